@@ -1,0 +1,301 @@
+"""All the state of one connection, and the events it fires.
+
+`Core` holds every field, grouped; behaviour is modules of functions over it: `streams` (both
+protocols), `h1.recv` / `h1.send`, `h2.recv` / `h2.send`, and `engine` (verbs and driver). No object
+here points back at its connection, so that a connection is freed the moment its last user lets go.
+"""
+
+from collections.abc import Callable
+from typing import Final
+from weakref import WeakKeyDictionary
+
+from librt.strings import BytesWriter
+from mypy_extensions import i64, mypyc_attr
+
+from cno.h1.state import Http1
+from cno.h2.state import Http2
+from cno.limits import Limits, bound
+from cno.settings import Settings
+
+# -- the states of a connection: what the next octet from the peer belongs to ----------------------
+# A handler returns the next one, only the driver loop assigns it. HTTP/1.1 hands over to HTTP/2 by
+# returning a number. WAIT (no state) says: no progress without more input.
+WAIT: Final = -1
+INIT: Final = 0  # before begin()
+CLOSED: Final = 1  # after a fatal error, or the end: input is ignored
+H1_DETECT: Final = 2  # server: the start of either an HTTP/2 preface or a request
+H1_HEAD: Final = 3  # leading CRLF, request or status line, and fields
+H1_BODY: Final = 4  # a body of known length, or until the connection ends
+H1_CHUNKED: Final = 5  # chunk size, chunk data, trailers
+H1_BLOCKED: Final = 6  # the next message must wait: a pipelining bound, or an undecided upgrade
+H1_TUNNEL: Final = 7  # after 101 or CONNECT: octets as they come
+H1_IGNORE: Final = 8  # after the last message ("Connection: close"): read and drop
+H2_PREFACE: Final = 9  # server: the rest of the connection preface
+H2_SETTINGS: Final = 10  # the peer's first frame
+H2_FRAME: Final = 11  # the start of a frame
+H2_DATA: Final = 12  # inside a DATA frame
+H2_CONTINUATION: Final = 13  # inside a field block: only CONTINUATION may follow
+
+# -- reading and writing one message of a stream ----------------------------------------------------
+DONE: Final = 0  # ended, reset, or never allowed
+HEAD: Final = 1  # the head (or another 1xx) comes next
+BODY: Final = 2  # data, trailers, or the end
+TUNNEL: Final = 3  # octets without message framing (CONNECT, 101)
+
+UNKNOWN_LENGTH: Final = -1
+
+# -- which events somebody listens to ----------------------------------------------------------------
+ON_WRITEV: Final = 1 << 0
+ON_CLOSE: Final = 1 << 1
+ON_STREAM_START: Final = 1 << 2
+ON_STREAM_END: Final = 1 << 3
+ON_FLOW_INCREASE: Final = 1 << 4
+ON_MESSAGE_HEAD: Final = 1 << 5
+ON_MESSAGE_DATA: Final = 1 << 6
+ON_MESSAGE_TAIL: Final = 1 << 7
+ON_MESSAGE_PUSH: Final = 1 << 8
+ON_FRAME: Final = 1 << 9
+ON_FRAME_SEND: Final = 1 << 10
+ON_PONG: Final = 1 << 11
+ON_SETTINGS: Final = 1 << 12
+ON_UPGRADE: Final = 1 << 13
+
+#: Output up to this many octets is copied together; larger payloads are passed through untouched.
+COPY_BELOW: Final = 4_096
+
+
+class Frame:
+    """One HTTP/2 frame as `on_frame` and `on_frame_send` show it (padding already removed)."""
+
+    def __init__(self, type: int, flags: int, stream: int, payload: bytes) -> None:
+        self.type = type
+        self.flags = flags
+        self.stream = stream
+        self.payload = payload
+
+    def __repr__(self) -> str:
+        return (
+            f"Frame(type={self.type}, flags={self.flags:#x}, stream={self.stream}, "
+            f"payload={len(self.payload)} octets)"
+        )
+
+
+@mypyc_attr(acyclic=True)
+class Stream:
+    """One request and its response, in either protocol."""
+
+    def __init__(self, id: i64, local: bool, read: i64, write: i64) -> None:
+        self.id: i64 = id
+        self.local = local  # opened by us
+        self.started = False  # on_stream_start has been fired
+        # What may come, what may be sent: DONE, HEAD, BODY or TUNNEL.
+        self.read: i64 = read
+        self.write: i64 = write
+        # Octets of body still to come / to be sent by content-length; UNKNOWN_LENGTH without one.
+        self.read_left: i64 = UNKNOWN_LENGTH
+        self.write_left: i64 = UNKNOWN_LENGTH
+        # The request's method decides how its response is framed.
+        self.head = False  # HEAD: the response has no body
+        self.connect = False  # CONNECT: a 2xx response opens a tunnel
+        self.counted = False  # against a limit of concurrent streams
+        self.interim: i64 = 0  # 1xx responses received
+        self.authority = ""  # client taking pushes: :authority of the request
+        # HTTP/2 windows, octets. Both are relative to the INITIAL_WINDOW_SIZE in force, so that a
+        # change of that setting costs nothing per stream (RFC 9113 6.9.2).
+        self.send_window: i64 = 0
+        self.recv_window: i64 = 0
+        self.unread: i64 = 0  # received, not yet given back by consume()
+        self.credit: i64 = 0  # given back, not yet told to the peer
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class Core:
+    """The state of a connection. Users see it as `cno.raw.Connection`."""
+
+    def __init__(
+        self, server: bool, limits: Limits | None, clock: Callable[[], float] | None
+    ) -> None:
+        self._limits: Limits = Limits() if limits is None else limits
+        self._clock: Callable[[], float] | None = clock
+        self._wants: i64 = wanted(type(self))
+
+        # -- what this is, and what comes next ------------------------------------------------------
+        self._server = server
+        self._http2 = False
+        self._state: i64 = INIT
+        #: What `:scheme` an HTTP/1.1 request gets.
+        self.scheme = "http"
+        self.manual_flow_control = False
+        self.disallow_h2_upgrade = True
+        self.disallow_h2_prior_knowledge = False
+
+        # -- input -----------------------------------------------------------------------------------
+        self._in: bytes = b""  # being parsed
+        self._pos: i64 = 0  # the first octet of it not yet taken
+        self._kept = bytearray()  # arrived, not yet parsed: a message or frame cut short
+        self._need: i64 = 0  # octets that must be in _kept before parsing can get on
+        self._receiving = False  # inside receive(): output is collected until it ends
+
+        # -- output ----------------------------------------------------------------------------------
+        self._out: list[bytes] = []
+        self._writer = BytesWriter()  # small pieces, copied together; comes after _out
+        self._corked: i64 = 0
+
+        # -- streams ---------------------------------------------------------------------------------
+        self._streams: dict[int, Stream] = {}
+        self._last_local: i64 = 0  # highest id opened here
+        self._last_remote: i64 = 0  # highest id opened by the peer
+        self._count_local: i64 = 0  # open and counted against the peer's limit
+        self._count_remote: i64 = 0  # open and counted against ours
+        self._max_streams: i64 = bound(self._limits.max_concurrent_streams)
+        # Shutting down: no new streams, on_close when the open ones are done.
+        self._draining = False
+        self._close_fired = False
+
+        # -- settings --------------------------------------------------------------------------------
+        self._local = local_settings(self._limits, server)  # what we last announced
+        self._remote = Settings()
+
+        # -- one protocol's own ------------------------------------------------------------------------
+        self._h1: Http1 = Http1()
+        self._h2: Http2  # from the start of HTTP/2 on
+
+    # -- events: override what you care about ---------------------------------------------------------
+
+    def on_writev(self, chunks: list[bytes]) -> None:
+        """Send these, in order."""
+
+    def on_close(self) -> None:
+        """Nothing more will be written: close the transport."""
+
+    def on_stream_start(self, stream: int) -> None:
+        """A stream exists now. Fired once for each."""
+
+    def on_stream_end(self, stream: int, code: int, side: int) -> None:
+        """A stream exists no longer. `code` is `CNO_RST_*`, `side` whose doing it was."""
+
+    def on_flow_increase(self, stream: int) -> None:
+        """More can be written on this stream; on any, if it is 0."""
+
+    def on_message_head(
+        self, stream: int, code: int, method: str, path: str, headers: list[tuple[str, str]]
+    ) -> None:
+        """A request (`code` 0), or a response (`method` and `path` ''), 1xx ones included."""
+
+    def on_message_data(self, stream: int, data: bytes) -> None:
+        """A piece of the body, as it arrives."""
+
+    def on_message_tail(self, stream: int, trailers: list[tuple[str, str]] | None) -> None:
+        """The message is complete."""
+
+    def on_message_push(
+        self, stream: int, parent: int, method: str, path: str, headers: list[tuple[str, str]]
+    ) -> None:
+        """The server promises to answer this request on `stream`."""
+
+    def on_frame(self, frame: Frame) -> None:
+        """An HTTP/2 frame came in, extension frames included."""
+
+    def on_frame_send(self, frame: Frame) -> None:
+        """An HTTP/2 frame is about to be sent."""
+
+    def on_pong(self, data: bytes) -> None:
+        """The peer answered a `write_ping`."""
+
+    def on_settings(self) -> None:
+        """The peer's settings have changed."""
+
+    def on_upgrade(self, stream: int) -> None:
+        """The request asks for another protocol: answer 101 now to get a tunnel."""
+
+    def close(self) -> None:
+        """Called after a fatal error; override it to close the transport."""
+
+
+EVENTS: Final = (
+    "on_writev",
+    "on_close",
+    "on_stream_start",
+    "on_stream_end",
+    "on_flow_increase",
+    "on_message_head",
+    "on_message_data",
+    "on_message_tail",
+    "on_message_push",
+    "on_frame",
+    "on_frame_send",
+    "on_pong",
+    "on_settings",
+    "on_upgrade",
+)
+
+_wanted: Final[WeakKeyDictionary[type, int]] = WeakKeyDictionary()
+
+
+def wanted(cls: type) -> int:
+    """Which events this class overrides, as a set of ON_* bits.
+
+    A call that reaches nobody costs as much as one that does, so this is found out once per class.
+    """
+    mask = _wanted.get(cls)
+    if mask is None:
+        mask = 0
+        for bit, name in enumerate(EVENTS):
+            if getattr(cls, name) is not getattr(Core, name):
+                mask |= 1 << bit
+        _wanted[cls] = mask
+    return mask
+
+
+def local_settings(limits: Limits, server: bool) -> Settings:
+    """Our settings as the limits have them."""
+    settings = Settings()
+    settings._header_table_size = limits.header_table_size
+    settings._enable_push = 0
+    settings._initial_window_size = limits.initial_window_size
+    settings._max_frame_size = limits.max_frame_size
+    if limits.max_header_list_size is not None:
+        settings._max_header_list_size = limits.max_header_list_size
+    if server and limits.max_concurrent_streams is not None:
+        settings._max_concurrent_streams = limits.max_concurrent_streams
+    return settings
+
+
+# -- output: collected while something is going on, written as one at its end --------------------------
+
+
+def put(core: Core, data: bytes) -> None:
+    """Queue octets for sending: small ones are copied together, large ones are passed through."""
+    if len(data) < COPY_BELOW:
+        core._writer.write(data)
+        return
+    if len(core._writer) != 0:
+        core._out.append(core._writer.getvalue())
+        core._writer.truncate(0)
+    core._out.append(data)
+
+
+def cork(core: Core) -> None:
+    """Collect output until the matching `uncork`."""
+    core._corked += 1
+
+
+def uncork(core: Core) -> None:
+    """End a `cork`; the outermost one writes what was collected."""
+    core._corked -= 1
+    flush(core)
+
+
+def flush(core: Core) -> None:
+    """Hand the collected output to on_writev, in one call, unless more is to come."""
+    if core._corked != 0:
+        return
+    small = core._writer
+    if len(small) != 0:
+        core._out.append(small.getvalue())
+        small.truncate(0)
+    if core._out:
+        chunks = core._out
+        core._out = []
+        if core._wants & ON_WRITEV:
+            core.on_writev(chunks)

@@ -1,0 +1,115 @@
+"""What can go wrong, as exceptions.
+
+Two families that never mix. `ConnectionError` and its subclasses are public: they come out of the
+methods of a connection. `ConnectionFault` and `StreamFault` are how the engine's inner functions say
+that *the peer* broke a rule; the driver turns them into frames, events and a `ProtocolError`.
+"""
+
+import builtins
+
+from cno.const import (
+    CNO_ERRNO_ASSERTION,
+    CNO_ERRNO_DISCONNECT,
+    CNO_ERRNO_INVALID_STREAM,
+    CNO_ERRNO_NO_MEMORY,
+    CNO_ERRNO_NOT_IMPLEMENTED,
+    CNO_ERRNO_PROTOCOL,
+    CNO_ERRNO_WOULD_BLOCK,
+)
+
+
+class ConnectionError(builtins.ConnectionError):
+    """A call on a connection failed.
+
+    `errno` is one of `CNO_ERRNO_*`, `strerror` the text. `stream` is the stream concerned (0: the
+    connection), `code` the HTTP/2 error code or HTTP/1.1 status sent because of it (0: none), `rule`
+    the section that was broken ('' where none was).
+    """
+
+    stream: int
+    code: int
+    rule: str
+
+    def __init__(
+        self, errno: int, text: str, *, stream: int = 0, code: int = 0, rule: str = ""
+    ) -> None:
+        super().__init__(errno, f"{text} [{rule}]" if rule else text)
+        self.stream = stream
+        self.code = code
+        self.rule = rule
+
+
+class UsageError(ConnectionError):
+    """The application called what it must not call now, or with values that must not be sent.
+
+    Nothing was written; the connection works on.
+    """
+
+    def __init__(self, text: str, *, stream: int = 0, rule: str = "") -> None:
+        super().__init__(CNO_ERRNO_ASSERTION, text, stream=stream, rule=rule)
+
+
+class NoMemoryError(ConnectionError):
+    """Kept for programs that look for `CNO_ERRNO_NO_MEMORY`; Python raises MemoryError itself."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(CNO_ERRNO_NO_MEMORY, text)
+
+
+class UnsupportedError(ConnectionError):
+    """The protocol in force has no such thing (a PING in HTTP/1.1, say). Nothing was written."""
+
+    def __init__(self, text: str, *, stream: int = 0, rule: str = "") -> None:
+        super().__init__(CNO_ERRNO_NOT_IMPLEMENTED, text, stream=stream, rule=rule)
+
+
+class ProtocolError(ConnectionError):
+    """The peer broke the protocol. It has been answered already and `close()` has been called."""
+
+    def __init__(self, text: str, *, stream: int = 0, code: int = 0, rule: str = "") -> None:
+        super().__init__(CNO_ERRNO_PROTOCOL, text, stream=stream, code=code, rule=rule)
+
+
+class InvalidStreamError(ConnectionError):
+    """There is no such stream (any more). Nothing was written."""
+
+    def __init__(self, text: str, *, stream: int = 0, rule: str = "") -> None:
+        super().__init__(CNO_ERRNO_INVALID_STREAM, text, stream=stream, rule=rule)
+
+
+class WouldBlockError(ConnectionError):
+    """Not now: another message must go first, or the peer allows no more. Try again later."""
+
+    def __init__(self, text: str, *, stream: int = 0, rule: str = "") -> None:
+        super().__init__(CNO_ERRNO_WOULD_BLOCK, text, stream=stream, rule=rule)
+
+
+class DisconnectError(ConnectionError):
+    """The connection is closed, or takes no new streams."""
+
+    def __init__(self, text: str, *, stream: int = 0) -> None:
+        super().__init__(CNO_ERRNO_DISCONNECT, text, stream=stream)
+
+
+class ConnectionFault(Exception):
+    """The peer broke a rule in a way that ends the connection.
+
+    `code` is an HTTP/2 error code, or in HTTP/1.1 the status to answer with (0: just close).
+    """
+
+    def __init__(self, code: int, text: str, rule: str) -> None:
+        super().__init__(text)
+        self.code = code
+        self.text = text
+        self.rule = rule
+
+
+class StreamFault(Exception):
+    """The peer broke a rule in a way that ends one stream (HTTP/2 only)."""
+
+    def __init__(self, stream: int, code: int, text: str, rule: str) -> None:
+        super().__init__(text)
+        self.stream = stream
+        self.code = code
+        self.text = text
+        self.rule = rule

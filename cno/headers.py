@@ -1,0 +1,149 @@
+"""What a field may be made of: names, values, targets, authorities, lengths (RFC 9110 section 5).
+
+Takes text and gives verdicts; shared by both protocols and both directions. Knows no connection.
+"""
+
+from typing import Final
+
+from mypy_extensions import i64, u8
+
+from cno.const import MAX_CONTENT_LENGTH
+
+
+def _table(allowed: bytes) -> bytes:
+    return bytes(1 if octet in allowed else 0 for octet in range(256))
+
+
+_ALPHA: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_DIGIT: Final = b"0123456789"
+
+# > tchar = "!" / "#" / "$" / "%" / "&" / "'" / "*" / "+" / "-" / "." / "^" / "_" / "`" / "|" /
+# > "~" / DIGIT / ALPHA   (RFC 9110 5.6.2)
+_TCHAR: Final = b"!#$%&'*+-.^_`|~" + _DIGIT + _ALPHA + _ALPHA.lower()
+#: 1 where the octet may be in a token.
+TOKEN: Final[bytes] = _table(_TCHAR)
+#: 1 where the octet may be in a lower-case field name.
+LOWER_TOKEN: Final[bytes] = _table(_TCHAR.translate(None, _ALPHA))
+#: 1 where the octet may be in a field value: HTAB, SP, VCHAR, obs-text (RFC 9110 5.5).
+FIELD_VALUE: Final[bytes] = _table(bytes([9, *range(0x20, 0x7F), *range(0x80, 0x100)]))
+#: 1 where the octet may be in a request target: VCHAR but "#", which begins a fragment.
+TARGET: Final[bytes] = _table(bytes(o for o in range(0x21, 0x7F) if o != 0x23))
+#: 1 where the octet may be in an authority: RFC 3986 3.2 without userinfo's "@".
+AUTHORITY: Final[bytes] = _table(b"-._~!$&'()*+,;=:[]%" + _DIGIT + _ALPHA + _ALPHA.lower())
+
+
+def octets(text: str) -> bytes:
+    """Header text as it is on the wire: UTF-8, other octets by way of surrogateescape.
+
+    Raises UnicodeEncodeError for lone surrogates that stand for no octet.
+    """
+    return text.encode("utf-8", "surrogateescape")
+
+
+def only(table: bytes, text: bytes) -> bool:
+    """Whether every octet of `text` is in `table`."""
+    i: i64 = 0
+    end: i64 = len(text)
+    while i < end:
+        if table[text[i]] == 0:
+            return False
+        i += 1
+    return True
+
+
+def is_token(text: str) -> bool:
+    """Whether this is a token, as methods and field names in HTTP/1.1 are."""
+    return text != "" and text.isascii() and only(TOKEN, text.encode())
+
+
+def is_lower_name(name: str) -> bool:
+    """Whether this is a field name as HTTP/2 has them: a token without upper case."""
+    # > A field name MUST NOT contain characters in the ranges 0x00-0x20, 0x41-0x5a, or 0x7f-0xff
+    # > (all inclusive).   (RFC 9113 8.2.1; a token is narrower still)
+    return name != "" and name.isascii() and only(LOWER_TOKEN, name.encode())
+
+
+def is_value(value: str) -> bool:
+    """Whether this is a field value: no control octets but HTAB, no blanks at the edges."""
+    # > A field value MUST NOT start or end with an ASCII whitespace character (ASCII SP or HTAB,
+    # > 0x20 or 0x09).   (RFC 9113 8.2.1)
+    try:
+        text = octets(value)
+    except UnicodeEncodeError:
+        return False
+    n: i64 = len(text)
+    if n == 0:
+        return True
+    first: u8 = text[0]
+    last: u8 = text[n - 1]
+    if first == 0x20 or first == 0x09 or last == 0x20 or last == 0x09:
+        return False
+    return only(FIELD_VALUE, text)
+
+
+def is_target(target: str) -> bool:
+    """Whether this may be a request target: visible ASCII without a fragment."""
+    return target != "" and target.isascii() and only(TARGET, target.encode())
+
+
+def is_path(path: str, method: str) -> bool:
+    """Whether this may be a :path of a request with this method."""
+    # > This pseudo-header field MUST NOT be empty for "http" or "https" URIs; "http" or "https"
+    # > URIs that do not contain a path component MUST include a value of '/'. The exception to
+    # > this rule is an OPTIONS request for an "http" or "https" URI that does not include a path
+    # > component; these MUST include a ":path" pseudo-header field with a value of '*'.
+    # > (RFC 9113 8.3.1)
+    if path.startswith("/"):
+        return is_target(path)
+    return path == "*" and method == "OPTIONS"
+
+
+def is_authority(text: str) -> bool:
+    """Whether this may be a Host or :authority: host [":" port], no userinfo; may be empty."""
+    # > ":authority" MUST NOT include the deprecated userinfo subcomponent for "http" or "https"
+    # > schemed URIs.   (RFC 9113 8.3.1)
+    if text == "":
+        return True
+    if not text.isascii() or not only(AUTHORITY, text.encode()):
+        return False
+    if text.startswith("["):
+        host, bracket, port = text[1:].partition("]")
+        if not bracket or "[" in host or ":" not in host:
+            return False
+        return port == "" or (port.startswith(":") and _is_port(port[1:]))
+    if "[" in text or "]" in text:
+        return False
+    host, _, port = text.partition(":")
+    return host != "" and _is_port(port)
+
+
+def _is_port(text: str) -> bool:
+    # > port = *DIGIT   (RFC 3986 3.2.3)
+    return text == "" or (text.isdigit() and text.isascii() and len(text) <= 5)
+
+
+def is_scheme(text: str) -> bool:
+    """Whether this is a URI scheme (RFC 3986 3.1)."""
+    if text == "" or not text.isascii() or not text[0].isalpha():
+        return False
+    return text.replace("+", "").replace("-", "").replace(".", "").isalnum()
+
+
+def content_length(value: str) -> i64:
+    """The length a content-length field names; -1 if it is not 1*DIGIT below 2^63."""
+    # > Content-Length = 1*DIGIT ... a recipient MUST anticipate potentially large decimal numerals
+    # > and prevent parsing errors due to integer conversion overflows.   (RFC 9110 8.6)
+    n: i64 = len(value)
+    if n == 0 or n > 19 or not value.isascii() or not value.isdigit():
+        return -1
+    number = int(value)
+    return number if number <= MAX_CONTENT_LENGTH else -1
+
+
+#: Fields that say something about one hop only; HTTP/2 has no use for them.
+CONNECTION_SPECIFIC: Final = frozenset(
+    ("connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade")
+)
+
+#: Methods that promise to change nothing (RFC 9110 9.2.1) or the same each time (9.2.2).
+IDEMPOTENT: Final = frozenset(("GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"))

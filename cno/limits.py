@@ -1,0 +1,92 @@
+"""Every bound against what a peer can make us do: its default, its unit, its reason.
+
+One frozen object, passed to a connection. `None` switches a bound off. The figures come from what
+the well-known implementations hold (nghttp2, hyper, Go, nginx, Node.js, Envoy).
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+#: What `None` becomes inside: a number that nothing reaches.
+UNBOUNDED: Final = 1 << 62
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds of one connection. All counts are per connection unless said otherwise."""
+
+    # -- streams ---------------------------------------------------------------------------------
+    #: Streams the peer may have open; advertised. Beyond: RST_STREAM(REFUSED_STREAM).
+    max_concurrent_streams: int | None = 100
+    #: HTTP/1.1 requests received and not yet answered. Beyond: reading stops (WOULD_BLOCK).
+    max_pipelined: int | None = 16
+    #: Client: pushed streams promised or open. Beyond: RST_STREAM(REFUSED_STREAM).
+    max_pushes: int | None = 100
+    #: Ids of streams we reset, remembered so that frames already under way are ignored.
+    max_reset_history: int = 128
+
+    # -- header fields ---------------------------------------------------------------------------
+    #: Sum of name + value + 32 octets per list (RFC 9113 6.5.2); advertised. Beyond: 431 from a
+    #: server, RST_STREAM(ENHANCE_YOUR_CALM) from a client; 4 times beyond ends the connection.
+    max_header_list_size: int | None = 65_536
+    #: Fields per list, cookie crumbs counted (Chromium allows 180 cookies). Beyond: the same.
+    max_header_fields: int | None = 256
+    #: Octets of one compressed field block. Beyond: GOAWAY(ENHANCE_YOUR_CALM).
+    max_header_block_size: int | None = 65_536
+    #: CONTINUATION frames of one block. Beyond: GOAWAY(ENHANCE_YOUR_CALM).
+    max_continuation_frames: int | None = 8
+    #: Octets of the dynamic table our decoder keeps; advertised.
+    header_table_size: int = 4_096
+    #: Octets of the dynamic table our encoder keeps, whatever the peer allows.
+    max_encoder_table_size: int = 4_096
+    #: Client: 1xx responses before the final one. Beyond: the stream (HTTP/1.1: connection) ends.
+    max_informational: int | None = 16
+
+    # -- frames and windows ----------------------------------------------------------------------
+    #: Octets of the largest frame payload we take; advertised. Beyond: GOAWAY(FRAME_SIZE_ERROR).
+    max_frame_size: int = 16_384
+    #: Octets of body a stream may send ahead of `consume`/`open_flow`; advertised.
+    initial_window_size: int = 65_535
+    #: The same for all streams together.
+    connection_window: int = 65_535
+    #: Entries of one SETTINGS frame. Beyond: GOAWAY(ENHANCE_YOUR_CALM).
+    max_settings_entries: int | None = 32
+    #: Empty DATA frames that end nothing. Beyond: GOAWAY(ENHANCE_YOUR_CALM).
+    max_empty_frames: int | None = 100
+
+    # -- budgets: a bucket of so many, refilled at so many a second --------------------------------
+    #: Streams the peer reset before they were answered (rapid reset). Beyond: ENHANCE_YOUR_CALM.
+    max_stream_resets: int | None = 1_000
+    stream_reset_rate: float = 33.0
+    #: RST_STREAMs that the peer's mistakes made us send. Beyond: GOAWAY(ENHANCE_YOUR_CALM).
+    max_error_resets: int | None = 128
+    error_reset_rate: float = 8.0
+    #: Frames that move nothing forward: PING, SETTINGS, PRIORITY, unknown types, late frames.
+    glitch_budget: int | None = 10_000
+    glitch_rate: float = 330.0
+
+    # -- HTTP/1.1 --------------------------------------------------------------------------------
+    #: Octets of a request line, status line, field line or chunk-size line. 414, 431 or 400.
+    max_line_size: int | None = 16_384
+    #: Octets of all chunk extensions of one body. Beyond: 400.
+    max_chunk_ext_size: int | None = 16_384
+    #: Octets and fields of one trailer section. Beyond: 400.
+    max_trailer_size: int | None = 16_384
+    max_trailer_fields: int | None = 64
+    #: Octets of one received message body, both protocols. Beyond: 413, or RST_STREAM(CANCEL).
+    max_body_size: int | None = None
+
+    # -- waits, in seconds; kept by the asyncio layer (the engine reads no clock) -------------------
+    #: For the peer's preface and first SETTINGS, or first request.
+    handshake_timeout: float | None = 10.0
+    #: For the acknowledgement of our SETTINGS: GOAWAY(SETTINGS_TIMEOUT).
+    settings_timeout: float | None = 10.0
+    #: With no stream open.
+    keepalive_timeout: float | None = 60.0
+    #: For open streams to finish once a shutdown has begun.
+    shutdown_timeout: float | None = 30.0
+
+
+def bound(value: int | None) -> int:
+    """The number to compare with: `UNBOUNDED` for None."""
+    return UNBOUNDED if value is None else value

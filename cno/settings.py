@@ -1,0 +1,180 @@
+"""HTTP/2 settings (RFC 9113 section 6.5): six values of the RFC, one of RFC 8441, and their rules.
+
+Knows the numbers and what they may be; never when they take effect: that is `h2`'s business.
+"""
+
+from mypy_extensions import i64, mypyc_attr
+
+from cno.const import (
+    CNO_RST_FLOW_CONTROL_ERROR,
+    CNO_RST_PROTOCOL_ERROR,
+    CNO_SETTINGS_ENABLE_CONNECT_PROTOCOL,
+    CNO_SETTINGS_ENABLE_PUSH,
+    CNO_SETTINGS_HEADER_TABLE_SIZE,
+    CNO_SETTINGS_INITIAL_WINDOW_SIZE,
+    CNO_SETTINGS_MAX_CONCURRENT_STREAMS,
+    CNO_SETTINGS_MAX_FRAME_SIZE,
+    CNO_SETTINGS_MAX_HEADER_LIST_SIZE,
+    DEFAULT_HEADER_TABLE_SIZE,
+    DEFAULT_WINDOW,
+    MAX_MAX_FRAME_SIZE,
+    MAX_U32,
+    MAX_WINDOW,
+    MIN_MAX_FRAME_SIZE,
+)
+from cno.errors import ConnectionFault
+
+
+@mypyc_attr(acyclic=True)
+class Settings:
+    """One side's settings. Public faces are read-only; a new one starts with the RFC's defaults.
+
+    Sizes are in octets. "Unlimited" is 2**32 - 1, the largest value the wire can carry.
+    """
+
+    def __init__(self) -> None:
+        self._header_table_size: i64 = DEFAULT_HEADER_TABLE_SIZE
+        self._enable_push: i64 = 1
+        self._max_concurrent_streams: i64 = MAX_U32
+        self._initial_window_size: i64 = DEFAULT_WINDOW
+        self._max_frame_size: i64 = MIN_MAX_FRAME_SIZE
+        self._max_header_list_size: i64 = MAX_U32
+        self._enable_connect_protocol: i64 = 0
+
+    @property
+    def header_table_size(self) -> int:
+        return self._header_table_size
+
+    @property
+    def enable_push(self) -> bool:
+        return self._enable_push != 0
+
+    @property
+    def max_concurrent_streams(self) -> int:
+        return self._max_concurrent_streams
+
+    @property
+    def initial_window_size(self) -> int:
+        return self._initial_window_size
+
+    @property
+    def max_frame_size(self) -> int:
+        return self._max_frame_size
+
+    @property
+    def max_header_list_size(self) -> int:
+        return self._max_header_list_size
+
+    @property
+    def enable_connect_protocol(self) -> bool:
+        return self._enable_connect_protocol != 0
+
+    def __repr__(self) -> str:
+        values = ", ".join(f"{NAMES[i]}={self.get(i)}" for i in IDS)
+        return f"Settings({values})"
+
+    def get(self, key: i64) -> i64:
+        """The value of the setting with this identifier; -1 for one we do not know."""
+        if key == CNO_SETTINGS_HEADER_TABLE_SIZE:
+            return self._header_table_size
+        if key == CNO_SETTINGS_ENABLE_PUSH:
+            return self._enable_push
+        if key == CNO_SETTINGS_MAX_CONCURRENT_STREAMS:
+            return self._max_concurrent_streams
+        if key == CNO_SETTINGS_INITIAL_WINDOW_SIZE:
+            return self._initial_window_size
+        if key == CNO_SETTINGS_MAX_FRAME_SIZE:
+            return self._max_frame_size
+        if key == CNO_SETTINGS_MAX_HEADER_LIST_SIZE:
+            return self._max_header_list_size
+        if key == CNO_SETTINGS_ENABLE_CONNECT_PROTOCOL:
+            return self._enable_connect_protocol
+        return -1
+
+    def set(self, key: i64, value: i64) -> None:
+        """Store a value that has been checked. An unknown identifier is ignored."""
+        # > An endpoint that receives a SETTINGS frame with any unknown or unsupported identifier
+        # > MUST ignore that setting.  (RFC 9113 6.5.2)
+        if key == CNO_SETTINGS_HEADER_TABLE_SIZE:
+            self._header_table_size = value
+        elif key == CNO_SETTINGS_ENABLE_PUSH:
+            self._enable_push = value
+        elif key == CNO_SETTINGS_MAX_CONCURRENT_STREAMS:
+            self._max_concurrent_streams = value
+        elif key == CNO_SETTINGS_INITIAL_WINDOW_SIZE:
+            self._initial_window_size = value
+        elif key == CNO_SETTINGS_MAX_FRAME_SIZE:
+            self._max_frame_size = value
+        elif key == CNO_SETTINGS_MAX_HEADER_LIST_SIZE:
+            self._max_header_list_size = value
+        elif key == CNO_SETTINGS_ENABLE_CONNECT_PROTOCOL:
+            self._enable_connect_protocol = value
+
+    def copy(self) -> "Settings":
+        """An independent copy."""
+        other = Settings()
+        for key in IDS:
+            other.set(key, self.get(key))
+        return other
+
+
+IDS = (
+    CNO_SETTINGS_HEADER_TABLE_SIZE,
+    CNO_SETTINGS_ENABLE_PUSH,
+    CNO_SETTINGS_MAX_CONCURRENT_STREAMS,
+    CNO_SETTINGS_INITIAL_WINDOW_SIZE,
+    CNO_SETTINGS_MAX_FRAME_SIZE,
+    CNO_SETTINGS_MAX_HEADER_LIST_SIZE,
+    CNO_SETTINGS_ENABLE_CONNECT_PROTOCOL,
+)
+
+NAMES = {
+    CNO_SETTINGS_HEADER_TABLE_SIZE: "header_table_size",
+    CNO_SETTINGS_ENABLE_PUSH: "enable_push",
+    CNO_SETTINGS_MAX_CONCURRENT_STREAMS: "max_concurrent_streams",
+    CNO_SETTINGS_INITIAL_WINDOW_SIZE: "initial_window_size",
+    CNO_SETTINGS_MAX_FRAME_SIZE: "max_frame_size",
+    CNO_SETTINGS_MAX_HEADER_LIST_SIZE: "max_header_list_size",
+    CNO_SETTINGS_ENABLE_CONNECT_PROTOCOL: "enable_connect_protocol",
+}
+
+
+def check(key: i64, value: i64) -> None:
+    """Raise ConnectionFault unless this setting may have this value (RFC 9113 6.5.2)."""
+    if key == CNO_SETTINGS_ENABLE_PUSH:
+        # > Any value other than 0 or 1 MUST be treated as a connection error (Section 5.4.1) of
+        # > type PROTOCOL_ERROR.
+        if value != 0 and value != 1:
+            raise _fault("ENABLE_PUSH must be 0 or 1")
+    elif key == CNO_SETTINGS_INITIAL_WINDOW_SIZE:
+        # > Values above the maximum flow-control window size of 2^31-1 MUST be treated as a
+        # > connection error (Section 5.4.1) of type FLOW_CONTROL_ERROR.
+        if value > MAX_WINDOW:
+            raise ConnectionFault(
+                CNO_RST_FLOW_CONTROL_ERROR,
+                "INITIAL_WINDOW_SIZE above 2^31-1",
+                "RFC 9113 6.5.2",
+            )
+    elif key == CNO_SETTINGS_MAX_FRAME_SIZE:
+        # > Values outside this range MUST be treated as a connection error (Section 5.4.1) of
+        # > type PROTOCOL_ERROR.
+        if value < MIN_MAX_FRAME_SIZE or value > MAX_MAX_FRAME_SIZE:
+            raise _fault("MAX_FRAME_SIZE outside 2^14..2^24-1")
+    elif key == CNO_SETTINGS_ENABLE_CONNECT_PROTOCOL:
+        # RFC 8441 section 3: the value is 0 or 1.
+        if value != 0 and value != 1:
+            raise _fault("ENABLE_CONNECT_PROTOCOL must be 0 or 1")
+
+
+def _fault(text: str) -> ConnectionFault:
+    return ConnectionFault(CNO_RST_PROTOCOL_ERROR, text, "RFC 9113 6.5.2")
+
+
+def encode(settings: Settings, known: Settings) -> bytes:
+    """The payload of a SETTINGS frame: what differs from what the peer knows, in order of ids."""
+    payload = bytearray()
+    for key in IDS:
+        value = settings.get(key)
+        if value != known.get(key):
+            payload += int(key).to_bytes(2, "big") + int(value).to_bytes(4, "big")
+    return bytes(payload)

@@ -1,0 +1,99 @@
+"""Streams of either protocol: open, find, end by read, end by write, end all of them.
+
+Knows counts and events; never what a frame or a line looks like.
+"""
+
+from mypy_extensions import i64
+
+from cno.const import CNO_LOCAL, CNO_REMOTE, CNO_RST_NO_ERROR
+from cno.core import (
+    CLOSED,
+    DONE,
+    ON_CLOSE,
+    ON_STREAM_END,
+    ON_STREAM_START,
+    Core,
+    Stream,
+    flush,
+)
+
+
+def start(core: Core, stream: Stream) -> None:
+    """Count a stream in, keep it, and tell."""
+    core._streams[stream.id] = stream
+    count(core, stream)
+    stream.started = True
+    if core._wants & ON_STREAM_START:
+        core.on_stream_start(stream.id)
+
+
+def count(core: Core, stream: Stream) -> None:
+    """Count an open stream against the limit of the side that opened it."""
+    stream.counted = True
+    if stream.local:
+        core._count_local += 1
+    else:
+        core._count_remote += 1
+
+
+def end_read(core: Core, stream: Stream) -> None:
+    """The peer's message is complete."""
+    stream.read = DONE
+    if stream.write == DONE:
+        end(core, stream, CNO_RST_NO_ERROR, CNO_REMOTE)
+
+
+def end_write(core: Core, stream: Stream) -> None:
+    """Our message is complete."""
+    stream.write = DONE
+    if stream.read == DONE:
+        end(core, stream, CNO_RST_NO_ERROR, CNO_LOCAL)
+
+
+def end(core: Core, stream: Stream, code: i64, side: i64) -> None:
+    """Forget a stream, and tell; the connection ends with its last one if it is draining."""
+    if core._streams.pop(stream.id, None) is None:
+        return
+    stream.read = DONE
+    stream.write = DONE
+    if stream.counted:
+        stream.counted = False
+        if stream.local:
+            core._count_local -= 1
+        else:
+            core._count_remote -= 1
+    if stream.unread != 0:
+        # What nobody will read any more must not keep the other streams from being read.
+        core._h2.recv_credit += stream.unread
+        stream.unread = 0
+    if core._wants & ON_STREAM_END:
+        core.on_stream_end(stream.id, code, side)
+
+
+def end_all(core: Core, code: i64, side: i64) -> None:
+    """End every stream, oldest first."""
+    for id in sorted(core._streams):
+        stream = core._streams.get(id)
+        if stream is not None:
+            end(core, stream, code, side)
+
+
+def finish(core: Core) -> None:
+    """The connection is over: nothing is read or written from here on; on_close, once."""
+    flush_all(core)
+    core._state = CLOSED
+    core._in = b""
+    core._pos = 0
+    core._kept = bytearray()
+    if not core._close_fired:
+        core._close_fired = True
+        if core._wants & ON_CLOSE:
+            core.on_close()
+
+
+def flush_all(core: Core) -> None:
+    """Write what was collected even though more might follow: the transport is to be closed."""
+    corked = core._corked
+    core._corked = 0
+    flush(core)
+    core._corked = corked
