@@ -1,0 +1,24 @@
+"""HTTP/2 and HTTP/1.1: `cno` for asyncio, `cno.raw` without I/O, `cno.hpack` for field blocks.
+
+The public names and nothing else, after the choice between the compiled build and its sources,
+which has to come first. Stays interpreted. Importing must stay cheap: beyond asyncio and ssl,
+nothing large.
+"""
+
+from typing import Final
+
+from cno import _build
+
+_build.choose()
+
+# The public names, from here on. (E402: they come after the choice, or it would be none.)
+from cno.limits import Limits
+
+COMPILED: Final[bool] = _build.is_compiled()
+__version__: Final = _build.VERSION
+
+__all__ = [
+    "COMPILED",
+    "Limits",
+    "__version__",
+]

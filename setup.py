@@ -1,0 +1,81 @@
+"""Compiles the package with mypyc into one compilation unit, or leaves it as it is.
+
+`CNO_BUILD=mypyc` (what happens unless told) needs a C compiler; `CNO_BUILD=pure` needs none and
+gives a wheel for any platform. The package's name, needs and contents are in pyproject.toml.
+"""
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import cast
+
+from setuptools import Extension, setup
+
+ROOT = Path(__file__).parent
+
+# Stays interpreted, whole folders by their trailing slash; all else is compiled.
+INTERPRETED = {
+    "cno/__init__.py": "decides which build runs, so it must run before either is loaded",
+    "cno/_build.py": "as cno/__init__.py, which needs it first",
+    "cno/__main__.py": "`python -m` runs code, and an extension module has none to give",
+    "cno/cli/": "click looks into the functions it is given, and nothing there is hot",
+    "cno/asgi.py": "calls interpreted applications all the time; compiled it would gain nothing",
+    "cno/httpx.py": "subclasses classes of httpx, which need not be there to build",
+}
+
+# The commands that turn sources into extensions; others (metadata, sdist) need not wait for mypyc.
+BUILDS = {"bdist_wheel", "build", "build_ext", "editable_wheel", "install"}
+
+# Found in CI, under the one Python and mypy it runs; never a reason to refuse a user's build.
+WARNINGS_OFF = ["--no-warn-unused-ignores", "--no-warn-unreachable", "--no-warn-redundant-casts"]
+
+
+def compiled_modules() -> list[str]:
+    """Every module to compile, sorted so that the same sources always give the same C."""
+    modules = (path.relative_to(ROOT).as_posix() for path in ROOT.glob("cno/**/*.py"))
+    kept = {m for m in modules if not any(m == i or m.startswith(i) for i in INTERPRETED)}
+    return sorted(kept)
+
+
+def refuse_without_compiler() -> None:
+    """Compile two lines as the build would. No use going on, for minutes, if that fails."""
+    from distutils import ccompiler, sysconfig
+
+    compiler = ccompiler.new_compiler()
+    sysconfig.customize_compiler(compiler)
+    with tempfile.TemporaryDirectory() as folder:
+        probe = Path(folder, "probe.c")
+        probe.write_text("#include <Python.h>\nint probe(void) { return PY_MAJOR_VERSION; }\n")
+        try:
+            include = [sysconfig.get_python_inc(), sysconfig.get_python_inc(plat_specific=True)]
+            compiler.compile([str(probe)], output_dir=folder, include_dirs=include)
+        except Exception as error:  # each compiler class has errors of its own
+            sys.exit(
+                f"cno: no C compiler that works with this Python's headers ({error}).\n"
+                "Install one (Debian: apt-get install gcc python3-dev; macOS: xcode-select "
+                "--install), or build without it, slower at run time: CNO_BUILD=pure"
+            )
+
+
+def extensions() -> list[Extension]:
+    """What `CNO_BUILD` asks for: the extensions of the one compilation unit, or none."""
+    build = os.environ.get("CNO_BUILD") or "mypyc"
+    if build not in ("mypyc", "pure"):
+        sys.exit(f"cno: CNO_BUILD={build!r} is neither 'mypyc' (compiled) nor 'pure' (as it is).")
+    if build == "pure" or BUILDS.isdisjoint(sys.argv):
+        return []
+    refuse_without_compiler()
+    from mypyc.build import mypycify
+
+    unit = mypycify(
+        [*WARNINGS_OFF, *compiled_modules()],
+        opt_level="3",
+        debug_level="0",  # debug information would hold the path of the build folder
+        strict_dunder_typing=True,
+        group_name="cno",  # cno__mypyc, whatever modules there are
+    )
+    return cast(list[Extension], unit)  # mypyc says: or of distutils, were setuptools missing
+
+
+setup(ext_modules=extensions())
