@@ -299,7 +299,7 @@ def test_FR6_settings_frame_larger_than_needed(make: Make) -> None:
     assert conn.frames() == [Frame(SETTINGS, ACK, 0, b"")]
 
 
-# -- FR7: field blocks in pieces 
+# -- FR7: field blocks in pieces
 
 INTRUDERS: dict[str, bytes] = {
     "data": FrameFactory().data(1, b"x"),
