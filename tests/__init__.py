@@ -1,0 +1,1 @@
+"""The tests mirror cno/ one to one; support.py speaks wire, peers.py finds programs."""

@@ -1,0 +1,37 @@
+"""What every test run shares: the build it says it tests, Hypothesis profiles, ports."""
+
+import os
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+import cno
+from cno._build import describe
+from tests.peers import IN_CI, free_port
+
+# Their asserts explain themselves as those of tests do.
+pytest.register_assert_rewrite("tests.support")
+
+# No deadlines: a busy machine is no bug. CI looks longer, but always at the same examples, so that
+# only a change of ours can turn it red; developers' runs are what explores.
+settings.register_profile("dev", deadline=None, max_examples=50)
+settings.register_profile(
+    "ci",
+    deadline=None,
+    max_examples=200,
+    derandomize=True,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.register_profile("long", deadline=None, max_examples=5_000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if IN_CI else "dev"))
+
+
+def pytest_report_header() -> str:
+    return f"build: {describe()}, from {os.path.dirname(cno.__file__)}"
+
+
+@pytest.fixture(name="free_port")
+def _free_port() -> int:
+    """A TCP port of the loopback interface that nothing listens on."""
+    return free_port()

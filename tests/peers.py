@@ -1,0 +1,42 @@
+"""Programs and ports that tests need from outside Python.
+
+A test that needs a program which is not here skips on a developer's machine, and fails under CI, where
+`.ci/run` has installed it: a skip nobody sees is a test nobody runs.
+"""
+
+import os
+import shutil
+import socket
+from typing import NoReturn
+
+import pytest
+
+IN_CI = os.environ.get("CI", "").lower() not in ("", "0", "false")
+
+# Servers live in sbin, which is often not on a user's PATH.
+_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin"])
+
+
+def require(program: str) -> str:
+    """The path of a program, or else: skip; in CI, fail."""
+    path = shutil.which(program, path=_PATH)
+    if path is None:
+        missing(f"{program} is not installed")
+    return path
+
+
+def missing(what: str) -> NoReturn:
+    """End the test that cannot run here: a skip, in CI a failure."""
+    if IN_CI:
+        pytest.fail(f"{what}, and CI skips nothing", pytrace=False)
+    pytest.skip(what)
+
+
+def free_port() -> int:
+    """A TCP port of the loopback interface that was free a moment ago.
+
+    Only for programs that cannot be told to take any port (0) and to say which they took.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
