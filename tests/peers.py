@@ -1,7 +1,7 @@
 """Programs and ports that tests need from outside Python.
 
-A test that needs a program which is not here skips on a developer's machine, and fails under CI, where
-`.ci/run` has installed it: a skip nobody sees is a test nobody runs.
+A test that needs a program which is not here skips on a developer's machine, and fails under CI,
+where `.ci/run` has installed it: a skip nobody sees is a test nobody runs.
 """
 
 import os

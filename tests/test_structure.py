@@ -1,7 +1,7 @@
 """Keeps the house rules that a machine can keep: who imports whom, how long, how begun.
 
-Reads the sources by `ast` only, nothing is imported. Each rule is a function from a tree of files to
-its violations; `test_rule_can_fail` shows each of them a made-up tree that breaks it.
+Reads the sources by `ast` only, nothing is imported. Each rule is a function from a tree of files
+to its violations; `test_rule_can_fail` shows each of them a made-up tree that breaks it.
 """
 
 import ast
@@ -18,8 +18,8 @@ from tests.tree import PACKAGE, ROOT
 MAX_FILE = 600
 MAX_FUNCTION = 60
 
-# Who may import whom: a module imports what is above it, or in its own package. A name stands for the
-# module or package and all below it, unless a longer name says otherwise.
+# Who may import whom: a module imports what is above it, or in its own package. A name stands for
+# the module or package and all below it, unless a longer name says otherwise.
 LAYERS = (
     ("const",),
     ("errors", "limits"),
@@ -75,7 +75,7 @@ def python_files(tree: Tree) -> Iterator[tuple[str, str, ast.Module]]:
             yield name, text, ast.parse(text, name)
 
 
-# -- imports ----------------------------------------------------------------------------------------
+# -- imports -----------------------------------------------------------------------------------
 
 
 def modules(tree: Tree) -> dict[str, tuple[str, ast.Module]]:
@@ -170,12 +170,17 @@ def no_import_cycles(tree: Tree) -> list[str]:
         for name, (path, syntax) in known.items()
         if name not in OUTSIDE
     }
-    # Take away, again and again, what imports nothing that is left; what stays is in a cycle, or
-    # leads into one.
-    while done := [name for name, targets in edges.items() if not targets & edges.keys()]:
-        for name in done:
-            del edges[name]
-    return [f"cno.{name}: imports in a circle, with {sorted(edges[name])}" for name in edges]
+    # Take away, again and again, what imports nothing that is left, or is imported by nothing left.
+    while done := {
+        name
+        for name, targets in edges.items()
+        if not targets & edges.keys() or not any(name in others for others in edges.values())
+    }:
+        edges = {name: targets for name, targets in edges.items() if name not in done}
+    return [
+        f"{known[name][0]}: imports in a circle, with {sorted(targets & edges.keys())}"
+        for name, targets in edges.items()
+    ]
 
 
 def no_third_party(tree: Tree) -> list[str]:
@@ -205,7 +210,7 @@ def no_io_in_the_engine(tree: Tree) -> list[str]:
     ]
 
 
-# -- size and form ----------------------------------------------------------------------------------
+# -- size and form -----------------------------------------------------------------------------
 
 
 def short_files(tree: Tree) -> list[str]:
@@ -298,11 +303,12 @@ def test_rule(rule: Rule, tree: Tree) -> None:
     assert not problems, "\n" + "\n".join(problems)
 
 
-# -- the rules themselves -----------------------------------------------------------------------------
+# -- the rules themselves ------------------------------------------------------------------------
 
 DOC = '"""What it knows."""\n'
 SOUND = {
     "cno/__init__.py": DOC + "from cno.aio import serve\n",
+    "cno/_build.py": DOC,
     "cno/const.py": DOC + "import enum\n",
     "cno/errors.py": DOC + "from cno.const import OK\n",
     "cno/hpack/__init__.py": DOC + "from cno.hpack.tables import T\n",
@@ -315,9 +321,10 @@ SOUND = {
     "cno/h2/send.py": DOC + "x = 1  # type: ignore[misc]  # a bug of the checker\n",
     "cno/core.py": DOC + "from cno.h1.parse import HEAD\n",
     "cno/engine.py": DOC + "import cno.h1.recv\nimport cno.h2.recv\n",
-    "cno/aio/__init__.py": DOC
-    + "import asyncio\nfrom cno import _build\nfrom cno.engine import E\n",
+    "cno/aio/__init__.py": DOC + "import asyncio\nfrom cno._build import describe\n",
     "cno/cli/__init__.py": DOC + "import click\nfrom cno.aio import serve\n",
+    "cno/headers.py": DOC,
+    "cno/raw.py": DOC + "from cno.engine import E\n",
     "tests/test_any.py": DOC + "import hpack\n",
 }
 
@@ -353,16 +360,13 @@ BROKEN: list[tuple[Rule, str, str]] = [
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
 def test_rule_accepts_a_sound_tree(rule: Rule) -> None:
-    extra = {"cno/headers.py": DOC, "cno/raw.py": DOC}
-    assert rule(SOUND | extra) == []
+    assert rule(SOUND) == []
 
 
 @pytest.mark.parametrize(("rule", "path", "text"), BROKEN)
 def test_rule_can_fail(rule: Rule, path: str, text: str) -> None:
-    broken = SOUND | {"cno/headers.py": DOC, "cno/raw.py": DOC} | {path: DOC + text}
-    problems = rule(broken)
-    assert len(problems) >= 1
-    assert all(problem.startswith((path, "cno.h2.")) for problem in problems)
+    problems = rule(SOUND | {path: DOC + text})
+    assert any(problem.startswith(path) for problem in problems)
 
 
 def test_missing_docstring_is_found() -> None:

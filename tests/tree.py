@@ -1,7 +1,7 @@
 """Where the files under test are: the package as installed, the rest as checked out.
 
-Tests of the compiled build run in a copy of the tree without `cno/`, so that nothing but the installed
-package can be imported; it holds the sources as well.
+`.ci/run` tests an installed package in a copy of the tree without `cno/`, so that nothing else can
+be imported. A wheel holds the sources as well.
 """
 
 from pathlib import Path
