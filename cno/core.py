@@ -94,9 +94,11 @@ class Stream:
         # Octets of body still to come / to be sent by content-length; UNKNOWN_LENGTH without one.
         self.read_left: i64 = UNKNOWN_LENGTH
         self.write_left: i64 = UNKNOWN_LENGTH
+        self.received: i64 = 0  # octets of body so far; counted only where they are bounded
         # The request's method decides how its response is framed.
         self.head = False  # HEAD: the response has no body
         self.connect = False  # CONNECT: a 2xx response opens a tunnel
+        self.mute = False  # our response has no body: data is taken and not sent
         self.counted = False  # against a limit of concurrent streams
         self.interim: i64 = 0  # 1xx responses received
         self.authority = ""  # client taking pushes: :authority of the request

@@ -18,10 +18,11 @@ from cno.core import (
 )
 
 
-def start(core: Core, stream: Stream) -> None:
-    """Count a stream in, keep it, and tell."""
+def start(core: Core, stream: Stream, counted: bool = True) -> None:
+    """Keep a stream, and tell. One reserved by a push counts only from its response on."""
     core._streams[stream.id] = stream
-    count(core, stream)
+    if counted:
+        count(core, stream)
     stream.started = True
     if core._wants & ON_STREAM_START:
         core.on_stream_start(stream.id)

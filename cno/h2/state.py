@@ -2,10 +2,96 @@
 
 from mypy_extensions import i64, mypyc_attr
 
+from cno.budget import Bucket
+from cno.const import DEFAULT_WINDOW, MAX_STREAM_ID
+from cno.hpack import Decoder, Encoder
+from cno.limits import Limits, bound
+from cno.settings import Settings
+
+#: Runs of stream ids that the peer skipped are remembered up to this many.
+MAX_SKIPPED = 32
+
 
 @mypyc_attr(acyclic=True)
 class Http2:
     """Frame, window and settings state of an HTTP/2 connection."""
 
-    def __init__(self) -> None:
-        self.recv_credit: i64 = 0
+    def __init__(self, limits: Limits) -> None:
+        self.decoder = Decoder(
+            max_list_size=limits.max_header_list_size, max_fields=limits.max_header_fields
+        )
+        self.encoder = Encoder(limits.max_encoder_table_size)
+        self.preface: i64 = 0  # octets of the connection preface seen
+
+        # -- our settings: announced, and in force once the peer has acknowledged them --------------
+        self.acked = Settings()
+        self.unacked: list[Settings] = []
+
+        # -- the connection's windows, octets --------------------------------------------------------
+        self.send_window: i64 = DEFAULT_WINDOW
+        self.recv_window: i64 = DEFAULT_WINDOW
+        self.recv_credit: i64 = 0  # given back, not yet told to the peer
+        self.recv_size: i64 = max(DEFAULT_WINDOW, limits.connection_window)
+        #: No stream's relative send window is above this: lets most SETTINGS be checked in O(1).
+        self.send_window_top: i64 = 0
+
+        # -- a DATA frame that has begun --------------------------------------------------------------
+        self.data_stream: i64 = 0
+        self.data_left: i64 = 0  # octets of content still to come
+        self.pad_left: i64 = 0
+        self.data_flags: i64 = 0
+        self.data_seen = bytearray()  # for on_frame, if somebody listens
+
+        # -- a field block that has begun --------------------------------------------------------------
+        self.block = bytearray()
+        self.block_stream: i64 = 0
+        self.block_flags: i64 = 0
+        self.block_promised: i64 = 0  # PUSH_PROMISE: the id it reserves
+        self.block_frames: i64 = 0  # CONTINUATION frames so far
+        self.block_empty: i64 = 0  # fragments without content
+
+        # -- streams of the past -------------------------------------------------------------------------
+        self.reset_ids: dict[int, bool] = {}  # reset by us, oldest first
+        self.skipped: list[tuple[int, int]] = []  # runs of ids never opened: first, last
+        self.max_reset_ids: i64 = limits.max_reset_history
+
+        # -- GOAWAY ----------------------------------------------------------------------------------------
+        self.goaway_sent: i64 = -1  # the last id we said we would handle
+        self.goaway_received: i64 = MAX_STREAM_ID + 1  # the last id the peer said it would
+        self.delivered: i64 = 0  # highest peer id that the application has seen
+        self.goaway_ping = False  # shutting down: our PING is on its way
+
+        # -- budgets -----------------------------------------------------------------------------------------
+        self.resets = Bucket(bound(limits.max_stream_resets), limits.stream_reset_rate)
+        self.errors = Bucket(bound(limits.max_error_resets), limits.error_reset_rate)
+        self.glitches = Bucket(bound(limits.glitch_budget), limits.glitch_rate)
+        self.empty_frames: i64 = bound(limits.max_empty_frames)
+        self.free_updates: i64 = 16  # WINDOW_UPDATEs that are no glitch
+
+
+def remember_reset(h2: Http2, stream: i64) -> None:
+    """Keep the id of a stream we reset, so that what is already under way is ignored."""
+    # > An endpoint that sends a RST_STREAM frame on a stream that is in the "open" or "half-closed
+    # > (local)" state could receive any type of frame. ... An endpoint MUST minimally process and
+    # > then discard any frames it receives in this state.   (RFC 9113 5.1)
+    if len(h2.reset_ids) >= h2.max_reset_ids:
+        for oldest in h2.reset_ids:
+            del h2.reset_ids[oldest]
+            break
+    h2.reset_ids[stream] = True
+
+
+def remember_skipped(h2: Http2, last: i64, opened: i64) -> None:
+    """Keep which ids between the last one and the one just opened were never used."""
+    if opened > last + 2:
+        if len(h2.skipped) >= MAX_SKIPPED:
+            del h2.skipped[0]
+        h2.skipped.append((last + 1, opened - 1))
+
+
+def was_skipped(h2: Http2, stream: i64) -> bool:
+    """Whether a stream id below the highest was never opened, as far as we remember."""
+    for first, last in h2.skipped:
+        if first <= stream <= last:
+            return True
+    return False

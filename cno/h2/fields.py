@@ -1,0 +1,288 @@
+"""A whole field block: decoded always, then a request, a response, trailers or a promise.
+
+Decoding comes first, whatever becomes of the message, so that the next block still decodes.
+"""
+
+from mypy_extensions import i64
+
+from cno.const import (
+    CNO_FLAG_END_STREAM,
+    CNO_RST_CANCEL,
+    CNO_RST_COMPRESSION_ERROR,
+    CNO_RST_ENHANCE_YOUR_CALM,
+    CNO_RST_PROTOCOL_ERROR,
+    CNO_RST_REFUSED_STREAM,
+)
+from cno.core import (
+    BODY,
+    DONE,
+    HEAD,
+    ON_MESSAGE_HEAD,
+    ON_MESSAGE_PUSH,
+    ON_MESSAGE_TAIL,
+    TUNNEL,
+    UNKNOWN_LENGTH,
+    Core,
+    Stream,
+)
+from cno.errors import ConnectionFault, StreamFault
+from cno.h2 import message, output, send
+from cno.h2.message import Malformed, Message
+from cno.h2.state import remember_reset, remember_skipped, was_skipped
+from cno.h2.streams import beyond_goaway, charge_error, find, is_idle
+from cno.hpack import Field, HPACKError
+from cno.streams import count, end_read, start
+
+
+def block(
+    core: Core, flags: i64, id: i64, promised: i64, data: bytes, first: i64, last: i64
+) -> None:
+    """Decode data[first:last] and give it to whom it concerns."""
+    decoder = core._h2.decoder
+    # > A decoding error in a field block MUST be treated as a connection error (Section 5.4.1) of
+    # > type COMPRESSION_ERROR.   (RFC 9113 4.3)
+    try:
+        fields = decoder.decode_fields(data, first, last)
+    except HPACKError as error:
+        raise ConnectionFault(CNO_RST_COMPRESSION_ERROR, str(error), "RFC 9113 4.3") from None
+    most = core._limits.max_header_list_size
+    if most is not None and decoder.list_size > 4 * most:
+        raise ConnectionFault(
+            CNO_RST_ENHANCE_YOUR_CALM, "header list far too large", "RFC 9113 10.5.1"
+        )
+    ended = (flags & CNO_FLAG_END_STREAM) != 0
+    too_large = decoder.too_large
+    if promised != 0:
+        _promise(core, id, promised, fields, too_large)
+        return
+    if core._server and _is_new(core, id):
+        _new_request(core, id, fields, ended, too_large)
+        return
+    stream = find(core, id, "HEADERS")
+    if stream is None:
+        return
+    if too_large:
+        raise StreamFault(id, CNO_RST_ENHANCE_YOUR_CALM, "header list too large", "RFC 9113 10.5.1")
+    try:
+        if stream.read == HEAD:
+            _response(core, stream, fields, ended)
+        else:
+            _trailers(core, stream, fields, ended)
+    except Malformed as error:
+        raise _stream_fault(id, error) from None
+
+
+def _stream_fault(id: i64, error: Malformed) -> StreamFault:
+    # > Malformed requests or responses that are detected MUST be treated as a stream error
+    # > (Section 5.4.2) of type PROTOCOL_ERROR.   (RFC 9113 8.1.1)
+    return StreamFault(id, CNO_RST_PROTOCOL_ERROR, error.text, error.rule)
+
+
+def complete(core: Core, stream: Stream, trailers: list[tuple[str, str]] | None) -> None:
+    """The peer's message has ended."""
+    # > A request or response is also malformed if the value of a Content-Length header field does
+    # > not equal the sum of the DATA frame payload lengths that form the content.   (8.1.1)
+    if stream.read_left > 0:
+        raise StreamFault(
+            stream.id,
+            CNO_RST_PROTOCOL_ERROR,
+            "less DATA than content-length says",
+            "RFC 9113 8.1.1",
+        )
+    if stream.read == HEAD:
+        raise StreamFault(
+            stream.id, CNO_RST_PROTOCOL_ERROR, "END_STREAM before the head", "RFC 9113 8.1"
+        )
+    stream.read = DONE
+    core._h2.glitches.refund(8)
+    try:
+        if core._wants & ON_MESSAGE_TAIL:
+            core.on_message_tail(stream.id, trailers)
+    finally:
+        if stream.id in core._streams:
+            end_read(core, stream)
+
+
+# -- requests, at the server ---------------------------------------------------------------------------
+
+
+def _is_new(core: Core, id: i64) -> bool:
+    """Whether HEADERS with this id open a stream."""
+    # > Streams initiated by a client MUST use odd-numbered stream identifiers ... The identifier of
+    # > a newly established stream MUST be numerically greater than all streams that the initiating
+    # > endpoint has opened or reserved. ... An endpoint that receives an unexpected stream
+    # > identifier MUST respond with a connection error of type PROTOCOL_ERROR.   (RFC 9113 5.1.1)
+    if id & 1 == 0:
+        if id in core._streams or not is_idle(core, id):
+            return False
+        raise ConnectionFault(
+            CNO_RST_PROTOCOL_ERROR, f"client opens even stream {id}", "RFC 9113 5.1.1"
+        )
+    if id > core._last_remote:
+        return True
+    if core._h2.skipped and id not in core._streams and was_skipped(core._h2, id):
+        raise ConnectionFault(
+            CNO_RST_PROTOCOL_ERROR, f"client goes back to stream {id}", "RFC 9113 5.1.1"
+        )
+    return False
+
+
+def _new_request(core: Core, id: i64, fields: list[Field], ended: bool, too_large: bool) -> None:
+    h2 = core._h2
+    if beyond_goaway(core, id):
+        return
+    remember_skipped(h2, core._last_remote, id)
+    core._last_remote = id
+    # > An endpoint that receives a HEADERS frame that causes its advertised concurrent stream limit
+    # > to be exceeded MUST treat this as a stream error of type PROTOCOL_ERROR or REFUSED_STREAM.
+    # > (RFC 9113 5.1.2)
+    if core._count_remote >= core._max_streams:
+        raise StreamFault(id, CNO_RST_REFUSED_STREAM, "too many streams", "RFC 9113 5.1.2")
+    if too_large:
+        # > A server that receives a larger field block than it is willing to handle can send an
+        # > HTTP 431 (Request Header Fields Too Large) status code.   (RFC 9113 10.5.1)
+        charge_error(core)
+        send.refuse(core, id, "431", ended)
+        return
+    try:
+        request = message.request(fields)
+    except Malformed as error:
+        raise _stream_fault(id, error) from None
+    if request.protocol and core._local._enable_connect_protocol == 0:
+        raise StreamFault(id, CNO_RST_PROTOCOL_ERROR, ":protocol without leave", "RFC 8441 3")
+    if ended and request.length > 0:
+        raise StreamFault(
+            id, CNO_RST_PROTOCOL_ERROR, "content-length without content", "RFC 9113 8.1.1"
+        )
+    most = core._limits.max_body_size
+    if most is not None and request.length > most:
+        charge_error(core)
+        send.refuse(core, id, "413", ended)
+        return
+    deliver_request(core, id, request, ended)
+
+
+def deliver_request(core: Core, id: i64, request: Message, ended: bool) -> None:
+    """A good request: its stream, its head, and its end if that has come as well."""
+    h2 = core._h2
+    stream = Stream(id, False, BODY, HEAD)
+    stream.head = request.method == "HEAD"
+    stream.connect = request.method == "CONNECT"
+    # RFC 8441 5, RFC 9113 8.5: a tunnel has no message framing.
+    stream.read_left = UNKNOWN_LENGTH if stream.connect else request.length
+    h2.delivered = id
+    h2.free_updates += 2
+    start(core, stream)
+    if core._wants & ON_MESSAGE_HEAD and id in core._streams:
+        core.on_message_head(id, 0, request.method, request.path, request.headers)
+    if ended and stream.read != DONE:
+        complete(core, stream, None)
+
+
+# -- responses and promises, at the client ------------------------------------------------------------------
+
+
+def _response(core: Core, stream: Stream, fields: list[Field], ended: bool) -> None:
+    answer = message.response(fields)
+    code = answer.code
+    if not stream.local and not stream.counted:
+        # > The "reserved" states do not count; "half-closed" ones do.   (RFC 9113 5.1.2)
+        if core._count_remote >= core._max_streams:
+            raise StreamFault(
+                stream.id, CNO_RST_REFUSED_STREAM, "too many streams", "RFC 9113 5.1.2"
+            )
+        count(core, stream)
+    if code < 200:
+        # > A HEADERS frame with the END_STREAM flag set that carries an informational status code
+        # > is malformed.   (RFC 9113 8.1)
+        if ended:
+            raise Malformed("1xx response with END_STREAM", "RFC 9113 8.1")
+        stream.interim += 1
+        most = core._limits.max_informational
+        if most is not None and stream.interim > most:
+            raise StreamFault(
+                stream.id, CNO_RST_ENHANCE_YOUR_CALM, "too many 1xx responses", "RFC 9110 15.2"
+            )
+    elif stream.connect and code < 300:
+        stream.read = TUNNEL
+        if stream.write == BODY:
+            stream.write = TUNNEL
+    else:
+        stream.read = BODY
+        # > a response to HEAD, 204 or 304 has no content, whatever content-length says.  (8.1.1)
+        if stream.head or code == 204 or code == 304:
+            stream.read_left = 0
+        else:
+            stream.read_left = answer.length
+            if ended and answer.length > 0:
+                raise Malformed("content-length without content", "RFC 9113 8.1.1")
+    if core._wants & ON_MESSAGE_HEAD:
+        core.on_message_head(stream.id, code, "", "", answer.headers)
+    if ended and stream.read != DONE:
+        complete(core, stream, None)
+
+
+def _trailers(core: Core, stream: Stream, fields: list[Field], ended: bool) -> None:
+    # > Trailers ... A HEADERS frame without the END_STREAM flag set after receiving the HEADERS
+    # > frame that opens a request or after receiving a final (non-informational) status code: the
+    # > message is malformed.   (RFC 9113 8.1)
+    if not ended:
+        raise Malformed("second header block without END_STREAM", "RFC 9113 8.1")
+    if stream.read == TUNNEL:
+        raise Malformed("trailers in a tunnel", "RFC 9113 8.5")
+    complete(core, stream, message.trailers(fields))
+
+
+def _promise(core: Core, id: i64, promised: i64, fields: list[Field], too_large: bool) -> None:
+    parent = core._streams.get(id)
+    if parent is None or parent.read == DONE:
+        # > a PUSH_PROMISE frame on a stream we have reset: the promised stream is there all the
+        # > same, and wants a RST_STREAM of its own.   (RFC 9113 5.1, 6.6)
+        if id in core._h2.reset_ids:
+            _reject(core, promised, CNO_RST_CANCEL)
+            return
+        raise ConnectionFault(
+            CNO_RST_PROTOCOL_ERROR, "PUSH_PROMISE on a closed stream", "RFC 9113 6.6"
+        )
+    most = core._limits.max_pushes
+    # On a client every stream that is not ours is a push.
+    if most is not None and len(core._streams) - core._count_local >= most:
+        _reject(core, promised, CNO_RST_REFUSED_STREAM)
+        return
+    if core._draining:
+        _reject(core, promised, CNO_RST_CANCEL)
+        return
+    if too_large:
+        _reject(core, promised, CNO_RST_ENHANCE_YOUR_CALM)
+        return
+    try:
+        request = message.request(fields)
+        _check_promise(parent, request)
+    except Malformed:
+        charge_error(core)
+        _reject(core, promised, CNO_RST_PROTOCOL_ERROR)
+        return
+    stream = Stream(promised, False, HEAD, DONE)
+    stream.head = request.method == "HEAD"
+    start(core, stream, False)
+    if core._wants & ON_MESSAGE_PUSH and promised in core._streams:
+        core.on_message_push(promised, id, request.method, request.path, request.headers)
+
+
+def _check_promise(parent: Stream, request: Message) -> None:
+    """What may be pushed."""
+    # > Promised requests MUST be safe (see Section 9.2.1 of [HTTP]), MUST be cacheable ... and
+    # > MUST NOT indicate the presence of request content. ... The server MUST include a value in
+    # > the ":authority" pseudo-header field for which the server is authoritative.  (RFC 9113 8.4)
+    if request.method != "GET" and request.method != "HEAD":
+        raise Malformed("push of an unsafe method", "RFC 9113 8.4")
+    if request.length > 0:
+        raise Malformed("push with content", "RFC 9113 8.4")
+    if request.authority.lower() != parent.authority.lower():
+        raise Malformed("push for another authority", "RFC 9113 8.4")
+
+
+def _reject(core: Core, promised: i64, code: i64) -> None:
+    """Refuse a promised stream that the application has not seen."""
+    remember_reset(core._h2, promised)
+    output.rst_stream(core, promised, code)

@@ -1,0 +1,155 @@
+"""Flow control (RFC 9113 section 5.2, 6.9): what may come, what may go, and who is told.
+
+Windows of streams are kept relative to INITIAL_WINDOW_SIZE, so that a change of it costs nothing per
+stream. Credit is returned for what has been consumed, and told to the peer once it is half a window.
+"""
+
+from mypy_extensions import i64
+
+from cno.const import (
+    CNO_FRAME_WINDOW_UPDATE,
+    CNO_RST_FLOW_CONTROL_ERROR,
+    CNO_RST_PROTOCOL_ERROR,
+    MAX_WINDOW,
+)
+from cno.core import DONE, ON_FLOW_INCREASE, Core, Stream
+from cno.errors import ConnectionFault, StreamFault, UsageError
+from cno.h2.output import write_u32_frame
+
+_RULE = "RFC 9113 6.9.1"
+
+
+def charge_connection(core: Core, size: i64) -> None:
+    """A DATA frame of this many octets, padding included, has begun."""
+    # > The entire DATA frame payload is included in flow control, including the Pad Length and
+    # > Padding fields if present.   (RFC 9113 6.1)
+    h2 = core._h2
+    if size > h2.recv_window:
+        raise ConnectionFault(
+            CNO_RST_FLOW_CONTROL_ERROR, "DATA exceeds the connection's window", _RULE
+        )
+    h2.recv_window -= size
+
+
+def charge_stream(core: Core, stream: Stream, size: i64) -> None:
+    """The same for the stream it is on."""
+    if size > core._h2.acked._initial_window_size + stream.recv_window:
+        raise StreamFault(
+            stream.id, CNO_RST_FLOW_CONTROL_ERROR, "DATA exceeds the stream's window", _RULE
+        )
+    stream.recv_window -= size
+
+
+def discard(core: Core, size: i64) -> None:
+    """Octets that nobody will read: the connection gets them back at once."""
+    core._h2.recv_credit += size
+
+
+def consume(core: Core, stream: Stream, size: i64) -> None:
+    """The application is done with octets of this stream: give them back."""
+    core._h2.recv_credit += size
+    if stream.read == DONE:
+        return
+    stream.credit += size
+    if stream.credit * 2 >= core._h2.acked._initial_window_size:
+        credit = stream.credit
+        stream.credit = 0
+        stream.recv_window += credit
+        write_u32_frame(core, CNO_FRAME_WINDOW_UPDATE, stream.id, credit)
+
+
+def settle(core: Core) -> None:
+    """Tell the peer about the connection's credit once that is half a window."""
+    h2 = core._h2
+    if h2.recv_credit * 2 >= h2.recv_size:
+        credit = h2.recv_credit
+        h2.recv_credit = 0
+        h2.recv_window += credit
+        write_u32_frame(core, CNO_FRAME_WINDOW_UPDATE, 0, credit)
+
+
+def grant(core: Core, stream: Stream | None, size: i64) -> None:
+    """Widen a window at once: a stream's, or the connection's if `stream` is None."""
+    # > The legal range for the increment to the flow-control window is 1 to 2^31-1.   (6.9)
+    h2 = core._h2
+    if size < 1 or size > MAX_WINDOW:
+        raise UsageError(f"a window cannot grow by {size}", rule="RFC 9113 6.9")
+    if stream is None:
+        if h2.recv_window + h2.recv_credit + size > MAX_WINDOW:
+            raise UsageError("connection window above 2^31-1", rule=_RULE)
+        h2.recv_window += size
+        h2.recv_size = max(h2.recv_size, h2.recv_window)
+        write_u32_frame(core, CNO_FRAME_WINDOW_UPDATE, 0, size)
+        return
+    window = core._local._initial_window_size + stream.recv_window + stream.credit
+    if window + size > MAX_WINDOW:
+        raise UsageError("stream window above 2^31-1", stream=int(stream.id), rule=_RULE)
+    returned = min(size, stream.unread)
+    stream.unread -= returned
+    h2.recv_credit += returned
+    if stream.read != DONE:
+        stream.recv_window += size
+        write_u32_frame(core, CNO_FRAME_WINDOW_UPDATE, stream.id, size)
+
+
+def sendable(core: Core, stream: Stream, size: i64) -> i64:
+    """How many of `size` octets may be sent on this stream now."""
+    window = core._remote._initial_window_size + stream.send_window
+    if window < size:
+        size = window
+    if core._h2.send_window < size:
+        size = core._h2.send_window
+    return size if size > 0 else 0
+
+
+def window_update(core: Core, id: i64, stream: Stream | None, increment: i64) -> None:
+    """The peer widened a window: the connection's (id 0), or that of a stream that is open."""
+    h2 = core._h2
+    # > A receiver MUST treat the receipt of a WINDOW_UPDATE frame with a flow-control window
+    # > increment of 0 as a stream error (Section 5.4.2) of type PROTOCOL_ERROR; errors on the
+    # > connection flow-control window MUST be treated as a connection error.   (RFC 9113 6.9)
+    # > A sender MUST NOT allow a flow-control window to exceed 2^31-1 octets. ... it MUST terminate
+    # > either the stream or the connection, as appropriate.   (RFC 9113 6.9.1)
+    if id == 0:
+        if increment == 0:
+            raise ConnectionFault(CNO_RST_PROTOCOL_ERROR, "WINDOW_UPDATE of 0", "RFC 9113 6.9")
+        if h2.send_window + increment > MAX_WINDOW:
+            raise ConnectionFault(
+                CNO_RST_FLOW_CONTROL_ERROR, "connection window above 2^31-1", _RULE
+            )
+        h2.send_window += increment
+    else:
+        if increment == 0:
+            raise StreamFault(id, CNO_RST_PROTOCOL_ERROR, "WINDOW_UPDATE of 0", "RFC 9113 6.9")
+        if stream is None:
+            return
+        window = core._remote._initial_window_size + stream.send_window
+        if window + increment > MAX_WINDOW:
+            raise StreamFault(id, CNO_RST_FLOW_CONTROL_ERROR, "stream window above 2^31-1", _RULE)
+        stream.send_window += increment
+        if stream.send_window > h2.send_window_top:
+            h2.send_window_top = stream.send_window
+        if stream.write == DONE:
+            return
+    if core._wants & ON_FLOW_INCREASE:
+        core.on_flow_increase(id)
+
+
+def check_initial_window(core: Core, size: i64) -> None:
+    """A new INITIAL_WINDOW_SIZE of the peer must not push a stream's window over the top."""
+    # > An endpoint MUST treat a change to SETTINGS_INITIAL_WINDOW_SIZE that causes any flow-control
+    # > window to exceed the maximum size as a connection error (Section 5.4.1) of type
+    # > FLOW_CONTROL_ERROR.   (RFC 9113 6.9.2)
+    h2 = core._h2
+    if size + h2.send_window_top <= MAX_WINDOW:
+        return
+    top: i64 = 0
+    for stream in core._streams.values():
+        top = max(top, stream.send_window)
+    h2.send_window_top = top
+    if size + top > MAX_WINDOW:
+        raise ConnectionFault(
+            CNO_RST_FLOW_CONTROL_ERROR,
+            "INITIAL_WINDOW_SIZE pushes a stream's window above 2^31-1",
+            "RFC 9113 6.9.2",
+        )

@@ -1,0 +1,170 @@
+"""Header lists that the application wants sent, checked and put in order. Knows no connection.
+
+Everything is checked here before the encoder sees anything, so that a refused list changes nothing.
+"""
+
+from typing import Final, cast
+
+from mypy_extensions import i64
+
+from cno.const import MAX_STREAM_ID
+from cno.core import UNKNOWN_LENGTH
+from cno.errors import UsageError
+from cno.headers import (
+    CONNECTION_SPECIFIC,
+    content_length,
+    is_authority,
+    is_lower_name,
+    is_path,
+    is_scheme,
+    is_token,
+    is_value,
+    octets,
+)
+from cno.hpack import NeverIndexed
+
+# What a list that has been checked holds beside its fields.
+_SECRETS: Final = frozenset(("authorization", "proxy-authorization", "cookie", "set-cookie"))
+_MAX_KNOWN: Final = 2_048
+_MAX_KNOWN_VALUE: Final = 128
+
+#: Pairs found to be plain and good before: their next sending costs one look-up. Bounded; secrets
+#: and long values are never kept.
+_known: Final[dict[object, bool]] = {}
+
+
+def clean(headers: list[tuple[str, str]], trailer: bool) -> list[object]:
+    """The regular fields, names lowered, without what HTTP/2 has no use for.
+
+    Raises UsageError for names and values that must not be sent, and for pseudo-header fields.
+    """
+    result: list[object] = []
+    known = _known
+    for item in cast(list[object], headers):
+        if type(item) is tuple and item in known:
+            result.append(item)
+        else:
+            pair = _check(item, trailer)
+            if pair is not None:
+                result.append(pair)
+    return result
+
+
+def _check(item: object, trailer: bool) -> object | None:
+    """One field as it is to be sent; None if it is to be left out."""
+    name, value = cast(tuple[str, str], item)
+    lowered = name.lower()
+    if not is_lower_name(lowered):
+        raise UsageError(f"invalid field name {name!r}", rule="RFC 9113 8.2.1")
+    if not is_value(value):
+        raise UsageError(f"invalid value of field {name!r}", rule="RFC 9113 8.2.1")
+    # > An intermediary transforming an HTTP/1.x message to HTTP/2 MUST remove connection-specific
+    # > header fields.   (RFC 9113 8.2.2)
+    if lowered in CONNECTION_SPECIFIC:
+        return None
+    if lowered == "te" and value.lower() != "trailers":
+        return None
+    if lowered == "content-length":
+        if trailer or content_length(value) < 0:
+            raise UsageError(f"invalid content-length {value!r}", rule="RFC 9110 8.6")
+    if type(item) is tuple and lowered == name:
+        if lowered not in _SECRETS and len(value) <= _MAX_KNOWN_VALUE:
+            if len(_known) >= _MAX_KNOWN:
+                _known.clear()
+            _known[item] = True
+        return item
+    if isinstance(item, NeverIndexed):
+        return NeverIndexed((lowered, value))
+    return (lowered, value)
+
+
+def request(
+    scheme: str, method: str, path: str, headers: list[tuple[str, str]]
+) -> tuple[list[object], str]:
+    """A request's fields in order, pseudo-header fields first; its authority."""
+    protocol = ""
+    authority: object | None = None
+    host: object | None = None
+    scheme_pair: object = (":scheme", scheme)
+    regular: list[tuple[str, str]] = []
+    for item in cast(list[object], headers):
+        name, value = cast(tuple[str, str], item)
+        if name == ":authority":
+            authority = item
+        elif name == ":scheme":
+            scheme_pair = item
+        elif name == ":protocol":
+            protocol = value
+        elif name == "host" or name.lower() == "host":
+            if host is not None:
+                raise UsageError("two host fields", rule="RFC 9110 7.2")
+            host = (":authority", value)
+        else:
+            cast(list[object], regular).append(item)
+    if authority is None:
+        authority = host
+    result: list[object] = [(":method", method)]
+    _check_target(method, protocol, path, scheme_pair)
+    if method != "CONNECT" or protocol:
+        if path == "":
+            path = "*" if method == "OPTIONS" else "/"
+        result.append(scheme_pair)
+        result.append((":path", path))
+    if protocol:
+        result.append((":protocol", protocol))
+    name = ""
+    if authority is not None:
+        _, name = cast(tuple[str, str], authority)
+        if not is_authority(name):
+            raise UsageError(f"invalid :authority {name!r}", rule="RFC 9113 8.3.1")
+        result.append(authority)
+    if method == "CONNECT" and name == "":
+        raise UsageError("CONNECT needs an :authority", rule="RFC 9113 8.5")
+    result.extend(clean(regular, False))
+    return result, name
+
+
+def _check_target(method: str, protocol: str, path: str, scheme_pair: object) -> None:
+    """The parts of a request that are no regular fields."""
+    if not is_token(method):
+        raise UsageError(f"invalid method {method!r}", rule="RFC 9110 9.1")
+    _, scheme = cast(tuple[str, str], scheme_pair)
+    if not is_scheme(scheme):
+        raise UsageError(f"invalid :scheme {scheme!r}", rule="RFC 9113 8.3.1")
+    if protocol:
+        if method != "CONNECT":
+            raise UsageError(":protocol goes with CONNECT only", rule="RFC 8441 4")
+        if not is_token(protocol):
+            raise UsageError(f"invalid :protocol {protocol!r}", rule="RFC 8441 4")
+    if method == "CONNECT" and not protocol:
+        if path != "":
+            raise UsageError("CONNECT has no path", rule="RFC 9113 8.5")
+    elif path != "" and not is_path(path, method):
+        raise UsageError(f"invalid path {path!r}", rule="RFC 9113 8.3.1")
+
+
+def length_of(pairs: list[object]) -> i64:
+    """The content-length among checked fields; UNKNOWN_LENGTH without one."""
+    length: i64 = UNKNOWN_LENGTH
+    for item in pairs:
+        name, value = cast(tuple[str, str], item)
+        if name == "content-length":
+            if length != UNKNOWN_LENGTH:
+                raise UsageError("two content-length fields", rule="RFC 9110 8.6")
+            length = content_length(value)
+    return length
+
+
+def list_size(pairs: list[object]) -> i64:
+    """What a peer counts against its MAX_HEADER_LIST_SIZE (RFC 9113 6.5.2), octets."""
+    size: i64 = 0
+    for item in pairs:
+        name, value = cast(tuple[str, str], item)
+        size += len(octets(name)) + len(octets(value)) + 32
+    return size
+
+
+def check_id(stream: i64) -> None:
+    """Raise UsageError for numbers that are no stream id."""
+    if stream < 0 or stream > MAX_STREAM_ID:
+        raise UsageError(f"{stream} is no stream id", rule="RFC 9113 5.1.1")

@@ -1,0 +1,128 @@
+"""Frames into a connection's output, one function per kind; `on_frame_send` fires here.
+
+Knows octets and order; whether a frame may be sent now is decided by the callers.
+"""
+
+from mypy_extensions import i64
+
+from cno.const import (
+    CNO_FLAG_ACK,
+    CNO_FLAG_END_HEADERS,
+    CNO_FRAME_CONTINUATION,
+    CNO_FRAME_DATA,
+    CNO_FRAME_GOAWAY,
+    CNO_FRAME_PING,
+    CNO_FRAME_RST_STREAM,
+    CNO_FRAME_SETTINGS,
+    CNO_RST_NO_ERROR,
+)
+from cno.core import COPY_BELOW, ON_FRAME_SEND, Core, Frame, put
+from cno.h2.frames import HEADER_SIZE, MAX_SENT, patch_header, write_header, write_u32
+
+
+def _show(core: Core, type: i64, flags: i64, stream: i64, payload: bytes) -> None:
+    core.on_frame_send(Frame(type, flags, stream, payload))
+
+
+def write_frame(core: Core, type: i64, flags: i64, stream: i64, payload: bytes) -> None:
+    """Any frame, whole."""
+    if core._wants & ON_FRAME_SEND:
+        _show(core, type, flags, stream, payload)
+    write_header(core._writer, len(payload), type, flags, stream)
+    put(core, payload)
+
+
+def write_u32_frame(core: Core, type: i64, stream: i64, value: i64) -> None:
+    """WINDOW_UPDATE and RST_STREAM: four octets."""
+    if core._wants & ON_FRAME_SEND:
+        _show(core, type, 0, stream, int(value).to_bytes(4, "big"))
+    write_header(core._writer, 4, type, 0, stream)
+    write_u32(core._writer, value)
+
+
+def rst_stream(core: Core, stream: i64, code: i64) -> None:
+    """RST_STREAM (RFC 9113 6.4)."""
+    write_u32_frame(core, CNO_FRAME_RST_STREAM, stream, code)
+
+
+def goaway(core: Core, last: i64, code: i64, text: str) -> None:
+    """GOAWAY (RFC 9113 6.8); the text goes along as debug data, for people with a packet dump."""
+    debug = text.encode("ascii", "replace")[:256] if code != CNO_RST_NO_ERROR else b""
+    head = int(last).to_bytes(4, "big") + int(code).to_bytes(4, "big")
+    write_frame(core, CNO_FRAME_GOAWAY, 0, 0, head + debug)
+
+
+def ping(core: Core, data: bytes, ack: bool) -> None:
+    """PING (RFC 9113 6.7): eight octets."""
+    write_frame(core, CNO_FRAME_PING, CNO_FLAG_ACK if ack else 0, 0, data)
+
+
+def settings(core: Core, payload: bytes, ack: bool) -> None:
+    """SETTINGS (RFC 9113 6.5)."""
+    write_frame(core, CNO_FRAME_SETTINGS, CNO_FLAG_ACK if ack else 0, 0, payload)
+
+
+def largest_frame(core: Core) -> i64:
+    """Octets of payload that one frame of ours may have."""
+    return min(core._remote._max_frame_size, MAX_SENT)
+
+
+def data(core: Core, stream: i64, payload: bytes, start: i64, end: i64, flags: i64) -> None:
+    """payload[start:end] as DATA frames; `flags` go on the last one."""
+    most = largest_frame(core)
+    while True:
+        stop = min(end, start + most)
+        last = stop == end
+        piece = payload if start == 0 and stop == len(payload) else payload[start:stop]
+        sent = flags if last else 0
+        if core._wants & ON_FRAME_SEND:
+            _show(core, CNO_FRAME_DATA, sent, stream, piece)
+        write_header(core._writer, len(piece), CNO_FRAME_DATA, sent, stream)
+        if len(piece) < COPY_BELOW:
+            core._writer.write(piece)
+        else:
+            put(core, piece)
+        if last:
+            return
+        start = stop
+
+
+def field_block(
+    core: Core, type: i64, flags: i64, stream: i64, prefix: bytes, pairs: list[object]
+) -> None:
+    """HEADERS or PUSH_PROMISE (`prefix`: its promised id), and CONTINUATION where it is too long.
+
+    The block is encoded right behind the place of its frame's header, which is filled in afterwards.
+    """
+    out = core._writer
+    encoder = core._h2.encoder
+    at: i64 = len(out)
+    write_header(out, 0, type, flags | CNO_FLAG_END_HEADERS, stream)
+    if prefix:
+        out.write(prefix)
+    encoder.begin(out)
+    for pair in pairs:
+        encoder.write_pair(out, pair)
+    length: i64 = len(out) - at - HEADER_SIZE
+    most = largest_frame(core)
+    if length <= most and not core._wants & ON_FRAME_SEND:
+        patch_header(out, at, length, type, flags | CNO_FLAG_END_HEADERS, stream)
+        return
+    block = out.getvalue()[at + HEADER_SIZE :]
+    out.truncate(at)
+    _split_block(core, type, flags, stream, block, most)
+
+
+def _split_block(core: Core, type: i64, flags: i64, stream: i64, block: bytes, most: i64) -> None:
+    start: i64 = 0
+    size: i64 = len(block)
+    while True:
+        end = min(size, start + most)
+        if end == size:
+            flags |= CNO_FLAG_END_HEADERS
+        write_frame(core, type, flags, stream, block[start:end])
+        if end == size:
+            return
+        start = end
+        type = CNO_FRAME_CONTINUATION
+        flags = 0

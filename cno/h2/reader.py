@@ -1,0 +1,208 @@
+"""Octets into frames: the preface, frame headers, DATA as it arrives, everything else when whole.
+
+Knows where a frame begins and ends; `recv` knows what it means.
+"""
+
+from mypy_extensions import i64
+
+from cno.const import (
+    CNO_FLAG_ACK,
+    CNO_FLAG_END_STREAM,
+    CNO_FLAG_PADDED,
+    CNO_FRAME_CONTINUATION,
+    CNO_FRAME_DATA,
+    CNO_FRAME_HEADERS,
+    CNO_FRAME_PUSH_PROMISE,
+    CNO_FRAME_SETTINGS,
+    CNO_RST_FRAME_SIZE_ERROR,
+    CNO_RST_PROTOCOL_ERROR,
+    PREFACE,
+)
+from cno.core import (
+    CLOSED,
+    H2_CONTINUATION,
+    H2_DATA,
+    H2_FRAME,
+    H2_PREFACE,
+    H2_SETTINGS,
+    ON_FRAME,
+    WAIT,
+    Core,
+    Frame,
+)
+from cno.errors import ConnectionFault, StreamFault
+from cno.h2 import recv
+from cno.h2.frames import HEADER_SIZE, read_u32
+from cno.h2.streams import stream_error
+
+
+def step(core: Core, state: i64) -> i64:
+    """Handle what the input holds, as far as one state goes; the next state, or WAIT."""
+    if state == H2_DATA:
+        return _data(core)
+    if state == H2_PREFACE:
+        return _preface(core)
+    return _frames(core, state)
+
+
+def _preface(core: Core) -> i64:
+    """The connection preface of a client (RFC 9113 3.4)."""
+    # > Clients and servers MUST treat an invalid connection preface as a connection error
+    # > (Section 5.4.1) of type PROTOCOL_ERROR.
+    h2 = core._h2
+    end: i64 = len(core._in)
+    while core._pos < end:
+        if core._in[core._pos] != PREFACE[h2.preface]:
+            raise ConnectionFault(CNO_RST_PROTOCOL_ERROR, "invalid preface", "RFC 9113 3.4")
+        core._pos += 1
+        h2.preface += 1
+        if h2.preface == len(PREFACE):
+            return H2_SETTINGS
+    core._need = 0
+    return WAIT
+
+
+def _frames(core: Core, state: i64) -> i64:
+    """Frame after frame, until one leads to another state or is not there as a whole."""
+    while True:
+        data = core._in
+        pos = core._pos
+        left: i64 = len(data) - pos
+        if left < HEADER_SIZE:
+            core._need = HEADER_SIZE
+            return WAIT
+        high: i64 = read_u32(data, pos)
+        length: i64 = high >> 8
+        type: i64 = high & 0xFF
+        flags: i64 = data[pos + 4]
+        # > Reserved: A reserved 1-bit field. The semantics of this bit are undefined, and the bit
+        # > MUST remain unset when sending and MUST be ignored when receiving.   (RFC 9113 4.1)
+        stream: i64 = read_u32(data, pos + 5) & 0x7FFF_FFFF
+        _check_header(core, state, length, type, flags, stream)
+        if type == CNO_FRAME_DATA:
+            if (flags & CNO_FLAG_PADDED) != 0 and length > 0 and left == HEADER_SIZE:
+                core._need = HEADER_SIZE + 1
+                return WAIT
+            _begin_data(core, length, flags, stream)
+            return H2_DATA
+        if left < HEADER_SIZE + length:
+            core._need = HEADER_SIZE + length
+            return WAIT
+        start = pos + HEADER_SIZE
+        core._pos = start + length
+        follow: i64 = H2_FRAME
+        if type == CNO_FRAME_HEADERS or type == CNO_FRAME_PUSH_PROMISE:
+            follow = recv.block_state(flags)
+        elif type == CNO_FRAME_CONTINUATION:
+            follow = recv.block_state(flags)
+        # The frame is done with, whatever its events do: even if one raises, the next octet is
+        # what follows it.
+        core._state = follow
+        try:
+            recv.frame(core, type, flags, stream, data, start, start + length)
+        except StreamFault as fault:
+            stream_error(core, fault)
+        if core._state != state:
+            return core._state
+
+
+def _check_header(core: Core, state: i64, length: i64, type: i64, flags: i64, stream: i64) -> None:
+    """What can be said of a frame from its first nine octets."""
+    # > An endpoint MUST send an error code of FRAME_SIZE_ERROR if a frame exceeds the size defined
+    # > in SETTINGS_MAX_FRAME_SIZE.   (RFC 9113 4.2)
+    if length > core._h2.acked._max_frame_size:
+        raise ConnectionFault(CNO_RST_FRAME_SIZE_ERROR, f"frame of {length} octets", "RFC 9113 4.2")
+    if state == H2_CONTINUATION:
+        # > The header field block ... Each frame in the sequence MUST be a contiguous sequence of
+        # > frames, with no interleaved frames of any other type or from any other stream.  (4.3)
+        if type != CNO_FRAME_CONTINUATION or stream != core._h2.block_stream:
+            raise ConnectionFault(
+                CNO_RST_PROTOCOL_ERROR, "frame inside a field block", "RFC 9113 4.3"
+            )
+    elif state == H2_SETTINGS:
+        # > The server connection preface consists of a potentially empty SETTINGS frame that MUST
+        # > be the first frame the server sends.   (RFC 9113 3.4; for clients as well)
+        if type != CNO_FRAME_SETTINGS or flags & CNO_FLAG_ACK:
+            raise ConnectionFault(
+                CNO_RST_PROTOCOL_ERROR, "the first frame is not SETTINGS", "RFC 9113 3.4"
+            )
+    elif type == CNO_FRAME_CONTINUATION:
+        raise ConnectionFault(
+            CNO_RST_PROTOCOL_ERROR, "CONTINUATION without a field block", "RFC 9113 6.10"
+        )
+
+
+def _begin_data(core: Core, length: i64, flags: i64, stream: i64) -> None:
+    """Take a DATA frame's header and pad length; its content is delivered as it comes."""
+    h2 = core._h2
+    pad: i64 = 0
+    content = length
+    core._pos += HEADER_SIZE
+    if flags & CNO_FLAG_PADDED:
+        if length == 0:
+            raise ConnectionFault(
+                CNO_RST_FRAME_SIZE_ERROR, "PADDED frame without a pad length", "RFC 9113 6.1"
+            )
+        pad = core._in[core._pos]
+        core._pos += 1
+        # > If the length of the padding is the length of the frame payload or greater, the
+        # > recipient MUST treat this as a connection error (Section 5.4.1) of type
+        # > PROTOCOL_ERROR.   (RFC 9113 6.1)
+        if pad >= length:
+            raise ConnectionFault(
+                CNO_RST_PROTOCOL_ERROR, "padding longer than its frame", "RFC 9113 6.1"
+            )
+        content = length - 1 - pad
+    h2.data_left = content
+    h2.pad_left = pad
+    h2.data_flags = flags & CNO_FLAG_END_STREAM
+    h2.data_stream = stream
+    if core._wants & ON_FRAME:
+        h2.data_seen = bytearray()
+    # From here on octets belong to this frame, even if the stream cannot have them.
+    core._state = H2_DATA
+    try:
+        recv.begin_data(core, stream, length, content)
+    except StreamFault as fault:
+        stream_error(core, fault)
+
+
+def _data(core: Core) -> i64:
+    """Deliver what has arrived of a DATA frame; at its end, go on with the next."""
+    h2 = core._h2
+    data = core._in
+    pos = core._pos
+    left: i64 = len(data) - pos
+    size = min(left, h2.data_left)
+    if size > 0:
+        piece = data if pos == 0 and size == len(data) else data[pos : pos + size]
+        core._pos += size
+        h2.data_left -= size
+        left -= size
+        if core._wants & ON_FRAME:
+            h2.data_seen += piece
+        done = h2.data_left == 0 and h2.pad_left == 0
+        if done:
+            core._state = H2_FRAME
+        recv.data(core, h2.data_stream, piece)
+        if core._state == CLOSED:
+            return CLOSED
+    if h2.data_left > 0:
+        core._need = 0
+        return WAIT
+    skipped = min(left, h2.pad_left)
+    core._pos += skipped
+    h2.pad_left -= skipped
+    if h2.pad_left > 0:
+        core._need = 0
+        return WAIT
+    core._state = H2_FRAME
+    if core._wants & ON_FRAME:
+        frame = Frame(CNO_FRAME_DATA, h2.data_flags, h2.data_stream, bytes(h2.data_seen))
+        core.on_frame(frame)
+    if h2.data_flags & CNO_FLAG_END_STREAM:
+        try:
+            recv.end_data(core, h2.data_stream)
+        except StreamFault as fault:
+            stream_error(core, fault)
+    return core._state

@@ -1,0 +1,445 @@
+"""What each frame of the peer means: one function per frame type (RFC 9113 section 6).
+
+Gets whole frames (DATA piece by piece) from `reader`; changes state, fires events, and raises
+ConnectionFault or StreamFault where a rule is broken. `fields` goes on where a field block is whole.
+"""
+
+from mypy_extensions import i64
+
+from cno import settings as rules
+from cno.const import (
+    CNO_FLAG_ACK,
+    CNO_FLAG_END_HEADERS,
+    CNO_FLAG_END_STREAM,
+    CNO_FLAG_PADDED,
+    CNO_FLAG_PRIORITY,
+    CNO_FRAME_CONTINUATION,
+    CNO_FRAME_GOAWAY,
+    CNO_FRAME_HEADERS,
+    CNO_FRAME_PING,
+    CNO_FRAME_PRIORITY,
+    CNO_FRAME_PUSH_PROMISE,
+    CNO_FRAME_RST_STREAM,
+    CNO_FRAME_SETTINGS,
+    CNO_FRAME_WINDOW_UPDATE,
+    CNO_REMOTE,
+    CNO_RST_CANCEL,
+    CNO_RST_ENHANCE_YOUR_CALM,
+    CNO_RST_FRAME_SIZE_ERROR,
+    CNO_RST_PROTOCOL_ERROR,
+    CNO_RST_REFUSED_STREAM,
+    CNO_SETTINGS_ENABLE_CONNECT_PROTOCOL,
+    CNO_SETTINGS_ENABLE_PUSH,
+    CNO_SETTINGS_HEADER_TABLE_SIZE,
+    CNO_SETTINGS_INITIAL_WINDOW_SIZE,
+)
+from cno.core import (
+    CLOSED,
+    DONE,
+    H2_CONTINUATION,
+    H2_FRAME,
+    HEAD,
+    ON_FLOW_INCREASE,
+    ON_FRAME,
+    ON_MESSAGE_DATA,
+    ON_PONG,
+    ON_SETTINGS,
+    UNKNOWN_LENGTH,
+    Core,
+    Frame,
+    Stream,
+)
+from cno.errors import ConnectionFault, StreamFault
+from cno.h2 import fields, flow, output, send
+from cno.h2.frames import read_u16, read_u32
+from cno.h2.streams import beyond_goaway, charge_reset, find, glitch, is_idle, is_ours
+from cno.streams import end
+
+
+def block_state(flags: i64) -> i64:
+    """What follows a frame that carries a piece of a field block."""
+    return H2_FRAME if flags & CNO_FLAG_END_HEADERS else H2_CONTINUATION
+
+
+def frame(
+    core: Core, type: i64, flags: i64, stream: i64, data: bytes, start: i64, end: i64
+) -> None:
+    """Handle one whole frame: its payload is data[start:end]."""
+    if type == CNO_FRAME_HEADERS:
+        _headers(core, flags, stream, data, start, end)
+        return
+    if core._wants & ON_FRAME and type != CNO_FRAME_PUSH_PROMISE:
+        core.on_frame(Frame(type, flags, stream, data[start:end]))
+        if core._state == CLOSED:
+            return
+    if type == CNO_FRAME_WINDOW_UPDATE:
+        _window_update(core, stream, data, start, end)
+    elif type == CNO_FRAME_RST_STREAM:
+        _rst_stream(core, stream, data, start, end)
+    elif type == CNO_FRAME_SETTINGS:
+        _settings(core, flags, stream, data, start, end)
+    elif type == CNO_FRAME_PING:
+        _ping(core, flags, stream, data[start:end])
+    elif type == CNO_FRAME_CONTINUATION:
+        _continuation(core, flags, data, start, end)
+    elif type == CNO_FRAME_GOAWAY:
+        _goaway(core, stream, data, start, end)
+    elif type == CNO_FRAME_PRIORITY:
+        _priority(core, stream, end - start)
+    elif type == CNO_FRAME_PUSH_PROMISE:
+        _push_promise(core, flags, stream, data, start, end)
+    else:
+        # > Implementations MUST ignore and discard frames of unknown types.   (RFC 9113 4.1)
+        glitch(core, 1)
+
+
+# -- errors ----------------------------------------------------------------------------------
+
+
+def _protocol_error(text: str, rule: str) -> ConnectionFault:
+    return ConnectionFault(CNO_RST_PROTOCOL_ERROR, text, rule)
+
+
+def _wrong_size(text: str, rule: str) -> ConnectionFault:
+    return ConnectionFault(CNO_RST_FRAME_SIZE_ERROR, text, rule)
+
+
+# -- DATA (6.1) ------------------------------------------------------------------------------------------
+
+
+def begin_data(core: Core, id: i64, length: i64, content: i64) -> None:
+    """A DATA frame's header: `length` octets for flow control, `content` of them of body."""
+    if id == 0:
+        raise _protocol_error("DATA on stream 0", "RFC 9113 6.1")
+    flow.charge_connection(core, length)
+    if length != content:
+        flow.discard(core, length - content)
+    h2 = core._h2
+    h2.data_stream = 0  # discard the content, unless all is well
+    stream = find(core, id, "DATA")
+    if stream is None:
+        return
+    if stream.read == HEAD:
+        raise StreamFault(id, CNO_RST_PROTOCOL_ERROR, "DATA before HEADERS", "RFC 9113 8.1")
+    flow.charge_stream(core, stream, length)
+    if content == 0 and not h2.data_flags & CNO_FLAG_END_STREAM:
+        h2.empty_frames -= 1
+        if h2.empty_frames < 0:
+            raise ConnectionFault(
+                CNO_RST_ENHANCE_YOUR_CALM, "too many empty DATA frames", "RFC 9113 10.5"
+            )
+    if stream.read_left != UNKNOWN_LENGTH:
+        if content > stream.read_left:
+            raise StreamFault(
+                id,
+                CNO_RST_PROTOCOL_ERROR,
+                "more DATA than content-length says",
+                "RFC 9113 8.1.1",
+            )
+        stream.read_left -= content
+    most = core._limits.max_body_size
+    if most is not None:
+        stream.received += content
+        if stream.received > most:
+            raise StreamFault(id, CNO_RST_CANCEL, "body too large", "RFC 9110 15.5.14")
+    h2.data_stream = id
+    if length != content:
+        # Padding is nobody's to read: the stream gets it back at once.
+        h2.recv_credit -= length - content
+        flow.consume(core, stream, length - content)
+
+
+def data(core: Core, id: i64, piece: bytes) -> None:
+    """A piece of a DATA frame's content."""
+    size: i64 = len(piece)
+    stream = core._streams.get(id) if id != 0 else None
+    if stream is None or stream.read == DONE:
+        flow.discard(core, size)
+        return
+    stream.unread += size
+    if core._wants & ON_MESSAGE_DATA:
+        core.on_message_data(id, piece)
+    if not core.manual_flow_control and stream.unread >= size:
+        stream.unread -= size
+        if core._h2.data_left == 0 and core._h2.data_flags & CNO_FLAG_END_STREAM:
+            flow.discard(core, size)
+        else:
+            flow.consume(core, stream, size)
+
+
+def end_data(core: Core, id: i64) -> None:
+    """END_STREAM on a DATA frame."""
+    stream = core._streams.get(id) if id != 0 else None
+    if stream is not None and stream.read != DONE:
+        fields.complete(core, stream, None)
+
+
+# -- HEADERS (6.2), PUSH_PROMISE (6.6), CONTINUATION (6.10) -----------------------------------------------
+
+
+def _unpad(flags: i64, data: bytes, start: i64, end: i64) -> i64:
+    """Where the content of a frame ends; it begins one octet later if PADDED is set."""
+    if not flags & CNO_FLAG_PADDED:
+        return end
+    if start == end:
+        raise _wrong_size("PADDED frame without a pad length", "RFC 9113 6.2")
+    pad: i64 = data[start]
+    # > If the length of the padding is the length of the frame payload or greater, the recipient
+    # > MUST treat this as a connection error of type PROTOCOL_ERROR.   (RFC 9113 6.1, 6.2, 6.6)
+    if pad >= end - start:
+        raise _protocol_error("padding longer than its frame", "RFC 9113 6.2")
+    return end - pad
+
+
+def _headers(core: Core, flags: i64, id: i64, data: bytes, start: i64, end: i64) -> None:
+    if id == 0:
+        raise _protocol_error("HEADERS on stream 0", "RFC 9113 6.2")
+    end = _unpad(flags, data, start, end)
+    if flags & CNO_FLAG_PADDED:
+        start += 1
+    if core._wants & ON_FRAME:
+        core.on_frame(Frame(CNO_FRAME_HEADERS, flags, id, data[start:end]))
+        if core._state == CLOSED:
+            return
+    if flags & CNO_FLAG_PRIORITY:
+        # Priorities of RFC 7540 are deprecated (RFC 9113 5.3.2): skipped, self-dependency included.
+        start += 5
+        if start > end:
+            raise _wrong_size("HEADERS too short for its priority", "RFC 9113 6.2")
+    _fragment(core, flags, id, 0, data, start, end)
+
+
+def _push_promise(core: Core, flags: i64, id: i64, data: bytes, start: i64, end: i64) -> None:
+    # > A client cannot push. Thus, servers MUST treat the receipt of a PUSH_PROMISE frame as a
+    # > connection error (Section 5.4.1) of type PROTOCOL_ERROR.   (RFC 9113 8.4)
+    if core._server or core._h2.acked._enable_push == 0:
+        raise _protocol_error("PUSH_PROMISE where push is off", "RFC 9113 6.6")
+    if id == 0:
+        raise _protocol_error("PUSH_PROMISE on stream 0", "RFC 9113 6.6")
+    end = _unpad(flags, data, start, end)
+    if flags & CNO_FLAG_PADDED:
+        start += 1
+    if core._wants & ON_FRAME:
+        core.on_frame(Frame(CNO_FRAME_PUSH_PROMISE, flags, id, data[start:end]))
+        if core._state == CLOSED:
+            return
+    if end - start < 4:
+        raise _wrong_size("PUSH_PROMISE without a stream id", "RFC 9113 6.6")
+    promised = read_u32(data, start) & 0x7FFF_FFFF
+    # > A receiver MUST treat the receipt of a PUSH_PROMISE that promises an illegal stream
+    # > identifier (Section 5.1.1) as a connection error of type PROTOCOL_ERROR.   (RFC 9113 6.6)
+    if promised == 0 or promised & 1 or promised <= core._last_remote:
+        raise _protocol_error(f"PUSH_PROMISE of stream {promised}", "RFC 9113 6.6")
+    if id & 1 == 0 or is_idle(core, id):
+        raise _protocol_error("PUSH_PROMISE on a stream that is not ours", "RFC 9113 6.6")
+    core._last_remote = promised
+    _fragment(core, flags, id, promised, data, start + 4, end)
+
+
+def _fragment(
+    core: Core, flags: i64, id: i64, promised: i64, data: bytes, start: i64, end: i64
+) -> None:
+    """The first piece of a field block: all of it, or kept until the rest is there."""
+    if flags & CNO_FLAG_END_HEADERS:
+        fields.block(core, flags, id, promised, data, start, end)
+        return
+    h2 = core._h2
+    h2.block_stream = id
+    h2.block_flags = flags
+    h2.block_promised = promised
+    h2.block_frames = 0
+    h2.block_empty = 1 if start == end else 0
+    h2.block = bytearray(data[start:end])
+
+
+def _continuation(core: Core, flags: i64, data: bytes, start: i64, end: i64) -> None:
+    h2 = core._h2
+    limits = core._limits
+    h2.block_frames += 1
+    if start == end and not flags & CNO_FLAG_END_HEADERS:
+        h2.block_empty += 1
+    most_frames = limits.max_continuation_frames
+    most_octets = limits.max_header_block_size
+    if (
+        (most_frames is not None and h2.block_frames > most_frames)
+        or (most_octets is not None and len(h2.block) + (end - start) > most_octets)
+        or h2.block_empty > 1
+    ):
+        raise ConnectionFault(
+            CNO_RST_ENHANCE_YOUR_CALM,
+            "field block in too many or too large pieces",
+            "RFC 9113 10.5.1",
+        )
+    h2.block += data[start:end]
+    if flags & CNO_FLAG_END_HEADERS:
+        block = bytes(h2.block)
+        h2.block = bytearray()
+        fields.block(core, h2.block_flags, h2.block_stream, h2.block_promised, block, 0, len(block))
+
+
+# -- PRIORITY (6.3), RST_STREAM (6.4) ------------------------------------------------------------------------
+
+
+def _priority(core: Core, id: i64, size: i64) -> None:
+    if id == 0:
+        raise _protocol_error("PRIORITY on stream 0", "RFC 9113 6.3")
+    # > A PRIORITY frame with a length other than 5 octets MUST be treated as a stream error
+    # > (Section 5.4.2) of type FRAME_SIZE_ERROR.   (RFC 9113 6.3)
+    if size != 5:
+        raise StreamFault(id, CNO_RST_FRAME_SIZE_ERROR, "PRIORITY of wrong length", "RFC 9113 6.3")
+    glitch(core, 1)
+
+
+def _rst_stream(core: Core, id: i64, data: bytes, start: i64, stop: i64) -> None:
+    # > A RST_STREAM frame with a length other than 4 octets MUST be treated as a connection error
+    # > (Section 5.4.1) of type FRAME_SIZE_ERROR.   (RFC 9113 6.4)
+    if stop - start != 4:
+        raise _wrong_size("RST_STREAM of wrong length", "RFC 9113 6.4")
+    if id == 0:
+        raise _protocol_error("RST_STREAM on stream 0", "RFC 9113 6.4")
+    stream = core._streams.get(id)
+    if stream is None:
+        if beyond_goaway(core, id):
+            return
+        # > RST_STREAM frames MUST NOT be sent for a stream in the "idle" state.   (6.4)
+        if is_idle(core, id):
+            raise _protocol_error("RST_STREAM on an idle stream", "RFC 9113 6.4")
+        glitch(core, 1)
+        return
+    if core._server and stream.write != DONE and not stream.local:
+        charge_reset(core)
+    end(core, stream, read_u32(data, start), CNO_REMOTE)
+
+
+# -- SETTINGS (6.5) ------------------------------------------------------------------------------------------
+
+
+def _settings(core: Core, flags: i64, id: i64, data: bytes, start: i64, end: i64) -> None:
+    if id != 0:
+        raise _protocol_error("SETTINGS on a stream", "RFC 9113 6.5")
+    size = end - start
+    if flags & CNO_FLAG_ACK:
+        # > Receipt of a SETTINGS frame with the ACK flag set and a length field value other than 0
+        # > MUST be treated as a connection error of type FRAME_SIZE_ERROR.   (RFC 9113 6.5)
+        if size != 0:
+            raise _wrong_size("SETTINGS ACK with a payload", "RFC 9113 6.5")
+        _settings_ack(core)
+        return
+    if size % 6 != 0:
+        raise _wrong_size("SETTINGS of wrong length", "RFC 9113 6.5")
+    most = core._limits.max_settings_entries
+    if most is not None and size > most * 6:
+        raise ConnectionFault(
+            CNO_RST_ENHANCE_YOUR_CALM, "too many entries in SETTINGS", "RFC 9113 10.5"
+        )
+    glitch(core, 10)
+    before = core._remote._initial_window_size
+    apply_settings(core, data, start, end)
+    # > Once all values have been processed, the recipient MUST immediately emit a SETTINGS frame
+    # > with the ACK flag set.   (RFC 9113 6.5.3)
+    output.settings(core, b"", True)
+    if core._wants & ON_SETTINGS:
+        core.on_settings()
+    if core._remote._initial_window_size > before and core._wants & ON_FLOW_INCREASE:
+        core.on_flow_increase(0)
+
+
+def apply_settings(core: Core, data: bytes, start: i64, end: i64) -> None:
+    """Check and store the peer's values, in the order they stand in."""
+    remote = core._remote
+    while start < end:
+        key = read_u16(data, start)
+        value = read_u32(data, start + 2)
+        start += 6
+        rules.check(key, value)
+        if key == CNO_SETTINGS_INITIAL_WINDOW_SIZE:
+            flow.check_initial_window(core, value)
+        elif key == CNO_SETTINGS_HEADER_TABLE_SIZE:
+            core._h2.encoder.set_max_table_size(value)
+        elif key == CNO_SETTINGS_ENABLE_PUSH and value == 1 and not core._server:
+            # > A client MUST treat receipt of a SETTINGS frame with SETTINGS_ENABLE_PUSH set to 1
+            # > as a connection error (Section 5.4.1) of type PROTOCOL_ERROR.   (RFC 9113 6.5.2)
+            raise _protocol_error("ENABLE_PUSH from a server", "RFC 9113 6.5.2")
+        elif key == CNO_SETTINGS_ENABLE_CONNECT_PROTOCOL:
+            # > A sender MUST NOT send a SETTINGS_ENABLE_CONNECT_PROTOCOL parameter with the value
+            # > of 0 after previously sending a value of 1.   (RFC 8441 3)
+            if value < remote._enable_connect_protocol:
+                raise _protocol_error("ENABLE_CONNECT_PROTOCOL taken back", "RFC 8441 3")
+        remote.set(key, value)
+
+
+def _settings_ack(core: Core) -> None:
+    """The peer has applied our oldest unacknowledged settings: now they bind it."""
+    h2 = core._h2
+    if not h2.unacked:
+        glitch(core, 10)
+        return
+    settings = h2.unacked.pop(0)
+    if settings._header_table_size != h2.acked._header_table_size:
+        h2.decoder.set_max_table_size(settings._header_table_size)
+    h2.acked = settings
+    core._max_streams = settings._max_concurrent_streams
+
+
+# -- PING (6.7), GOAWAY (6.8), WINDOW_UPDATE (6.9) -----------------------------------------------------------
+
+
+def _ping(core: Core, flags: i64, id: i64, data: bytes) -> None:
+    if id != 0:
+        raise _protocol_error("PING on a stream", "RFC 9113 6.7")
+    if len(data) != 8:
+        raise _wrong_size("PING of wrong length", "RFC 9113 6.7")
+    if not flags & CNO_FLAG_ACK:
+        glitch(core, 1)
+        output.ping(core, data, True)
+    elif core._h2.goaway_ping and data == send.SHUTDOWN_PING:
+        send.final_goaway(core)
+    elif core._wants & ON_PONG:
+        core.on_pong(data)
+
+
+def _goaway(core: Core, id: i64, data: bytes, start: i64, stop: i64) -> None:
+    if id != 0:
+        raise _protocol_error("GOAWAY on a stream", "RFC 9113 6.8")
+    if stop - start < 8:
+        raise _wrong_size("GOAWAY of wrong length", "RFC 9113 6.8")
+    glitch(core, 1)
+    last = read_u32(data, start) & 0x7FFF_FFFF
+    h2 = core._h2
+    # > Endpoints MUST NOT increase the value they send in the last stream identifier.   (6.8)
+    if last >= h2.goaway_received:
+        return
+    h2.goaway_received = last
+    # > Any streams that the sender might have acted upon ... activity on streams numbered lower or
+    # > equal to the last stream identifier might still complete successfully.   (RFC 9113 6.8)
+    for id in sorted(core._streams):
+        if id > last and is_ours(core, id):
+            stream = core._streams.get(id)
+            if stream is not None:
+                end(core, stream, CNO_RST_REFUSED_STREAM, CNO_REMOTE)
+
+
+def _window_update(core: Core, id: i64, data: bytes, start: i64, stop: i64) -> None:
+    # > A WINDOW_UPDATE frame with a length other than 4 octets MUST be treated as a connection
+    # > error (Section 5.4.1) of type FRAME_SIZE_ERROR.   (RFC 9113 6.9)
+    if stop - start != 4:
+        raise _wrong_size("WINDOW_UPDATE of wrong length", "RFC 9113 6.9")
+    increment = read_u32(data, start) & 0x7FFF_FFFF
+    h2 = core._h2
+    h2.free_updates -= 1
+    if h2.free_updates < 0:
+        h2.free_updates = 0
+        glitch(core, 1)
+    stream: Stream | None = None
+    if id != 0:
+        stream = core._streams.get(id)
+        if stream is None:
+            if beyond_goaway(core, id):
+                return
+            if is_idle(core, id):
+                raise _protocol_error("WINDOW_UPDATE on an idle stream", "RFC 9113 5.1")
+            # > Endpoints MUST ignore WINDOW_UPDATE or RST_STREAM frames received in this
+            # > [closed] state.   (RFC 9113 5.1, of a short time after the end)
+            glitch(core, 1)
+            return
+    flow.window_update(core, id, stream, increment)

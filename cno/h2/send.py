@@ -1,0 +1,355 @@
+"""What the application sends over HTTP/2: heads, data, trailers, pushes, resets, pings.
+
+Every function checks first and writes then: one that raises has written nothing. Knows nothing of
+what comes in.
+"""
+
+from typing import Final
+
+from mypy_extensions import i64
+
+from cno.const import (
+    CNO_FLAG_END_STREAM,
+    CNO_FRAME_HEADERS,
+    CNO_FRAME_PUSH_PROMISE,
+    CNO_FRAME_UNKNOWN,
+    CNO_LOCAL,
+    CNO_RST_NO_ERROR,
+    MAX_STREAM_ID,
+)
+from cno.core import (
+    BODY,
+    DONE,
+    HEAD,
+    ON_MESSAGE_HEAD,
+    ON_MESSAGE_TAIL,
+    TUNNEL,
+    UNKNOWN_LENGTH,
+    Core,
+    Stream,
+)
+from cno.errors import (
+    DisconnectError,
+    InvalidStreamError,
+    UnsupportedError,
+    UsageError,
+    WouldBlockError,
+)
+from cno.h2 import flow, outgoing, output
+from cno.h2.state import remember_reset
+from cno.streams import count, end, end_write, start
+
+#: What our PING during a graceful shutdown carries.
+SHUTDOWN_PING: Final = b"shutdown"
+
+
+def write_head(
+    core: Core,
+    id: i64,
+    code: int,
+    method: str,
+    path: str,
+    headers: list[tuple[str, str]],
+    final: bool,
+) -> None:
+    """A request (client) or a response (server), 1xx included."""
+    if core._server:
+        _write_response(core, id, code, headers, final)
+    else:
+        _write_request(core, id, code, method, path, headers, final)
+
+
+def _write_request(
+    core: Core,
+    id: i64,
+    code: int,
+    method: str,
+    path: str,
+    headers: list[tuple[str, str]],
+    final: bool,
+) -> None:
+    if code != 0:
+        raise UsageError("a client sends requests: code must be 0", stream=int(id))
+    _check_new_request(core, id)
+    pairs, authority = outgoing.request(core.scheme, method, path, headers)
+    tunnel = method == "CONNECT"
+    # > A sender MUST NOT send a :protocol pseudo-header field with this value unless the peer has
+    # > sent SETTINGS_ENABLE_CONNECT_PROTOCOL.   (RFC 8441 3, 4)
+    for name, _ in headers:
+        if name == ":protocol" and core._remote._enable_connect_protocol == 0:
+            raise UnsupportedError(
+                "the peer takes no extended CONNECT", stream=int(id), rule="RFC 8441 3"
+            )
+    length = outgoing.length_of(pairs)
+    if tunnel:
+        length = UNKNOWN_LENGTH
+    if final and length > 0:
+        raise UsageError(
+            "a content-length without that content", stream=int(id), rule="RFC 9110 8.6"
+        )
+    stream = Stream(id, True, HEAD, BODY)
+    stream.write_left = length
+    stream.head = method == "HEAD"
+    stream.connect = tunnel
+    if core._h2.acked._enable_push != 0:
+        stream.authority = authority
+    core._last_local = id
+    output.field_block(core, CNO_FRAME_HEADERS, CNO_FLAG_END_STREAM if final else 0, id, b"", pairs)
+    core._h2.free_updates += 2
+    if final:
+        stream.write = DONE
+    start(core, stream, True)
+
+
+def _check_new_request(core: Core, id: i64) -> None:
+    """Whether a request may be sent with this id now."""
+    if id in core._streams or id <= core._last_local:
+        raise InvalidStreamError(
+            f"stream {id} has been used", stream=int(id), rule="RFC 9113 5.1.1"
+        )
+    if id & 1 == 0 or id > MAX_STREAM_ID:
+        raise InvalidStreamError(
+            f"a client cannot open stream {id}", stream=int(id), rule="RFC 9113 5.1.1"
+        )
+    if core._draining or core._h2.goaway_received <= MAX_STREAM_ID:
+        # > Receivers of a GOAWAY frame MUST NOT open additional streams on the connection.  (6.8)
+        raise DisconnectError("the connection takes no new requests", stream=int(id))
+    # > Endpoints MUST NOT exceed the limit set by their peer.   (RFC 9113 5.1.2)
+    if core._count_local >= core._remote._max_concurrent_streams:
+        raise WouldBlockError(
+            "as many streams are open as the peer allows", stream=int(id), rule="RFC 9113 5.1.2"
+        )
+
+
+def _write_response(
+    core: Core, id: i64, code: int, headers: list[tuple[str, str]], final: bool
+) -> None:
+    stream = _writable(core, id)
+    if stream.write != HEAD:
+        raise UsageError("the response has begun already", stream=int(id))
+    if code < 100 or code > 999 or code == 101:
+        raise UsageError(f"{code} is no status of HTTP/2", stream=int(id), rule="RFC 9113 8.6")
+    interim = code < 200
+    if interim and final:
+        raise UsageError("a 1xx response is not the last", stream=int(id), rule="RFC 9113 8.1")
+    pairs: list[object] = [(":status", str(code))]
+    pairs.extend(outgoing.clean(headers, False))
+    length = outgoing.length_of(pairs)
+    bodiless = stream.head or code == 204 or code == 304
+    tunnel = stream.connect and 200 <= code < 300
+    if final and length > 0 and not bodiless and not tunnel:
+        raise UsageError(
+            "a content-length without that content", stream=int(id), rule="RFC 9110 8.6"
+        )
+    if not stream.counted:
+        _open_pushed(core, stream)
+    output.field_block(core, CNO_FRAME_HEADERS, CNO_FLAG_END_STREAM if final else 0, id, b"", pairs)
+    if interim:
+        return
+    stream.mute = bodiless
+    stream.write_left = UNKNOWN_LENGTH if tunnel else length
+    stream.write = TUNNEL if tunnel else BODY
+    if tunnel and stream.read == BODY:
+        stream.read = TUNNEL
+        stream.read_left = UNKNOWN_LENGTH
+    if final:
+        end_write(core, stream)
+
+
+def _open_pushed(core: Core, stream: Stream) -> None:
+    """A reserved stream counts from its response on (RFC 9113 5.1.2)."""
+    if core._count_local >= core._remote._max_concurrent_streams:
+        raise WouldBlockError(
+            "as many streams are open as the peer allows",
+            stream=int(stream.id),
+            rule="RFC 9113 5.1.2",
+        )
+    count(core, stream)
+
+
+def _writable(core: Core, id: i64) -> Stream:
+    """The stream with this id, if our message on it has not ended."""
+    stream = core._streams.get(id)
+    if stream is None or stream.write == DONE:
+        raise InvalidStreamError(f"stream {id} is not open for writing", stream=int(id))
+    return stream
+
+
+def write_push(core: Core, id: i64, method: str, path: str, headers: list[tuple[str, str]]) -> None:
+    """Promise the answer to a request the client has not made; nothing where it takes none."""
+    parent = core._streams.get(id)
+    # > PUSH_PROMISE frames MUST only be sent on a peer-initiated stream that is in either the
+    # > "open" or "half-closed (remote)" state.   (RFC 9113 6.6)
+    if parent is None or parent.write == DONE or parent.local:
+        return
+    h2 = core._h2
+    promised = core._last_local + 2 if core._last_local else 2
+    if (
+        core._remote._enable_push == 0
+        or core._draining
+        or h2.goaway_received < promised
+        or promised > MAX_STREAM_ID
+    ):
+        return
+    if method not in ("GET", "HEAD"):
+        # > Promised requests MUST be safe, MUST be cacheable, and MUST NOT indicate the presence
+        # > of request content.   (RFC 9113 8.4)
+        raise UsageError(f"{method!r} cannot be pushed", stream=int(id), rule="RFC 9113 8.4")
+    pairs, authority = outgoing.request(core.scheme, method, path, headers)
+    if outgoing.length_of(pairs) > 0:
+        raise UsageError("a push with content", stream=int(id), rule="RFC 9113 8.4")
+    stream = Stream(promised, True, DONE, HEAD)
+    stream.head = method == "HEAD"
+    core._last_local = promised
+    output.field_block(core, CNO_FRAME_PUSH_PROMISE, 0, id, int(promised).to_bytes(4, "big"), pairs)
+    start(core, stream, False)
+    if core._wants & ON_MESSAGE_HEAD:
+        shown = [(":scheme", core.scheme), (":authority", authority)]
+        for name, value in headers:
+            if not name.startswith(":") and name.lower() != "host":
+                shown.append((name.lower(), value))
+            elif name == ":scheme":
+                shown[0] = (name, value)
+        core.on_message_head(promised, 0, method, path or "/", shown)
+    if core._wants & ON_MESSAGE_TAIL and promised in core._streams:
+        core.on_message_tail(promised, None)
+
+
+def write_data(core: Core, id: i64, data: bytes, final: bool) -> i64:
+    """As much as the windows allow; how much that was."""
+    stream = _writable(core, id)
+    if stream.write == HEAD:
+        raise UsageError("data before the head", stream=int(id))
+    size: i64 = len(data)
+    if stream.mute:
+        if final:
+            output.data(core, id, b"", 0, 0, CNO_FLAG_END_STREAM)
+            end_write(core, stream)
+        return size
+    taken = flow.sendable(core, stream, size)
+    last = final and taken == size
+    left = stream.write_left
+    if left != UNKNOWN_LENGTH and (size > left or (final and size < left)):
+        # > A request or response that includes message content can include a content-length
+        # > header field. A request or response is also malformed if the value ... does not equal
+        # > the sum of the DATA frame payload lengths.   (RFC 9113 8.1.1)
+        raise UsageError(
+            f"{size} octets of data where content-length leaves {left}",
+            stream=int(id),
+            rule="RFC 9113 8.1.1",
+        )
+    if taken > 0 or last:
+        h2 = core._h2
+        h2.send_window -= taken
+        h2.free_updates += 10
+        stream.send_window -= taken
+        if left != UNKNOWN_LENGTH:
+            stream.write_left = left - taken
+        output.data(core, id, data, 0, taken, CNO_FLAG_END_STREAM if last else 0)
+    if last:
+        end_write(core, stream)
+    return taken
+
+
+def write_tail(core: Core, id: i64, trailers: list[tuple[str, str]]) -> None:
+    """Trailers, which end the message."""
+    stream = _writable(core, id)
+    if stream.write != BODY:
+        raise UsageError("trailers end a body, and not a tunnel", stream=int(id))
+    if stream.write_left > 0 and not stream.mute:
+        raise UsageError(
+            f"content-length leaves {stream.write_left} octets",
+            stream=int(id),
+            rule="RFC 9113 8.1.1",
+        )
+    pairs = outgoing.clean(trailers, True)
+    if pairs:
+        output.field_block(core, CNO_FRAME_HEADERS, CNO_FLAG_END_STREAM, id, b"", pairs)
+    else:
+        output.data(core, id, b"", 0, 0, CNO_FLAG_END_STREAM)
+    end_write(core, stream)
+
+
+def write_reset(core: Core, id: i64, code: i64) -> None:
+    """RST_STREAM; nothing on a stream that has ended already."""
+    stream = core._streams.get(id)
+    if stream is None:
+        last = core._last_local if (id & 1 == 0) == core._server else core._last_remote
+        if id > last:
+            raise InvalidStreamError(f"stream {id} has not been opened", stream=int(id))
+        return
+    reset(core, stream, code)
+
+
+def reset(core: Core, stream: Stream, code: i64) -> None:
+    """End a stream from our side."""
+    remember_reset(core._h2, stream.id)
+    output.rst_stream(core, stream.id, code)
+    end(core, stream, code, CNO_LOCAL)
+
+
+def write_ping(core: Core, data: bytes) -> None:
+    """PING; on_pong tells of the answer."""
+    if len(data) != 8:
+        raise UsageError("a PING carries exactly 8 octets", rule="RFC 9113 6.7")
+    output.ping(core, data, False)
+
+
+def write_frame(core: Core, type: i64, flags: i64, id: i64, payload: bytes) -> None:
+    """A frame of a type that RFC 9113 does not define."""
+    if type < CNO_FRAME_UNKNOWN or type > 0xFF:
+        raise UsageError(f"{type} is no extension frame type", rule="RFC 9113 5.5")
+    if flags < 0 or flags > 0xFF:
+        raise UsageError(f"{flags} are no flags", rule="RFC 9113 4.1")
+    outgoing.check_id(id)
+    if len(payload) > core._remote._max_frame_size:
+        raise UsageError("frame larger than the peer takes", rule="RFC 9113 4.2")
+    output.write_frame(core, type, flags, id, payload)
+
+
+def shutdown(core: Core) -> None:
+    """Take no new streams; say so in two steps as a server, at once as a client."""
+    # > A server that is attempting to gracefully shut down a connection SHOULD send an initial
+    # > GOAWAY frame with the last stream identifier set to 2^31-1 and a NO_ERROR code. ... After
+    # > allowing time for any in-flight stream creation (at least one round-trip time), the server
+    # > MAY send another GOAWAY frame with an updated last stream identifier.   (RFC 9113 6.8)
+    h2 = core._h2
+    if not core._server:
+        if h2.goaway_sent < 0:
+            core._draining = True
+            final_goaway(core)
+        return
+    if h2.goaway_ping:
+        final_goaway(core)
+    elif not core._draining:
+        core._draining = True
+        h2.goaway_ping = True
+        output.goaway(core, MAX_STREAM_ID, CNO_RST_NO_ERROR, "")
+        output.ping(core, SHUTDOWN_PING, False)
+
+
+def final_goaway(core: Core) -> None:
+    """Say which streams of the peer are the last ones."""
+    h2 = core._h2
+    h2.goaway_ping = False
+    h2.goaway_sent = core._last_remote
+    output.goaway(core, h2.goaway_sent, CNO_RST_NO_ERROR, "")
+
+
+def drained(core: Core) -> bool:
+    """Whether nothing is left to do on a connection that takes no new streams."""
+    h2 = core._h2
+    if core._streams or h2.goaway_ping:
+        return False
+    if core._draining:
+        return True
+    return not core._server and h2.goaway_received <= MAX_STREAM_ID
+
+
+def refuse(core: Core, id: i64, status: str, ended: bool) -> None:
+    """Answer a request that is never shown to the application."""
+    pairs: list[object] = [(":status", status), ("content-length", "0")]
+    output.field_block(core, CNO_FRAME_HEADERS, CNO_FLAG_END_STREAM, id, b"", pairs)
+    if not ended:
+        remember_reset(core._h2, id)
+        output.rst_stream(core, id, CNO_RST_NO_ERROR)

@@ -1,0 +1,85 @@
+"""How HTTP/2 begins on a connection: at once, or taken over from HTTP/1.1; and our settings.
+
+Knows the connection preface and what `Upgrade: h2c` leaves behind.
+"""
+
+from mypy_extensions import i64
+
+from cno.const import CNO_FRAME_WINDOW_UPDATE, DEFAULT_WINDOW, PREFACE
+from cno.core import DONE, H2_PREFACE, H2_SETTINGS, Core, put
+from cno.h2 import fields, output, recv
+from cno.h2.message import Message
+from cno.h2.state import Http2
+from cno.settings import Settings, encode
+
+
+def begin(core: Core) -> i64:
+    """Send what opens the connection; the state that waits for the peer's part."""
+    # > the connection preface ... consists of a 24-octet sequence ... This sequence MUST be followed
+    # > by a SETTINGS frame, which MAY be empty. ... The server connection preface consists of a
+    # > potentially empty SETTINGS frame that MUST be the first frame the server sends.   (3.4)
+    h2 = Http2(core._limits)
+    core._h2 = h2
+    core._http2 = True
+    known = Settings()
+    local = core._local
+    if core._server:
+        # > A server MUST NOT explicitly set this value to 1.   (RFC 9113 6.5.2) Nor need it say 0.
+        known._enable_push = local._enable_push
+    else:
+        put(core, PREFACE)
+    # These bind the peer from its first frame on: it has them before it can do what they forbid.
+    acked = h2.acked
+    acked._enable_push = local._enable_push
+    acked._max_header_list_size = local._max_header_list_size
+    acked._enable_connect_protocol = local._enable_connect_protocol
+    core._max_streams = min(core._max_streams, local._max_concurrent_streams)
+    announce(core, known)
+    if h2.recv_size > DEFAULT_WINDOW:
+        more = h2.recv_size - DEFAULT_WINDOW
+        h2.recv_window += more
+        output.write_u32_frame(core, CNO_FRAME_WINDOW_UPDATE, 0, more)
+    return H2_PREFACE if core._server else H2_SETTINGS
+
+
+def announce(core: Core, known: Settings) -> None:
+    """Send SETTINGS with what differs from what the peer knows; it is to acknowledge them."""
+    core._h2.unacked.append(core._local.copy())
+    output.settings(core, encode(core._local, known), False)
+
+
+def upgraded_server(core: Core) -> i64:
+    """101 has been sent: the request that asked for HTTP/2 becomes stream 1."""
+    # > The HTTP/1.1 request that is sent prior to upgrade is assigned a stream identifier of 1
+    # > ... Stream 1 is implicitly "half-closed" from the client toward the server.  (RFC 7540 3.2)
+    h1 = core._h1
+    payload = h1.upgrade_settings
+    upgraded = h1.upgraded
+    begin(core)
+    core._state = H2_PREFACE
+    recv.apply_settings(core, payload, 0, len(payload))
+    if upgraded is not None:
+        h1.upgraded = None
+        request = Message()
+        request.method, request.path, request.headers = upgraded
+        core._last_remote = 1
+        fields.deliver_request(core, 1, request, True)
+    return core._state
+
+
+def upgraded_client(core: Core, follow: i64) -> i64:
+    """101 has come: send the preface; the response to our request comes on stream 1."""
+    begin(core)
+    core._last_local = max(core._last_local, 1)
+    return follow
+
+
+def cut_short(core: Core) -> bool:
+    """Whether the end of input leaves a message of the peer's incomplete."""
+    h2 = core._h2
+    if core._kept or h2.block_stream and h2.block or h2.data_left or h2.pad_left:
+        return True
+    for stream in core._streams.values():
+        if stream.read != DONE and not (stream.local and core._server):
+            return True
+    return False

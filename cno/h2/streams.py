@@ -1,0 +1,96 @@
+"""HTTP/2's own rules about streams: whose an id is, whether it is idle or closed, what errors cost.
+
+The one place where stream errors are answered and charged, and where useless frames are.
+"""
+
+from mypy_extensions import i64
+
+from cno.const import (
+    CNO_LOCAL,
+    CNO_RST_ENHANCE_YOUR_CALM,
+    CNO_RST_PROTOCOL_ERROR,
+    CNO_RST_STREAM_CLOSED,
+)
+from cno.core import DONE, Core, Stream
+from cno.errors import ConnectionFault, StreamFault
+from cno.h2 import output
+from cno.h2.state import remember_reset
+from cno.streams import end
+
+
+def glitch(core: Core, weight: i64) -> None:
+    """Charge for a frame that moves nothing forward."""
+    if not core._h2.glitches.spend(weight, core._clock):
+        raise ConnectionFault(
+            CNO_RST_ENHANCE_YOUR_CALM, "too many frames to no purpose", "RFC 9113 10.5"
+        )
+
+
+def charge_error(core: Core) -> None:
+    """Charge for a RST_STREAM that the peer's mistake makes us send."""
+    if not core._h2.errors.spend(1, core._clock):
+        raise ConnectionFault(
+            CNO_RST_ENHANCE_YOUR_CALM, "too many streams in error", "RFC 9113 10.5"
+        )
+
+
+def charge_reset(core: Core) -> None:
+    """Charge for a request that the peer took back before it was answered (rapid reset)."""
+    if not core._h2.resets.spend(1, core._clock):
+        raise ConnectionFault(CNO_RST_ENHANCE_YOUR_CALM, "too many requests reset", "RFC 9113 10.5")
+
+
+def stream_error(core: Core, fault: StreamFault) -> None:
+    """Answer a mistake that concerns one stream: the one place where that is done."""
+    id = fault.stream
+    if is_idle(core, id):
+        # > PRIORITY can be received in any state; anything else on an idle stream MUST be treated
+        # > as a connection error.   (RFC 9113 5.1)
+        raise ConnectionFault(fault.code, fault.text, fault.rule)
+    charge_error(core)
+    remember_reset(core._h2, id)
+    output.rst_stream(core, id, fault.code)
+    stream = core._streams.get(id)
+    if stream is not None:
+        end(core, stream, fault.code, CNO_LOCAL)
+
+
+def is_ours(core: Core, id: i64) -> bool:
+    """Whether a stream with this id would be opened by us."""
+    return (id & 1 == 0) == core._server
+
+
+def is_idle(core: Core, id: i64) -> bool:
+    """Whether no stream up to this id has been opened by the side it belongs to."""
+    return id > (core._last_local if is_ours(core, id) else core._last_remote)
+
+
+def beyond_goaway(core: Core, id: i64) -> bool:
+    """Whether we have said that we will not handle this stream of the peer's."""
+    # > After sending a GOAWAY frame, the sender can discard frames for streams initiated by the
+    # > receiver with identifiers higher than the identified last stream.   (RFC 9113 6.8)
+    sent = core._h2.goaway_sent
+    return sent >= 0 and id > sent and not is_ours(core, id)
+
+
+def find(core: Core, id: i64, what: str) -> Stream | None:
+    """The stream that DATA or HEADERS belong to; None if they are to be ignored.
+
+    Raises for streams that are idle, or closed otherwise than by our own RST_STREAM.
+    """
+    stream = core._streams.get(id)
+    if stream is not None:
+        # > half-closed (remote): If an endpoint receives additional frames, other than
+        # > WINDOW_UPDATE, PRIORITY, or RST_STREAM, for a stream that is in this state, it MUST
+        # > respond with a stream error (Section 5.4.2) of type STREAM_CLOSED.   (RFC 9113 5.1)
+        if stream.read == DONE:
+            raise StreamFault(id, CNO_RST_STREAM_CLOSED, f"{what} after END_STREAM", "RFC 9113 5.1")
+        return stream
+    if beyond_goaway(core, id):
+        return None
+    if is_idle(core, id):
+        raise ConnectionFault(CNO_RST_PROTOCOL_ERROR, f"{what} on an idle stream", "RFC 9113 5.1")
+    if id in core._h2.reset_ids:
+        glitch(core, 1)
+        return None
+    raise StreamFault(id, CNO_RST_STREAM_CLOSED, f"{what} on a closed stream", "RFC 9113 5.1")

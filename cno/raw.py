@@ -1,0 +1,197 @@
+"""`cno.raw`: HTTP/2 and HTTP/1.1 without a socket, one `Connection` object per connection.
+
+Bytes go in by `data_received` and come out by `on_writev`; what they mean comes out as calls of the
+other `on_*` methods: subclass `Connection` and override those you care about.
+
+    class Server(cno.raw.Connection):
+        def on_writev(self, chunks):
+            transport.writelines(chunks)
+
+        def on_message_head(self, stream, code, method, path, headers):
+            self.write_head(stream, 200, "", "", [("content-length", "2")], False)
+            self.write_data(stream, b"hi", True)
+
+Text is `str` (UTF-8; other octets survive as surrogate escapes), header names are lower-case, a
+header list is a `list[tuple[str, str]]` in wire order. Any event may call any write method. An
+exception raised by an event comes out of the call that fired it.
+"""
+
+from mypy_extensions import mypyc_attr
+
+from cno.const import (
+    CNO_CLIENT,
+    CNO_ERRNO_ASSERTION,
+    CNO_ERRNO_DISCONNECT,
+    CNO_ERRNO_INVALID_STREAM,
+    CNO_ERRNO_NO_MEMORY,
+    CNO_ERRNO_NOT_IMPLEMENTED,
+    CNO_ERRNO_PROTOCOL,
+    CNO_ERRNO_WOULD_BLOCK,
+    CNO_FLAG_ACK,
+    CNO_FLAG_END_HEADERS,
+    CNO_FLAG_END_STREAM,
+    CNO_FLAG_PADDED,
+    CNO_FLAG_PRIORITY,
+    CNO_FRAME_CONTINUATION,
+    CNO_FRAME_DATA,
+    CNO_FRAME_GOAWAY,
+    CNO_FRAME_HEADERS,
+    CNO_FRAME_PING,
+    CNO_FRAME_PRIORITY,
+    CNO_FRAME_PUSH_PROMISE,
+    CNO_FRAME_RST_STREAM,
+    CNO_FRAME_SETTINGS,
+    CNO_FRAME_UNKNOWN,
+    CNO_FRAME_WINDOW_UPDATE,
+    CNO_HTTP1,
+    CNO_HTTP2,
+    CNO_LOCAL,
+    CNO_OK,
+    CNO_REMOTE,
+    CNO_RST_CANCEL,
+    CNO_RST_COMPRESSION_ERROR,
+    CNO_RST_CONNECT_ERROR,
+    CNO_RST_ENHANCE_YOUR_CALM,
+    CNO_RST_FLOW_CONTROL_ERROR,
+    CNO_RST_FRAME_SIZE_ERROR,
+    CNO_RST_HTTP_1_1_REQUIRED,
+    CNO_RST_INADEQUATE_SECURITY,
+    CNO_RST_INTERNAL_ERROR,
+    CNO_RST_NO_ERROR,
+    CNO_RST_PROTOCOL_ERROR,
+    CNO_RST_REFUSED_STREAM,
+    CNO_RST_SETTINGS_TIMEOUT,
+    CNO_RST_STREAM_CLOSED,
+    CNO_SERVER,
+    CNO_SETTINGS_ENABLE_CONNECT_PROTOCOL,
+    CNO_SETTINGS_ENABLE_PUSH,
+    CNO_SETTINGS_HEADER_TABLE_SIZE,
+    CNO_SETTINGS_INITIAL_WINDOW_SIZE,
+    CNO_SETTINGS_MAX_CONCURRENT_STREAMS,
+    CNO_SETTINGS_MAX_FRAME_SIZE,
+    CNO_SETTINGS_MAX_HEADER_LIST_SIZE,
+    Errno,
+    ErrorCode,
+    Flag,
+    FrameType,
+    Role,
+    Setting,
+    Side,
+    Version,
+)
+from cno.core import Frame
+from cno.engine import Engine, Octets
+from cno.errors import (
+    ConnectionError,
+    DisconnectError,
+    InvalidStreamError,
+    NoMemoryError,
+    ProtocolError,
+    UnsupportedError,
+    UsageError,
+    WouldBlockError,
+)
+from cno.limits import Limits
+from cno.settings import Settings
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class Connection(Engine):
+    """One connection, as server (`Connection(True)`) or client (`Connection(False)`).
+
+    `limits` bounds what the peer can make it do (`cno.Limits`); `clock`, a callable that gives
+    seconds, lets budgets refill with time (without it only useful traffic refills them).
+    """
+
+    def connection_made(self, is_http2: bool) -> None:
+        """Begin, in HTTP/2 or HTTP/1.1 mode. A server in HTTP/1.1 mode that reads the HTTP/2 preface
+        first switches over, unless `disallow_h2_prior_knowledge`."""
+        self.begin(is_http2)
+
+    def data_received(self, data: Octets) -> None:
+        """Take bytes from the transport, cut anywhere, and fire the events they cause.
+
+        Raises ProtocolError if the peer broke the protocol: it has been answered, and `close()`
+        called, by then. Raises WouldBlockError in HTTP/1.1 mode when too many pipelined requests
+        wait: the data is kept, pass `b''` to try again.
+        """
+        self.receive(data)
+
+    def connection_lost(self, exc: BaseException | None = None) -> None:
+        """End of input: every open stream ends. Raises ProtocolError if a message was cut short."""
+        self.end_of_input()
+
+
+__all__ = [
+    "CNO_CLIENT",
+    "CNO_ERRNO_ASSERTION",
+    "CNO_ERRNO_DISCONNECT",
+    "CNO_ERRNO_INVALID_STREAM",
+    "CNO_ERRNO_NO_MEMORY",
+    "CNO_ERRNO_NOT_IMPLEMENTED",
+    "CNO_ERRNO_PROTOCOL",
+    "CNO_ERRNO_WOULD_BLOCK",
+    "CNO_FLAG_ACK",
+    "CNO_FLAG_END_HEADERS",
+    "CNO_FLAG_END_STREAM",
+    "CNO_FLAG_PADDED",
+    "CNO_FLAG_PRIORITY",
+    "CNO_FRAME_CONTINUATION",
+    "CNO_FRAME_DATA",
+    "CNO_FRAME_GOAWAY",
+    "CNO_FRAME_HEADERS",
+    "CNO_FRAME_PING",
+    "CNO_FRAME_PRIORITY",
+    "CNO_FRAME_PUSH_PROMISE",
+    "CNO_FRAME_RST_STREAM",
+    "CNO_FRAME_SETTINGS",
+    "CNO_FRAME_UNKNOWN",
+    "CNO_FRAME_WINDOW_UPDATE",
+    "CNO_HTTP1",
+    "CNO_HTTP2",
+    "CNO_LOCAL",
+    "CNO_OK",
+    "CNO_REMOTE",
+    "CNO_RST_CANCEL",
+    "CNO_RST_COMPRESSION_ERROR",
+    "CNO_RST_CONNECT_ERROR",
+    "CNO_RST_ENHANCE_YOUR_CALM",
+    "CNO_RST_FLOW_CONTROL_ERROR",
+    "CNO_RST_FRAME_SIZE_ERROR",
+    "CNO_RST_HTTP_1_1_REQUIRED",
+    "CNO_RST_INADEQUATE_SECURITY",
+    "CNO_RST_INTERNAL_ERROR",
+    "CNO_RST_NO_ERROR",
+    "CNO_RST_PROTOCOL_ERROR",
+    "CNO_RST_REFUSED_STREAM",
+    "CNO_RST_SETTINGS_TIMEOUT",
+    "CNO_RST_STREAM_CLOSED",
+    "CNO_SERVER",
+    "CNO_SETTINGS_ENABLE_CONNECT_PROTOCOL",
+    "CNO_SETTINGS_ENABLE_PUSH",
+    "CNO_SETTINGS_HEADER_TABLE_SIZE",
+    "CNO_SETTINGS_INITIAL_WINDOW_SIZE",
+    "CNO_SETTINGS_MAX_CONCURRENT_STREAMS",
+    "CNO_SETTINGS_MAX_FRAME_SIZE",
+    "CNO_SETTINGS_MAX_HEADER_LIST_SIZE",
+    "Connection",
+    "ConnectionError",
+    "DisconnectError",
+    "Errno",
+    "ErrorCode",
+    "Flag",
+    "Frame",
+    "FrameType",
+    "InvalidStreamError",
+    "Limits",
+    "NoMemoryError",
+    "ProtocolError",
+    "Role",
+    "Setting",
+    "Settings",
+    "Side",
+    "UnsupportedError",
+    "UsageError",
+    "Version",
+    "WouldBlockError",
+]
