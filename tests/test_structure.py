@@ -233,10 +233,11 @@ def short_functions(tree: Tree) -> list[str]:
 
 
 def opens_with_contract(tree: Tree) -> list[str]:
+    """Every file says what it knows; but for a folder of tests, whose __init__.py may be empty."""
     return [
         f"{name}: does not open with a docstring"
         for name, _, syntax in python_files(tree)
-        if not ast.get_docstring(syntax)
+        if not ast.get_docstring(syntax) and (tree[name].strip() or not name.startswith("tests/"))
     ]
 
 

@@ -1,0 +1,291 @@
+"""What is built, shipped and loaded: setup.py, metadata, and the choice of the build at run time.
+
+Runs against whichever build is installed. Builds wheels itself only of the sources as they are,
+which takes seconds; `.ci/run` builds and tries the compiled ones.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tarfile
+import tomllib
+import zipfile
+from collections.abc import Sequence
+from importlib.machinery import EXTENSION_SUFFIXES
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+
+import pytest
+
+import cno
+from cno._build import VERSION, describe
+from tests.tree import PACKAGE, ROOT, source_tree
+
+pytestmark = pytest.mark.timeout(300)
+
+SOURCES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
+
+
+def run(
+    command: Sequence[str | Path], cwd: Path, *, fails: bool = False, **environment: str | None
+) -> subprocess.CompletedProcess[str]:
+    """Run a program in a folder; the environment is ours, changed by the keywords (None: unset)."""
+    ours = {**os.environ, "PYTHONPATH": str(PACKAGE.parent), "PYTHONWARNINGS": "", **environment}
+    result = subprocess.run(
+        [str(part) for part in command],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        env={name: value for name, value in ours.items() if value is not None},
+    )
+    if fails is (result.returncode == 0):
+        pytest.fail(f"{command} ended with {result.returncode}\n{result.stdout}\n{result.stderr}")
+    return result
+
+
+def python(code: str, **environment: str | None) -> str:
+    """What a fresh interpreter prints that finds `cno` where we did."""
+    return run([sys.executable, "-c", code], ROOT, **environment).stdout.strip()
+
+
+# -- which build runs -----------------------------------------------------------------------------
+
+
+def test_the_build_is_the_one_that_was_asked_for() -> None:
+    expected = os.environ.get("CNO_EXPECT")
+    if expected is None:
+        pytest.skip("CNO_EXPECT=compiled|pure does not say which build this should be")
+    assert expected in ("compiled", "pure")
+    assert cno.COMPILED is (expected == "compiled")
+
+
+LOADED = """
+import json, sys
+from importlib.machinery import EXTENSION_SUFFIXES
+import cno, cno.hpack
+ours = [name for name in sys.modules if name.partition(".")[0].startswith("cno")]
+files = {name: sys.modules[name].__file__ or "" for name in ours}
+native = [n for n, f in files.items() if f.endswith(tuple(EXTENSION_SUFFIXES))]
+print(json.dumps([cno.COMPILED, sorted(native), sorted(files)]))
+"""
+
+
+def test_extensions_are_loaded_all_or_none() -> None:
+    compiled, native, names = json.loads(python(LOADED, CNO_PURE=None))
+    assert compiled is cno.COMPILED or "CNO_PURE" in os.environ
+    interpreted = {"cno", "cno._build"}
+    assert set(native) == (set(names) - interpreted if compiled else set())
+    assert ("cno__mypyc" in native) is compiled
+
+
+@pytest.mark.parametrize("value", ["1", "yes"])
+def test_CNO_PURE_loads_no_extension(value: str) -> None:
+    compiled, native, names = json.loads(python(LOADED, CNO_PURE=value))
+    assert not compiled
+    assert native == []
+    assert {"cno.const", "cno.hpack.tables"} <= set(names)
+
+
+@pytest.mark.parametrize("value", ["", "0"])
+def test_CNO_PURE_switched_off(value: str) -> None:
+    assert python(LOADED, CNO_PURE=value) == python(LOADED, CNO_PURE=None)
+
+
+def test_description_names_version_and_build() -> None:
+    assert describe() == f"cno {VERSION} ({'compiled' if cno.COMPILED else 'pure Python'})"
+
+
+# -- python -m cno --------------------------------------------------------------------------------
+
+# As without the extra: packages of the command line cannot be found.
+WITHOUT_EXTRA = """
+import sys
+for name in ("click", "rich"):
+    sys.modules[name] = None
+sys.argv = ["cno", *sys.argv[1:]]
+from cno.__main__ import main
+main()
+"""
+
+
+@pytest.mark.parametrize("option", ["--version", "-V"])
+def test_version_from_the_command_line(option: str) -> None:
+    command = [sys.executable, "-m", "cno", option]
+    assert run(command, ROOT).stdout == describe() + "\n"
+
+
+def test_version_needs_no_extra() -> None:
+    code = "import sys; sys.argv.append('--version')" + WITHOUT_EXTRA
+    assert python(code) == describe()
+
+
+def test_missing_extra_is_explained() -> None:
+    result = run([sys.executable, "-c", WITHOUT_EXTRA, "get"], ROOT, fails=True)
+    assert result.returncode == 1
+    assert "pip install 'cno[cli]'" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+# -- what importing costs -------------------------------------------------------------------------
+
+# Modules, not milliseconds: those are the same on a busy machine.
+IMPORTS = """
+import asyncio, json, ssl, sys
+before = set(sys.modules)
+import cno
+print(json.dumps(sorted({name.partition(".")[0] for name in set(sys.modules) - before})))
+"""
+
+CHEAP = {
+    # Ours, and the engine's two packages.
+    *("cno", "cno__mypyc", "librt", "librt__mypyc", "mypy_extensions"),
+    # Of the standard library: small, or loaded by asyncio in another Python version.
+    *("__future__", "_collections_abc", "copy", "dataclasses", "urllib", "ipaddress"),
+    *("base64", "_weakrefset", "weakref", "zlib", "bisect", "_bisect", "time"),
+}
+
+
+def test_import_loads_nothing_large() -> None:
+    assert set(json.loads(python(IMPORTS))) <= CHEAP
+
+
+# -- metadata -------------------------------------------------------------------------------------
+
+
+def project() -> dict[str, object]:
+    table: dict[str, object] = tomllib.loads(ROOT.joinpath("pyproject.toml").read_text())["project"]
+    return table
+
+
+def test_one_version() -> None:
+    assert cno.__version__ == VERSION
+    assert project()["dynamic"] == ["version"]
+    changes = ROOT / "CHANGELOG.md"
+    if changes.exists():
+        assert VERSION in changes.read_text() or "Unreleased" in changes.read_text()
+
+
+def test_installed_files() -> None:
+    """A wheel has the sources beside the extensions, the types' marker, and nothing else."""
+    try:
+        installed = distribution("cno")
+    except PackageNotFoundError:
+        pytest.skip("runs from a checkout, nothing is installed")
+    files = {file.as_posix() for file in installed.files or ()}
+    if not {"cno/__init__.py", "cno/py.typed"} <= files:
+        pytest.skip("installed in editable mode, the files are elsewhere")
+    assert installed.version == VERSION
+    assert installed.metadata["License-Expression"] == "MIT"
+    shipped = {file for file in files if file.endswith((".py", ".typed"))}
+    assert shipped == {f"cno/{source}" for source in SOURCES} | {"cno/py.typed"}
+    native = {file.split(".")[0] for file in files if file.endswith(tuple(EXTENSION_SUFFIXES))}
+    assert native == ({*map(stem, compiled_modules()), "cno__mypyc"} if cno.COMPILED else set())
+    assert not [file for file in files if file.split("/")[0] in ("tests", "stubs", "benchmarks")]
+
+
+def stem(module: str) -> str:
+    return module.removesuffix(".py")
+
+
+# -- setup.py -------------------------------------------------------------------------------------
+
+# setup.py looks for the package beside itself; here it looks where the package is installed.
+LISTING = """
+import json, pathlib, setuptools, sys
+setuptools.setup = lambda **options: None
+import setup
+setup.ROOT = pathlib.Path(sys.argv[1])
+print(json.dumps([setup.compiled_modules(), setup.INTERPRETED]))
+"""
+
+
+def listed() -> tuple[list[str], dict[str, str]]:
+    """The modules that setup.py compiles, and its reasons for those that it leaves alone."""
+    command = [sys.executable, "-c", LISTING, PACKAGE.parent]
+    modules, interpreted = json.loads(run(command, ROOT).stdout)
+    return modules, interpreted
+
+
+def compiled_modules() -> list[str]:
+    return listed()[0]
+
+
+def test_everything_is_compiled_but_for_a_reason() -> None:
+    modules, interpreted = listed()
+    assert modules == sorted(modules)
+    assert all(interpreted.values())
+    left_out = {f"cno/{source}" for source in SOURCES} - set(modules)
+    assert left_out == {
+        file
+        for file in (f"cno/{source}" for source in SOURCES)
+        if file in interpreted or any(d.endswith("/") and file.startswith(d) for d in interpreted)
+    }
+    assert {"cno/const.py", "cno/hpack/tables.py"} <= set(modules)
+    assert {"cno/__init__.py", "cno/_build.py", "cno/__main__.py"} <= left_out
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return source_tree(tmp_path_factory.mktemp("packaging") / "checkout")
+
+
+def test_unknown_build_is_refused(checkout: Path) -> None:
+    command = [sys.executable, "setup.py", "build_ext"]
+    result = run(command, checkout, fails=True, CNO_BUILD="rust")
+    assert result.returncode == 1
+    assert result.stderr.strip() == (
+        "cno: CNO_BUILD='rust' is neither 'mypyc' (compiled) nor 'pure' (as it is)."
+    )
+
+
+def test_missing_compiler_is_explained(checkout: Path) -> None:
+    command = [sys.executable, "setup.py", "build_ext"]
+    absent = "no-such-compiler"
+    result = run(command, checkout, fails=True, CNO_BUILD="mypyc", CC=absent, CXX=absent)
+    assert result.returncode == 1
+    assert "Traceback" not in result.stderr
+    advice = result.stderr.strip().splitlines()[-2:]
+    assert advice[0].startswith("cno: no C compiler")
+    assert absent in advice[0]
+    assert "CNO_BUILD=pure" in advice[1]
+
+
+# -- wheels and sdists ----------------------------------------------------------------------------
+
+WHEEL = "import sys; from setuptools.build_meta import build_wheel as b; print(b(sys.argv[1]))"
+SDIST = "import sys; from setuptools.build_meta import build_sdist as b; print(b(sys.argv[1]))"
+
+
+def build(backend: str, checkout: Path, target: Path, **environment: str | None) -> Path:
+    """Build with the tools that are here: what is built is tested, not what pip downloads."""
+    target.mkdir()
+    run([sys.executable, "-c", backend, target], checkout, PYTHONPATH=None, **environment)
+    [built] = target.iterdir()
+    return built
+
+
+def test_pure_wheel(checkout: Path, tmp_path: Path) -> None:
+    wheel = build(WHEEL, checkout, tmp_path / "dist", CNO_BUILD="pure")
+    assert wheel.name == f"cno-{VERSION}-py3-none-any.whl"
+    with zipfile.ZipFile(wheel) as archive:
+        names = {name for name in archive.namelist() if ".dist-info/" not in name}
+        info = {name.partition("/")[2] for name in archive.namelist() if ".dist-info/" in name}
+    assert names == {f"cno/{source}" for source in SOURCES} | {"cno/py.typed"}
+    assert {"METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE"} <= info
+
+
+def test_sdist_has_the_tree_and_builds(checkout: Path, tmp_path: Path) -> None:
+    # A compiler that is not there: whoever makes an sdist needs none.
+    sdist = build(SDIST, checkout, tmp_path / "dist", CNO_BUILD="mypyc", CC="no-such-compiler")
+    assert sdist.name == f"cno-{VERSION}.tar.gz"
+    with tarfile.open(sdist) as archive:
+        archive.extractall(tmp_path, filter="data")
+    unpacked = tmp_path / f"cno-{VERSION}"
+    has = {path.relative_to(unpacked).as_posix() for path in unpacked.rglob("*") if path.is_file()}
+    assert {f"cno/{source}" for source in SOURCES} <= has
+    assert {"setup.py", "mypy.ini", "LICENSE", "cno/py.typed", "tests/test_packaging.py"} <= has
+    assert not [name for name in has if name.endswith((".so", ".pyc", ".c")) or "_cache" in name]
+    wheel = build(WHEEL, unpacked, tmp_path / "again", CNO_BUILD="pure")
+    assert wheel.name == f"cno-{VERSION}-py3-none-any.whl"
