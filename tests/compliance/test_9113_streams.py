@@ -1,13 +1,12 @@
-"""RFC 9113 section 5: states, identifiers and number of streams. Rows S1 to S16 of the checklist.
+"""RFC 9113 section 5: states and identifiers of streams. Rows S1 to S16.
 
-Each test's name begins with its row. The whole table of (state, frame) is in
-tests/h2/test_state_machine.py; here stand the rules that the checklist names.
+Each test's name begins with its row of the checklist. S12 to S14 are in test_9113_counts.py; the
+whole table of (state, frame) is in tests/h2/test_state_machine.py.
 """
 
 import pytest
 
 from cno import raw
-from cno.limits import Limits
 from tests.states import (
     CLOSED,
     HALF_CLOSED_REMOTE,
@@ -35,10 +34,8 @@ from tests.support import (
     ENHANCE_YOUR_CALM,
     FRAME_SIZE_ERROR,
     GOAWAY,
-    HEADERS,
     INTERNAL_ERROR,
     LOCAL,
-    MAX_CONCURRENT_STREAMS,
     MAX_ID,
     NO_ERROR,
     PADDED,
@@ -46,7 +43,6 @@ from tests.support import (
     POST,
     PRIORITY,
     PROTOCOL_ERROR,
-    PUSH_PROMISE,
     REFUSED_STREAM,
     REMOTE,
     REQUEST,
@@ -63,7 +59,6 @@ from tests.support import (
     Make,
     Recorder,
     client,
-    client_with_request,
     each_way,
     expect_alive,
     expect_connection_error,
@@ -71,9 +66,6 @@ from tests.support import (
     expect_stream_error,
     frame,
     merged,
-    parse_frames,
-    play,
-    read_blocks,
     request,
     server,
     u32,
@@ -413,124 +405,6 @@ def test_S11_client_runs_out_of_ids() -> None:
     with pytest.raises(raw.ConnectionError):
         request(conn)
     assert conn.take() == b""
-
-
-# -- S12 to S14: how many --------------------------------------------------------------------------
-
-
-def test_S12_more_streams_than_announced() -> None:
-    def make() -> Recorder:
-        conn, peer = server(limits=Limits(max_concurrent_streams=2))
-        announced = dict(parse_frames(conn.hello)[0].settings)
-        assert announced[MAX_CONCURRENT_STREAMS] == 2
-        conn.data_received(peer.headers(1, POST) + peer.headers(3, REQUEST, end_stream=True))
-        conn.events.clear()
-        return conn
-
-    conn = play(make, lambda f: f.headers(5, REQUEST, end_stream=True))
-    assert conn.error is None
-    assert conn.events == []
-    assert conn.frames() == [Frame(RST_STREAM, 0, 5, u32(REFUSED_STREAM))]
-    assert conn.open_streams == [1, 3]
-    conn.data_received(conn.peer.rst(1) + conn.peer.rst(3))
-    expect_alive(conn)
-
-
-def test_S12_a_closed_stream_makes_room() -> None:
-    conn, peer = server(limits=Limits(max_concurrent_streams=1))
-    for stream in (1, 3, 5):
-        conn.data_received(peer.headers(stream, REQUEST, end_stream=True))
-        conn.write_head(stream, 200, "", "", [], True)
-    assert [f.type for f in conn.frames()] == [HEADERS] * 3
-
-
-def test_S12_the_limit_of_configure() -> None:
-    conn, peer = server(configure={"max_concurrent_streams": 1})
-    conn.data_received(peer.headers(1, POST) + peer.headers(3, POST))
-    assert conn.frames() == [Frame(RST_STREAM, 0, 3, u32(REFUSED_STREAM))]
-
-
-def test_S12_zero_streams() -> None:
-    conn, peer = server(configure={"max_concurrent_streams": 0})
-    conn.data_received(peer.headers(1, POST))
-    assert conn.frames() == [Frame(RST_STREAM, 0, 1, u32(REFUSED_STREAM))]
-    assert conn.events == []
-
-
-def test_S13_requests_wait_for_the_limit_of_the_peer() -> None:
-    conn, peer = client({MAX_CONCURRENT_STREAMS: 1})
-    assert request(conn) == 1
-    read_blocks(conn)
-    with pytest.raises(raw.WouldBlockError) as caught:
-        request(conn)
-    assert caught.value.errno == raw.CNO_ERRNO_WOULD_BLOCK
-    assert conn.take() == b""
-    conn.data_received(peer.headers(1, RESPONSE, end_stream=True))
-    assert request(conn) == 3
-    assert read_blocks(conn) == [(3, REQUEST)], "the failed attempt left no trace in HPACK"
-
-
-def test_S13_zero_means_wait() -> None:
-    conn, peer = client({MAX_CONCURRENT_STREAMS: 0})
-    with pytest.raises(raw.WouldBlockError):
-        request(conn)
-    assert conn.take() == b""
-    conn.data_received(peer.settings({MAX_CONCURRENT_STREAMS: 2}))
-    conn.take()
-    assert request(conn) == 1
-    assert [f.type for f in conn.frames()] == [HEADERS]
-
-
-def test_S13_lowered_below_the_open_streams() -> None:
-    conn, peer = client()
-    for _ in range(3):
-        request(conn)
-    read_blocks(conn)
-    conn.data_received(peer.settings({MAX_CONCURRENT_STREAMS: 1}))
-    assert conn.frames() == [Frame(SETTINGS, ACK, 0, b"")]
-    assert conn.open_streams == [1, 3, 5]
-    for stream in (1, 3):
-        with pytest.raises(raw.WouldBlockError):
-            request(conn)
-        conn.data_received(peer.headers(stream, RESPONSE, end_stream=True))
-    with pytest.raises(raw.WouldBlockError):
-        request(conn)
-    conn.data_received(peer.headers(5, RESPONSE, end_stream=True))
-    assert request(conn) == 7
-
-
-def test_S13_requests_of_the_peer_do_not_count() -> None:
-    conn, _ = server({MAX_CONCURRENT_STREAMS: 0})
-    conn.data_received(conn.peer.headers(1, REQUEST, end_stream=True))
-    conn.write_head(1, 200, "", "", [], True)
-    assert [f.type for f in conn.frames()] == [HEADERS]
-
-
-def test_S14_promises_do_not_count_for_the_server() -> None:
-    conn, peer = server({MAX_CONCURRENT_STREAMS: 1})
-    conn.data_received(peer.headers(1, REQUEST, end_stream=True))
-    for path in ("/a", "/b"):
-        conn.write_push(1, "GET", path, list(REQUEST_HEADERS))
-    assert [f.type for f in conn.frames()] == [PUSH_PROMISE, PUSH_PROMISE]
-    conn.write_head(2, 200, "", "", [], False)
-    with pytest.raises(raw.WouldBlockError):
-        conn.write_head(4, 200, "", "", [], True)
-    assert [(f.type, f.stream) for f in conn.frames()] == [(HEADERS, 2)]
-    conn.write_data(2, b"", True)
-    conn.write_head(4, 200, "", "", [], True)
-    assert [(f.type, f.stream) for f in conn.frames()] == [(DATA, 2), (HEADERS, 4)]
-
-
-def test_S14_promises_do_not_count_for_the_client() -> None:
-    conn, peer = client_with_request(configure={"max_concurrent_streams": 1})
-    conn.data_received(peer.push_promise(1, 2, REQUEST) + peer.push_promise(1, 4, REQUEST))
-    assert [e[1] for e in conn.of("push")] == [2, 4]
-    conn.data_received(peer.headers(2, RESPONSE))
-    assert conn.frames() == []
-    conn.events.clear()
-    conn.data_received(peer.headers(4, RESPONSE))
-    assert conn.frames() == [Frame(RST_STREAM, 0, 4, u32(REFUSED_STREAM))]
-    assert conn.events == [("end", 4, REFUSED_STREAM, LOCAL)]
 
 
 # -- S15, S16: which stream ------------------------------------------------------------------------
