@@ -17,7 +17,7 @@ from cno.h2.state import Http2
 from cno.limits import Limits, bound
 from cno.settings import Settings
 
-# -- the states of a connection: what the next octet from the peer belongs to ----------------------
+# -- the states of a connection: what the next octet from the peer belongs to ---------------------
 # A handler returns the next one, only the driver loop assigns it. HTTP/1.1 hands over to HTTP/2 by
 # returning a number. WAIT (no state) says: no progress without more input.
 WAIT: Final = -1
@@ -36,7 +36,7 @@ H2_FRAME: Final = 11  # the start of a frame
 H2_DATA: Final = 12  # inside a DATA frame
 H2_CONTINUATION: Final = 13  # inside a field block: only CONTINUATION may follow
 
-# -- reading and writing one message of a stream ----------------------------------------------------
+# -- reading and writing one message of a stream --------------------------------------------------
 DONE: Final = 0  # ended, reset, or never allowed
 HEAD: Final = 1  # the head (or another 1xx) comes next
 BODY: Final = 2  # data, trailers, or the end
@@ -44,7 +44,7 @@ TUNNEL: Final = 3  # octets without message framing (CONNECT, 101)
 
 UNKNOWN_LENGTH: Final = -1
 
-# -- which events somebody listens to ----------------------------------------------------------------
+# -- which events somebody listens to -------------------------------------------------------------
 ON_WRITEV: Final = 1 << 0
 ON_CLOSE: Final = 1 << 1
 ON_STREAM_START: Final = 1 << 2
@@ -121,7 +121,7 @@ class Core:
         self._clock: Callable[[], float] | None = clock
         self._wants: i64 = wanted(type(self))
 
-        # -- what this is, and what comes next ------------------------------------------------------
+        # -- what this is, and what comes next ----------------------------------------------------
         self._server = server
         self._http2 = False
         self._state: i64 = INIT
@@ -131,19 +131,19 @@ class Core:
         self.disallow_h2_upgrade = True
         self.disallow_h2_prior_knowledge = False
 
-        # -- input -----------------------------------------------------------------------------------
+        # -- input --------------------------------------------------------------------------------
         self._in: bytes = b""  # being parsed
         self._pos: i64 = 0  # the first octet of it not yet taken
         self._kept = bytearray()  # arrived, not yet parsed: a message or frame cut short
         self._need: i64 = 0  # octets that must be in _kept before parsing can get on
         self._receiving = False  # inside receive(): output is collected until it ends
 
-        # -- output ----------------------------------------------------------------------------------
+        # -- output -------------------------------------------------------------------------------
         self._out: list[bytes] = []
         self._writer = BytesWriter()  # small pieces, copied together; comes after _out
         self._corked: i64 = 0
 
-        # -- streams ---------------------------------------------------------------------------------
+        # -- streams ------------------------------------------------------------------------------
         self._streams: dict[int, Stream] = {}
         self._last_local: i64 = 0  # highest id opened here
         self._last_remote: i64 = 0  # highest id opened by the peer
@@ -154,15 +154,15 @@ class Core:
         self._draining = False
         self._close_fired = False
 
-        # -- settings --------------------------------------------------------------------------------
+        # -- settings -----------------------------------------------------------------------------
         self._local = local_settings(self._limits, server)  # what we last announced
         self._remote = Settings()
 
-        # -- one protocol's own ------------------------------------------------------------------------
+        # -- one protocol's own -------------------------------------------------------------------
         self._h1: Http1 = Http1()
         self._h2: Http2  # from the start of HTTP/2 on
 
-    # -- events: override what you care about ---------------------------------------------------------
+    # -- events: override what you care about -----------------------------------------------------
 
     def on_writev(self, chunks: list[bytes]) -> None:
         """Send these, in order."""
@@ -263,7 +263,7 @@ def local_settings(limits: Limits, server: bool) -> Settings:
     return settings
 
 
-# -- output: collected while something is going on, written as one at its end --------------------------
+# -- output: collected while something is going on, written as one at its end ---------------------
 
 
 def put(core: Core, data: bytes) -> None:

@@ -21,7 +21,6 @@ from cno.const import (
 )
 from cno.core import (
     CLOSED,
-    H1_BLOCKED,
     H1_CHUNKED,
     H1_DETECT,
     H1_HEAD,
@@ -58,7 +57,7 @@ Octets = bytes | bytearray | memoryview
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Engine(Core):
-    """A connection without names of its own: `cno.raw.Connection` and the asyncio classes face it."""
+    """A connection without a face: `cno.raw.Connection` and the asyncio classes are faces of it."""
 
     def __init__(
         self,
@@ -71,7 +70,7 @@ class Engine(Core):
         if not server and self._wants & ON_MESSAGE_PUSH and self._limits.max_pushes != 0:
             self._local._enable_push = 1
 
-    # -- what it is -----------------------------------------------------------------------------------
+    # -- what it is -------------------------------------------------------------------------------
 
     @property
     def is_http2(self) -> bool:
@@ -93,7 +92,7 @@ class Engine(Core):
         """The id to send the next request with."""
         return self._last_local + 2 if self._last_local else 1
 
-    # -- the life of a connection ----------------------------------------------------------------------
+    # -- the life of a connection -----------------------------------------------------------------
 
     def begin(self, is_http2: bool) -> None:
         """Start, in HTTP/2 or in HTTP/1.1. Raises UsageError the second time."""
@@ -275,7 +274,7 @@ class Engine(Core):
             self._end_call()
 
     def _end_call(self) -> None:
-        """The end of a verb or of receive(): give credit back, write, close if that was the last."""
+        """The end of a verb or of receive(): credit goes back, output out; close if all is done."""
         self._corked -= 1
         if self._corked != 0 or self._state == CLOSED:
             flush(self)
@@ -298,7 +297,7 @@ class Engine(Core):
             raise UsageError("uncork() without cork()")
         self._end_call()
 
-    # -- settings ---------------------------------------------------------------------------------------
+    # -- settings ---------------------------------------------------------------------------------
 
     def configure(
         self,
@@ -355,7 +354,7 @@ class Engine(Core):
         if name == "enable_connect_protocol" and value < self._local.get(key) and self._http2:
             raise UsageError("enable_connect_protocol cannot be taken back", rule="RFC 8441 3")
 
-    # -- writing ------------------------------------------------------------------------------------------
+    # -- writing ----------------------------------------------------------------------------------
 
     def _writing(self) -> None:
         """Whether anything can be written at all."""
@@ -375,10 +374,10 @@ class Engine(Core):
     ) -> None:
         """Send a request (client, `code` 0) or a response (server, `method` and `path` '').
 
-        1xx responses may precede the real one. In HTTP/1.1 a non-empty `method` of a response is its
-        reason phrase. `final`: there is no body. Raises WouldBlockError when the peer allows no more
-        streams or an earlier pipelined message must go first, UsageError for what must not be sent,
-        InvalidStreamError, DisconnectError. (RFC 9113 8.1, RFC 9112 2.1)
+        1xx responses may precede the real one. In HTTP/1.1 a non-empty `method` of a response is
+        its reason phrase. `final`: there is no body. Raises WouldBlockError when the peer allows no
+        more streams or an earlier pipelined message must go first, UsageError for what must not be
+        sent, InvalidStreamError, DisconnectError. (RFC 9113 8.1, RFC 9112 2.1)
         """
         self._writing()
         _check_id(stream)
@@ -395,7 +394,8 @@ class Engine(Core):
         self, stream: int, method: str, path: str, headers: list[tuple[str, str]]
     ) -> None:
         """Promise to answer a request that the client has not made; its stream is told by the
-        events of a request. Nothing happens where the peer can't or won't take it (RFC 9113 8.4)."""
+        events of a request. Nothing happens where the peer can't or won't take it (RFC 9113 8.4).
+        """
         self._writing()
         _check_id(stream)
         if not self._server:
@@ -482,7 +482,7 @@ class Engine(Core):
         if not self._http2:
             raise UnsupportedError(f"HTTP/1.1 has no {what}")
 
-    # -- flow control ------------------------------------------------------------------------------------
+    # -- flow control -----------------------------------------------------------------------------
 
     def open_flow(self, stream: int, delta: int) -> None:
         """Let the peer send `delta` more octets on a stream, or on all of them (0), at once.
@@ -503,8 +503,8 @@ class Engine(Core):
             self._end_call()
 
     def consume(self, stream: int, size: int) -> None:
-        """With manual_flow_control: the application is done with `size` octets of a stream. The peer
-        is told once that is half a window, of the stream and of the connection."""
+        """With manual_flow_control: the application is done with `size` octets of a stream. The
+        peer is told once that is half a window, of the stream and of the connection."""
         found = self._streams.get(stream)
         if self._state == CLOSED or not self._http2 or found is None:
             return

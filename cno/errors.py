@@ -1,8 +1,8 @@
 """What can go wrong, as exceptions.
 
 Two families that never mix. `ConnectionError` and its subclasses are public: they come out of the
-methods of a connection. `ConnectionFault` and `StreamFault` are how the engine's inner functions say
-that *the peer* broke a rule; the driver turns them into frames, events and a `ProtocolError`.
+methods of a connection. `ConnectionFault` and `StreamFault` are how inner functions say that *the
+peer* broke a rule; the driver turns them into frames, events and a `ProtocolError`.
 """
 
 import builtins
@@ -22,8 +22,8 @@ class ConnectionError(builtins.ConnectionError):
     """A call on a connection failed.
 
     `errno` is one of `CNO_ERRNO_*`, `strerror` the text. `stream` is the stream concerned (0: the
-    connection), `code` the HTTP/2 error code or HTTP/1.1 status sent because of it (0: none), `rule`
-    the section that was broken ('' where none was).
+    connection), `code` the HTTP/2 error code or HTTP/1.1 status sent because of it (0: none),
+    `rule` the section that was broken ('' where none was).
     """
 
     stream: int

@@ -15,7 +15,7 @@ UNBOUNDED: Final = 1 << 62
 class Limits:
     """Bounds of one connection. All counts are per connection unless said otherwise."""
 
-    # -- streams ---------------------------------------------------------------------------------
+    # -- streams ----------------------------------------------------------------------------------
     #: Streams the peer may have open; advertised. Beyond: RST_STREAM(REFUSED_STREAM).
     max_concurrent_streams: int | None = 100
     #: HTTP/1.1 requests received and not yet answered. Beyond: reading stops (WOULD_BLOCK).
@@ -25,7 +25,7 @@ class Limits:
     #: Ids of streams we reset, remembered so that frames already under way are ignored.
     max_reset_history: int = 128
 
-    # -- header fields ---------------------------------------------------------------------------
+    # -- header fields ----------------------------------------------------------------------------
     #: Sum of name + value + 32 octets per list (RFC 9113 6.5.2); advertised. Beyond: 431 from a
     #: server, RST_STREAM(ENHANCE_YOUR_CALM) from a client; 4 times beyond ends the connection.
     max_header_list_size: int | None = 65_536
@@ -42,7 +42,7 @@ class Limits:
     #: Client: 1xx responses before the final one. Beyond: the stream (HTTP/1.1: connection) ends.
     max_informational: int | None = 16
 
-    # -- frames and windows ----------------------------------------------------------------------
+    # -- frames and windows -----------------------------------------------------------------------
     #: Octets of the largest frame payload we take; advertised. Beyond: GOAWAY(FRAME_SIZE_ERROR).
     max_frame_size: int = 16_384
     #: Octets of body a stream may send ahead of `consume`/`open_flow`; advertised.
@@ -54,7 +54,7 @@ class Limits:
     #: Empty DATA frames that end nothing. Beyond: GOAWAY(ENHANCE_YOUR_CALM).
     max_empty_frames: int | None = 100
 
-    # -- budgets: a bucket of so many, refilled at so many a second --------------------------------
+    # -- budgets: a bucket of so many, refilled at so many a second -------------------------------
     #: Streams the peer reset before they were answered (rapid reset). Beyond: ENHANCE_YOUR_CALM.
     max_stream_resets: int | None = 1_000
     stream_reset_rate: float = 33.0
@@ -65,7 +65,7 @@ class Limits:
     glitch_budget: int | None = 10_000
     glitch_rate: float = 330.0
 
-    # -- HTTP/1.1 --------------------------------------------------------------------------------
+    # -- HTTP/1.1 ---------------------------------------------------------------------------------
     #: Octets of a request line, status line, field line or chunk-size line. 414, 431 or 400.
     max_line_size: int | None = 16_384
     #: Octets of all chunk extensions of one body. Beyond: 400.
@@ -76,7 +76,7 @@ class Limits:
     #: Octets of one received message body, both protocols. Beyond: 413, or RST_STREAM(CANCEL).
     max_body_size: int | None = None
 
-    # -- waits, in seconds; kept by the asyncio layer (the engine reads no clock) -------------------
+    # -- waits, in seconds; kept by the asyncio layer (the engine reads no clock) -----------------
     #: For the peer's preface and first SETTINGS, or first request.
     handshake_timeout: float | None = 10.0
     #: For the acknowledgement of our SETTINGS: GOAWAY(SETTINGS_TIMEOUT).

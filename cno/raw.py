@@ -104,8 +104,8 @@ class Connection(Engine):
     """
 
     def connection_made(self, is_http2: bool) -> None:
-        """Begin, in HTTP/2 or HTTP/1.1 mode. A server in HTTP/1.1 mode that reads the HTTP/2 preface
-        first switches over, unless `disallow_h2_prior_knowledge`."""
+        """Begin, in HTTP/2 or HTTP/1.1 mode. A server in HTTP/1.1 mode that reads the HTTP/2
+        preface first switches over, unless `disallow_h2_prior_knowledge`."""
         self.begin(is_http2)
 
     def data_received(self, data: Octets) -> None:
@@ -127,8 +127,8 @@ __all__ = [
     "CNO_ERRNO_ASSERTION",
     "CNO_ERRNO_DISCONNECT",
     "CNO_ERRNO_INVALID_STREAM",
-    "CNO_ERRNO_NO_MEMORY",
     "CNO_ERRNO_NOT_IMPLEMENTED",
+    "CNO_ERRNO_NO_MEMORY",
     "CNO_ERRNO_PROTOCOL",
     "CNO_ERRNO_WOULD_BLOCK",
     "CNO_FLAG_ACK",

@@ -103,7 +103,7 @@ def complete(core: Core, stream: Stream, trailers: list[tuple[str, str]] | None)
             end_read(core, stream)
 
 
-# -- requests, at the server ---------------------------------------------------------------------------
+# -- requests, at the server ----------------------------------------------------------------------
 
 
 def _is_new(core: Core, id: i64) -> bool:
@@ -179,7 +179,7 @@ def deliver_request(core: Core, id: i64, request: Message, ended: bool) -> None:
         complete(core, stream, None)
 
 
-# -- responses and promises, at the client ------------------------------------------------------------------
+# -- responses and promises, at the client --------------------------------------------------------
 
 
 def _response(core: Core, stream: Stream, fields: list[Field], ended: bool) -> None:
@@ -264,6 +264,7 @@ def _promise(core: Core, id: i64, promised: i64, fields: list[Field], too_large:
         return
     stream = Stream(promised, False, HEAD, DONE)
     stream.head = request.method == "HEAD"
+    core._h2.delivered = promised
     start(core, stream, False)
     if core._wants & ON_MESSAGE_PUSH and promised in core._streams:
         core.on_message_push(promised, id, request.method, request.path, request.headers)

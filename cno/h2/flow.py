@@ -1,7 +1,7 @@
 """Flow control (RFC 9113 section 5.2, 6.9): what may come, what may go, and who is told.
 
-Windows of streams are kept relative to INITIAL_WINDOW_SIZE, so that a change of it costs nothing per
-stream. Credit is returned for what has been consumed, and told to the peer once it is half a window.
+Windows of streams are kept relative to INITIAL_WINDOW_SIZE, so that a change of it costs nothing
+per stream. Credit is returned for what has been consumed, and told once it is half a window.
 """
 
 from mypy_extensions import i64

@@ -337,6 +337,6 @@ def trailers(fields: list[Field]) -> list[tuple[str, str]]:
     _take_regular(regular, fields, 0)
     if regular.length != UNKNOWN_LENGTH or regular.host is not None:
         # > a sender MUST NOT generate trailer fields unless the sender knows the corresponding
-        # > header field name's definition permits it: framing and routing are not.  (RFC 9110 6.5.1)
+        # > header field name's definition permits it.   (RFC 9110 6.5.1; framing, routing: no)
         raise Malformed("content-length or host among trailers", "RFC 9110 6.5.1")
     return cast(list[tuple[str, str]], regular.pairs)

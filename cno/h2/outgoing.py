@@ -109,9 +109,6 @@ def request(
         if path == "":
             path = "*" if method == "OPTIONS" else "/"
         result.append(scheme_pair)
-        result.append((":path", path))
-    if protocol:
-        result.append((":protocol", protocol))
     name = ""
     if authority is not None:
         _, name = cast(tuple[str, str], authority)
@@ -120,6 +117,10 @@ def request(
         result.append(authority)
     if method == "CONNECT" and name == "":
         raise UsageError("CONNECT needs an :authority", rule="RFC 9113 8.5")
+    if method != "CONNECT" or protocol:
+        result.append((":path", path))
+    if protocol:
+        result.append((":protocol", protocol))
     result.extend(clean(regular, False))
     return result, name
 

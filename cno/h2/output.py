@@ -92,7 +92,7 @@ def field_block(
 ) -> None:
     """HEADERS or PUSH_PROMISE (`prefix`: its promised id), and CONTINUATION where it is too long.
 
-    The block is encoded right behind the place of its frame's header, which is filled in afterwards.
+    The block is encoded right behind the place of its frame's header, which is filled in later.
     """
     out = core._writer
     encoder = core._h2.encoder

@@ -1,7 +1,7 @@
 """What each frame of the peer means: one function per frame type (RFC 9113 section 6).
 
 Gets whole frames (DATA piece by piece) from `reader`; changes state, fires events, and raises
-ConnectionFault or StreamFault where a rule is broken. `fields` goes on where a field block is whole.
+ConnectionFault or StreamFault where a rule is broken. `fields` goes on with whole field blocks.
 """
 
 from mypy_extensions import i64
@@ -93,7 +93,7 @@ def frame(
         glitch(core, 1)
 
 
-# -- errors ----------------------------------------------------------------------------------
+# -- errors ---------------------------------------------------------------------------------------
 
 
 def _protocol_error(text: str, rule: str) -> ConnectionFault:
@@ -104,7 +104,7 @@ def _wrong_size(text: str, rule: str) -> ConnectionFault:
     return ConnectionFault(CNO_RST_FRAME_SIZE_ERROR, text, rule)
 
 
-# -- DATA (6.1) ------------------------------------------------------------------------------------------
+# -- DATA (6.1) -----------------------------------------------------------------------------------
 
 
 def begin_data(core: Core, id: i64, length: i64, content: i64) -> None:
@@ -174,19 +174,24 @@ def end_data(core: Core, id: i64) -> None:
         fields.complete(core, stream, None)
 
 
-# -- HEADERS (6.2), PUSH_PROMISE (6.6), CONTINUATION (6.10) -----------------------------------------------
+# -- HEADERS (6.2), PUSH_PROMISE (6.6), CONTINUATION (6.10) ---------------------------------------
 
 
-def _unpad(flags: i64, data: bytes, start: i64, end: i64) -> i64:
-    """Where the content of a frame ends; it begins one octet later if PADDED is set."""
-    if not flags & CNO_FLAG_PADDED:
-        return end
-    if start == end:
-        raise _wrong_size("PADDED frame without a pad length", "RFC 9113 6.2")
-    pad: i64 = data[start]
-    # > If the length of the padding is the length of the frame payload or greater, the recipient
-    # > MUST treat this as a connection error of type PROTOCOL_ERROR.   (RFC 9113 6.1, 6.2, 6.6)
-    if pad >= end - start:
+def _unpad(flags: i64, data: bytes, start: i64, end: i64, fixed: i64) -> i64:
+    """Where the content of a frame ends; it begins one octet later if PADDED is set.
+
+    `fixed` octets of the content are no part of the field block fragment.
+    """
+    pad: i64 = 0
+    if flags & CNO_FLAG_PADDED:
+        if start < end:
+            pad = data[start]
+        start += 1
+    if start + fixed > end:
+        raise _wrong_size("frame too short for what its flags announce", "RFC 9113 4.2")
+    # > Padding that exceeds the size remaining for the field block fragment MUST be treated as a
+    # > connection error (Section 5.4.1) of type PROTOCOL_ERROR.   (RFC 9113 6.2, 6.6)
+    if start + fixed + pad > end:
         raise _protocol_error("padding longer than its frame", "RFC 9113 6.2")
     return end - pad
 
@@ -194,19 +199,16 @@ def _unpad(flags: i64, data: bytes, start: i64, end: i64) -> i64:
 def _headers(core: Core, flags: i64, id: i64, data: bytes, start: i64, end: i64) -> None:
     if id == 0:
         raise _protocol_error("HEADERS on stream 0", "RFC 9113 6.2")
-    end = _unpad(flags, data, start, end)
+    fixed: i64 = 5 if flags & CNO_FLAG_PRIORITY else 0
+    end = _unpad(flags, data, start, end, fixed)
     if flags & CNO_FLAG_PADDED:
         start += 1
     if core._wants & ON_FRAME:
         core.on_frame(Frame(CNO_FRAME_HEADERS, flags, id, data[start:end]))
         if core._state == CLOSED:
             return
-    if flags & CNO_FLAG_PRIORITY:
-        # Priorities of RFC 7540 are deprecated (RFC 9113 5.3.2): skipped, self-dependency included.
-        start += 5
-        if start > end:
-            raise _wrong_size("HEADERS too short for its priority", "RFC 9113 6.2")
-    _fragment(core, flags, id, 0, data, start, end)
+    # Priorities of RFC 7540 are deprecated (RFC 9113 5.3.2): skipped, self-dependency included.
+    _fragment(core, flags, id, 0, data, start + fixed, end)
 
 
 def _push_promise(core: Core, flags: i64, id: i64, data: bytes, start: i64, end: i64) -> None:
@@ -216,15 +218,13 @@ def _push_promise(core: Core, flags: i64, id: i64, data: bytes, start: i64, end:
         raise _protocol_error("PUSH_PROMISE where push is off", "RFC 9113 6.6")
     if id == 0:
         raise _protocol_error("PUSH_PROMISE on stream 0", "RFC 9113 6.6")
-    end = _unpad(flags, data, start, end)
+    end = _unpad(flags, data, start, end, 4)
     if flags & CNO_FLAG_PADDED:
         start += 1
     if core._wants & ON_FRAME:
         core.on_frame(Frame(CNO_FRAME_PUSH_PROMISE, flags, id, data[start:end]))
         if core._state == CLOSED:
             return
-    if end - start < 4:
-        raise _wrong_size("PUSH_PROMISE without a stream id", "RFC 9113 6.6")
     promised = read_u32(data, start) & 0x7FFF_FFFF
     # > A receiver MUST treat the receipt of a PUSH_PROMISE that promises an illegal stream
     # > identifier (Section 5.1.1) as a connection error of type PROTOCOL_ERROR.   (RFC 9113 6.6)
@@ -277,7 +277,7 @@ def _continuation(core: Core, flags: i64, data: bytes, start: i64, end: i64) -> 
         fields.block(core, h2.block_flags, h2.block_stream, h2.block_promised, block, 0, len(block))
 
 
-# -- PRIORITY (6.3), RST_STREAM (6.4) ------------------------------------------------------------------------
+# -- PRIORITY (6.3), RST_STREAM (6.4) -------------------------------------------------------------
 
 
 def _priority(core: Core, id: i64, size: i64) -> None:
@@ -311,7 +311,7 @@ def _rst_stream(core: Core, id: i64, data: bytes, start: i64, stop: i64) -> None
     end(core, stream, read_u32(data, start), CNO_REMOTE)
 
 
-# -- SETTINGS (6.5) ------------------------------------------------------------------------------------------
+# -- SETTINGS (6.5) -------------------------------------------------------------------------------
 
 
 def _settings(core: Core, flags: i64, id: i64, data: bytes, start: i64, end: i64) -> None:
@@ -381,7 +381,7 @@ def _settings_ack(core: Core) -> None:
     core._max_streams = settings._max_concurrent_streams
 
 
-# -- PING (6.7), GOAWAY (6.8), WINDOW_UPDATE (6.9) -----------------------------------------------------------
+# -- PING (6.7), GOAWAY (6.8), WINDOW_UPDATE (6.9) ------------------------------------------------
 
 
 def _ping(core: Core, flags: i64, id: i64, data: bytes) -> None:

@@ -15,9 +15,9 @@ from cno.settings import Settings, encode
 
 def begin(core: Core) -> i64:
     """Send what opens the connection; the state that waits for the peer's part."""
-    # > the connection preface ... consists of a 24-octet sequence ... This sequence MUST be followed
-    # > by a SETTINGS frame, which MAY be empty. ... The server connection preface consists of a
-    # > potentially empty SETTINGS frame that MUST be the first frame the server sends.   (3.4)
+    # > This sequence MUST be followed by a SETTINGS frame (Section 6.5), which MAY be empty. ...
+    # > The server connection preface consists of a potentially empty SETTINGS frame (Section 6.5)
+    # > that MUST be the first frame the server sends in the HTTP/2 connection.   (RFC 9113 3.4)
     h2 = Http2(core._limits)
     core._h2 = h2
     core._http2 = True
@@ -77,7 +77,7 @@ def upgraded_client(core: Core, follow: i64) -> i64:
 def cut_short(core: Core) -> bool:
     """Whether the end of input leaves a message of the peer's incomplete."""
     h2 = core._h2
-    if core._kept or h2.block_stream and h2.block or h2.data_left or h2.pad_left:
+    if core._kept or (h2.block_stream and h2.block) or h2.data_left or h2.pad_left:
         return True
     for stream in core._streams.values():
         if stream.read != DONE and not (stream.local and core._server):

@@ -23,11 +23,11 @@ class Http2:
         self.encoder = Encoder(limits.max_encoder_table_size)
         self.preface: i64 = 0  # octets of the connection preface seen
 
-        # -- our settings: announced, and in force once the peer has acknowledged them --------------
+        # -- our settings: announced, and in force once the peer has acknowledged them ------------
         self.acked = Settings()
         self.unacked: list[Settings] = []
 
-        # -- the connection's windows, octets --------------------------------------------------------
+        # -- the connection's windows, octets -----------------------------------------------------
         self.send_window: i64 = DEFAULT_WINDOW
         self.recv_window: i64 = DEFAULT_WINDOW
         self.recv_credit: i64 = 0  # given back, not yet told to the peer
@@ -35,14 +35,14 @@ class Http2:
         #: No stream's relative send window is above this: lets most SETTINGS be checked in O(1).
         self.send_window_top: i64 = 0
 
-        # -- a DATA frame that has begun --------------------------------------------------------------
+        # -- a DATA frame that has begun ----------------------------------------------------------
         self.data_stream: i64 = 0
         self.data_left: i64 = 0  # octets of content still to come
         self.pad_left: i64 = 0
         self.data_flags: i64 = 0
         self.data_seen = bytearray()  # for on_frame, if somebody listens
 
-        # -- a field block that has begun --------------------------------------------------------------
+        # -- a field block that has begun ---------------------------------------------------------
         self.block = bytearray()
         self.block_stream: i64 = 0
         self.block_flags: i64 = 0
@@ -50,18 +50,18 @@ class Http2:
         self.block_frames: i64 = 0  # CONTINUATION frames so far
         self.block_empty: i64 = 0  # fragments without content
 
-        # -- streams of the past -------------------------------------------------------------------------
+        # -- streams of the past ------------------------------------------------------------------
         self.reset_ids: dict[int, bool] = {}  # reset by us, oldest first
         self.skipped: list[tuple[int, int]] = []  # runs of ids never opened: first, last
         self.max_reset_ids: i64 = limits.max_reset_history
 
-        # -- GOAWAY ----------------------------------------------------------------------------------------
+        # -- GOAWAY -------------------------------------------------------------------------------
         self.goaway_sent: i64 = -1  # the last id we said we would handle
         self.goaway_received: i64 = MAX_STREAM_ID + 1  # the last id the peer said it would
         self.delivered: i64 = 0  # highest peer id that the application has seen
         self.goaway_ping = False  # shutting down: our PING is on its way
 
-        # -- budgets -----------------------------------------------------------------------------------------
+        # -- budgets ------------------------------------------------------------------------------
         self.resets = Bucket(bound(limits.max_stream_resets), limits.stream_reset_rate)
         self.errors = Bucket(bound(limits.max_error_resets), limits.error_reset_rate)
         self.glitches = Bucket(bound(limits.glitch_budget), limits.glitch_rate)
