@@ -11,10 +11,11 @@ import sys
 import tarfile
 import tomllib
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.machinery import EXTENSION_SUFFIXES
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
@@ -28,9 +29,13 @@ SOURCES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob(
 
 
 def run(
-    command: Sequence[str | Path], cwd: Path, *, fails: bool = False, **environment: str | None
+    command: Sequence[str | Path],
+    cwd: Path,
+    environment: Mapping[str, str | None] = MappingProxyType({}),
+    *,
+    fails: bool = False,
 ) -> subprocess.CompletedProcess[str]:
-    """Run a program in a folder; the environment is ours, changed by the keywords (None: unset)."""
+    """Run a program in a folder; the environment is ours with these changes (None: unset)."""
     ours = {**os.environ, "PYTHONPATH": str(PACKAGE.parent), "PYTHONWARNINGS": "", **environment}
     result = subprocess.run(
         [str(part) for part in command],
@@ -47,7 +52,7 @@ def run(
 
 def python(code: str, **environment: str | None) -> str:
     """What a fresh interpreter prints that finds `cno` where we did."""
-    return run([sys.executable, "-c", code], ROOT, **environment).stdout.strip()
+    return run([sys.executable, "-c", code], ROOT, environment).stdout.strip()
 
 
 # -- which build runs -----------------------------------------------------------------------------
@@ -203,7 +208,7 @@ print(json.dumps([setup.compiled_modules(), setup.INTERPRETED]))
 
 def listed() -> tuple[list[str], dict[str, str]]:
     """The modules that setup.py compiles, and its reasons for those that it leaves alone."""
-    command = [sys.executable, "-c", LISTING, PACKAGE.parent]
+    command = [sys.executable, "-c", LISTING, str(PACKAGE.parent)]
     modules, interpreted = json.loads(run(command, ROOT).stdout)
     return modules, interpreted
 
@@ -233,7 +238,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_unknown_build_is_refused(checkout: Path) -> None:
     command = [sys.executable, "setup.py", "build_ext"]
-    result = run(command, checkout, fails=True, CNO_BUILD="rust")
+    result = run(command, checkout, {"CNO_BUILD": "rust"}, fails=True)
     assert result.returncode == 1
     assert result.stderr.strip() == (
         "cno: CNO_BUILD='rust' is neither 'mypyc' (compiled) nor 'pure' (as it is)."
@@ -243,7 +248,8 @@ def test_unknown_build_is_refused(checkout: Path) -> None:
 def test_missing_compiler_is_explained(checkout: Path) -> None:
     command = [sys.executable, "setup.py", "build_ext"]
     absent = "no-such-compiler"
-    result = run(command, checkout, fails=True, CNO_BUILD="mypyc", CC=absent, CXX=absent)
+    environment = {"CNO_BUILD": "mypyc", "CC": absent, "CXX": absent}
+    result = run(command, checkout, environment, fails=True)
     assert result.returncode == 1
     assert "Traceback" not in result.stderr
     advice = result.stderr.strip().splitlines()[-2:]
@@ -261,7 +267,7 @@ SDIST = "import sys; from setuptools.build_meta import build_sdist as b; print(b
 def build(backend: str, checkout: Path, target: Path, **environment: str | None) -> Path:
     """Build with the tools that are here: what is built is tested, not what pip downloads."""
     target.mkdir()
-    run([sys.executable, "-c", backend, target], checkout, PYTHONPATH=None, **environment)
+    run([sys.executable, "-c", backend, target], checkout, {"PYTHONPATH": None, **environment})
     [built] = target.iterdir()
     return built
 

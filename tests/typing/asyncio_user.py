@@ -1,0 +1,104 @@
+"""A user's program over the asyncio layer, as strictly typed as it can be. Checked, never run.
+
+Uses public names only, with a loop given first and with none; what is promised about types is in
+`assert_type`.
+"""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator
+from typing import assert_type
+
+import cno
+from cno import Channel, Client, Push, Request, Response, Server
+
+Headers = list[tuple[str, str]]
+
+
+async def lines() -> AsyncIterator[bytes]:
+    yield b"one\n"
+
+
+async def handle(request: Request) -> None:
+    """Everything that a handler can look at and answer with."""
+    assert_type(request.method, str)
+    assert_type(request.path, str)
+    assert_type(request.headers, Headers)
+    assert_type(request.stream, int)
+    assert_type(request.payload, asyncio.StreamReader)
+    body = assert_type(await request.payload.read(), bytes)
+    assert_type(request.trailers, Headers | None)
+    await request.inform(103, [("link", "</style.css>; rel=preload")])
+    request.push("GET", "/style.css")
+    request.push("GET", "/style.css", [("accept", "text/css")])
+    if request.path == "/bytes":
+        await request.respond(200, [("content-length", str(len(body)))], body)
+    elif request.path == "/view":
+        await request.respond(200, [], memoryview(body))
+    elif request.path == "/array":
+        await request.respond(200, [], bytearray(body))
+    elif request.path == "/iterator":
+        await request.respond(200, [], lines(), trailers=[("checksum", "0")])
+    else:
+        channel: Channel[bytes] = Channel(1)
+        await channel.put(b"data")
+        channel.close()
+        await request.respond(200, [], channel)
+
+
+async def serve() -> None:
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: Server(loop, handle), "127.0.0.1", 8000)
+    limits = cno.Limits(max_concurrent_streams=10)
+    await loop.create_server(lambda: Server(handle, limits=limits), "127.0.0.1", 8001)
+    protocol: asyncio.Protocol = Server(handle)
+    protocol.eof_received()
+    async with server:
+        await server.serve_forever()
+
+
+async def fetch() -> bytes:
+    """Everything that a client can do."""
+    loop = asyncio.get_running_loop()
+    context = ssl.create_default_context()
+    client = await cno.connect(loop, "https://cno.test/", ssl_ctx=context, ssl_hostname="cno.test")
+    assert_type(client, Client)
+    assert_type(await cno.connect("http://cno.test/", force_http2=True), Client)
+    assert_type(client.loop, asyncio.AbstractEventLoop)
+    assert_type(client.is_http2, bool)
+    response = await client.request("POST", "/", [("content-type", "text/plain")], b"data")
+    assert_type(response, Response)
+    assert_type(response.code, int)
+    assert_type(response.headers, Headers)
+    assert_type(response.payload, asyncio.StreamReader)
+    assert_type(response.stream, int)
+    async for push in response.pushed:
+        assert_type(push, Push)
+        assert_type((push.method, push.path, push.headers), tuple[str, str, Headers])
+        assert_type(await push.response, Response)
+        push.cancel()
+    response.cancel()
+    client.close()
+    async with await cno.request(loop, "GET", "https://cno.test/", ssl_ctx=context) as answer:
+        assert_type(answer.trailers, Headers | None)
+    again = await cno.request("PUT", "http://cno.test/", [], lines())
+    return await again.payload.read()
+
+
+async def own_connection(loop: asyncio.AbstractEventLoop) -> Client:
+    """A client as the protocol of somebody else's transport."""
+    _, client = await loop.create_connection(
+        lambda: Client(loop, "cno.test", "http", force_http2=True), "127.0.0.1", 8000
+    )
+    return assert_type(client, Client)
+
+
+async def consume(channel: Channel[str]) -> str:
+    together = ""
+    async for item in channel:
+        together += assert_type(item, str)
+    return together
+
+
+def versions() -> tuple[str, bool]:
+    return (cno.__version__, cno.COMPILED)

@@ -1,0 +1,79 @@
+"""What a user's type checker sees of the package: mypy and pyright, both as strict as they can be.
+
+Each user's program here lies alone in a folder when it is checked, so that the checkers find the
+package as they would find it anywhere: installed, by its py.typed marker.
+"""
+
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.peers import missing
+from tests.tree import PACKAGE
+
+pytestmark = pytest.mark.timeout(300)
+
+PROGRAMS = ["raw_user.py", "hpack_user.py", "asyncio_user.py"]
+INSTALLED = "site-packages" in PACKAGE.parts
+
+MYPY = ["mypy", "--config-file=", "--strict", "--warn-unreachable", "--no-error-summary"]
+
+
+def check(cwd: Path, *command: str) -> str:
+    """What a checker, `python -m command`, has to say; nothing if it is content."""
+    if importlib.util.find_spec(command[0]) is None:
+        missing(f"{command[0]} is not installed")
+    environment = os.environ | {"PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"}
+    if not INSTALLED:
+        environment["MYPYPATH"] = str(PACKAGE.parent)
+    result = subprocess.run(
+        [sys.executable, "-m", *command],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+    )
+    return "" if result.returncode == 0 else result.stdout + result.stderr
+
+
+@pytest.fixture(params=PROGRAMS)
+def program(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    name: str = request.param
+    shutil.copy(Path(__file__).parent / name, tmp_path)
+    search = [] if INSTALLED else [str(PACKAGE.parent)]
+    config = {"typeCheckingMode": "strict", "include": ["."], "extraPaths": search}
+    tmp_path.joinpath("pyrightconfig.json").write_text(json.dumps(config))
+    return tmp_path / name
+
+
+def test_mypy(program: Path) -> None:
+    complaints = check(program.parent, *MYPY, "--cache-dir=cache", program.name)
+    assert not complaints, complaints
+
+
+def test_pyright(program: Path) -> None:
+    complaints = check(program.parent, "pyright", "--pythonpath", sys.executable)
+    assert not complaints, complaints
+
+
+@pytest.mark.parametrize("wrong", ["'x'.on_close", "1 + 'one'"])
+def test_checkers_can_fail(wrong: str, tmp_path: Path) -> None:
+    tmp_path.joinpath("wrong.py").write_text(f"import cno\nprint(cno.COMPILED, {wrong})\n")
+    assert "wrong.py:2" in check(tmp_path, *MYPY, "--cache-dir=cache", "wrong.py")
+    assert "wrong.py:2" in check(tmp_path, "pyright", "--pythonpath", sys.executable, "wrong.py")
+
+
+def test_every_public_type_is_known(tmp_path: Path) -> None:
+    """pyright's own measure of a typed package: no public symbol whose type must be guessed."""
+    if not INSTALLED:
+        pytest.skip("pyright verifies installed packages only")
+    options = ["--verifytypes", "cno", "--ignoreexternal", "--pythonpath", sys.executable]
+    complaints = check(tmp_path, "pyright", *options)
+    assert not complaints, complaints
