@@ -3,9 +3,13 @@
 Two families that never mix. `ConnectionError` and its subclasses are public: they come out of the
 methods of a connection. `ConnectionFault` and `StreamFault` are how inner functions say that *the
 peer* broke a rule; the driver turns them into frames, events and a `ProtocolError`.
+
+The public ones are no native classes: OSError, from which they descend, is none that mypyc knows.
 """
 
 import builtins
+
+from mypy_extensions import mypyc_attr
 
 from cno.const import (
     CNO_ERRNO_ASSERTION,
@@ -18,6 +22,7 @@ from cno.const import (
 )
 
 
+@mypyc_attr(native_class=False)
 class ConnectionError(builtins.ConnectionError):
     """A call on a connection failed.
 
@@ -39,6 +44,7 @@ class ConnectionError(builtins.ConnectionError):
         self.rule = rule
 
 
+@mypyc_attr(native_class=False)
 class UsageError(ConnectionError):
     """The application called what it must not call now, or with values that must not be sent.
 
@@ -49,6 +55,7 @@ class UsageError(ConnectionError):
         super().__init__(CNO_ERRNO_ASSERTION, text, stream=stream, rule=rule)
 
 
+@mypyc_attr(native_class=False)
 class NoMemoryError(ConnectionError):
     """Kept for programs that look for `CNO_ERRNO_NO_MEMORY`; Python raises MemoryError itself."""
 
@@ -56,6 +63,7 @@ class NoMemoryError(ConnectionError):
         super().__init__(CNO_ERRNO_NO_MEMORY, text)
 
 
+@mypyc_attr(native_class=False)
 class UnsupportedError(ConnectionError):
     """The protocol in force has no such thing (a PING in HTTP/1.1, say). Nothing was written."""
 
@@ -63,6 +71,7 @@ class UnsupportedError(ConnectionError):
         super().__init__(CNO_ERRNO_NOT_IMPLEMENTED, text, stream=stream, rule=rule)
 
 
+@mypyc_attr(native_class=False)
 class ProtocolError(ConnectionError):
     """The peer broke the protocol. It has been answered already and `close()` has been called."""
 
@@ -70,6 +79,7 @@ class ProtocolError(ConnectionError):
         super().__init__(CNO_ERRNO_PROTOCOL, text, stream=stream, code=code, rule=rule)
 
 
+@mypyc_attr(native_class=False)
 class InvalidStreamError(ConnectionError):
     """There is no such stream (any more). Nothing was written."""
 
@@ -77,6 +87,7 @@ class InvalidStreamError(ConnectionError):
         super().__init__(CNO_ERRNO_INVALID_STREAM, text, stream=stream, rule=rule)
 
 
+@mypyc_attr(native_class=False)
 class WouldBlockError(ConnectionError):
     """Not now: another message must go first, or the peer allows no more. Try again later."""
 
@@ -84,6 +95,7 @@ class WouldBlockError(ConnectionError):
         super().__init__(CNO_ERRNO_WOULD_BLOCK, text, stream=stream, rule=rule)
 
 
+@mypyc_attr(native_class=False)
 class DisconnectError(ConnectionError):
     """The connection is closed, or takes no new streams."""
 

@@ -43,8 +43,8 @@ def block(
     # > type COMPRESSION_ERROR.   (RFC 9113 4.3)
     try:
         fields = decoder.decode_fields(data, first, last)
-    except HPACKError as error:
-        raise ConnectionFault(CNO_RST_COMPRESSION_ERROR, str(error), "RFC 9113 4.3") from None
+    except HPACKError as broken:
+        raise ConnectionFault(CNO_RST_COMPRESSION_ERROR, str(broken), "RFC 9113 4.3") from None
     most = core._limits.max_header_list_size
     if most is not None and decoder.list_size > 4 * most:
         raise ConnectionFault(
