@@ -128,9 +128,9 @@ def test_F22_windows_up_to_their_maximum(make: Make) -> None:
 
 
 def test_F22_little_by_little() -> None:
-    step = (MAX_WINDOW - 65_535) // 4
+    step, rest = divmod(MAX_WINDOW - 65_535, 5)
     conn, peer = client_open()
-    conn.data_received(peer.window_update(1, step) * 4 + peer.window_update(1, 3))
+    conn.data_received(peer.window_update(1, step) * 5 + peer.window_update(1, rest))
     assert conn.frames() == []
     expect_stream_error(conn, peer.window_update(1, 1), 1, FLOW_CONTROL_ERROR)
 
@@ -308,7 +308,8 @@ def test_F26_padding_counts(make: State) -> None:
     # One octet of pad length, 7 of padding, 2 of data fill the window of 10.
     conn = each_way(lambda: small_window(make), lambda f: f.data(1, b"ok", pad=7))
     assert conn.of("data") == [("data", 1, b"ok")]
-    assert conn.frames() == []
+    # Padding may be credited at once: the application never sees it, so could not do so itself.
+    assert credit(conn).get(1, 0) in (0, 8)
     expect_stream_error(
         lambda: small_window(make), lambda f: f.data(1, b"ok", pad=8), 1, FLOW_CONTROL_ERROR
     )
