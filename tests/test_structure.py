@@ -23,7 +23,8 @@ MAX_FUNCTION = 60
 LAYERS = (
     ("const",),
     ("errors", "limits"),
-    ("hpack", "settings", "flow", "headers", "budget", "h1.parse", "h1.body", "h2.frames"),
+    ("hpack", "settings", "headers", "budget"),
+    ("h1.parse", "h1.body", "h1.target", "h2.frames"),
     ("h1.state", "h2.state"),
     ("core",),
     ("streams",),
