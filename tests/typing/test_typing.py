@@ -80,7 +80,7 @@ def test_checkers_can_fail(wrong: str, tmp_path: Path) -> None:
 def test_every_public_type_is_known(tmp_path: Path) -> None:
     """pyright's own measure of a typed package: no public symbol whose type is unknown.
 
-    It calls a type ambiguous that is not written but inferred, such as `self.size = 0`: that is fine.
+    A type not written but inferred, as by `self.size = 0`, it calls ambiguous: that is fine.
     """
     if not INSTALLED:
         pytest.skip("pyright verifies installed packages only")
