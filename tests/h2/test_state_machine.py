@@ -188,8 +188,8 @@ SERVER: dict[str, dict[str, Outcome]] = {
     "server_reset_by_peer": CLOSED_BY_END,
     "server_reset_by_us": {**RESET_BY_US, "PUSH_PROMISE": BROKEN},
     "server_reserved": {
-        # > Receiving any type of frame other than RST_STREAM, PRIORITY, or WINDOW_UPDATE
-        # > on a stream in this state MUST be treated as a connection error of type PROTOCOL_ERROR.  (5.1)
+        # > Receiving any type of frame other than RST_STREAM, PRIORITY, or WINDOW_UPDATE on a
+        # > stream in this state MUST be treated as a connection error of type PROTOCOL_ERROR.
         **every(BROKEN, *MESSAGES),
         **WINDOWS,
         **PRIORITIES,
