@@ -256,7 +256,7 @@ def no_private_paths(tree: Tree) -> list[str]:
 
 
 DIRECTIVE = re.compile(
-    r"#\s*(?:type:\s*ignore|pyright:\s*ignore|noqa|pragma:|fmt:\s*(?:off|skip)|mypy:|ruff:)"
+    r"#\s*(?:type:\s*ignore|pyright:\s*ignore|noqa|pragma:|mypy:|ruff:)"
     r"(?:\[[^\]]*\]|:?\s*[A-Z]+\d+(?:,\s*[A-Z]+\d+)*|\s*no cover)?"
 )
 
