@@ -452,9 +452,8 @@ def test_H11_a_second_final_response() -> None:
 
 def test_H11_a_second_request_on_the_same_stream() -> None:
     for end in (False, True):
-        conn = expect_stream_error(
-            server_open, lambda f, end=end: f.headers(1, POST, end_stream=end), 1, PROTOCOL_ERROR
-        )
+        conn, peer = server_open()
+        expect_stream_error(conn, peer.headers(1, POST, end_stream=end), 1, PROTOCOL_ERROR)
         assert conn.of("head", "tail") == []
 
 

@@ -92,14 +92,14 @@ class Peer:
             case e.StreamEnded():
                 self.seen.append(("end", event.stream_id))
             case e.StreamReset():
-                self.seen.append(("reset", event.stream_id, int(event.error_code)))
+                self.seen.append(("reset", event.stream_id, event.error_code))
             case e.PushedStreamReceived():
                 promised, parent = event.pushed_stream_id, event.parent_stream_id
                 self.seen.append(("push", promised, parent, fields(event)))
             case e.PingAckReceived():
                 self.seen.append(("pong", bytes(event.ping_data)))
             case e.ConnectionTerminated():
-                code, last = int(event.error_code), event.last_stream_id
+                code, last = event.error_code, event.last_stream_id
                 self.seen.append(("goaway", last, code))
             case e.SettingsAcknowledged():
                 self.seen.append(("settings ack",))
