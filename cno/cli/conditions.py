@@ -1,0 +1,162 @@
+"""Whether a request's conditions hold for what a file is now, and the dates and tags they compare.
+
+Takes field text and validators, gives verdicts (RFC 9110 sections 8.8 and 13). Must never know a
+file, a request or a connection.
+"""
+
+import re
+import time
+from calendar import timegm
+from email.utils import formatdate
+from typing import Final, NamedTuple
+
+Headers = list[tuple[str, str]]
+
+#: The fields that make a GET or HEAD something other than "all of it, now".
+CONDITIONAL: Final = frozenset(
+    ("if-match", "if-none-match", "if-modified-since", "if-unmodified-since", "if-range", "range")
+)
+
+# > entity-tag = [ weak ] opaque-tag ; opaque-tag = DQUOTE *etagc DQUOTE ;
+# > etagc = %x21 / %x23-7E / obs-text   (RFC 9110 8.8.3)
+_TAG: Final = re.compile(r'(W/)?("[\x21\x23-\x7e\x80-\U0010ffff]*")')
+_LIST: Final = re.compile(r"[ \t,]*")
+
+_MONTHS: Final = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
+_DAY: Final = "(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)"
+_LONG: Final = "(?:Monday|Tuesday|Wednesday|Thursday|Friday|Saturday|Sunday)"
+_MONTH: Final = "(?P<month>" + "|".join(_MONTHS) + ")"
+_TIME: Final = r"(?P<hour>\d\d):(?P<minute>\d\d):(?P<second>\d\d)"
+# > A recipient that parses a timestamp value in an HTTP field MUST accept all three HTTP-date
+# > formats.   (RFC 9110 5.6.7): IMF-fixdate, rfc850-date, asctime-date
+_DATES: Final = (
+    re.compile(rf"{_DAY}, (?P<day>\d\d) {_MONTH} (?P<year>\d{{4}}) {_TIME} GMT", re.ASCII),
+    re.compile(rf"{_LONG}, (?P<day>\d\d)-{_MONTH}-(?P<year>\d\d) {_TIME} GMT", re.ASCII),
+    re.compile(rf"{_DAY} {_MONTH} (?P<day>[ \d]\d) {_TIME} (?P<year>\d{{4}})", re.ASCII),
+)
+
+
+class Validators(NamedTuple):
+    """What a file is now: a strong entity tag, quotes included, and seconds since the epoch."""
+
+    etag: str
+    modified: int
+
+
+def validators(size: int, mtime_ns: int) -> Validators:
+    """Strong: a file system that counts nanoseconds tells two versions apart, or their sizes do."""
+    return Validators(f'"{size:x}-{mtime_ns:x}"', mtime_ns // 1_000_000_000)
+
+
+def format_date(seconds: int) -> str:
+    """IMF-fixdate, as `Sun, 06 Nov 1994 08:49:37 GMT`."""
+    return formatdate(seconds, usegmt=True)
+
+
+def parse_date(text: str, now: float | None = None) -> int | None:
+    """Seconds since the epoch of an HTTP-date in any of its three forms; None where it is none."""
+    for form in _DATES:
+        match = form.fullmatch(text)
+        if match is not None:
+            break
+    else:
+        return None
+    year, month = int(match["year"]), _MONTHS.index(match["month"]) + 1
+    if len(match["year"]) == 2:
+        # > Recipients of a timestamp value in rfc850-date format, which uses a two-digit year, MUST
+        # > interpret a timestamp that appears to be more than 50 years in the future as
+        # > representing the most recent year in the past that had the same last two digits.
+        this = time.gmtime(now).tm_year
+        year += this - this % 100
+        year -= 100 if year > this + 50 else 0
+    day, hour, minute, second = (int(match[k]) for k in ("day", "hour", "minute", "second"))
+    if year < 1 or not 1 <= day <= 31 or hour > 23 or minute > 59 or second > 60:
+        return None
+    return timegm((year, month, day, hour, minute, second, 0, 0, 0))
+
+
+def combined(headers: Headers, name: str) -> str | None:
+    """The field's lines as one list value (RFC 9110 5.3); None where there are none."""
+    lines = [value for key, value in headers if key == name]
+    return ", ".join(lines) if lines else None
+
+
+def tags(field: str) -> list[tuple[bool, str]] | None:
+    """The entity tags of a list, each (is weak, opaque tag with quotes); None: bad syntax."""
+    found: list[tuple[bool, str]] = []
+    at = 0
+    while True:
+        skipped = _LIST.match(field, at)
+        gap = skipped.group() if skipped else ""
+        at += len(gap)
+        if at == len(field):
+            return found
+        if found and "," not in gap:
+            return None
+        match = _TAG.match(field, at)
+        if match is None:
+            return None
+        found.append((match.group(1) is not None, match.group(2)))
+        at = match.end()
+
+
+def matches_strongly(field: str, etag: str) -> bool:
+    """If-Match: `*` for anything there is, or one of the tags, none weak (RFC 9110 8.8.3.2)."""
+    # > An origin server MUST use the strong comparison function when comparing entity tags for
+    # > If-Match (13.1.1)
+    return field.strip(" \t") == "*" or (False, etag) in (tags(field) or ())
+
+
+def matches_weakly(field: str, etag: str) -> bool:
+    """If-None-Match: `*`, or one of the tags, weak or not."""
+    # > A recipient MUST use the weak comparison function when comparing entity tags for
+    # > If-None-Match (13.1.2)
+    return field.strip(" \t") == "*" or any(tag == etag for _, tag in tags(field) or ())
+
+
+def precondition(method: str, headers: Headers, now: Validators) -> int:
+    """What the conditions make of a GET or HEAD that would be answered 200: 200, 304 or 412.
+
+    In the order of RFC 9110 13.2.2; Range and If-Range are for `range_applies`.
+    """
+    if (field := combined(headers, "if-match")) is not None:
+        if not matches_strongly(field, now.etag):
+            return 412
+    elif (field := combined(headers, "if-unmodified-since")) is not None:
+        # > A recipient MUST ignore the If-Unmodified-Since header field if the received field value
+        # > is not a valid HTTP-date   (13.1.4)
+        since = parse_date(field)
+        if since is not None and now.modified > since:
+            return 412
+    if (field := combined(headers, "if-none-match")) is not None:
+        if matches_weakly(field, now.etag):
+            return 304 if method in ("GET", "HEAD") else 412
+    elif method in ("GET", "HEAD") and (field := combined(headers, "if-modified-since")):
+        # > A recipient MUST ignore If-Modified-Since if the request contains an If-None-Match
+        # > header field   (13.1.3)
+        since = parse_date(field)
+        if since is not None and now.modified <= since:
+            return 304
+    return 200
+
+
+def range_applies(method: str, headers: Headers, validators: Validators, now: float) -> str | None:
+    """The Range field to honour, or None: there is none, or If-Range says the file is another."""
+    # > A server MUST ignore a Range header field received with a request method that is
+    # > unrecognized or for which range handling is not defined. For this specification, GET is the
+    # > only method for which range handling is defined.   (14.2)
+    field = combined(headers, "range") if method == "GET" else None
+    condition = combined(headers, "if-range")
+    if field is None or condition is None:
+        return field
+    if condition[:1] == '"' or condition[:2] == "W/":
+        # > If the entity-tag validator provided exactly matches the ETag field value for the
+        # > selected representation using the strong comparison function [...], the condition is
+        # > true.   (13.1.5)
+        return field if condition == validators.etag else None
+    # > If the HTTP-date validator provided is not a strong validator in the sense defined by
+    # > Section 8.8.2.2, the condition is false.
+    # > If the HTTP-date validator provided exactly matches the Last-Modified field value for the
+    # > selected representation, the condition is true.
+    exact = parse_date(condition) == validators.modified
+    return field if exact and now - validators.modified >= 2 else None

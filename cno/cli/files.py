@@ -1,0 +1,335 @@
+"""A folder as a handler: `await cno.serve(Files("public"), "127.0.0.1", 8000)`.
+
+Knows what to answer for which file: methods, conditions, ranges, folders, errors. Must never know
+sockets, protocols or the command line; it sees a request by the few attributes of `Asked`.
+"""
+
+import asyncio
+import os
+import secrets
+import time
+from collections.abc import AsyncIterable, Callable, Sequence
+from errno import EACCES, EMFILE, ENFILE, ENOMEM, EPERM
+from typing import Final, NamedTuple, Protocol
+
+from cno.cli import pages
+from cno.cli.bodies import FileBody, read_at
+from cno.cli.conditions import (
+    CONDITIONAL,
+    Headers,
+    Validators,
+    format_date,
+    precondition,
+    range_applies,
+    validators,
+)
+from cno.cli.kinds import content_type
+from cno.cli.listing import list_folder
+from cno.cli.paths import Opened, Refused, open_inside, parse_target
+from cno.cli.ranges import Multipart, Span, content_range, multipart, parse_range
+
+ALLOW: Final = ("allow", "GET, HEAD, OPTIONS")
+#: Octets of the largest file that is read at once, and may be kept.
+SMALL: Final = 65_536
+#: Files kept at most, whatever their size.
+MAX_KEPT: Final = 1_024
+# A file as young as this may change again without its time or size changing: not kept.
+_SETTLED: Final = 2.0
+
+
+class Asked(Protocol):
+    """What this handler needs of a request; `cno.Request` has it."""
+
+    @property
+    def method(self) -> str: ...
+    @property
+    def path(self) -> str: ...
+    @property
+    def headers(self) -> Headers: ...
+    async def respond(
+        self, code: int, headers: Headers, data: bytes | AsyncIterable[bytes], /
+    ) -> object: ...
+
+
+#: Called after each answer: the request, the status, octets of body sent, seconds taken.
+Log = Callable[[Asked, int, int, float], None]
+
+
+class Reply(NamedTuple):
+    """An answer, whole. A FileBody is to be closed by whoever has the reply."""
+
+    code: int
+    headers: Headers
+    body: bytes | FileBody
+
+
+class Kept(NamedTuple):
+    """A small file in memory, and how to tell that it is still the file at `path`."""
+
+    path: str
+    signature: tuple[int, int, int, int]
+    second: int
+    headers: Headers
+    data: bytes
+    kind: str
+    validators: Validators
+
+
+def signature(info: os.stat_result) -> tuple[int, int, int, int]:
+    """What changes when a file does, or when another takes its place."""
+    return (info.st_mtime_ns, info.st_size, info.st_ino, info.st_dev)
+
+
+class Files:
+    """Answers GET and HEAD with the files below `root`, except hidden ones and links leading out.
+
+    `index`: the file that stands for its folder. `listing`: whether a folder without one is listed.
+    `cache_size`: octets of small files kept in memory; 0 for none. Raises NotADirectoryError or
+    FileNotFoundError when made with something that is no folder.
+    """
+
+    def __init__(
+        self,
+        root: str | os.PathLike[str],
+        *,
+        index: str = "index.html",
+        listing: bool = True,
+        cache_control: str | None = "no-cache",
+        cache_size: int = 32 << 20,
+        log: Log | None = None,
+    ) -> None:
+        self.root = os.path.realpath(root, strict=True)
+        if not os.path.isdir(self.root):
+            raise NotADirectoryError(f"not a folder: {self.root}")
+        self._index = index
+        self._listing = listing
+        self._common: Headers = [("x-content-type-options", "nosniff")]
+        if cache_control is not None:
+            self._common.append(("cache-control", cache_control))
+        self._log = log
+        self._kept: dict[str, Kept] = {}
+        self._cache_size = self._room = cache_size
+        self._second = 0
+        self._date = ("date", "")
+
+    async def __call__(self, request: Asked) -> None:
+        """Answer one request."""
+        began = time.perf_counter()
+        reply = self._from_memory(request) or await self.reply(request)
+        body = reply.body
+        try:
+            await request.respond(reply.code, reply.headers, body)
+        finally:
+            if isinstance(body, FileBody):
+                body.close()
+            if self._log is not None:
+                size = body.sent if isinstance(body, FileBody) else len(body)
+                self._log(request, reply.code, size, time.perf_counter() - began)
+
+    async def reply(self, request: Asked) -> Reply:
+        """What to answer. A FileBody in it is the caller's to close."""
+        method = request.method
+        if method == "OPTIONS":
+            return Reply(204, [ALLOW, self._now()], b"")
+        if method not in ("GET", "HEAD"):
+            return self._error(method, 405, [ALLOW])
+        try:
+            return self._find(request) or await self._list(request)
+        except Refused as refused:
+            return self._error(method, refused.code)
+        except OSError as error:
+            return self._error(method, _status(error))
+
+    # -- where it is -------------------------------------------------------------------------------
+
+    def _find(self, request: Asked) -> Reply | None:
+        """A file's reply or a folder's index; None: list the folder."""
+        segments, slash = parse_target(request.path)
+        found = open_inside(self.root, segments)
+        if not found.is_folder:
+            if slash:
+                os.close(found.fd)
+                raise Refused(404)
+            return self._file(request, found, segments)
+        if found.fd >= 0:
+            os.close(found.fd)
+        if not slash:
+            return self._to_folder(request, segments)
+        try:
+            found = open_inside(self.root, [*segments, self._index])
+        except FileNotFoundError:
+            if self._listing:
+                return None
+            raise Refused(403) from None
+        if found.is_folder:
+            os.close(found.fd)
+            raise Refused(403)
+        return self._file(request, found, [*segments, self._index])
+
+    def _to_folder(self, request: Asked, segments: list[str]) -> Reply:
+        """To the same path with a slash, rebuilt from names, so that it stays on this host."""
+        _, mark, query = request.path.partition("?")
+        target = pages.link(segments) + "/" + mark + query
+        return self._error(request.method, 308, [("location", target)])
+
+    async def _list(self, request: Asked) -> Reply:
+        segments = parse_target(request.path).segments
+        entries, more = await asyncio.to_thread(list_folder, self.root, segments)
+        return self._page(request.method, 200, pages.listing_page(segments, entries, more))
+
+    # -- what is sent ------------------------------------------------------------------------------
+
+    def _file(self, request: Asked, found: Opened, segments: list[str]) -> Reply:
+        """The reply for an open file, whose descriptor it closes or hands on."""
+        fd, info = found
+        keep = False
+        try:
+            about = validators(info.st_size, info.st_mtime_ns)
+            kind = content_type(segments[-1])
+            if info.st_size > SMALL:
+                reply = self._select(request, info.st_size, about, kind, fd)
+                keep = isinstance(reply.body, FileBody)
+                return reply
+            data = read_at(fd, 0, info.st_size)
+            if len(data) != info.st_size:  # it is being rewritten: this version is seen only now
+                about = validators(len(data), time.time_ns())
+            elif signature(os.fstat(fd)) == signature(info):
+                path = os.path.join(self.root, *segments)
+                kept = Kept(path, signature(info), 0, [], data, kind, about)
+                self._keep(_key(request.path), kept)
+            return self._select(request, len(data), about, kind, data)
+        finally:
+            if not keep:
+                os.close(fd)
+
+    def _select(
+        self, request: Asked, size: int, about: Validators, kind: str, source: bytes | int
+    ) -> Reply:
+        """All of it, parts of it or none, by the request's conditions (RFC 9110 13.2.2)."""
+        method = request.method
+        code = precondition(method, request.headers, about)
+        if code == 304:
+            return Reply(304, [("etag", about.etag), *self._common, self._now()], b"")
+        if code == 412:
+            return self._error(method, 412)
+        field = range_applies(method, request.headers, about, time.time())
+        spans = None if field is None else parse_range(field, size)
+        if spans is None:
+            headers = self._described(size, about, kind)
+            return Reply(200, headers, _body(method, source, [Span(0, size)]))
+        if not spans:
+            return self._error(method, 416, [("content-range", content_range(None, size))])
+        if len(spans) == 1:
+            headers = self._described(spans[0].size, about, kind)
+            headers.append(("content-range", content_range(spans[0], size)))
+            return Reply(206, headers, _body(method, source, spans))
+        boundary = secrets.token_hex(16)
+        parts = multipart(spans, size, kind, boundary)
+        kind = f"multipart/byteranges; boundary={boundary}"
+        headers = self._described(parts.size, about, kind)
+        return Reply(206, headers, _body(method, source, _mix(parts)))
+
+    def _described(self, size: int, about: Validators, kind: str) -> Headers:
+        # > An origin server with a clock MUST NOT generate a Last-Modified date that is later than
+        # > the server's time of message origination (Date, Section 6.6.1).   (RFC 9110 8.8.2.1)
+        date = self._now()
+        modified = min(about.modified, self._second)
+        return [
+            ("content-type", kind),
+            ("content-length", str(size)),
+            ("last-modified", format_date(modified)),
+            ("etag", about.etag),
+            ("accept-ranges", "bytes"),
+            *self._common,
+            date,
+        ]
+
+    def _error(self, method: str, code: int, headers: Headers | None = None) -> Reply:
+        return self._page(method, code, pages.error_page(code), headers)
+
+    def _page(self, method: str, code: int, page: bytes, extra: Headers | None = None) -> Reply:
+        headers = [
+            ("content-type", pages.HTML),
+            ("content-length", str(len(page))),
+            ("content-security-policy", pages.POLICY),
+            *self._common,
+            *(extra or ()),
+            self._now(),
+        ]
+        return Reply(code, headers, b"" if method == "HEAD" else page)
+
+    def _now(self) -> tuple[str, str]:
+        """The Date field (RFC 9110 6.6.1), made anew once a second."""
+        second = int(time.time())
+        if second != self._second:
+            self._second = second
+            self._date = ("date", format_date(second))
+        return self._date
+
+    # -- small files in memory -----------------------------------------------------------------
+
+    def _from_memory(self, request: Asked) -> Reply | None:
+        """The reply for a small file that is as it was when it was read; None: look at the disk."""
+        key = _key(request.path)
+        kept = self._kept.get(key)
+        method = request.method
+        if kept is None or method not in ("GET", "HEAD"):
+            return None
+        try:
+            fresh = signature(os.stat(kept.path)) == kept.signature
+        except OSError:
+            fresh = False
+        if not fresh:
+            self._forget(key)
+            return None
+        for name, _ in request.headers:
+            if name in CONDITIONAL:
+                return self._select(request, len(kept.data), kept.validators, kept.kind, kept.data)
+        self._now()
+        if kept.second != self._second:
+            headers = self._described(len(kept.data), kept.validators, kept.kind)
+            kept = kept._replace(second=self._second, headers=headers)
+            self._kept[key] = kept
+        return Reply(200, kept.headers, b"" if method == "HEAD" else kept.data)
+
+    def _keep(self, key: str, kept: Kept) -> None:
+        size = len(kept.data)
+        if time.time() - kept.validators.modified < _SETTLED or size > self._cache_size:
+            return
+        if key in self._kept:
+            self._forget(key)
+        while self._kept and (size > self._room or len(self._kept) >= MAX_KEPT):
+            self._forget(next(iter(self._kept)))  # the oldest
+        self._kept[key] = kept
+        self._room -= size
+
+    def _forget(self, key: str) -> None:
+        self._room += len(self._kept.pop(key).data)
+
+
+def _key(target: str) -> str:
+    """A query makes no other file."""
+    return target.partition("?")[0] if "?" in target else target
+
+
+def _body(method: str, source: bytes | int, pieces: Sequence[bytes | Span]) -> bytes | FileBody:
+    """Octets in memory cut out at once; those of a descriptor (int) to be read when sent."""
+    if method == "HEAD":
+        return b""
+    if isinstance(source, int):
+        return FileBody(source, pieces)
+    return b"".join(p if isinstance(p, bytes) else source[p.start : p.stop] for p in pieces)
+
+
+def _mix(parts: Multipart) -> list[bytes | Span]:
+    pieces: list[bytes | Span] = []
+    for head, span in zip(parts.heads, parts.spans, strict=True):
+        pieces += (head, span)
+    return [*pieces, parts.tail]
+
+
+def _status(error: OSError) -> int:
+    """What a failed system call means to the one who asked."""
+    if error.errno in (EACCES, EPERM):
+        return 403
+    return 503 if error.errno in (EMFILE, ENFILE, ENOMEM) else 404

@@ -1,0 +1,60 @@
+"""What is in a folder, as far as it can be asked for.
+
+Knows folders and the rules of `paths`. Must never know a request or HTML.
+"""
+
+import os
+import stat
+from collections.abc import Sequence
+from typing import Final
+
+from cno.cli.pages import Entry
+from cno.cli.paths import Refused, open_inside, resolve
+
+#: Lines of a listing, at most.
+MAX_LISTED: Final = 10_000
+
+
+def list_folder(root: str, segments: Sequence[str]) -> tuple[list[Entry], bool]:
+    """The files and folders that requests below `segments` could be answered with, in no order.
+
+    True: there are more than `MAX_LISTED`. Blocks, and takes long for large folders. Raises Refused
+    or OSError.
+    """
+    folder = open_inside(root, segments)
+    try:
+        if not folder.is_folder:
+            raise Refused(404)
+        place = folder.fd if folder.fd >= 0 else os.path.join(root, *resolve(root, segments))
+        return _scan(root, segments, place)
+    finally:
+        if folder.fd >= 0:
+            os.close(folder.fd)
+
+
+def _scan(root: str, segments: Sequence[str], place: int | str) -> tuple[list[Entry], bool]:
+    found: list[Entry] = []
+    with os.scandir(place) as entries:
+        for entry in entries:
+            if entry.name[:1] == "." or "\\" in entry.name:
+                continue
+            try:
+                line = _entry(root, segments, entry)
+            except (OSError, Refused):
+                continue  # gone, or a link that leads nowhere or out: there is nothing to show
+            if line is None:
+                continue
+            if len(found) == MAX_LISTED:
+                return found, True
+            found.append(line)
+    return found, False
+
+
+def _entry(root: str, segments: Sequence[str], entry: os.DirEntry[str]) -> Entry | None:
+    """None for what is neither a file nor a folder."""
+    if entry.is_symlink():
+        resolve(root, [*segments, entry.name])
+    info = entry.stat()
+    if stat.S_ISDIR(info.st_mode):
+        return Entry(entry.name, None)
+    return Entry(entry.name, info.st_size) if stat.S_ISREG(info.st_mode) else None

@@ -1,0 +1,99 @@
+"""The pages that are not files: what an error looks like, and the listing of a folder.
+
+Text in, HTML out, every text escaped. Must never know a file system, a request or a connection.
+"""
+
+from collections.abc import Iterable
+from html import escape
+from http import HTTPStatus
+from os import fsencode
+from typing import Final, NamedTuple
+from urllib.parse import quote
+
+HTML: Final = "text/html; charset=utf-8"
+#: For our own pages: they load nothing, run nothing, and are nobody's frame.
+POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
+
+_STYLE: Final = (
+    ":root{color-scheme:light dark}body{font:16px/1.5 system-ui,sans-serif;max-width:52rem;"
+    "margin:3rem auto;padding:0 1rem}table{border-collapse:collapse;width:100%}"
+    "td{padding:.15rem .5rem;border-bottom:1px solid #8883}td+td{text-align:right;"
+    "white-space:nowrap;opacity:.7}a{text-decoration:none;overflow-wrap:anywhere}"
+)
+
+_ADVICE: Final = {
+    400: "This address is not one that a file could have.",
+    403: "What is here is not for reading.",
+    404: "Nothing is here.",
+    405: "Files can be read here, nothing else.",
+    412: "It has changed.",
+    416: "It has no such bytes.",
+    500: "Something went wrong on this side.",
+    503: "Too busy. Try again in a while.",
+}
+
+
+class Entry(NamedTuple):
+    """A line of a listing. `size` in octets; None for a folder."""
+
+    name: str
+    size: int | None
+
+
+def _page(title: str, body: str) -> bytes:
+    text = (
+        '<!doctype html>\n<html lang="en"><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width">'
+        f"<title>{title}</title><style>{_STYLE}</style>\n{body}\n</html>\n"
+    )
+    return text.encode("utf-8", "replace")
+
+
+def error_page(code: int) -> bytes:
+    """A page that names the status and says in a sentence what it means."""
+    try:
+        phrase = HTTPStatus(code).phrase
+    except ValueError:
+        phrase = "Error"
+    return _page(f"{code} {phrase}", f"<h1>{code} {phrase}</h1>\n<p>{_ADVICE.get(code, '')}</p>")
+
+
+def link(segments: Iterable[str]) -> str:
+    """An absolute path of percent-encoded segments, never one that begins with two slashes.
+
+    Names may hold surrogates for octets that are not UTF-8, as `os.listdir` gives them.
+    """
+    return "/" + "/".join(quote(fsencode(segment), safe="") for segment in segments if segment)
+
+
+def human_size(size: int) -> str:
+    """`812 B`, `1.2 KiB`, `34 MiB`."""
+    if size < 1024:
+        return f"{size} B"
+    value = float(size)
+    for unit in ("KiB", "MiB", "GiB", "TiB", "PiB"):
+        value /= 1024
+        if value < 1024 or unit == "PiB":
+            break
+    return f"{value:.1f} {unit}" if value < 10 else f"{value:.0f} {unit}"
+
+
+def _row(href: str, name: str, size: str) -> str:
+    return f'<tr><td><a href="{escape(href)}">{escape(name)}</a></td><td>{size}</td></tr>'
+
+
+def listing_page(segments: list[str], entries: Iterable[Entry], more: bool = False) -> bytes:
+    """The folder at `segments` below the root: folders first, then files, each by name.
+
+    Links are relative, so that the page works below any prefix; `./` keeps a name like `a:b` from
+    being read as a scheme. `more`: say that not all are shown.
+    """
+    title = escape("/" + "".join(f"{segment}/" for segment in segments))
+    rows = [_row("../", "../", "")] if segments else []
+    for entry in sorted(entries, key=lambda e: (e.size is not None, e.name.lower(), e.name)):
+        slash = "/" if entry.size is None else ""
+        size = "" if entry.size is None else human_size(entry.size)
+        rows.append(_row("." + link([entry.name]) + slash, entry.name + slash, size))
+    note = "\n<p>There is more than is shown here.</p>" if more else ""
+    table = "<table>\n{}\n</table>".format("\n".join(rows))
+    return _page(title, f"<h1>{title}</h1>\n{table}{note}")

@@ -1,0 +1,608 @@
+"""What a folder answers: the handler alone, spoken to by requests made by hand.
+
+A fake request stands for `cno.Request`; it sees what any handler's caller sees, and nothing else.
+"""
+
+import asyncio
+import hashlib
+import os
+import socket
+import stat
+import time
+from collections.abc import AsyncIterable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from cno.cli import bodies
+from cno.cli.bodies import CHUNK, FileBody
+from cno.cli.files import MAX_KEPT, SMALL, Files
+from cno.cli.kinds import content_type
+from cno.cli.ranges import Span
+
+Headers = list[tuple[str, str]]
+OLD = 784111777  # Sun, 06 Nov 1994 08:49:37 GMT
+BIG = bytes(range(256)) * 4096 + b"end"
+
+
+class Answer(NamedTuple):
+    code: int
+    headers: Headers
+    body: bytes
+
+    def get(self, name: str) -> str | None:
+        values = [value for key, value in self.headers if key == name]
+        assert len(values) < 2, (name, values)
+        return values[0] if values else None
+
+
+class Fake:
+    """A request that remembers its answer."""
+
+    def __init__(self, method: str, path: str, headers: Headers) -> None:
+        self.method = method
+        self.path = path
+        self.headers = headers
+        self.answers: list[Answer] = []
+
+    async def respond(
+        self, code: int, headers: Headers, data: bytes | AsyncIterable[bytes], /
+    ) -> None:
+        if not isinstance(data, bytes):
+            chunks = [chunk async for chunk in data]
+            assert max(map(len, chunks)) <= CHUNK
+            data = b"".join(chunks)
+        self.answers.append(Answer(code, headers, data))
+
+
+def ask(handler: Files, path: str, method: str = "GET", **fields: str) -> Answer:
+    """One request; the fields' names are written with _ for -."""
+    headers = [(name.replace("_", "-"), value) for name, value in fields.items()]
+    request = Fake(method, path, [(":scheme", "http"), (":authority", "a"), *headers])
+    asyncio.run(asyncio.wait_for(handler(request), 10))
+    (answer,) = request.answers
+    length = answer.get("content-length")
+    if method != "HEAD" and answer.code not in (204, 304):
+        assert length == str(len(answer.body))
+    assert answer.get("date") is not None
+    return answer
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A folder to serve, `public`, and things beside it that must not be."""
+    public = tmp_path / "public"
+    (public / "sub" / "deep").mkdir(parents=True)
+    (public / "with").mkdir()
+    contents: dict[str, bytes] = {
+        "a.txt": b"hello",
+        "empty": b"",
+        "big.bin": BIG,
+        "page.html": b"<p>",
+        "sub/x.css": b"p{}",
+        "with/index.html": b"<h1>index",
+        ".hidden": b"no",
+        "na me+%.txt": b"odd",
+    }
+    for name, data in contents.items():
+        (public / name).write_bytes(data)
+        os.utime(public / name, (OLD, OLD))
+    (public / ".git").mkdir()
+    (public / ".git" / "config").write_bytes(b"no")
+    (tmp_path / "secret.txt").write_bytes(b"secret")
+    (tmp_path / "public-too").mkdir()
+    (tmp_path / "public-too" / "secret.txt").write_bytes(b"secret")
+    return public
+
+
+@pytest.fixture
+def handler(root: Path) -> Files:
+    return Files(root)
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "body"),
+    [
+        ("/a.txt", "text/plain; charset=utf-8", b"hello"),
+        ("/a.txt?x=/../y", "text/plain; charset=utf-8", b"hello"),
+        ("/%61.txt", "text/plain; charset=utf-8", b"hello"),
+        ("/empty", "application/octet-stream", b""),
+        ("/big.bin", "application/octet-stream", BIG),
+        ("/sub/x.css", "text/css; charset=utf-8", b"p{}"),
+        ("/with/", "text/html; charset=utf-8", b"<h1>index"),
+        ("/na%20me+%25.txt", "text/plain; charset=utf-8", b"odd"),
+    ],
+)
+def test_a_file(handler: Files, path: str, kind: str, body: bytes) -> None:
+    for _ in range(2):  # the second time perhaps from memory
+        answer = ask(handler, path)
+        assert answer.code == 200
+        assert answer.body == body
+        assert answer.get("content-type") == kind
+        assert answer.get("last-modified") == "Sun, 06 Nov 1994 08:49:37 GMT"
+        assert answer.get("etag") == f'"{len(body):x}-{OLD * 10**9:x}"'
+        assert answer.get("accept-ranges") == "bytes"
+        head = ask(handler, path, "HEAD")
+        assert head.headers == answer.headers
+        assert head.body == b""
+
+
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [
+        ("/none", 404),
+        ("/a.txt/", 404),
+        ("/a.txt/b", 404),
+        ("/.hidden", 404),
+        ("/%2ehidden", 404),
+        ("/.git/config", 404),
+        ("/sub/.git", 404),
+        ("//", 404),
+        ("//a.txt", 404),
+        ("/sub//x.css", 404),
+        ("//sub", 404),
+        ("//evil.example/..", 404),
+        ("/..", 400),
+        ("/../secret.txt", 400),
+        ("/sub/../a.txt", 400),
+        ("/%2e%2e/secret.txt", 400),
+        ("/.%2E/secret.txt", 400),
+        ("/./a.txt", 400),
+        ("/..%2fsecret.txt", 400),
+        ("/sub%2fx.css", 400),
+        ("/sub%5Cx.css", 400),
+        ("/..\\secret.txt", 400),
+        ("/a.txt%00", 400),
+        ("/a%0", 400),
+        ("/a%zz", 400),
+        ("/%", 400),
+        ("/%252e%252e/secret.txt", 404),
+        ("a.txt", 400),
+        ("", 400),
+        ("*", 400),
+        ("http://a/a.txt", 400),
+        ("/" + "a" * 300, 404),
+        ("/a" * 5000, 404),
+        ("/%ff", 404),
+        ("/\udcff", 404),
+    ],
+)
+def test_no_file(handler: Files, path: str, code: int) -> None:
+    answer = ask(handler, path)
+    assert answer.code == code
+    assert b"secret" not in answer.body
+    assert answer.get("content-type") == "text/html; charset=utf-8"
+    assert answer.get("location") is None
+    assert ask(handler, path, "HEAD").get("content-length") == str(len(answer.body))
+
+
+def test_links_stay_inside(handler: Files, root: Path) -> None:
+    (root / "inner").symlink_to("sub/x.css")
+    (root / "inner-folder").symlink_to(root / "with")
+    (root / "outer").symlink_to("../secret.txt")
+    (root / "outer-absolute").symlink_to(root.parent / "secret.txt")
+    (root / "outer-folder").symlink_to("..")
+    (root / "beside").symlink_to("../public-too")
+    (root / "to-hidden").symlink_to(".git/config")
+    (root / "loop").symlink_to("loop")
+    (root / "nowhere").symlink_to("none")
+    assert ask(handler, "/inner").body == b"p{}"
+    assert ask(handler, "/inner-folder/").body == b"<h1>index"
+    for path in (
+        *("/outer", "/outer-absolute", "/outer-folder/secret.txt", "/outer-folder/"),
+        *("/beside/secret.txt", "/beside/", "/to-hidden", "/loop", "/nowhere"),
+    ):
+        assert ask(handler, path).code == 404, path
+    listing = ask(handler, "/").body
+    assert b"inner" in listing
+    for name in (b"outer", b"beside", b"hidden", b"loop", b"nowhere"):
+        assert name not in listing
+
+
+def test_a_link_that_changes_is_followed_anew(root: Path) -> None:
+    handler = Files(root)
+    link = root / "current.txt"
+    link.symlink_to("a.txt")
+    assert ask(handler, "/current.txt").body == b"hello"
+    link.unlink()
+    link.symlink_to("../secret.txt")
+    assert ask(handler, "/current.txt").code == 404
+
+
+def test_an_index_that_leads_out_is_none(handler: Files, root: Path) -> None:
+    (root / "sub" / "index.html").symlink_to("../../secret.txt")
+    assert ask(handler, "/sub/").code == 404
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no such files")
+def test_special_files(handler: Files, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    os.mkfifo(root / "fifo")
+    monkeypatch.chdir(root)  # the name of a socket must be short
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind("sock")
+    (root / "null").symlink_to("/dev/null")
+    assert ask(handler, "/fifo").code == 403  # and does not wait for a writer
+    assert ask(handler, "/sock").code == 403
+    assert ask(handler, "/null").code == 404
+    listing = ask(handler, "/").body
+    assert not any(name in listing for name in (b"fifo", b"sock", b"null"))
+
+
+def test_a_swap_between_check_and_open_gains_nothing(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The path is good when it is looked at; then a folder in it becomes a link that leads out."""
+    handler = Files(root)
+    (root.parent / "x.css").write_bytes(b"secret")
+    real = os.path.realpath
+
+    def swapped(path: str, *, strict: bool = False) -> str:
+        found = real(path, strict=strict)
+        if found.endswith("x.css"):
+            (root / "sub").rename(root / "was-sub")
+            (root / "sub").symlink_to("..")
+        return found
+
+    monkeypatch.setattr(os.path, "realpath", swapped)
+    answer = ask(handler, "/sub/x.css")
+    assert (root / "sub").is_symlink()
+    assert (answer.code, b"secret" in answer.body) == (404, False)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read all")
+def test_what_may_not_be_read(handler: Files, root: Path) -> None:
+    (root / "a.txt").chmod(0)
+    assert ask(handler, "/a.txt").code == 403
+
+
+# -- folders -------------------------------------------------------------------------------------
+
+
+def test_a_folder_without_slash_is_redirected(handler: Files, root: Path) -> None:
+    (root / "a b:é").mkdir()
+    for path, location in (
+        ("/sub", "/sub/"),
+        ("/sub/deep", "/sub/deep/"),
+        ("/sub?q=//evil", "/sub/?q=//evil"),
+        ("/%73ub", "/sub/"),
+        ("/a%20b:%C3%A9", "/a%20b%3A%C3%A9/"),
+    ):
+        answer = ask(handler, path)
+        assert (answer.code, answer.get("location")) == (308, location)
+
+
+def test_listing(handler: Files, root: Path) -> None:
+    (root / '<b>"&.txt').write_bytes(b"x" * 1234)
+    (root / "javascript:alert(1)").write_bytes(b"")
+    (root / os.fsdecode(b"latin-\xe9")).write_bytes(b"")
+    (root / "back\\slash").write_bytes(b"")
+    answer = ask(handler, "/")
+    assert answer.code == 200
+    assert answer.get("content-type") == "text/html; charset=utf-8"
+    page = answer.body.decode()
+    assert "<b>" not in page
+    assert '<a href="./%3Cb%3E%22%26.txt">&lt;b&gt;&quot;&amp;.txt</a></td><td>1.2 KiB' in page
+    assert '<a href="./javascript%3Aalert%281%29">' in page
+    assert '<a href="./latin-%E9">latin-?</a>' in page
+    assert '<a href="./na%20me%2B%25.txt">' in page
+    assert '<a href="./sub/">sub/</a>' in page
+    assert "hidden" not in page and ".git" not in page and "back" not in page and "../" not in page
+    # Folders first, then files by name.
+    names = ["sub/", "with/", "a.txt", "big.bin", "empty", "javascript", "page.html"]
+    places = [page.index(f">{name}") for name in names]
+    assert places == sorted(places)
+    assert 'href="../"' in ask(handler, "/sub/").body.decode()
+
+
+def test_every_link_of_a_listing_leads_to_its_file(handler: Files, root: Path) -> None:
+    names = ["a&b", "c#d", "e?f", "g%41", "h;i=j", "k+l", " m ", "'n'", os.fsdecode(b"o\xff"), "é"]
+    for number, name in enumerate(names):
+        (root / "sub" / "deep" / name).write_bytes(str(number).encode())
+    page = ask(handler, "/sub/deep/").body.decode()
+    links = [part.partition('"')[0] for part in page.split('href="./')[1:]]
+    assert len(links) == len(names)
+    bodies = {ask(handler, f"/sub/deep/{link}").body for link in links}
+    assert bodies == {str(number).encode() for number in range(len(names))}
+
+
+def test_a_long_listing_ends(handler: Files, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cno.cli.listing.MAX_LISTED", 20)
+    for number in range(30):
+        (root / "sub" / "deep" / f"{number}").touch()
+    page = ask(handler, "/sub/deep/").body
+    assert page.count(b"<tr>") == 21 and b"more than is shown" in page
+
+
+def test_no_listing(root: Path) -> None:
+    handler = Files(root, listing=False)
+    assert ask(handler, "/").code == 403
+    assert ask(handler, "/with/").code == 200
+
+
+def test_another_index(root: Path) -> None:
+    assert ask(Files(root, index="page.html"), "/").body == b"<p>"
+
+
+# -- methods, conditions, ranges -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "TRACE", "PATCH", "CONNECT", "get"])
+def test_other_methods(handler: Files, method: str) -> None:
+    answer = ask(handler, "/a.txt", method)
+    assert (answer.code, answer.get("allow")) == (405, "GET, HEAD, OPTIONS")
+
+
+@pytest.mark.parametrize("path", ["/a.txt", "*", "/none"])
+def test_options(handler: Files, path: str) -> None:
+    answer = ask(handler, path, "OPTIONS")
+    assert (answer.code, answer.body) == (204, b"")
+    assert answer.get("allow") == "GET, HEAD, OPTIONS"
+    assert answer.get("content-length") is None
+
+
+@pytest.mark.parametrize("path", ["/a.txt", "/big.bin"])
+def test_conditions(handler: Files, path: str) -> None:
+    etag = ask(handler, path).get("etag") or ""
+    for _ in range(2):
+        answer = ask(handler, path, if_none_match=etag)
+        assert (answer.code, answer.body, answer.get("etag")) == (304, b"", etag)
+        assert answer.get("content-length") is None and answer.get("content-type") is None
+        assert ask(handler, path, "HEAD", if_none_match=etag).code == 304
+        assert ask(handler, path, if_none_match='"other"').code == 200
+        assert ask(handler, path, if_match='"other"').code == 412
+        assert ask(handler, path, if_modified_since="Sun, 06 Nov 1994 08:49:37 GMT").code == 304
+        assert ask(handler, path, if_unmodified_since="Sun, 06 Nov 1994 08:49:36 GMT").code == 412
+
+
+@pytest.mark.parametrize(("path", "data"), [("/a.txt", b"hello"), ("/big.bin", BIG)])
+def test_ranges(handler: Files, path: str, data: bytes) -> None:
+    size = len(data)
+    etag = ask(handler, path).get("etag") or ""
+    for field, part in (("1-3", data[1:4]), ("2-", data[2:]), ("-2", data[-2:])):
+        answer = ask(handler, path, range=f"bytes={field}")
+        assert (answer.code, answer.body) == (206, part)
+        start = data.index(part) if field != "-2" else size - 2
+        expected = f"bytes {start}-{start + len(part) - 1}/{size}"
+        assert answer.get("content-range") == expected
+        assert answer.get("etag") == etag
+    refused = ask(handler, path, range=f"bytes={size}-")
+    assert (refused.code, refused.get("content-range")) == (416, f"bytes */{size}")
+    assert ask(handler, path, range="bytes=x").body == data
+    assert ask(handler, path, "HEAD", range="bytes=0-0").code == 200
+    assert ask(handler, path, range="bytes=0-0", if_range=etag).code == 206
+    assert ask(handler, path, range="bytes=0-0", if_range='"other"').body == data
+    assert ask(handler, path, range="bytes=0-0", if_none_match=etag).code == 304
+
+
+@pytest.mark.parametrize(("path", "data"), [("/a.txt", b"hello"), ("/big.bin", BIG)])
+def test_several_ranges(handler: Files, path: str, data: bytes) -> None:
+    answer = ask(handler, path, range="bytes=-1,0-1")
+    kind, _, boundary = (answer.get("content-type") or "").partition("; boundary=")
+    assert (answer.code, kind) == (206, "multipart/byteranges")
+    assert answer.get("content-range") is None
+    mark = f"\r\n--{boundary}".encode()
+    parts = (b"\r\n" + answer.body).split(mark)
+    assert [part.partition(b"\r\n\r\n")[2] for part in parts[1:-1]] == [data[-1:], data[:2]]
+    assert parts[-1] == b"--\r\n"
+    assert mark not in data
+
+
+# -- files that change; descriptors --------------------------------------------------------------
+
+
+def test_a_file_that_changes_is_read_anew(handler: Files, root: Path) -> None:
+    first = ask(handler, "/a.txt")
+    (root / "a.txt").write_bytes(b"HELLO")
+    second = ask(handler, "/a.txt")
+    assert second.body == b"HELLO"
+    assert second.get("etag") != first.get("etag")
+    assert ask(handler, "/a.txt", if_none_match=first.get("etag") or "").code == 200
+    (root / "a.txt").unlink()
+    assert ask(handler, "/a.txt").code == 404
+
+
+def test_a_file_that_just_changed_is_not_kept(handler: Files, root: Path) -> None:
+    """Two changes within one tick of the file system's clock leave the same time behind."""
+    path = root / "a.txt"
+    at = time.time_ns()
+    for data in (b"one", b"two"):
+        path.write_bytes(data)
+        os.utime(path, ns=(at, at))
+        assert ask(handler, "/a.txt").body == data
+
+
+def test_a_date_is_never_in_the_future(handler: Files, root: Path) -> None:
+    os.utime(root / "a.txt", (time.time() + 3600, time.time() + 3600))
+    answer = ask(handler, "/a.txt")
+    assert answer.get("last-modified") == answer.get("date")
+
+
+def test_memory_is_bounded(root: Path) -> None:
+    handler = Files(root, cache_size=SMALL + 100)
+    for number in range(20):
+        path = root / f"{number}.bin"
+        path.write_bytes(bytes(SMALL // 4))
+        os.utime(path, (OLD, OLD))
+    for _ in range(2):
+        for number in range(20):
+            assert ask(handler, f"/{number}.bin?{number}").code == 200
+            kept = [len(k.data) for k in handler._kept.values()]
+            assert sum(kept) + handler._room == SMALL + 100 and handler._room >= 0
+    assert len(handler._kept) == 4
+    assert MAX_KEPT >= 4
+
+
+def test_no_memory_at_all(root: Path) -> None:
+    handler = Files(root, cache_size=0)
+    assert ask(handler, "/a.txt").body == ask(handler, "/a.txt").body == b"hello"
+    assert ask(handler, "/empty").body == b""
+
+
+def open_descriptors() -> set[str]:
+    """What this process has open; empty where the system does not say."""
+    try:
+        return set(os.listdir("/proc/self/fd"))
+    except OSError:
+        return set()
+
+
+def test_no_descriptor_is_left_open(handler: Files, root: Path) -> None:
+    ask(handler, "/big.bin")
+    before = len(open_descriptors())
+    for path in ("/a.txt", "/big.bin", "/", "/sub", "/none", "/with/", "/a.txt/", "/.hidden"):
+        for fields in (
+            {},
+            {"range": "bytes=1-2"},
+            {"if_match": '"x"'},
+            {"range": "bytes=9999999-"},
+        ):
+            ask(handler, path, **fields)
+            ask(handler, path, "HEAD", **fields)
+    assert len(open_descriptors()) == before
+
+
+class Broken(Fake):
+    """A client that goes away after the first chunk."""
+
+    async def respond(
+        self, code: int, headers: Headers, data: bytes | AsyncIterable[bytes], /
+    ) -> None:
+        assert not isinstance(data, bytes)
+        async for _ in data:
+            raise ConnectionResetError
+
+
+def test_the_descriptor_is_given_back_when_the_client_goes(handler: Files) -> None:
+    asyncio.run(handler(Fake("GET", "/big.bin", [])))
+    before = len(open_descriptors())
+    with pytest.raises(ConnectionResetError):
+        asyncio.run(handler(Broken("GET", "/big.bin", [])))
+    assert len(open_descriptors()) == before
+
+
+def test_a_descriptor_is_not_closed_under_a_reading_thread(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fd = os.open(root / "big.bin", os.O_RDONLY)
+    seen: list[bool] = []
+
+    def slow(fd: int, start: int, size: int) -> bytes:
+        time.sleep(0.2)
+        seen.append(stat.S_ISREG(os.fstat(fd).st_mode))
+        return bytes(size)
+
+    monkeypatch.setattr(bodies, "read_at", slow)
+
+    async def scenario() -> None:
+        body = FileBody(fd, [Span(0, 10)])
+        task = asyncio.create_task(anext(body))
+        await asyncio.sleep(0.05)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        body.close()
+        body.close()
+        await asyncio.sleep(0.4)
+
+    asyncio.run(scenario())
+    assert seen == [True]
+    with pytest.raises(OSError, match="descriptor"):
+        os.fstat(fd)
+
+
+def test_a_file_that_shrinks_while_sent_is_an_error_not_silence(root: Path) -> None:
+    handler = Files(root)
+
+    class Shrinking(Fake):
+        async def respond(
+            self, code: int, headers: Headers, data: bytes | AsyncIterable[bytes], /
+        ) -> None:
+            os.truncate(root / "big.bin", 1000)
+            await super().respond(code, headers, data)
+
+    with pytest.raises(OSError, match="shorter"):
+        asyncio.run(handler(Shrinking("GET", "/big.bin", [])))
+
+
+def test_the_loop_goes_on_while_a_file_is_read(
+    handler: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = bodies.read_at
+
+    def slow(fd: int, start: int, size: int) -> bytes:
+        time.sleep(0.05)
+        return read(fd, start, size)
+
+    monkeypatch.setattr(bodies, "read_at", slow)
+    ticks = 0
+
+    async def tick() -> None:
+        nonlocal ticks
+        while True:
+            await asyncio.sleep(0.005)
+            ticks += 1
+
+    async def scenario() -> None:
+        ticking = asyncio.create_task(tick())
+        await handler(Fake("GET", "/big.bin", []))
+        ticking.cancel()
+
+    asyncio.run(scenario())
+    assert ticks > 20
+
+
+def test_log(root: Path) -> None:
+    lines: list[tuple[str, int, int]] = []
+    handler = Files(
+        root, log=lambda request, code, size, _: lines.append((request.path, code, size))
+    )
+    for path in ("/a.txt", "/a.txt", "/big.bin"):
+        ask(handler, path)
+    ask(handler, "/big.bin", "HEAD")
+    ask(handler, "/none")
+    assert lines[:4] == [
+        ("/a.txt", 200, 5),
+        ("/a.txt", 200, 5),
+        ("/big.bin", 200, len(BIG)),
+        ("/big.bin", 200, 0),
+    ]
+    assert lines[4][:2] == ("/none", 404)
+
+
+def test_not_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        Files(tmp_path / "none")
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError):
+        Files(tmp_path / "file")
+
+
+def test_large_files_are_whole(root: Path) -> None:
+    data = os.urandom(CHUNK * 3 + 17)
+    (root / "random").write_bytes(data)
+    body = ask(Files(root), "/random").body
+    assert hashlib.sha256(body).digest() == hashlib.sha256(data).digest()
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("a.html", "text/html; charset=utf-8"),
+        ("a.HTM", "text/html; charset=utf-8"),
+        ("a.js", "text/javascript; charset=utf-8"),
+        ("a.mjs", "text/javascript; charset=utf-8"),
+        ("a.json", "application/json"),
+        ("a.png", "image/png"),
+        ("a.svg", "image/svg+xml"),
+        ("a.wasm", "application/wasm"),
+        ("a.tar.gz", "application/gzip"),
+        ("a.svgz", "application/gzip"),
+        ("a.js.gz", "application/gzip"),
+        ("a.unknown", "application/octet-stream"),
+        ("html", "application/octet-stream"),
+        ("data:text/html,x", "application/octet-stream"),
+    ],
+)
+def test_content_types(name: str, kind: str) -> None:
+    assert content_type(name) == kind
