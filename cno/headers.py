@@ -31,6 +31,10 @@ TARGET: Final[bytes] = _table(bytes(o for o in range(0x21, 0x7F) if o != 0x23))
 #: 1 where the octet may be in an authority: RFC 3986 3.2 without userinfo's "@".
 AUTHORITY: Final[bytes] = _table(b"-._~!$&'()*+,;=:[]%" + _DIGIT + _ALPHA + _ALPHA.lower())
 
+HEXDIG: Final[bytes] = _table(b"0123456789abcdefABCDEF")
+#: 1 where the octet may be in an IPv6 address, zones not among them.
+IPV6: Final[bytes] = _table(b"0123456789abcdefABCDEF:.")
+
 
 def octets(text: str) -> bytes:
     """Header text as it is on the wire: UTF-8, other octets by way of surrogateescape.
@@ -71,6 +75,11 @@ def is_value(value: str) -> bool:
         text = octets(value)
     except UnicodeEncodeError:
         return False
+    return is_value_octets(text)
+
+
+def is_value_octets(text: bytes) -> bool:
+    """The same of a value as it is on the wire."""
     n: i64 = len(text)
     if n == 0:
         return True
@@ -104,17 +113,27 @@ def is_authority(text: str) -> bool:
     # > schemed URIs.   (RFC 9113 8.3.1)
     if text == "":
         return True
-    if not text.isascii() or not only(AUTHORITY, text.encode()):
+    if not text.isascii() or not only(AUTHORITY, text.encode()) or not _is_encoded(text):
         return False
     if text.startswith("["):
         host, bracket, port = text[1:].partition("]")
-        if not bracket or "[" in host or ":" not in host:
+        if not bracket or ":" not in host or not only(IPV6, host.encode()):
             return False
         return port == "" or (port.startswith(":") and _is_port(port[1:]))
     if "[" in text or "]" in text:
         return False
     host, _, port = text.partition(":")
     return host != "" and _is_port(port)
+
+
+def _is_encoded(text: str) -> bool:
+    # > pct-encoded = "%" HEXDIG HEXDIG   (RFC 3986 2.1)
+    at = text.find("%")
+    while at >= 0:
+        if len(text) < at + 3 or not only(HEXDIG, text[at + 1 : at + 3].encode()):
+            return False
+        at = text.find("%", at + 3)
+    return True
 
 
 def _is_port(text: str) -> bool:
@@ -133,11 +152,17 @@ def content_length(value: str) -> i64:
     """The length a content-length field names; -1 if it is not 1*DIGIT below 2^63."""
     # > Content-Length = 1*DIGIT ... a recipient MUST anticipate potentially large decimal numerals
     # > and prevent parsing errors due to integer conversion overflows.   (RFC 9110 8.6)
+    # Counted by hand: int() would take signs, blanks, underscores and digits of other scripts.
     n: i64 = len(value)
-    if n == 0 or n > 19 or not value.isascii() or not value.isdigit():
+    if n == 0 or n > 400 or not value.isascii():
         return -1
-    number = int(value)
-    return number if number <= MAX_CONTENT_LENGTH else -1
+    number: i64 = 0
+    for c in value.encode():
+        digit = i64(c) - 0x30
+        if digit < 0 or digit > 9 or number > (MAX_CONTENT_LENGTH - digit) // 10:
+            return -1
+        number = number * 10 + digit
+    return number
 
 
 #: Fields that say something about one hop only; HTTP/2 has no use for them.

@@ -1,8 +1,98 @@
-"""What only HTTP/1.1 has to remember about a connection. A leaf: knows no connection."""
+"""What only HTTP/1.1 has to remember about a connection. A leaf: knows no connection.
 
-from mypy_extensions import mypyc_attr
+Streams are named by their ids (1, 3, 5, ... in order of requests); 0 stands for none.
+"""
+
+from typing import Final
+
+from mypy_extensions import i64, mypyc_attr
+
+from cno.h1.parse import Bounds, Head
+from cno.limits import UNBOUNDED, Limits, bound
+
+# What comes next in a chunked body.
+SIZE: Final = 0
+DATA: Final = 1
+DATA_CR: Final = 2
+DATA_LF: Final = 3
+TRAILERS: Final = 4
+
+# How the message being written is framed.
+LENGTH: Final = 0  # by Stream.write_left
+CHUNKED: Final = 1
+UNTIL_CLOSE: Final = 2
+UNDECIDED: Final = 3  # a CONNECT that has not been answered: nothing may be written
 
 
 @mypyc_attr(acyclic=True)
 class Http1:
     """Parsing and ordering state of an HTTP/1.1 connection."""
+
+    def __init__(self) -> None:
+        # -- bounds, from Limits, when the first octet comes ---------------------------------------
+        self.ready = False
+        self.bounds: Bounds = NO_BOUNDS
+        self.trailer_bounds: Bounds = NO_BOUNDS
+        self.max_pipelined: i64 = UNBOUNDED
+        self.max_body: i64 = UNBOUNDED
+        self.max_ext: i64 = UNBOUNDED
+        self.max_informational: i64 = UNBOUNDED
+
+        # -- the message being received ------------------------------------------------------------
+        self.head: Head | None = None  # begun: a head, or a trailer section
+        self.blank: i64 = 0  # empty lines before it
+        self.in_line = False  # a line was cut short ...
+        self.room: i64 = 0  # ... and may have so many more octets
+        self.reading: i64 = 0  # whose body is being received, or whose tunnel this is
+        self.received: i64 = 0  # octets of that body so far
+        self.phase: i64 = SIZE
+        self.chunk_left: i64 = 0  # octets of the chunk still to come
+        self.ext: i64 = 0  # octets of chunk extensions so far
+        self.expecting: i64 = 0  # waits for 100 (Continue) before it sends its body
+
+        # -- the order of messages -----------------------------------------------------------------
+        self.turn: i64 = 1  # whose response is written (server) or received (client) next
+        self.last: i64 = 0  # whose response is the last of this connection
+        self.stop = False  # no message is begun any more
+        self.old: set[int] = set()  # requests of HTTP/1.0 peers
+        self.waiting: set[int] = set()  # were told to wait for their turn
+        self.asking: i64 = 0  # asks for an upgrade or a tunnel, undecided
+        self.asked = False  # on_upgrade has been fired for it
+        self.tunnel: i64 = 0
+        self.fault: i64 = 0  # status that answers a faulty request when its turn has come
+
+        # -- the message being written -------------------------------------------------------------
+        self.framing: i64 = LENGTH
+        self.sending: i64 = 0  # client: whose request is not complete
+        self.unsafe: i64 = 0  # client: outstanding, and nothing may be pipelined behind it
+        self.peer_old = False  # client: the server speaks HTTP/1.0
+
+        # -- h2c: the request that HTTP/2 goes on with ---------------------------------------------
+        self.upgraded: tuple[str, str, list[tuple[str, str]]] | None = None
+        self.upgrade_settings = b""  # payload of the peer's SETTINGS
+        self.offered = False  # client: `Upgrade: h2c` was our doing
+
+        # -- what consecutive requests have in common ----------------------------------------------
+        self.host: str | None = None  # a valid Host, and the pair it becomes
+        self.host_pair: object = None
+        self.scheme = ""
+        self.scheme_pair: object = None
+
+    def configure(self, limits: Limits) -> None:
+        """Take the bounds from `limits`."""
+        line = bound(limits.max_line_size)
+        # A line is name ":" SP value; the list counts name + value + 32.
+        self.bounds = Bounds(
+            line, bound(limits.max_header_list_size), bound(limits.max_header_fields), 30, 431
+        )
+        self.trailer_bounds = Bounds(
+            line, bound(limits.max_trailer_size), bound(limits.max_trailer_fields), 2, 400
+        )
+        self.max_pipelined = bound(limits.max_pipelined)
+        self.max_body = bound(limits.max_body_size)
+        self.max_ext = bound(limits.max_chunk_ext_size)
+        self.max_informational = bound(limits.max_informational)
+        self.ready = True
+
+
+NO_BOUNDS: Final = Bounds(UNBOUNDED, UNBOUNDED, UNBOUNDED, 0, 400)

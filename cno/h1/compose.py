@@ -1,0 +1,381 @@
+"""Fields on their way out: checked, lowered, and written as lines (RFC 9112 section 5).
+
+Writes into the BytesWriter it is given and notes in an `Outgoing` what the fields say about framing
+and persistence. Raises UsageError for what must never reach the wire; the caller then takes back
+what has been written. Knows no connection.
+"""
+
+from typing import Final
+
+from librt.strings import BytesWriter
+from mypy_extensions import i64, mypyc_attr
+
+from cno.errors import UsageError
+from cno.headers import content_length, is_authority, is_token, is_value_octets, octets
+from cno.h1.body import NOT_IN_TRAILERS
+
+UNKNOWN: Final = -1
+
+_CRLF: Final = b"\r\n"
+
+PHRASES: Final = {
+    100: "Continue",
+    101: "Switching Protocols",
+    102: "Processing",
+    103: "Early Hints",
+    200: "OK",
+    201: "Created",
+    202: "Accepted",
+    203: "Non-Authoritative Information",
+    204: "No Content",
+    205: "Reset Content",
+    206: "Partial Content",
+    207: "Multi-Status",
+    208: "Already Reported",
+    226: "IM Used",
+    300: "Multiple Choices",
+    301: "Moved Permanently",
+    302: "Found",
+    303: "See Other",
+    304: "Not Modified",
+    305: "Use Proxy",
+    307: "Temporary Redirect",
+    308: "Permanent Redirect",
+    400: "Bad Request",
+    401: "Unauthorized",
+    402: "Payment Required",
+    403: "Forbidden",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    406: "Not Acceptable",
+    407: "Proxy Authentication Required",
+    408: "Request Timeout",
+    409: "Conflict",
+    410: "Gone",
+    411: "Length Required",
+    412: "Precondition Failed",
+    413: "Content Too Large",
+    414: "URI Too Long",
+    415: "Unsupported Media Type",
+    416: "Range Not Satisfiable",
+    417: "Expectation Failed",
+    421: "Misdirected Request",
+    422: "Unprocessable Content",
+    423: "Locked",
+    424: "Failed Dependency",
+    425: "Too Early",
+    426: "Upgrade Required",
+    428: "Precondition Required",
+    429: "Too Many Requests",
+    431: "Request Header Fields Too Large",
+    451: "Unavailable For Legal Reasons",
+    500: "Internal Server Error",
+    501: "Not Implemented",
+    502: "Bad Gateway",
+    503: "Service Unavailable",
+    504: "Gateway Timeout",
+    505: "HTTP Version Not Supported",
+    506: "Variant Also Negotiates",
+    507: "Insufficient Storage",
+    508: "Loop Detected",
+    511: "Network Authentication Required",
+}
+
+_STATUS_LINES: Final = {
+    code: f"HTTP/1.1 {code} {phrase}\r\n".encode() for code, phrase in PHRASES.items()
+}
+
+#: Names that mean nothing to the engine and are sent often: their lines begin like this.
+_PREFIXES: Final = {
+    name: f"{name}: ".encode()
+    for name in (
+        "accept",
+        "accept-encoding",
+        "accept-language",
+        "accept-ranges",
+        "access-control-allow-credentials",
+        "access-control-allow-headers",
+        "access-control-allow-methods",
+        "access-control-allow-origin",
+        "age",
+        "allow",
+        "alt-svc",
+        "authorization",
+        "cache-control",
+        "content-disposition",
+        "content-encoding",
+        "content-language",
+        "content-location",
+        "content-range",
+        "content-security-policy",
+        "content-type",
+        "cookie",
+        "date",
+        "etag",
+        "expect",
+        "expires",
+        "forwarded",
+        "if-match",
+        "if-modified-since",
+        "if-none-match",
+        "if-range",
+        "if-unmodified-since",
+        "last-modified",
+        "link",
+        "location",
+        "origin",
+        "permissions-policy",
+        "pragma",
+        "priority",
+        "range",
+        "referer",
+        "referrer-policy",
+        "retry-after",
+        "sec-fetch-dest",
+        "sec-fetch-mode",
+        "sec-fetch-site",
+        "server",
+        "server-timing",
+        "set-cookie",
+        "strict-transport-security",
+        "traceparent",
+        "trailer",
+        "user-agent",
+        "vary",
+        "via",
+        "www-authenticate",
+        "x-content-type-options",
+        "x-forwarded-for",
+        "x-forwarded-proto",
+        "x-frame-options",
+        "x-request-id",
+    )
+}
+
+
+@mypyc_attr(acyclic=True)
+class Outgoing:
+    """What the fields of a message to be sent say about its framing and the connection."""
+
+    def __init__(self, request: bool, frameless: bool) -> None:
+        self.request = request
+        self.frameless = frameless  # neither content-length nor transfer-encoding may be sent
+        self.length: i64 = UNKNOWN
+        self.codings: list[str] | None = None  # transfer codings
+        self.options: list[str] | None = None  # of the Connection field, close and keep-alive apart
+        self.close = False
+        self.upgrade = False
+
+
+# -- lines ----------------------------------------------------------------------------------------
+
+
+def status_line(writer: BytesWriter, code: int, reason: str) -> None:
+    """Write a status line; an empty `reason` becomes that of the RFC."""
+    if reason == "":
+        line = _STATUS_LINES.get(code)
+        if line is not None:
+            writer.write(line)
+        else:
+            # > A server MUST send the space that separates the status-code from the reason-phrase
+            # > even when the reason-phrase is absent   (RFC 9112 4)
+            writer.write(f"HTTP/1.1 {code} \r\n".encode())
+        return
+    # > reason-phrase = 1*( HTAB / SP / VCHAR / obs-text )   (RFC 9112 4)
+    phrase = _octets(reason)
+    if not is_value_octets(phrase):
+        raise UsageError(f"{reason!r} is no reason phrase", rule="RFC 9112 4")
+    writer.write(f"HTTP/1.1 {code} ".encode())
+    writer.write(phrase)
+    writer.write(_CRLF)
+
+
+def field_lines(writer: BytesWriter, headers: list[tuple[str, str]], out: Outgoing) -> None:
+    """Write fields, all but those that depend on the framing or on the connection."""
+    prefixes = _PREFIXES
+    for name, value in headers:
+        prefix = prefixes.get(name)
+        if prefix is None:
+            prefix = _prefix(out, name, value)
+            if prefix == b"":
+                continue
+        try:
+            text = value.encode()
+        except UnicodeEncodeError:
+            text = _octets(value)
+        if not is_value_octets(text):
+            raise UsageError(f"{name}: {value!r} is no field value", rule="RFC 9110 5.5")
+        writer.write(prefix)
+        writer.write(text)
+        writer.write(_CRLF)
+
+
+def trailer_lines(writer: BytesWriter, trailers: list[tuple[str, str]]) -> None:
+    """Write the fields of a trailer section."""
+    for name, value in trailers:
+        lowered = _lowered(name)
+        if lowered in NOT_IN_TRAILERS:
+            raise UsageError(f"{lowered} must not be in trailers", rule="RFC 9110 6.5.1")
+        text = _octets(value)
+        if not is_value_octets(text):
+            raise UsageError(f"{name}: {value!r} is no field value", rule="RFC 9110 5.5")
+        writer.write(lowered.encode())
+        writer.write(b": ")
+        writer.write(text)
+        writer.write(_CRLF)
+
+
+def _octets(text: str) -> bytes:
+    try:
+        return octets(text)
+    except UnicodeEncodeError:
+        raise UsageError(f"{text!r} stands for no octets", rule="RFC 9110 5.5") from None
+
+
+def _lowered(name: str) -> str:
+    if not is_token(name):
+        raise UsageError(f"{name!r} is no field name", rule="RFC 9110 5.1")
+    return name.lower()
+
+
+def _prefix(out: Outgoing, name: str, value: str) -> bytes:
+    """What a field line begins with; b'' for a field that is not written as it is."""
+    if name == "content-length":
+        return _content_length(out, value)
+    if name.startswith(":"):
+        if out.request and (name == ":authority" or name == ":scheme"):
+            return b""
+        raise UsageError(f"{name} cannot be sent in HTTP/1.1", rule="RFC 9112 5")
+    name = _lowered(name)
+    prefix = _PREFIXES.get(name)
+    if prefix is not None:
+        return prefix
+    if name == "content-length":
+        return _content_length(out, value)
+    if name == "transfer-encoding":
+        out.codings = (out.codings or []) + _tokens(name, value)
+        return b""
+    if name == "connection":
+        _options(out, value)
+        return b""
+    if name == "proxy-connection" or (name == "host" and out.request):
+        return b""
+    if name == "upgrade":
+        out.upgrade = True
+        add_option(out, "upgrade")
+    elif name == "te":
+        # > A sender of TE MUST also send a "TE" connection option within the Connection header
+        # > field   (RFC 9110 10.1.4)
+        add_option(out, "te")
+    return name.encode() + b": "
+
+
+def _content_length(out: Outgoing, value: str) -> bytes:
+    length = content_length(value)
+    if length < 0:
+        raise UsageError(f"{value!r} is no content-length", rule="RFC 9110 8.6")
+    if out.length != UNKNOWN:
+        raise UsageError("more than one content-length", rule="RFC 9110 8.6")
+    out.length = length
+    # > A server MUST NOT send a Content-Length header field in any response with a status code of
+    # > 1xx (Informational) or 204 (No Content). A server MUST NOT send a Content-Length header field
+    # > in any 2xx (Successful) response to a CONNECT request   (RFC 9110 8.6)
+    return b"" if out.frameless else b"content-length: "
+
+
+def _tokens(name: str, value: str) -> list[str]:
+    tokens = [token.strip(" \t") for token in value.split(",")]
+    for token in tokens:
+        if not is_token(token):
+            raise UsageError(f"{name}: {value!r} is no list of tokens", rule="RFC 9110 5.6.2")
+    return [token.lower() for token in tokens]
+
+
+def _options(out: Outgoing, value: str) -> None:
+    for option in _tokens("connection", value):
+        if option == "close":
+            out.close = True
+        elif option != "keep-alive":
+            add_option(out, option)
+
+
+def add_option(out: Outgoing, option: str) -> None:
+    """Have the Connection field list this."""
+    if out.options is None:
+        out.options = []
+    if option not in out.options:
+        out.options.append(option)
+
+
+# -- what depends on framing and connection ----------------------------------------------------------
+
+
+def inner_codings(out: Outgoing) -> str:
+    """The transfer codings that the application applied, as they stand before "chunked"."""
+    codings = list(out.codings or [])
+    if codings and codings[-1] == "chunked":
+        codings.pop()
+    if "chunked" in codings:
+        # > A sender MUST NOT apply the chunked transfer coding more than once   (RFC 9112 6.1)
+        raise UsageError("chunked can only be the last transfer coding", rule="RFC 9112 6.1")
+    return "".join(coding + ", " for coding in codings)
+
+
+def transfer_encoding(writer: BytesWriter, out: Outgoing) -> None:
+    """Write that the body is chunked, whatever else it is."""
+    if out.codings is None:
+        writer.write(b"transfer-encoding: chunked\r\n")
+    else:
+        writer.write(f"transfer-encoding: {inner_codings(out)}chunked\r\n".encode())
+
+
+def connection(writer: BytesWriter, out: Outgoing, last: bool, keep_alive: bool) -> None:
+    """Write the Connection field, if there is something to say."""
+    # > A sender SHOULD send a Connection header field containing the "close" connection option when
+    # > it intends to close a connection.   (RFC 9112 9.6)
+    if out.options is None:
+        if last:
+            writer.write(b"connection: close\r\n")
+        elif keep_alive:
+            writer.write(b"connection: keep-alive\r\n")
+        return
+    options = list(out.options)
+    if last:
+        options.append("close")
+    elif keep_alive:
+        options.append("keep-alive")
+    writer.write(f"connection: {', '.join(options)}\r\n".encode())
+
+
+def authority(headers: list[tuple[str, str]]) -> str:
+    """The authority of a request: `:authority`, or `host` in its place."""
+    # > A client MUST send a Host header field in all HTTP/1.1 request messages.   (RFC 9112 3.2)
+    found: str | None = None
+    pseudo = False
+    for name, value in headers:
+        if name == ":authority":
+            if pseudo:
+                raise UsageError("more than one :authority", rule="RFC 9112 3.2")
+            pseudo = True
+        elif len(name) != 4 or not name.isascii() or name.lower() != "host":
+            continue
+        if found is not None and found != value:
+            raise UsageError("two different authorities", rule="RFC 9112 3.2")
+        found = value
+    if found is None:
+        raise UsageError("a request needs :authority", rule="RFC 9112 3.2")
+    if not is_authority(found):
+        raise UsageError(f"{found!r} is no authority", rule="RFC 3986 3.2")
+    return found
+
+
+def chunk_size(writer: BytesWriter, size: i64) -> None:
+    """Write a chunk-size line."""
+    shift: i64 = 0
+    while size >> shift >= 16:
+        shift += 4
+    while shift >= 0:
+        digit = (size >> shift) & 15
+        writer.append(digit + (0x30 if digit < 10 else 0x57))
+        shift -= 4
+    writer.write(_CRLF)

@@ -1,0 +1,415 @@
+"""Start lines and field lines as octets: one pass, line by line (RFC 9112 sections 2 to 6).
+
+    request-line = method SP request-target SP HTTP-version CRLF
+    status-line  = HTTP-version SP status-code SP [ reason-phrase ] CRLF
+    field-line   = field-name ":" OWS field-value OWS CRLF
+
+A leaf: takes octets, gives a `Head`, raises `ConnectionFault` with the status that answers the fault.
+Knows nothing of connections, and of fields only what they say about framing and persistence.
+
+A fault is found when the line it is in is complete, or too long: never earlier, so that it makes no
+difference how the octets were cut on their way. Line ends are CRLF; a bare CR or LF is a fault.
+"""
+
+from typing import Final
+
+from librt.strings import read_i64_be
+from mypy_extensions import i64, mypyc_attr, u8
+
+from cno.errors import ConnectionFault
+from cno.headers import TARGET, TOKEN, content_length
+
+SP: Final = 0x20
+HTAB: Final = 0x09
+CR: Final = 0x0D
+LF: Final = 0x0A
+COLON: Final = 0x3A
+DEL: Final = 0x7F
+ZERO: Final = 0x30
+NINE: Final = 0x39
+
+#: What a line parser returns when the line has no end yet.
+INCOMPLETE: Final = -1
+#: `Head.length` without a content-length.
+NO_LENGTH: Final = -1
+
+_VERSION_1: Final = 0x20485454502F312E  # " HTTP/1."
+_STATUS_1: Final = 0x485454502F312E  # "HTTP/1."
+
+
+@mypyc_attr(acyclic=True)
+class Bounds:
+    """How much a section of lines may hold.
+
+    `line`: octets of one line without its end. `size`: octets of all lines, each counted with
+    `overhead` more. `fields`: their number. `status`: what answers a section that is too large.
+    """
+
+    def __init__(self, line: i64, size: i64, fields: i64, overhead: i64, status: i64) -> None:
+        self.line: i64 = line
+        self.size: i64 = size
+        self.fields: i64 = fields
+        self.overhead: i64 = overhead
+        self.status: i64 = status
+
+
+@mypyc_attr(acyclic=True)
+class Head:
+    """A start line and fields, as far as they have come."""
+
+    def __init__(self, request: bool, trailers: bool) -> None:
+        self.request = request
+        self.trailers = trailers
+        self.begun = trailers  # the start line has been taken
+        self.complete = False  # and so has the empty line
+        self.size: i64 = 0
+        self.count: i64 = 0
+        # The start line.
+        self.method = ""
+        self.target = ""
+        self.code: i64 = 0
+        self.minor: i64 = 1
+        # The fields to deliver, pairs of str; a request's begin with room for its pseudo-headers.
+        self.fields: list[object] = [None, None] if request else []
+        # What fields say about the message and the connection. Values as latin-1: one character
+        # for each octet, so that no other character can turn into an ASCII one.
+        self.host: str | None = None
+        self.length: i64 = NO_LENGTH
+        self.codings: str | None = None
+        self.close = False
+        self.keep_alive = False
+        self.upgrading = False  # Connection lists "upgrade"
+        self.upgrade: str | None = None
+        self.expects = False  # 100-continue
+        self.named: set[str] | None = None  # other fields that Connection lists
+
+
+def malformed(text: str, rule: str) -> ConnectionFault:
+    """The fault of octets that do not match the grammar."""
+    # > the server SHOULD respond with a 400 (Bad Request) response and close the connection.
+    # > (RFC 9112 2.2)
+    return ConnectionFault(400, text, rule)
+
+
+def _unfinished(head: Head, data: bytes, start: i64, end: i64, bounds: Bounds) -> i64:
+    """The line at `start` cannot be taken: INCOMPLETE if its end is not here, else a fault."""
+    lf: i64 = data.find(b"\n", start, end)
+    # What stands before LF should be CR; it does not count.
+    size: i64 = (end if lf < 0 else lf) - start - 1
+    if size > bounds.line:
+        raise _too_long(head, bounds)
+    if head.begun and size + bounds.overhead > bounds.size - head.size:
+        if size > 0 or lf >= 0 or data[start] != CR:
+            raise _too_large(bounds)
+    if lf < 0:
+        return INCOMPLETE
+    if not head.begun:
+        raise malformed("malformed start line", "RFC 9112 2.2")
+    raise _bad_field(data, start, lf)
+
+
+def _too_long(head: Head, bounds: Bounds) -> ConnectionFault:
+    if head.begun:
+        return _too_large(bounds)
+    # > A server that receives a request-target longer than any URI it wishes to parse MUST respond
+    # > with a 414 (URI Too Long) status code.   (RFC 9112 3)
+    return ConnectionFault(414, "start line too long", "RFC 9112 3")
+
+
+def _too_large(bounds: Bounds) -> ConnectionFault:
+    # > A server that receives a request header field line, field value, or set of fields larger
+    # > than it wishes to process MUST respond with an appropriate 4xx (Client Error) status code.
+    # > (RFC 9110 5.4)
+    return ConnectionFault(bounds.status, "fields too large", "RFC 9110 5.4")
+
+
+def _bad_field(data: bytes, start: i64, lf: i64) -> ConnectionFault:
+    """Say what is wrong with a field line."""
+    first = data[start]
+    if first == SP or first == HTAB:
+        # > A server that receives an obs-fold in a request message that is not within a
+        # > "message/http" container MUST either reject the message by sending a 400 (Bad Request)
+        # > ... or replace each received obs-fold   (RFC 9112 5.2)
+        return malformed("a field line begins with a blank", "RFC 9112 5.2")
+    if lf == start or data[lf - 1] != CR:
+        # > a recipient MAY recognize a single LF as a line terminator   (RFC 9112 2.2; we don't)
+        return malformed("a line ends with LF alone", "RFC 9112 2.2")
+    name, colon, _ = data[start:lf].partition(b":")
+    if colon and name.rstrip(b" \t") != name:
+        # > No whitespace is allowed between the field name and colon. ... A server MUST reject,
+        # > with a response status code of 400 (Bad Request), any received request message that
+        # > contains whitespace between a header field name and colon.   (RFC 9112 5.1)
+        return malformed("blank between field name and colon", "RFC 9112 5.1")
+    return malformed("malformed field line", "RFC 9112 5")
+
+
+def room(head: Head, bounds: Bounds, taken: i64) -> i64:
+    """How many octets may follow the first `taken` of a line before it is too long."""
+    limit = bounds.line
+    if head.begun and bounds.size - head.size - bounds.overhead < limit:
+        limit = bounds.size - head.size - bounds.overhead
+    return limit + 1 - taken
+
+
+# -- start lines -------------------------------------------------------------------------------------
+
+
+def request_line(
+    head: Head, data: bytes, start: i64, end: i64, text: str, bounds: Bounds
+) -> i64:
+    """Take a request line; `text` is `data` from `start` on, as latin-1.
+
+    Returns the position behind it, or INCOMPLETE.
+    """
+    token = TOKEN
+    if token[data[start]] == 0:
+        # Not HTTP/1.1 at all (TLS, say): no need to wait for the end of a line.
+        raise malformed("malformed start line", "RFC 9112 3")
+    i = start + 1
+    while i < end and token[data[i]] != 0:
+        i += 1
+    if i == end or data[i] != SP:
+        return _unfinished(head, data, start, end, bounds)
+    blank = i
+    i += 1
+    target = TARGET
+    while i < end and target[data[i]] != 0:
+        i += 1
+    if end - i < 11 or i == blank + 1 or data[i] != SP or data[i + 9] != CR or data[i + 10] != LF:
+        return _unfinished(head, data, start, end, bounds)
+    if i + 9 - start > bounds.line:
+        raise _too_long(head, bounds)
+    minor: i64 = data[i + 8]
+    if read_i64_be(data, i) != _VERSION_1 or minor < ZERO or minor > NINE:
+        raise _bad_version(data[i + 1 : i + 9])
+    head.method = text[: blank - start]
+    head.target = text[blank + 1 - start : i - start]
+    head.minor = minor - ZERO
+    return i + 11
+
+
+def _bad_version(version: bytes) -> ConnectionFault:
+    digits = version[5:6] + version[7:8]
+    if version.startswith(b"HTTP/") and version[6:7] == b"." and digits.isdigit():
+        # > A server can send a 505 (HTTP Version Not Supported) response if it wishes, for any
+        # > reason, to refuse service of the client's major protocol version.   (RFC 9110 2.5)
+        return ConnectionFault(505, "HTTP version not supported", "RFC 9110 2.5")
+    return malformed("malformed HTTP version", "RFC 9112 2.3")
+
+
+def status_line(head: Head, data: bytes, start: i64, end: i64, bounds: Bounds) -> i64:
+    """Take a status line. Returns the position behind it, or INCOMPLETE."""
+    if data[start] != 0x48:  # "H"
+        raise malformed("malformed status line", "RFC 9112 4")
+    i = start + 12
+    while i < end and (data[i] >= SP or data[i] == HTAB) and data[i] != DEL:
+        i += 1
+    if i + 1 >= end or data[i] != CR or data[i + 1] != LF:
+        return _unfinished(head, data, start, end, bounds)
+    if i - start > bounds.line:
+        raise _too_long(head, bounds)
+    minor: i64 = data[start + 7]
+    if (
+        read_i64_be(data, start) >> 8 != _STATUS_1
+        or minor < ZERO
+        or minor > NINE
+        or data[start + 8] != SP
+        or (i > start + 12 and data[start + 12] != SP)
+    ):
+        raise malformed("malformed status line", "RFC 9112 4")
+    code: i64 = 0
+    for k in range(start + 9, start + 12):
+        digit: i64 = data[k]
+        if digit < ZERO or digit > NINE:
+            raise malformed("malformed status code", "RFC 9112 4")
+        code = code * 10 + digit - ZERO
+    if code < 100:
+        raise malformed("malformed status code", "RFC 9110 15")
+    head.code = code
+    head.minor = minor - ZERO
+    return i + 2
+
+
+# -- field lines -------------------------------------------------------------------------------------
+
+
+def field_lines(
+    head: Head, data: bytes, pos: i64, end: i64, text: str, base: i64, bounds: Bounds
+) -> i64:
+    """Take whole field lines from `pos` on, until the empty line (`head.complete`) or `end`.
+
+    `text` is `data` from `base` on, as latin-1. Returns the position behind the last line taken.
+    """
+    token = TOKEN
+    fields = head.fields
+    special = not head.trailers
+    ascii = text.isascii()
+    i = pos
+    while i < end:
+        start = i
+        while i < end and token[data[i]] != 0:
+            i += 1
+        colon = i
+        if i == start or i == end or data[i] != COLON:
+            if i + 1 < end and i == start and data[i] == CR and data[i + 1] == LF:
+                head.complete = True
+                return i + 2
+            _unfinished(head, data, start, end, bounds)
+            return start
+        i += 1
+        while i < end and (data[i] == SP or data[i] == HTAB):
+            i += 1
+        first = i
+        while i < end:
+            c: u8 = data[i]
+            if c < SP and c != HTAB or c == DEL:
+                break
+            i += 1
+        if i + 1 >= end or data[i] != CR or data[i + 1] != LF:
+            _unfinished(head, data, start, end, bounds)
+            return start
+        _account(head, i - start, bounds)
+        last = i
+        while last > first and (data[last - 1] == SP or data[last - 1] == HTAB):
+            last -= 1
+        i += 2
+        name = text[start - base : colon - base].lower()
+        value = text[first - base : last - base]
+        if special and _noted(head, name, value):
+            continue
+        if not ascii:
+            value = data[first:last].decode("utf-8", "surrogateescape")
+        fields.append((name, value))
+    return i
+
+
+def _account(head: Head, size: i64, bounds: Bounds) -> None:
+    """Count a line of so many octets against the bounds."""
+    if size > bounds.line:
+        raise _too_long(head, bounds)
+    head.size += size + bounds.overhead
+    head.count += 1
+    if head.size > bounds.size or head.count > bounds.fields:
+        raise _too_large(bounds)
+
+
+def _noted(head: Head, name: str, value: str) -> bool:
+    """Note what a field says about framing and persistence; whether it is not delivered."""
+    n: i64 = len(name)
+    if n == 4:
+        if head.request and name == "host":
+            _note_host(head, value)
+            return True
+    elif n == 6:
+        if name == "expect" and value.lower() == "100-continue":
+            head.expects = True
+    elif n == 7:
+        if name == "upgrade":
+            head.upgrade = value if head.upgrade is None else f"{head.upgrade},{value}"
+    elif n == 10:
+        if name == "connection":
+            _note_options(head, value)
+            return True
+        return name == "keep-alive"
+    elif n == 14:
+        if name == "content-length":
+            _note_length(head, value)
+    elif n == 16:
+        return name == "proxy-connection"
+    elif n == 17 and name == "transfer-encoding":
+        head.codings = value if head.codings is None else f"{head.codings},{value}"
+        return True
+    return False
+
+
+def _note_host(head: Head, value: str) -> None:
+    # > A server MUST respond with a 400 (Bad Request) status code to any HTTP/1.1 request message
+    # > that lacks a Host header field and to any request message that contains more than one Host
+    # > header field line or a Host header field with an invalid field value.   (RFC 9112 3.2)
+    if head.host is not None:
+        raise malformed("more than one Host", "RFC 9112 3.2")
+    head.host = value
+
+
+def _note_length(head: Head, value: str) -> None:
+    # > If a message is received without Transfer-Encoding and with an invalid Content-Length header
+    # > field, then the message framing is invalid and the recipient MUST treat it as an
+    # > unrecoverable error   (RFC 9112 6.3; equal values in one list might be taken, we don't)
+    length = content_length(value)
+    if length < 0 or head.length != NO_LENGTH:
+        raise malformed("malformed or repeated content-length", "RFC 9112 6.3")
+    head.length = length
+
+
+def _note_options(head: Head, value: str) -> None:
+    """Note the options of a Connection field (RFC 9110 7.6.1)."""
+    options = value.lower()
+    if options == "keep-alive":
+        head.keep_alive = True
+        return
+    for option in options.split(","):
+        option = option.strip(" \t")
+        if option == "close":
+            head.close = True
+        elif option == "keep-alive":
+            head.keep_alive = True
+        elif option == "upgrade":
+            head.upgrading = True
+        elif option != "" and not option.startswith(":"):
+            if head.named is None:
+                head.named = set()
+            head.named.add(option)
+
+
+def hop_by_hop(head: Head) -> bool:
+    """Whether some of `head.fields` are not for the application."""
+    return head.named is not None or (head.upgrade is not None and not asks_upgrade(head))
+
+
+def asks_upgrade(head: Head) -> bool:
+    """Whether a message with an Upgrade field means it."""
+    # > A server that receives an Upgrade header field in an HTTP/1.0 request MUST ignore that
+    # > Upgrade field. ... A sender of Upgrade MUST also send an "Upgrade" connection option in the
+    # > Connection header field   (RFC 9110 7.8)
+    return head.upgrade is not None and head.upgrading and head.minor > 0
+
+
+def end_to_end(head: Head) -> list[object]:
+    """`head.fields` without what is for this hop only.
+
+    content-length stays (it frames the message whatever Connection says), as do `te: trailers`, and
+    `upgrade` where the message asks for one.
+    """
+    named = head.named or set()
+    keeps_upgrade = asks_upgrade(head)
+    result: list[object] = []
+    for field in head.fields:
+        if isinstance(field, tuple):
+            name = field[0]
+            if name == "upgrade":
+                if not keeps_upgrade:
+                    continue
+            elif name in named and name != "content-length":
+                if name != "te" or field[1].lower() != "trailers":
+                    continue
+        result.append(field)
+    return result
+
+
+def is_chunked(head: Head) -> bool:
+    """Whether the codings of a message (there are some) end in chunked, and in nothing else."""
+    codings = head.codings or ""
+    if codings == "chunked":
+        return True
+    listed = [c.strip(" \t").lower() for c in codings.split(",")]
+    listed = [c for c in listed if c != ""]
+    if not listed or listed[-1] != "chunked":
+        return False
+    if len(listed) > 1:
+        if "chunked" in listed[:-1]:
+            # > A sender MUST NOT apply the chunked transfer coding more than once   (RFC 9112 6.1)
+            raise malformed("chunked twice", "RFC 9112 6.1")
+        # > A server that receives a request message with a transfer coding it does not understand
+        # > SHOULD respond with 501 (Not Implemented).   (RFC 9112 6.1)
+        raise ConnectionFault(501, "unknown transfer coding", "RFC 9112 6.1")
+    return True

@@ -1,0 +1,142 @@
+"""HTTP/1.1, what a client sends: request lines and their fields (RFC 9112 section 3).
+
+Bodies are written by `send`, as those of responses.
+"""
+
+from mypy_extensions import i64
+
+from cno import streams
+from cno.core import BODY, DONE, HEAD, UNKNOWN_LENGTH, Core, Stream
+from cno.errors import DisconnectError, InvalidStreamError, UsageError, WouldBlockError
+from cno.h1 import compose, upgrade
+from cno.h1.compose import Outgoing
+from cno.h1.state import CHUNKED, LENGTH, UNDECIDED
+from cno.h1.target import has_port
+from cno.headers import IDEMPOTENT, is_path, is_scheme, is_target, is_token
+
+
+def write_head(
+    core: Core,
+    id: i64,
+    code: int,
+    method: str,
+    path: str,
+    headers: list[tuple[str, str]],
+    final: bool,
+) -> None:
+    """Write a request's head."""
+    _may_begin(core, id)
+    if code != 0:
+        raise UsageError("a request has no status code", stream=id)
+    if not is_token(method):
+        raise UsageError(f"{method!r} is no method", stream=id, rule="RFC 9110 9.1")
+    h1 = core._h1
+    writer = core._writer
+    mark = len(writer)
+    try:
+        out = Outgoing(True, method == "CONNECT")
+        host = compose.authority(headers)
+        line = f"{method} {_target(method, path, host)} HTTP/1.1\r\nhost: {host}\r\n"
+        writer.write(line.encode())
+        compose.field_lines(writer, headers, out)
+        framing = _frame(core, out, method, final)
+        offer = final and upgrade.offers(core, id, method, out.upgrade)
+        if offer:
+            upgrade.offer(core, out)
+        compose.connection(writer, out, out.close, False)
+        writer.write(b"\r\n")
+    except BaseException:
+        writer.truncate(mark)
+        raise
+    stream = Stream(id, True, HEAD, DONE if final else BODY)
+    stream.head = method == "HEAD"
+    stream.connect = method == "CONNECT"
+    stream.write_left = out.length
+    core._last_local = id
+    h1.offered = offer
+    if not final:
+        h1.sending = id
+        h1.framing = framing
+    if method not in IDEMPOTENT:
+        h1.unsafe = id
+    if out.upgrade or stream.connect:
+        h1.asking = id
+    if out.close:
+        # > A client that sends a "close" connection option MUST NOT send further requests on that
+        # > connection (after the one containing the "close")   (RFC 9112 9.6)
+        h1.last = id
+        h1.stop = True
+    streams.start(core, stream)
+
+
+def _may_begin(core: Core, id: i64) -> None:
+    """Whether a request may be written now, on this stream."""
+    h1 = core._h1
+    if id in core._streams:
+        raise UsageError("the request has begun already", stream=id)
+    if id != core._last_local + 2 and (id != 1 or core._last_local != 0):
+        raise InvalidStreamError(
+            f"the next request goes on stream {core._last_local + 2}", stream=id
+        )
+    if h1.stop:
+        raise DisconnectError("the connection takes no more requests", stream=id)
+    # > A user agent SHOULD NOT pipeline requests after a non-idempotent method, until the final
+    # > response status code for that method has been received   (RFC 9112 9.3.2)
+    before = h1.sending or h1.unsafe or h1.asking
+    if before != 0:
+        h1.waiting.add(id)
+        raise WouldBlockError(
+            f"stream {before} must be done with first", stream=id, rule="RFC 9112 9.3.2"
+        )
+
+
+def _target(method: str, path: str, host: str) -> str:
+    """The request target, in its form (RFC 9112 3.2)."""
+    if method == "CONNECT":
+        if path != "":
+            raise UsageError("CONNECT has no path", rule="RFC 9112 3.2.3")
+        if not has_port(host):
+            raise UsageError(f"CONNECT needs a port, {host!r} has none", rule="RFC 9112 3.2.3")
+        return host
+    if path == "":
+        # > If the target URI's path component is empty, the client MUST send "/" as the path within
+        # > the origin-form of request-target.   (RFC 9112 3.2.1; "*" for OPTIONS: 3.2.4)
+        return "*" if method == "OPTIONS" else "/"
+    if not is_path(path, method) and not _is_absolute(path):
+        raise UsageError(f"{path!r} is no request target", rule="RFC 9112 3.2")
+    return path
+
+
+def _is_absolute(path: str) -> bool:
+    """Whether this is a target in absolute-form, as proxies get it (RFC 9112 3.2.2)."""
+    scheme, colon, rest = path.partition("://")
+    return colon != "" and rest != "" and is_scheme(scheme) and is_target(path)
+
+
+def _frame(core: Core, out: Outgoing, method: str, final: bool) -> i64:
+    """Decide how the body of a request ends, and write what says so."""
+    if method == "CONNECT":
+        # > A CONNECT request message does not have content.   (RFC 9110 9.3.6)
+        if out.length > 0 or out.codings is not None:
+            raise UsageError("CONNECT has no body", rule="RFC 9110 9.3.6")
+        return UNDECIDED
+    if out.length != UNKNOWN_LENGTH:
+        if out.codings is not None:
+            raise UsageError("content-length and transfer-encoding", rule="RFC 9112 6.2")
+        if final and out.length != 0:
+            raise UsageError("content-length without a body", rule="RFC 9110 8.6")
+        return LENGTH
+    writer = core._writer
+    if final:
+        if method == "POST" or method == "PUT" or method == "PATCH":
+            # > A user agent SHOULD send Content-Length in a request when the method defines a
+            # > meaning for enclosed content and it is not sending Transfer-Encoding.
+            # > (RFC 9110 8.6)
+            writer.write(b"content-length: 0\r\n")
+        return LENGTH
+    if core._h1.peer_old:
+        # > A client MUST NOT send a request containing Transfer-Encoding unless it knows the server
+        # > will handle HTTP/1.1 requests (or later minor revisions)   (RFC 9112 6.1)
+        raise UsageError("the server speaks HTTP/1.0: content-length needed", rule="RFC 9112 6.1")
+    compose.transfer_encoding(writer, out)
+    return CHUNKED

@@ -1,0 +1,346 @@
+"""HTTP/1.1, what goes out: the verbs of a connection, and responses (RFC 9112 sections 4, 6 and 7).
+
+Requests are in `request`. Everything is checked before anything is written: a call that raises
+UsageError, InvalidStreamError or WouldBlockError leaves no trace.
+"""
+
+from mypy_extensions import i64
+
+from cno import streams
+from cno.const import CNO_LOCAL
+from cno.core import (
+    BODY,
+    COPY_BELOW,
+    DONE,
+    HEAD,
+    ON_MESSAGE_TAIL,
+    TUNNEL,
+    UNKNOWN_LENGTH,
+    Core,
+    Stream,
+    put,
+)
+from cno.errors import InvalidStreamError, UsageError, WouldBlockError
+from cno.h1 import compose, request, turns
+from cno.h1.compose import Outgoing
+from cno.h1.state import CHUNKED, LENGTH, UNDECIDED, UNTIL_CLOSE
+from cno.h1.turns import error_response as error_response  # the engine calls it here
+
+
+def write_head(
+    core: Core,
+    id: i64,
+    code: int,
+    method: str,
+    path: str,
+    headers: list[tuple[str, str]],
+    final: bool,
+) -> None:
+    """Write a request (client) or a response (server; `method` is its reason phrase)."""
+    if not core._server:
+        request.write_head(core, id, code, method, path, headers, final)
+        return
+    stream = _writable(core, id)
+    if stream.write != HEAD:
+        raise UsageError("the response has begun already", stream=id, rule="RFC 9112 2.1")
+    if code < 100 or code > 999:
+        raise UsageError(f"{code} is no status code", stream=id, rule="RFC 9110 15")
+    if id != core._h1.turn:
+        core._h1.waiting.add(id)
+        raise WouldBlockError(
+            f"the response on stream {core._h1.turn} must go first", stream=id, rule="RFC 9112 9.3.2"
+        )
+    if code >= 200:
+        _write_response(core, stream, code, method, headers, final)
+    elif code == 101:
+        _write_switch(core, stream, method, headers, final)
+    else:
+        _write_informational(core, stream, code, method, headers, final)
+
+
+def _writable(core: Core, id: i64) -> Stream:
+    """The stream with this id, if our message on it is not complete."""
+    stream = core._streams.get(id)
+    if stream is None:
+        raise InvalidStreamError(f"there is no stream {id}", stream=id)
+    if stream.write == DONE:
+        raise InvalidStreamError(f"the message on stream {id} is complete", stream=id)
+    return stream
+
+
+# -- responses ------------------------------------------------------------------------------------
+
+
+def _write_informational(
+    core: Core, stream: Stream, code: int, reason: str, headers: list[tuple[str, str]], final: bool
+) -> None:
+    if final:
+        # > A 1xx response is terminated by the end of the header section; it cannot contain content
+        # > or trailers. ... a client MUST be able to parse one or more 1xx responses received prior
+        # > to a final response   (RFC 9110 15.2)
+        raise UsageError("an informational response is never the last", stream=stream.id)
+    mark = len(core._writer)
+    try:
+        out = Outgoing(False, True)
+        compose.status_line(core._writer, code, reason)
+        compose.field_lines(core._writer, headers, out)
+        compose.connection(core._writer, out, False, False)
+        core._writer.write(b"\r\n")
+    except BaseException:
+        core._writer.truncate(mark)
+        raise
+    h1 = core._h1
+    if stream.id in h1.old:
+        # > a server MUST NOT send a 1xx response to an HTTP/1.0 client.   (RFC 9110 15.2)
+        core._writer.truncate(mark)
+    elif code == 100 and h1.expecting == stream.id:
+        h1.expecting = 0
+
+
+def _write_switch(
+    core: Core, stream: Stream, reason: str, headers: list[tuple[str, str]], final: bool
+) -> None:
+    """101: from here on this is another protocol."""
+    h1 = core._h1
+    if h1.asking != stream.id or stream.connect:
+        # > A server MUST NOT switch to a protocol that was not indicated by the client in the
+        # > corresponding request's Upgrade header field.   (RFC 9110 7.8)
+        raise UsageError("101 without an upgrade asked for", stream=stream.id, rule="RFC 9110 7.8")
+    if stream.read != DONE:
+        raise UsageError("101 before the end of the request", stream=stream.id)
+    mark = len(core._writer)
+    try:
+        out = Outgoing(False, True)
+        compose.status_line(core._writer, 101, reason)
+        compose.field_lines(core._writer, headers, out)
+        if not out.upgrade:
+            # > A server that sends a 101 (Switching Protocols) response MUST send an Upgrade header
+            # > field to indicate the new protocol(s)   (RFC 9110 7.8)
+            raise UsageError("101 needs an upgrade field", stream=stream.id, rule="RFC 9110 7.8")
+        compose.connection(core._writer, out, False, False)
+        core._writer.write(b"\r\n")
+    except BaseException:
+        core._writer.truncate(mark)
+        raise
+    _open_tunnel(core, stream, final)
+
+
+def _open_tunnel(core: Core, stream: Stream, final: bool) -> None:
+    h1 = core._h1
+    h1.asking = 0
+    h1.tunnel = stream.id
+    h1.reading = stream.id
+    h1.stop = True
+    stream.read = TUNNEL
+    stream.write = TUNNEL
+    if final:
+        _end_tunnel(core, stream)
+
+
+def _write_response(
+    core: Core, stream: Stream, code: int, reason: str, headers: list[tuple[str, str]], final: bool
+) -> None:
+    h1 = core._h1
+    tunnel = stream.connect and code < 300
+    writer = core._writer
+    mark = len(writer)
+    try:
+        # > A server MUST NOT send a Transfer-Encoding header field in any response with a status
+        # > code of 1xx (Informational) or 204 (No Content) ... in any 2xx (Successful) response to a
+        # > CONNECT request   (RFC 9112 6.1)
+        out = Outgoing(False, tunnel or code == 204)
+        compose.status_line(writer, code, reason)
+        compose.field_lines(writer, headers, out)
+        mute = stream.head or code == 204 or code == 304
+        framing = LENGTH
+        if not mute and not tunnel:
+            framing = _frame(core, stream, out, final)
+        last = not tunnel and (
+            out.close or framing == UNTIL_CLOSE or stream.id == h1.last or h1.expecting == stream.id
+        )
+        compose.connection(writer, out, last, not tunnel and _is_old(core, stream))
+        writer.write(b"\r\n")
+    except BaseException:
+        writer.truncate(mark)
+        raise
+    if tunnel:
+        _open_tunnel(core, stream, final)
+        return
+    if last:
+        h1.last = stream.id
+        h1.stop = True
+    h1.framing = framing
+    stream.mute = mute
+    stream.write_left = out.length
+    stream.write = BODY
+    if h1.asking == stream.id:
+        _decline(core, stream)
+        if stream.write != BODY:
+            return
+    if final:
+        turns.written(core, stream)
+
+
+def _is_old(core: Core, stream: Stream) -> bool:
+    old = core._h1.old
+    return bool(old) and stream.id in old
+
+
+def _frame(core: Core, stream: Stream, out: Outgoing, final: bool) -> i64:
+    """Decide how the body of a response ends, and write what says so."""
+    writer = core._writer
+    if out.length != UNKNOWN_LENGTH:
+        if out.codings is not None:
+            # > A sender MUST NOT send a Content-Length header field in any message that contains a
+            # > Transfer-Encoding header field.   (RFC 9112 6.2)
+            raise UsageError("content-length and transfer-encoding", stream=stream.id)
+        if final and out.length != 0:
+            raise _wrong_length(stream, out.length, 0)
+        return LENGTH
+    if final:
+        writer.write(b"content-length: 0\r\n")
+        return LENGTH
+    if _is_old(core, stream):
+        # > A server MUST NOT send a response containing Transfer-Encoding unless the corresponding
+        # > request indicates HTTP/1.1 (or later minor revisions).   (RFC 9112 6.1)
+        if compose.inner_codings(out) != "":
+            raise UsageError("HTTP/1.0 has no transfer codings", stream=stream.id)
+        return UNTIL_CLOSE
+    compose.transfer_encoding(writer, out)
+    return CHUNKED
+
+
+def _decline(core: Core, stream: Stream) -> None:
+    """The upgrade or tunnel asked for is not to be: HTTP/1.1 goes on."""
+    h1 = core._h1
+    h1.asking = 0
+    if stream.connect and stream.read != DONE:
+        # The CONNECT request was a message like any other after all.
+        h1.reading = 0
+        stream.read = DONE
+        if core._wants & ON_MESSAGE_TAIL:
+            core.on_message_tail(stream.id, None)
+
+
+# -- bodies ---------------------------------------------------------------------------------------
+
+
+def write_data(core: Core, id: i64, data: bytes, final: bool) -> int:
+    """Write a piece of a body, or of a tunnel. All of it is taken."""
+    stream = _writable(core, id)
+    h1 = core._h1
+    n: i64 = len(data)
+    if stream.write != BODY:
+        if stream.write == HEAD:
+            raise UsageError("the head must be written first", stream=id)
+        if n != 0:
+            put(core, data)
+        if final:
+            _end_tunnel(core, stream)
+        return n
+    framing = h1.framing
+    if stream.mute:
+        # > Any response to a HEAD request and any response with a 1xx (Informational), 204 (No
+        # > Content), or 304 (Not Modified) status code is always terminated by the first empty line
+        # > after the header fields   (RFC 9112 6.3)
+        pass
+    elif framing == CHUNKED:
+        if n != 0:
+            _put_chunk(core, data, n)
+        if final:
+            core._writer.write(b"0\r\n\r\n")
+    elif framing == UNDECIDED:
+        raise WouldBlockError("the tunnel is not open yet", stream=id, rule="RFC 9110 9.3.6")
+    else:
+        if framing == LENGTH:
+            left = stream.write_left
+            if n > left or (final and n != left):
+                raise _wrong_length(stream, left, n)
+            stream.write_left = left - n
+        if n != 0:
+            put(core, data)
+    if final:
+        turns.written(core, stream)
+    return n
+
+
+def _put_chunk(core: Core, data: bytes, n: i64) -> None:
+    writer = core._writer
+    compose.chunk_size(writer, n)
+    if n < COPY_BELOW:
+        writer.write(data)
+    else:
+        put(core, data)
+    writer.write(b"\r\n")
+
+
+def _wrong_length(stream: Stream, left: i64, given: i64) -> UsageError:
+    # > a sender MUST NOT forward a message with a Content-Length header field value that is known to
+    # > be incorrect   (RFC 9110 8.6)
+    return UsageError(
+        f"{given} octets where content-length leaves {left}", stream=stream.id, rule="RFC 9110 8.6"
+    )
+
+
+def _end_tunnel(core: Core, stream: Stream) -> None:
+    try:
+        streams.end_write(core, stream)
+    finally:
+        turns.settle(core)
+
+
+def write_tail(core: Core, id: i64, trailers: list[tuple[str, str]]) -> None:
+    """End a body with trailers, which are dropped where it is not chunked."""
+    stream = _writable(core, id)
+    if stream.write != BODY or core._h1.framing == UNDECIDED:
+        raise UsageError("trailers come after a body", stream=id, rule="RFC 9112 7.1.2")
+    framing = core._h1.framing
+    if framing == LENGTH and not stream.mute and stream.write_left != 0:
+        raise _wrong_length(stream, stream.write_left, 0)
+    writer = core._writer
+    mark = len(writer)
+    try:
+        writer.write(b"0\r\n")
+        compose.trailer_lines(writer, trailers)
+        writer.write(b"\r\n")
+    except BaseException:
+        writer.truncate(mark)
+        raise
+    if framing != CHUNKED or stream.mute:
+        writer.truncate(mark)
+    turns.written(core, stream)
+
+
+# -- ends -----------------------------------------------------------------------------------------
+
+
+def write_reset(core: Core, id: i64, code: i64) -> None:
+    """Give a stream up: it ends with (code, CNO_LOCAL), and so do those behind it, whose messages
+    can no longer have their turn. The connection closes when those before it are done, at once if
+    there are none or if half a message has been written."""
+    stream = core._streams.get(id)
+    if stream is None:
+        raise InvalidStreamError(f"there is no stream {id}", stream=id)
+    h1 = core._h1
+    h1.stop = True
+    h1.asking = 0
+    half = stream.write == TUNNEL or (core._server and stream.write == BODY)
+    if core._server:
+        h1.last = id - 2
+    try:
+        streams.end(core, stream, code, CNO_LOCAL)
+        turns.drop_after(core, id, code, CNO_LOCAL)
+    finally:
+        turns.settle(core)
+        if half:
+            core.close()
+
+
+def shutdown(core: Core) -> None:
+    """Begin no more messages; on_close when those under way are done."""
+    h1 = core._h1
+    core._draining = True
+    h1.stop = True
+    if core._server and h1.last == 0:
+        h1.last = core._last_remote
+    turns.settle(core)

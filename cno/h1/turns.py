@@ -1,0 +1,113 @@
+"""Whose turn it is: messages of one connection in their order, and the end that this brings.
+
+Shared by `recv` and `send`: what to do when a message is complete in either direction. A connection
+that has begun its last message (`Http1.stop`) ends with its last stream.
+"""
+
+from mypy_extensions import i64
+
+from cno import streams
+from cno.const import CNO_LOCAL, CNO_REMOTE, CNO_RST_NO_ERROR, CNO_RST_REFUSED_STREAM
+from cno.core import CLOSED, DONE, HEAD, ON_FLOW_INCREASE, Core, Stream
+from cno.h1 import compose
+
+
+def written(core: Core, stream: Stream) -> None:
+    """Our message on this stream is complete."""
+    h1 = core._h1
+    if not core._server:
+        h1.sending = 0
+    elif stream.id == h1.turn:
+        h1.turn += 2
+        if h1.old:
+            h1.old.discard(stream.id)
+    try:
+        if core._server and stream.id == h1.last and stream.read != DONE and stream.read_left != 0:
+            # > A server MUST read the entire request message body or close the connection after
+            # > sending its response   (RFC 9112 9.3)
+            stream.write = DONE
+            streams.end(core, stream, CNO_RST_NO_ERROR, CNO_LOCAL)
+        else:
+            streams.end_write(core, stream)
+    finally:
+        if stream.id == h1.last and core._server:
+            drop_after(core, stream.id, CNO_RST_REFUSED_STREAM, CNO_LOCAL)
+        settle(core)
+
+
+def read(core: Core, stream: Stream) -> None:
+    """The peer's message on this stream is complete, and its tail has been told."""
+    h1 = core._h1
+    last = not core._server and stream.id == h1.last
+    try:
+        if last and stream.write != DONE:
+            # > If the client sees a response that indicates the server does not wish to receive the
+            # > message body and is closing the connection, the client SHOULD immediately cease
+            # > transmitting the body   (RFC 9112 9.5)
+            streams.end(core, stream, CNO_RST_NO_ERROR, CNO_REMOTE)
+        else:
+            streams.end_read(core, stream)
+    finally:
+        if last:
+            # > if additional pipelined requests had been sent on the connection, the client SHOULD
+            # > NOT assume that they will be processed by the server.   (RFC 9112 9.6)
+            drop_after(core, stream.id, CNO_RST_REFUSED_STREAM, CNO_REMOTE)
+        settle(core)
+
+
+def drop_after(core: Core, last: i64, code: i64, side: i64) -> None:
+    """End the streams behind `last`: their messages will never be written or come."""
+    for id in sorted(core._streams):
+        stream = core._streams.get(id)
+        if stream is not None and id > last:
+            streams.end(core, stream, code, side)
+
+
+def settle(core: Core) -> None:
+    """After a message or a stream has ended: wake the next, or end the connection."""
+    h1 = core._h1
+    if core._state == CLOSED:
+        return
+    if core._streams or not h1.stop:
+        if h1.waiting:
+            _wake(core)
+    elif h1.fault == 0:
+        streams.finish(core)
+    else:
+        error_response(core, h1.fault, "")
+        streams.finish(core)
+        core.close()
+
+
+def _wake(core: Core) -> None:
+    """Tell the one that can go on now and was told to wait."""
+    h1 = core._h1
+    if core._server:
+        id = h1.turn
+        if id not in h1.waiting:
+            return
+    else:
+        id = core._last_local + 2
+        if h1.sending != 0 or h1.unsafe != 0 or h1.asking != 0:
+            return
+    h1.waiting.discard(id)
+    if core._wants & ON_FLOW_INCREASE:
+        core.on_flow_increase(id)
+
+
+def error_response(core: Core, status: i64, text: str) -> None:
+    """Answer a faulty request, if it is its turn and no response to it has begun."""
+    h1 = core._h1
+    if not core._server:
+        return
+    current = core._streams.get(h1.turn)
+    if current is not None and (current.id != h1.reading or current.write != HEAD):
+        return
+    reading = core._streams.get(h1.reading)
+    if reading is not None and reading.write != HEAD:
+        return
+    # > A server that does not support persistent connections MUST send the "close" connection option
+    # > in every response message that does not have a 1xx (Informational) status code.
+    # > (RFC 9112 9.3; and this connection is at its end)
+    compose.status_line(core._writer, int(status), "")
+    core._writer.write(b"content-length: 0\r\nconnection: close\r\n\r\n")

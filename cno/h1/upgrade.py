@@ -1,0 +1,83 @@
+"""`Upgrade: h2c`: from HTTP/1.1 to HTTP/2 in the clear (RFC 7540 section 3.2; RFC 9113 3.1 has
+deprecated it, so both sides must switch it on).
+
+The engine goes on in HTTP/2 where this module says so; nothing here knows how.
+"""
+
+import binascii
+from typing import cast
+
+from mypy_extensions import i64
+
+from cno import settings
+from cno.core import H2_PREFACE, WAIT, Core, put
+from cno.h1 import compose
+from cno.h1.compose import Outgoing
+from cno.h1.parse import Head, asks_upgrade, end_to_end
+from cno.headers import only
+
+_BASE64: bytes = bytes(
+    1 if chr(o).isascii() and (chr(o).isalnum() or chr(o) in "-_") else 0 for o in range(256)
+)
+
+_SWITCH: bytes = b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n"
+
+
+def decode_settings(value: str) -> bytes | None:
+    """The payload of SETTINGS that an HTTP2-Settings field carries; None if it is malformed.
+
+    Its content is checked by HTTP/2.
+    """
+    # > HTTP2-Settings = token68 ... The content of the HTTP2-Settings header field is the payload of
+    # > a SETTINGS frame, encoded as a base64url string   (RFC 7540 3.2.1)
+    if not value.isascii() or len(value) % 4 == 1 or not only(_BASE64, value.encode()):
+        return None
+    text = value.replace("-", "+").replace("_", "/") + "=" * (-len(value) % 4)
+    payload = binascii.a2b_base64(text)
+    return payload if len(payload) % 6 == 0 else None
+
+
+def accept(core: Core, head: Head, path: str) -> i64:
+    """Server, first request, without a body: H2_PREFACE if HTTP/2 goes on with it, else WAIT."""
+    # > A server MUST ignore an "h2" token in an Upgrade header field. ... A server MUST NOT upgrade
+    # > the connection to HTTP/2 if this header field is not present or if more than one is present.
+    # > (RFC 7540 3.2 and 3.2.1)
+    if core.disallow_h2_upgrade or core.scheme != "http" or not asks_upgrade(head):
+        return WAIT
+    offers = [o.strip(" \t").lower() for o in (head.upgrade or "").split(",")]
+    if "h2c" not in offers or head.named is None or "http2-settings" not in head.named:
+        return WAIT
+    fields = cast("list[tuple[str, str]]", head.fields)
+    given = [value for name, value in fields if name == "http2-settings"]
+    payload = decode_settings(given[0]) if len(given) == 1 else None
+    if payload is None:
+        return WAIT
+    h1 = core._h1
+    headers = cast("list[tuple[str, str]]", end_to_end(head))
+    headers = [field for field in headers if field[0] != "upgrade"]
+    h1.upgraded = (head.method, path, headers)
+    h1.upgrade_settings = payload
+    put(core, _SWITCH)
+    return H2_PREFACE
+
+
+def offers(core: Core, id: i64, method: str, upgrading: bool) -> bool:
+    """Client: whether this request, which has no body, offers HTTP/2."""
+    return (
+        not core.disallow_h2_upgrade
+        and id == 1
+        and not upgrading
+        and method != "CONNECT"
+        and core.scheme == "http"
+    )
+
+
+def offer(core: Core, out: Outgoing) -> None:
+    """Write what offers HTTP/2, but for the Connection field."""
+    payload = settings.encode(core._local, settings.Settings())
+    text = binascii.b2a_base64(payload, newline=False).rstrip(b"=")
+    text = text.replace(b"+", b"-").replace(b"/", b"_")
+    core._writer.write(b"upgrade: h2c\r\nhttp2-settings: " + text + b"\r\n")
+    out.upgrade = True
+    compose.add_option(out, "upgrade")
+    compose.add_option(out, "http2-settings")
