@@ -101,8 +101,9 @@ def test_ST1_prior_knowledge_on_a_connection_begun_as_http1() -> None:
 
 
 def test_ST1_prior_knowledge_can_be_disallowed() -> None:
-    conn = h1_server()
+    conn = Recorder(True)
     conn.disallow_h2_prior_knowledge = True
+    conn.connection_made(False)
     feed(conn, PREFACE + FrameFactory().settings())
     assert conn.error is not None and conn.error.code == 505
     assert not conn.is_http2
