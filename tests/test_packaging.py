@@ -179,8 +179,8 @@ def test_installed_files() -> None:
     except PackageNotFoundError:
         pytest.skip("runs from a checkout, nothing is installed")
     files = {file.as_posix() for file in installed.files or ()}
-    if not {"cno/__init__.py", "cno/py.typed"} <= files:
-        pytest.skip("installed in editable mode, the files are elsewhere")
+    if installed.read_text("WHEEL") is None or "cno/__init__.py" not in files:
+        pytest.skip("runs from a checkout, or installed in editable mode: the files are elsewhere")
     assert installed.version == VERSION
     assert installed.metadata["License-Expression"] == "MIT"
     shipped = {file for file in files if file.endswith((".py", ".typed"))}
