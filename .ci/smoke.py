@@ -1,6 +1,6 @@
 """Whether an installed package works at all: imports, chooses its build, and serves one request.
 
-Run as `python tests/smoke.py compiled|pure` where nothing but the wheel is installed, no test tool
+Run as `python .ci/smoke.py compiled|pure` where nothing but the wheel is installed, no test tool
 either. Prints one line and exits with 0, or fails with a traceback.
 """
 
