@@ -89,8 +89,10 @@ class Engine(Core):
 
     @property
     def next_stream(self) -> int:
-        """The id to send the next request with."""
-        return self._last_local + 2 if self._last_local else 1
+        """The id to send the next request with; of a server, that its next push will have."""
+        if self._last_local:
+            return self._last_local + 2
+        return 2 if self._server else 1
 
     # -- the life of a connection -----------------------------------------------------------------
 

@@ -51,7 +51,7 @@ class Limits:
     connection_window: int = 65_535
     #: Entries of one SETTINGS frame. Beyond: GOAWAY(ENHANCE_YOUR_CALM).
     max_settings_entries: int | None = 32
-    #: Empty DATA frames that end nothing. Beyond: GOAWAY(ENHANCE_YOUR_CALM).
+    #: Empty DATA frames between two complete messages. Beyond: GOAWAY(ENHANCE_YOUR_CALM).
     max_empty_frames: int | None = 100
 
     # -- budgets: a bucket of so many, refilled at so many a second -------------------------------

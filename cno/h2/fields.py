@@ -31,6 +31,7 @@ from cno.h2.message import Malformed, Message
 from cno.h2.state import remember_reset, remember_skipped, was_skipped
 from cno.h2.streams import beyond_goaway, charge_error, find, is_idle
 from cno.hpack import Field, HPACKError
+from cno.limits import bound
 from cno.streams import count, end_read, start
 
 
@@ -95,6 +96,7 @@ def complete(core: Core, stream: Stream, trailers: list[tuple[str, str]] | None)
         )
     stream.read = DONE
     core._h2.glitches.refund(8)
+    core._h2.empty_frames = bound(core._limits.max_empty_frames)
     try:
         if core._wants & ON_MESSAGE_TAIL:
             core.on_message_tail(stream.id, trailers)
@@ -172,11 +174,14 @@ def deliver_request(core: Core, id: i64, request: Message, ended: bool) -> None:
     stream.read_left = UNKNOWN_LENGTH if stream.connect else request.length
     h2.delivered = id
     h2.free_updates += 2
-    start(core, stream)
-    if core._wants & ON_MESSAGE_HEAD and id in core._streams:
-        core.on_message_head(id, 0, request.method, request.path, request.headers)
-    if ended and stream.read != DONE:
-        complete(core, stream, None)
+    # Whatever an event raises, the next ones fire: a stream must not stay half open.
+    try:
+        start(core, stream)
+        if core._wants & ON_MESSAGE_HEAD and id in core._streams:
+            core.on_message_head(id, 0, request.method, request.path, request.headers)
+    finally:
+        if ended and stream.read != DONE:
+            complete(core, stream, None)
 
 
 # -- responses and promises, at the client --------------------------------------------------------
@@ -216,10 +221,12 @@ def _response(core: Core, stream: Stream, fields: list[Field], ended: bool) -> N
             stream.read_left = answer.length
             if ended and answer.length > 0:
                 raise Malformed("content-length without content", "RFC 9113 8.1.1")
-    if core._wants & ON_MESSAGE_HEAD:
-        core.on_message_head(stream.id, code, "", "", answer.headers)
-    if ended and stream.read != DONE:
-        complete(core, stream, None)
+    try:
+        if core._wants & ON_MESSAGE_HEAD:
+            core.on_message_head(stream.id, code, "", "", answer.headers)
+    finally:
+        if ended and stream.read != DONE:
+            complete(core, stream, None)
 
 
 def _trailers(core: Core, stream: Stream, fields: list[Field], ended: bool) -> None:

@@ -181,9 +181,6 @@ def _data(core: Core) -> i64:
         left -= size
         if core._wants & ON_FRAME:
             h2.data_seen += piece
-        done = h2.data_left == 0 and h2.pad_left == 0
-        if done:
-            core._state = H2_FRAME
         recv.data(core, h2.data_stream, piece)
         if core._state == CLOSED:
             return CLOSED

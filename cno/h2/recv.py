@@ -52,7 +52,15 @@ from cno.core import (
 from cno.errors import ConnectionFault, StreamFault
 from cno.h2 import fields, flow, output, send
 from cno.h2.frames import read_u16, read_u32
-from cno.h2.streams import beyond_goaway, charge_reset, find, glitch, is_idle, is_ours
+from cno.h2.streams import (
+    beyond_goaway,
+    charge_reset,
+    check_reserved,
+    find,
+    glitch,
+    is_idle,
+    is_ours,
+)
 from cno.streams import end
 
 
@@ -120,6 +128,7 @@ def begin_data(core: Core, id: i64, length: i64, content: i64) -> None:
     if stream is None:
         return
     if stream.read == HEAD:
+        check_reserved(stream, "DATA")
         raise StreamFault(id, CNO_RST_PROTOCOL_ERROR, "DATA before HEADERS", "RFC 9113 8.1")
     flow.charge_stream(core, stream, length)
     if content == 0 and not h2.data_flags & CNO_FLAG_END_STREAM:
@@ -442,4 +451,5 @@ def _window_update(core: Core, id: i64, data: bytes, start: i64, stop: i64) -> N
             # > [closed] state.   (RFC 9113 5.1, of a short time after the end)
             glitch(core, 1)
             return
+        check_reserved(stream, "WINDOW_UPDATE")
     flow.window_update(core, id, stream, increment)

@@ -65,6 +65,24 @@ def is_idle(core: Core, id: i64) -> bool:
     return id > (core._last_local if is_ours(core, id) else core._last_remote)
 
 
+def is_reserved(stream: Stream) -> bool:
+    """Whether a push has promised this stream and its response has not begun."""
+    return not stream.counted
+
+
+def _reserved(what: str) -> ConnectionFault:
+    # > reserved (local): Receiving any type of frame other than RST_STREAM, PRIORITY, or
+    # > WINDOW_UPDATE on a stream in this state MUST be treated as a connection error of type
+    # > PROTOCOL_ERROR. (remote: ... other than HEADERS, RST_STREAM, or PRIORITY.)  (RFC 9113 5.1)
+    return ConnectionFault(CNO_RST_PROTOCOL_ERROR, f"{what} on a reserved stream", "RFC 9113 5.1")
+
+
+def check_reserved(stream: Stream, what: str) -> None:
+    """Refuse what cannot come on a stream that the peer has promised."""
+    if not stream.local and is_reserved(stream):
+        raise _reserved(what)
+
+
 def beyond_goaway(core: Core, id: i64) -> bool:
     """Whether we have said that we will not handle this stream of the peer's."""
     # > After sending a GOAWAY frame, the sender can discard frames for streams initiated by the
@@ -84,6 +102,8 @@ def find(core: Core, id: i64, what: str) -> Stream | None:
         # > WINDOW_UPDATE, PRIORITY, or RST_STREAM, for a stream that is in this state, it MUST
         # > respond with a stream error (Section 5.4.2) of type STREAM_CLOSED.   (RFC 9113 5.1)
         if stream.read == DONE:
+            if is_reserved(stream):
+                raise _reserved(what)
             raise StreamFault(id, CNO_RST_STREAM_CLOSED, f"{what} after END_STREAM", "RFC 9113 5.1")
         return stream
     if beyond_goaway(core, id):
