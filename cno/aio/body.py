@@ -1,0 +1,365 @@
+"""Bodies as the application sees them: a reader for one coming in, a channel for one going out.
+
+Knows the engine only so far as to give back what has been read (`consume`), and to ask for a body
+that waits to be asked for (100). Must never know connections, transports or tasks.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Coroutine
+from typing import Any, Final, TypeVar
+
+from mypy_extensions import i64, mypyc_attr
+
+from cno.engine import Engine
+
+T = TypeVar("T")
+
+#: Octets of the longest line that `readline` and `readuntil` return: what asyncio has.
+LINE_LIMIT: Final = 65_536
+
+
+class Inflow:
+    """A body that is being received: a buffer, its end, and what its sender may send ahead.
+
+    What is read is given back to the connection, and with it to the sender. While a reader waits
+    for more than there is, what is there counts as read: else a sender with a small window, and a
+    reader that wants more at once, would wait for each other.
+    """
+
+    def __init__(self, conn: Engine, stream: int, loop: asyncio.AbstractEventLoop) -> None:
+        self._conn: Engine | None = conn  # None: there is nobody to give anything back to
+        self._stream = stream
+        self._loop = loop
+        # The buffer: one chunk as it came, or several joined. Never both.
+        self._chunk: bytes = b""
+        self._joined = bytearray()
+        self._size: i64 = 0
+        self._fed: i64 = 0  # octets in all that came
+        self._taken: i64 = 0  # of these, read
+        self._returned: i64 = 0  # of these, given back
+        self._ended = False
+        self._error: Exception | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        #: The sender waits for a 100 before it sends anything.
+        self.awaited = False
+
+    # -- the connection's side -------------------------------------------------------------------
+
+    def feed(self, data: bytes) -> None:
+        """More has come."""
+        size: i64 = len(data)
+        if size == 0 or self._ended or self._error is not None:
+            return
+        if self._size == 0:
+            self._chunk = data
+        else:
+            self._join()
+            self._joined += data
+        self._size += size
+        self._fed += size
+        self.awaited = False
+        self._wake()
+
+    def end(self) -> None:
+        """That was all."""
+        self._ended = True
+        self._wake()
+
+    def fail(self, error: Exception) -> None:
+        """The rest will never come. What is here can still not be taken for the whole."""
+        if not self._ended and self._error is None:
+            self._error = error
+            self._wake()
+
+    def detach(self) -> i64:
+        """Give nothing back from now on; how many octets that leaves."""
+        self._conn = None
+        left = self._fed - self._returned
+        self._returned = self._fed
+        return left
+
+    def drop(self) -> None:
+        """Nobody will read this: give back what is here."""
+        self._chunk = b""
+        self._joined = bytearray()
+        self._size = 0
+        self._taken = self._fed
+        self._give_back(0)
+
+    # -- the reader's side -----------------------------------------------------------------------
+
+    def at_end(self) -> bool:
+        return self._ended and self._size == 0
+
+    def error(self) -> Exception | None:
+        return self._error
+
+    async def read(self, n: int) -> bytes:
+        """Up to `n` octets, b"" at the end; with -1, all up to the end."""
+        if n < 0:
+            return await self._read_all()
+        if n == 0:
+            return b""
+        while self._size == 0:
+            if self._error is not None:
+                raise self._error
+            if self._ended:
+                return b""
+            await self._more(0)
+        return self._take(n)
+
+    async def read_exactly(self, n: int) -> bytes:
+        if n < 0:
+            raise ValueError("readexactly size can not be less than zero")
+        want: i64 = n
+        while self._size < want:
+            if self._error is not None:
+                raise self._error
+            if self._ended:
+                raise asyncio.IncompleteReadError(self._take(self._size), n)
+            await self._more(want)
+        return self._take(want)
+
+    async def read_until(self, separator: bytes) -> bytes:
+        step = len(separator)
+        if step == 0:
+            raise ValueError("Separator should be at least one-byte string")
+        start = 0
+        while True:
+            self._join()
+            found = self._joined.find(separator, start)
+            if found >= 0:
+                break
+            start = max(0, len(self._joined) - step + 1)
+            if start > LINE_LIMIT:
+                raise asyncio.LimitOverrunError("no separator within the limit", start)
+            if self._error is not None:
+                raise self._error
+            if self._ended:
+                raise asyncio.IncompleteReadError(self._take(self._size), None)
+            await self._more(LINE_LIMIT + step)
+        if found > LINE_LIMIT:
+            raise asyncio.LimitOverrunError("the separator is beyond the limit", found)
+        return self._take(found + step)
+
+    async def read_line(self) -> bytes:
+        try:
+            return await self.read_until(b"\n")
+        except asyncio.IncompleteReadError as error:
+            return error.partial
+        except asyncio.LimitOverrunError as error:
+            # As asyncio does it: the overlong line, or the part of it that is here, is dropped.
+            consumed = error.consumed
+            if self._joined.startswith(b"\n", consumed):
+                self._take(consumed + 1)
+            else:
+                self._take(self._size)
+            raise ValueError(error.args[0]) from None
+
+    async def _read_all(self) -> bytes:
+        pieces: list[bytes] = []
+        while True:
+            if self._size != 0:
+                pieces.append(self._take(self._size))
+            elif self._error is not None:
+                raise self._error
+            elif self._ended:
+                return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            else:
+                await self._more(0)
+
+    # -- inside ----------------------------------------------------------------------------------
+
+    def _join(self) -> None:
+        if self._chunk:
+            self._joined += self._chunk
+            self._chunk = b""
+
+    def _take(self, n: i64) -> bytes:
+        if n >= self._size:
+            n = self._size
+            if self._chunk:
+                data = self._chunk
+                self._chunk = b""
+            else:
+                data = bytes(self._joined)
+                self._joined = bytearray()
+        else:
+            self._join()
+            data = bytes(self._joined[:n])
+            del self._joined[:n]
+        self._size -= n
+        self._taken += n
+        self._give_back(0)
+        return data
+
+    def _give_back(self, ahead: i64) -> None:
+        """Return what has been taken, and of what is here as much as is being waited for."""
+        due = min(self._taken + ahead, self._fed) - self._returned
+        if due > 0:
+            self._returned += due
+            if self._conn is not None:
+                self._conn.consume(self._stream, due)
+
+    async def _more(self, want: i64) -> None:
+        """Wait until something happens; `want` octets in all will be taken at once."""
+        if self._waiter is not None:
+            raise RuntimeError("another task is already waiting for this body")
+        if self.awaited and self._conn is not None:
+            # > A server MAY omit sending a 100 (Continue) response if it has already received some
+            # > or all of the content for the corresponding request.   (RFC 9110 10.1.1)
+            self.awaited = False
+            self._conn.write_head(self._stream, 100, "", "", [], False)
+        self._give_back(want)
+        self._waiter = self._loop.create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def _wake(self) -> None:
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+
+# It looks and works like a StreamReader (and is one, for those who ask), but buffers elsewhere.
+@mypyc_attr(native_class=False)
+class Payload(asyncio.StreamReader):
+    """The body of a message, an `asyncio.StreamReader`: `read`, `readline`, `async for` lines ...
+
+    What is read lets the peer send more. A body that is cut short raises `cno.StreamError` or
+    `cno.ConnectionLostError` once what did come has been read.
+    """
+
+    def __init__(self, inflow: Inflow) -> None:
+        # Not StreamReader's: every method of it that uses what it sets up is replaced.
+        self._inflow = inflow
+
+    def __repr__(self) -> str:
+        inflow = self._inflow
+        end = " ended" if inflow._ended else ""
+        return f"<{type(self).__name__} stream={inflow._stream} buffered={inflow._size}{end}>"
+
+    def exception(self) -> Exception | None:
+        return self._inflow.error()
+
+    def set_exception(self, exc: Exception) -> None:
+        self._inflow.fail(exc)
+
+    def set_transport(self, transport: asyncio.BaseTransport) -> None:
+        raise RuntimeError("this reader is fed by its connection")
+
+    def feed_data(self, data: Any) -> None:
+        self._inflow.feed(data)
+
+    def feed_eof(self) -> None:
+        self._inflow.end()
+
+    def at_eof(self) -> bool:
+        return self._inflow.at_end()
+
+    def read(self, n: int = -1) -> Coroutine[Any, Any, bytes]:
+        return self._inflow.read(n)
+
+    def readline(self) -> Coroutine[Any, Any, bytes]:
+        return self._inflow.read_line()
+
+    def readuntil(self, separator: Any = b"\n") -> Coroutine[Any, Any, bytes]:
+        return self._inflow.read_until(bytes(separator))
+
+    def readexactly(self, n: int) -> Coroutine[Any, Any, bytes]:
+        return self._inflow.read_exactly(n)
+
+
+# An interpreted class, as its base is.
+@mypyc_attr(native_class=False)
+class Channel(asyncio.Queue[T]):
+    """An `asyncio.Queue` that can be closed, and is an asynchronous iterator until then.
+
+    `maxsize` items can wait in it (0: any number). Iteration ends once it is closed and empty.
+    `put` after `close` raises BrokenPipeError, also one that was waiting; `get` from a channel that
+    is closed and empty raises EOFError. `loop` is accepted for old programs, and ignored.
+    """
+
+    def __init__(self, maxsize: int = 0, *, loop: asyncio.AbstractEventLoop | None = None) -> None:
+        super().__init__(maxsize)
+        self._shut = False
+        # Of our own: those of Queue cannot be woken by anything but an item.
+        self._consumers: deque[asyncio.Future[None]] = deque()
+        self._producers: deque[asyncio.Future[None]] = deque()
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` has been called. Items may still be waiting."""
+        return self._shut
+
+    def close(self) -> None:
+        """No more items: wake everybody who waits."""
+        self._shut = True
+        while self._consumers:
+            _wake_first(self._consumers)
+        while self._producers:
+            _wake_first(self._producers)
+
+    def shutdown(self, immediate: bool = False) -> None:
+        """What `close` is called in `asyncio.Queue`, from Python 3.13 on."""
+        while immediate and not self.empty():
+            self.get_nowait()
+            self.task_done()
+        self.close()
+
+    async def put(self, item: T) -> None:
+        while not self._shut and self.full():
+            await _wait_in(self._producers)
+        self.put_nowait(item)
+
+    def put_nowait(self, item: T) -> None:
+        if self._shut:
+            raise BrokenPipeError("the channel is closed")
+        super().put_nowait(item)
+        _wake_first(self._consumers)
+
+    async def get(self) -> T:
+        while self.empty():
+            if self._shut:
+                raise EOFError("the channel is closed")
+            await _wait_in(self._consumers)
+        return self.get_nowait()
+
+    def get_nowait(self) -> T:
+        item = super().get_nowait()
+        _wake_first(self._producers)
+        return item
+
+    def __aiter__(self) -> "Channel[T]":
+        return self
+
+    async def __anext__(self) -> T:
+        try:
+            return await self.get()
+        except EOFError:
+            raise StopAsyncIteration from None
+
+
+async def _wait_in(line: deque[asyncio.Future[None]]) -> None:
+    """Wait for one's turn; who is woken and cannot go passes it on."""
+    waiter = asyncio.get_running_loop().create_future()
+    line.append(waiter)
+    try:
+        await waiter
+    except asyncio.CancelledError:
+        if waiter.done() and not waiter.cancelled():
+            _wake_first(line)
+        elif waiter in line:
+            line.remove(waiter)
+        raise
+
+
+def _wake_first(line: deque[asyncio.Future[None]]) -> None:
+    while line:
+        waiter = line.popleft()
+        if not waiter.done():
+            waiter.set_result(None)
+            return

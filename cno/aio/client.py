@@ -1,0 +1,402 @@
+"""A client's connection: requests wait for their turn, go out, and become responses.
+
+Knows how a request and its body are sent, and how responses and pushes find who asked. Must never
+know addresses, or how the transport came to be.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterable, Iterable, Mapping
+from types import TracebackType
+from typing import Final, cast
+
+from mypy_extensions import mypyc_attr
+
+from cno.aio.body import Channel
+from cno.aio.connection import Connection, Exchange, Headers, Sending
+from cno.aio.errors import ConnectionLostError, StreamError
+from cno.aio.messages import (
+    Body,
+    Push,
+    Response,
+    Tunnel,
+    dispose,
+    is_stream,
+    listed,
+    octets,
+    value_of,
+    with_length,
+    write_body,
+)
+from cno.const import CNO_RST_CANCEL
+from cno.core import CLOSED
+from cno.errors import DisconnectError, WouldBlockError
+from cno.limits import Limits
+
+#: A client reads from one server: windows of 2 MiB per stream, 8 MiB in all.
+CLIENT_LIMITS: Final = Limits(initial_window_size=2_097_152, connection_window=8_388_608)
+
+#: Seconds that a body with `expect: 100-continue` waits for the 100 (RFC 9110 10.1.1).
+CONTINUE_WAIT: Final = 1.0
+
+
+class UpgradeRefused(StreamError):
+    """The server does not want to upgrade; `response` says what it says instead."""
+
+    def __init__(self, response: Response) -> None:
+        super().__init__(f"the server refused with {response.code}", stream=response.stream, code=0)
+        self.response = response
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class Client(Connection):
+    """One connection of a client: an `asyncio.Protocol`, usually made by `cno.connect`.
+
+    `authority` and `scheme` are those of all requests that do not name others in their headers.
+    `force_http2` begins with HTTP/2 where nothing was negotiated. `loop` may be left out.
+    `settings` is what `configure` takes; `limits` are by default those of `cno.Limits` with windows
+    of 2 MiB per stream and 8 MiB in all. `async with` closes the connection at its end.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop | str | None = None,
+        authority: str | None = None,
+        scheme: str | None = None,
+        *,
+        force_http2: bool = False,
+        settings: Mapping[str, int] | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        if isinstance(loop, str):
+            scheme = authority if scheme is None else scheme
+            authority = loop
+            loop = None
+        super().__init__(False, loop, CLIENT_LIMITS if limits is None else limits, settings)
+        self.authority = authority
+        if scheme is not None:
+            self.scheme = scheme
+        self._force_http2 = force_http2
+        self._single = False  # made for one request
+        self._line: deque[asyncio.Future[None]] = deque()  # requests that wait for their turn
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        headers: Iterable[tuple[str, str]] = (),
+        data: Body = b"",
+        *,
+        trailers: Headers | None = None,
+    ) -> Response:
+        """Send a request; returns its response as soon as that has begun to come.
+
+        `path` has the query. `data` is bytes-like, a `Channel`, or anything that is iterated over
+        by `async for`; it is sent while the response is read, until the server does not want it
+        any more. `trailers` are looked at when the body has ended. Cancelling resets the stream.
+
+        Waits while the server allows no more requests at once. Raises ConnectionLostError and
+        StreamError (`retryable` where the server promises not to have acted on the request),
+        UsageError for what must not be sent, and whatever iterating over `data` raises.
+        """
+        if data is None:
+            data = b""
+        streamed = is_stream(data)
+        body = b"" if streamed else octets(data)
+        fields = self._fields(headers)
+        if body and not trailers:
+            fields = with_length(fields, len(body))
+        empty = not streamed and not body and not trailers
+        try:
+            response = await self._open(method, path, fields, empty)
+        except BaseException:
+            if streamed:
+                await dispose(data)
+            raise
+        patient = not empty and (value_of(fields, "expect") or "").lower() == "100-continue"
+        if streamed or patient:
+            source = cast("AsyncIterable[bytes]", data) if streamed else Once(body)
+            self._start_upload(response, source, trailers, patient)
+        elif not empty:
+            sending = Sending(response.stream, body, True)
+            sending.trailers = trailers
+            self._post(sending)
+        return await self._answer(response)
+
+    async def upgrade(
+        self, protocol: str, path: str = "/", headers: Iterable[tuple[str, str]] = ()
+    ) -> Tunnel:
+        """Ask for another protocol, and get a byte stream to speak it.
+
+        HTTP/1.1: GET with `Upgrade` (RFC 9110 7.8); HTTP/2: extended CONNECT (RFC 8441), for which
+        the server must have announced that it takes it. Raises UpgradeRefused for any other answer
+        than 101, or 2xx, and what `request` raises.
+        """
+        fields = self._fields(headers)
+        if self._http2:
+            await self._settings_known()
+            fields = [(":protocol", protocol), *fields]
+            response = await self._open("CONNECT", path, fields, False)
+        else:
+            fields = [*fields, ("connection", "upgrade"), ("upgrade", protocol)]
+            response = await self._open("GET", path, fields, True)
+        return await self._tunnel(response)
+
+    async def tunnel(self, authority: str, headers: Iterable[tuple[str, str]] = ()) -> Tunnel:
+        """Ask a proxy for a byte stream to `authority` (host and port), by CONNECT.
+
+        Raises UpgradeRefused for any other answer than 2xx, and what `request` raises.
+        (RFC 9110 9.3.6)
+        """
+        fields = [(":authority", authority), *listed(headers)]
+        return await self._tunnel(await self._open("CONNECT", "", fields, False))
+
+    def close(self) -> None:
+        """Close the connection, after what is being written. Requests that are open fail."""
+        if self._state > CLOSED and not self._closing and not self._draining:
+            # > An endpoint SHOULD always send a GOAWAY frame before closing a connection
+            # > (RFC 9113 6.8)
+            self.shutdown()
+        super().close()
+
+    def close_after(self) -> None:
+        """Close the connection as soon as no request is open."""
+        self._single = True
+        if not self._exchanges:
+            self.close()
+
+    async def __aenter__(self) -> "Client":
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+        await self.wait_closed()
+
+    # -- events ----------------------------------------------------------------------------------
+
+    def on_message_head(
+        self, stream: int, code: int, method: str, path: str, headers: Headers
+    ) -> None:
+        exchange = self._exchanges.get(stream)
+        if exchange is None:
+            return
+        response = cast(Response, exchange)
+        if code < 200 and code != 101:
+            response._continue(code, headers)
+        else:
+            response._answer(code, headers)
+
+    def on_message_tail(self, stream: int, trailers: Headers | None) -> None:
+        exchange = self._exchanges.get(stream)
+        if exchange is None:
+            return
+        exchange._completed(trailers)
+        response = cast(Response, exchange)
+        if response.code >= 300 and (response._upload is not None or stream in self._stalled):
+            # The server has refused, and the rest of the body with it. After a 2xx it may well go
+            # on reading; if not, it says so by a reset (RFC 9113 8.1).
+            self.write_reset(stream, CNO_RST_CANCEL)
+
+    def on_message_push(
+        self, stream: int, parent: int, method: str, path: str, headers: Headers
+    ) -> None:
+        exchange = self._exchanges.get(parent)
+        if exchange is None:
+            self.write_reset(stream, CNO_RST_CANCEL)
+            return
+        answer = Response(self, stream)
+        self._exchanges[stream] = answer
+        cast(Response, exchange).pushed.add(Push(answer, method, path, headers))
+
+    # -- what the connection asks ----------------------------------------------------------------
+
+    def _clear_http2(self) -> bool:
+        return self._force_http2
+
+    def _over(self, exchange: Exchange, clean: bool) -> None:
+        response = cast(Response, exchange)
+        response._wake()
+        if response._upload is not None:
+            response._upload.cancel()
+            response._upload = None
+        if response._channel is not None:
+            response._channel.close()
+        if response._pushes is not None:
+            response._pushes.end()
+        if self._single and not self._exchanges:
+            self.close()
+
+    def _freed(self) -> None:
+        """Let the next request in line try."""
+        while self._line and not self._full:
+            waiter = self._line.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                return
+
+    def _after_loss(self) -> None:
+        for waiter in self._line:
+            if not waiter.done():
+                waiter.set_result(None)
+        self._line.clear()
+
+    # -- requests --------------------------------------------------------------------------------
+
+    def _fields(self, headers: Iterable[tuple[str, str]]) -> Headers:
+        """The headers with our authority, unless they have one."""
+        fields = listed(headers)
+        if self.authority is None:
+            return fields
+        for name, _ in fields:
+            if name == ":authority" or name.lower() == "host":
+                return fields
+        return [(":authority", self.authority), *fields]
+
+    async def _open(self, method: str, path: str, fields: Headers, final: bool) -> Response:
+        """Write a request's head as soon as that is possible."""
+        if self._line or self._full:
+            await self._wait_turn(False)
+        try:
+            while True:
+                response = self._try_open(method, path, fields, final)
+                if response is not None:
+                    return response
+                await self._wait_turn(True)
+        finally:
+            self._freed()  # perhaps there is room for one more
+
+    def _try_open(self, method: str, path: str, fields: Headers, final: bool) -> Response | None:
+        if self._closing:
+            raise ConnectionLostError("the connection is closed", retryable=True)
+        stream = self.next_stream
+        response = Response(self, stream)
+        self._exchanges[stream] = response
+        opened = False
+        try:
+            self.write_head(stream, 0, method, path, fields, final)
+            opened = True
+        except WouldBlockError:
+            return None
+        except DisconnectError as error:
+            raise ConnectionLostError(error.strerror or "", stream=stream, retryable=True) from None
+        finally:
+            if not opened:
+                self._exchanges.pop(stream, None)
+        return response
+
+    async def _wait_turn(self, front: bool) -> None:
+        """Wait in line, at its front for who has been there already."""
+        waiter = self.loop.create_future()
+        if front:
+            self._line.appendleft(waiter)
+        else:
+            self._line.append(waiter)
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            if not waiter.cancelled():
+                self._freed()  # it was our turn: pass it on
+            raise
+
+    async def _answer(self, response: Response) -> Response:
+        """Wait for the head of the response; who gives up waiting resets the stream."""
+        if response.code == 0 and not response._ended:
+            response._head = self.loop.create_future()
+            try:
+                await response._head
+            except asyncio.CancelledError:
+                response.cancel()
+                raise
+        if response.code == 0:
+            raise response._error or self._lost(response.stream, None)
+        return response
+
+    async def _tunnel(self, response: Response) -> Tunnel:
+        await self._answer(response)
+        if response.code != 101 and not (response.code < 300 and self._opens_tunnel(response)):
+            raise UpgradeRefused(response)
+        return Tunnel(response)
+
+    def _opens_tunnel(self, response: Response) -> bool:
+        """Whether a 2xx means that: it does in answer to CONNECT only."""
+        stream = self._streams.get(response.stream)
+        return stream is not None and stream.connect
+
+    async def _settings_known(self) -> None:
+        """Wait for the server's first SETTINGS: they say whether it takes extended CONNECT."""
+        while self._is_greeting() and not self._gone:
+            await self._wait_turn(False)
+
+    # -- bodies ----------------------------------------------------------------------------------
+
+    def _start_upload(
+        self,
+        response: Response,
+        source: AsyncIterable[bytes],
+        trailers: Headers | None,
+        patient: bool,
+    ) -> None:
+        if isinstance(source, Channel):
+            response._channel = source
+        if patient:
+            response._proceed = self.loop.create_future()
+        response._upload = self.loop.create_task(self._send_body(response, source, trailers))
+
+    async def _send_body(
+        self, response: Response, source: AsyncIterable[bytes], trailers: Headers | None
+    ) -> None:
+        """The task that sends a body while the response is waited for, and read."""
+        try:
+            if response._proceed is not None and not await self._permitted(response):
+                await dispose(source)
+                return
+            await write_body(self, response.stream, source, trailers)
+        except (StreamError, DisconnectError):
+            pass  # whoever reads the response learns of it
+        except Exception as error:
+            self._upload_failed(response, error)
+        finally:
+            response._upload = None
+
+    async def _permitted(self, response: Response) -> bool:
+        """Wait until the body may be sent; whether it is wanted."""
+        # > A client that sends a 100-continue expectation is not required to wait for any specific
+        # > length of time ... SHOULD NOT wait for an indefinite period   (RFC 9110 10.1.1)
+        waiter = response._proceed
+        if waiter is not None:
+            await asyncio.wait((waiter,), timeout=CONTINUE_WAIT)
+        if response.code >= 300 and not response._ended:
+            self.write_reset(response.stream, CNO_RST_CANCEL)
+        return not response._ended
+
+    def _upload_failed(self, response: Response, error: Exception) -> None:
+        """The application's body, or what it gave as one, is at fault."""
+        if response._complete or response._ended:
+            self.loop.call_exception_handler(
+                {"message": "cno: sending a body failed", "exception": error, "protocol": self}
+            )
+        response._failed(error)
+        if not response._ended:
+            self.write_reset(response.stream, CNO_RST_CANCEL)
+
+
+class Once:
+    """Bytes as something to iterate over."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def __aiter__(self) -> "Once":
+        return self
+
+    async def __anext__(self) -> bytes:
+        data = self._data
+        if not data:
+            raise StopAsyncIteration
+        self._data = b""
+        return data

@@ -1,0 +1,755 @@
+"""What a server's and a client's connection share: the engine between a transport and its streams.
+
+Output: one write to the transport per turn of the event loop; what a window or a full transport
+holds back waits in line. Input: a stream's data goes to its `Exchange`, and is given back when
+read. Time: one coarse timer. Must never know what a request or a response is.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping
+from ssl import SSLObject
+from typing import Any, Final, TypeAlias, cast
+
+from mypy_extensions import i64, mypyc_attr
+
+from cno.aio.body import Inflow, Payload
+from cno.aio.errors import ConnectionLostError, StreamError, name_of
+from cno.const import (
+    CNO_LOCAL,
+    CNO_RST_INADEQUATE_SECURITY,
+    CNO_RST_NO_ERROR,
+    CNO_RST_REFUSED_STREAM,
+    CNO_RST_SETTINGS_TIMEOUT,
+)
+from cno.core import H1_BLOCKED, H2_PREFACE, H2_SETTINGS
+from cno.engine import Engine
+from cno.errors import ConnectionError, WouldBlockError
+from cno.limits import Limits
+
+log: Final = logging.getLogger("cno")
+
+Headers: TypeAlias = list[tuple[str, str]]
+
+#: Octets in the transport above which writers wait (SECURITY: an unread response must not pile up).
+WRITE_HIGH: Final = 65_536
+#: Octets of one body written before another stream has its turn.
+QUANTUM: Final = 65_536
+#: Octets of such a piece in HTTP/2: what fits any peer's frame is not cut, and copied, once more.
+FRAME: Final = 16_384
+#: Octets written although the transport is full (replies to PING, SETTINGS, ...). Beyond: abort.
+MAX_BACKLOG: Final = 1_048_576
+#: HTTP/1.1: octets of body received and not read, above which the transport stops reading.
+READ_HIGH: Final = 262_144
+#: Seconds in which a peer may read why the connection is closed while it is still sending.
+LINGER: Final = 2.0
+
+
+class Exchange:
+    """One stream: what is coming in on it, and how it ended.
+
+    `stream` is its id, `headers` those of the message coming in, `trailers` likewise ([] until it
+    is complete, and where there are none).
+    """
+
+    def __init__(self, conn: "Connection", stream: int, headers: Headers) -> None:
+        self.conn = conn
+        self.stream = stream
+        self.headers = headers
+        self.trailers: Headers = []
+        self._inflow: Inflow | None = None
+        self._reader: Payload | None = None
+        self._complete = False  # all of the peer's message has come
+        self._sent = False  # all of ours has gone
+        self._ended = False  # the stream exists no longer
+        self._discard = False  # nobody is interested in the rest of the peer's message
+        self._tunnel = False  # octets without end of message go either way
+        self._error: Exception | None = None  # why the peer's message will never be complete
+
+    @property
+    def payload(self) -> asyncio.StreamReader:
+        """The body that is coming in."""
+        if self._reader is None:
+            self._reader = Payload(self._flow())
+        return self._reader
+
+    def _flow(self) -> Inflow:
+        inflow = self._inflow
+        if inflow is None:
+            inflow = self._inflow = Inflow(self.conn, self.stream, self.conn.loop)
+            if self._complete:
+                inflow.end()
+            elif self._error is not None:
+                inflow.fail(self._error)
+            elif self._ended:
+                inflow.detach()
+        return inflow
+
+    def _open_tunnel(self) -> None:
+        """What comes from now on is not that message's body any more."""
+        self._tunnel = True
+        if self._complete and not self._ended:
+            self._complete = False
+            self._inflow = None
+            self._reader = None
+        self.conn._resume_input()
+
+    def _completed(self, trailers: Headers | None) -> None:
+        self._complete = True
+        if trailers is not None:
+            self.trailers = trailers
+        if self._inflow is not None:
+            self._inflow.end()
+
+    def _failed(self, error: Exception) -> None:
+        """The peer's message will never be complete."""
+        if not self._complete and self._error is None:
+            self._error = error
+            if self._inflow is not None:
+                self._inflow.fail(error)
+
+
+class Sending:
+    """What is to be written on a stream: perhaps a head, perhaps data, perhaps trailers."""
+
+    def __init__(self, stream: int, data: bytes, final: bool) -> None:
+        self.stream = stream
+        self.headers: Headers | None = None  # a head that is still to be written
+        self.code = 0
+        self.reason = ""
+        self.data = data
+        self.at: i64 = 0  # of these octets, so many are written
+        self.final = final  # nothing follows on this stream
+        self.trailers: Headers | None = None
+        self.stuck = False  # the last attempt wrote less than it could have
+        self.waiter: asyncio.Future[None] | None = None
+        self.error: Exception | None = None
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class Connection(Engine, asyncio.Protocol):
+    """The engine as an `asyncio.Protocol`. `Server` and `Client` are what to use.
+
+    `loop` is the event loop, `transport` the transport once there is one.
+    """
+
+    transport: asyncio.Transport
+
+    def __init__(
+        self,
+        server: bool,
+        loop: asyncio.AbstractEventLoop | None,
+        limits: Limits,
+        settings: Mapping[str, int] | None,
+    ) -> None:
+        super().__init__(server, limits=limits, clock=time.monotonic)
+        self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop() if loop is None else loop
+        self.manual_flow_control = True
+        if settings:
+            self.configure(**cast("dict[str, Any]", dict(settings)))
+        self._exchanges: dict[int, Exchange] = {}
+        self._busy = False  # inside data_received: output and new work are dealt with at its end
+
+        # -- output ------------------------------------------------------------------------------
+        self._outbox: list[bytes] = []
+        self._flush_soon = False  # a flush is scheduled
+        self._collecting = False  # until then the engine is corked
+        self._unflushed: i64 = 0  # octets of bodies written since the last flush
+        self._stalled: dict[int, Sending] = {}  # in line, by stream, longest waiting first
+        self._grown = False  # some of these may be able to go on
+        self._full = False  # the transport is
+        self._backlog: i64 = 0  # octets written since then
+
+        # -- input (HTTP/1.1; HTTP/2 has windows) ------------------------------------------------
+        self._unread: i64 = 0
+        self._held = False  # more was pipelined than may wait: the engine keeps it
+        self._deaf = False  # the transport's reading is paused
+        self._half_closed = False  # the peer sends no more, but waits for answers
+
+        # -- the end, and time -------------------------------------------------------------------
+        self._closing = False  # close() has been called
+        self._linger = False  # the peer may still be sending
+        self._gone = False  # the transport has been lost
+        self._born = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._drain_until = 0.0  # 0: not shutting down
+        self._unacked_since = 0.0  # 0: all our SETTINGS are acknowledged
+        self._idle_since = 0.0  # 0: not idle
+        self._idle_mark: i64 = -1  # the peer's last stream when that was looked at
+        self._closed: asyncio.Future[None] | None = None
+
+    # -- asyncio.Protocol ------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)
+        self.transport.set_write_buffer_limits(high=WRITE_HIGH)
+        self._born = self.loop.time()
+        secured = cast("SSLObject | None", transport.get_extra_info("ssl_object"))
+        if secured is None:
+            self.begin(self._clear_http2())
+        else:
+            self.scheme = "https"
+            # > Implementations of HTTP/2 over TLS MUST use TLS ... with ALPN.   (RFC 9113 3.2)
+            http2 = secured.selected_alpn_protocol() == "h2"
+            self.disallow_h2_prior_knowledge = True
+            self.begin(http2 or self._clear_http2())
+            if http2 and not adequate(secured):
+                self.write_reset(0, CNO_RST_INADEQUATE_SECURITY)
+        self._arm()
+
+    def data_received(self, data: bytes) -> None:
+        self._busy = True
+        try:
+            self.receive(data)
+        except WouldBlockError:
+            self._held = True
+        except ConnectionError as error:
+            # Answered by the engine already, which has called close() too.
+            log.debug("%s", error)
+            self._linger = True
+        except Exception as error:
+            self._broken(error)
+        self._busy = False
+        self._settle()
+
+    def eof_received(self) -> bool:
+        """Whether the transport stays open for what is still to be written."""
+        if self._http2 or self._closing or secured_by(self.transport) is not None:
+            return False
+        for exchange in list(self._exchanges.values()):
+            if exchange._tunnel:
+                exchange._completed(None)
+                return True
+            if not self._server or not exchange._complete:
+                return False
+        # A client of HTTP/1.1 may half-close and wait for the answers to all it asked.
+        self._half_closed = bool(self._exchanges)
+        return self._half_closed
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._gone = True
+        self._closing = True
+        self._stop_timer()
+        if exc is not None:
+            # A body that lasts until the connection ends has not ended well.
+            for exchange in list(self._exchanges.values()):
+                exchange._failed(self._lost(exchange.stream, exc))
+        try:
+            self.end_of_input()
+        except ConnectionError as error:
+            log.debug("%s", error)
+        except Exception as error:
+            self._broken(error)
+        self._after_loss()
+        if self._closed is not None and not self._closed.done():
+            self._closed.set_result(None)
+
+    def pause_writing(self) -> None:
+        self._full = True
+        self._backlog = 0
+
+    def resume_writing(self) -> None:
+        self._full = False
+        self._pump()
+        self._freed()
+
+    # -- what a server and a client do differently -----------------------------------------------
+
+    def _clear_http2(self) -> bool:
+        """Whether to begin with HTTP/2 where nothing was negotiated."""
+        return False
+
+    def _begin_work(self) -> bool:
+        """Start what the input asked for; whether there was anything."""
+        return False
+
+    def _over(self, exchange: Exchange, clean: bool) -> None:
+        """A stream has ended; `clean` says that our message was complete."""
+
+    def _freed(self) -> None:
+        """Something may have become possible: a stream ended, settings changed, the way is free."""
+
+    def _after_loss(self) -> None:
+        """The connection is gone, and so are all its streams."""
+
+    def _is_idle(self) -> bool:
+        """Whether a connection without streams may be closed for being idle."""
+        return False
+
+    # -- events ----------------------------------------------------------------------------------
+
+    def on_writev(self, chunks: list[bytes]) -> None:
+        self._outbox.extend(chunks)
+        if not self._busy and not self._flush_soon:
+            self._flush_soon = True
+            self.loop.call_soon(self._flush)
+
+    def on_message_data(self, stream: int, data: bytes) -> None:
+        exchange = self._exchanges.get(stream)
+        if exchange is None or exchange._discard:
+            self.consume(stream, len(data))
+            if exchange is not None:
+                self._discarded(exchange, len(data))
+            return
+        if not self._http2:
+            self._unread += len(data)
+            if self._unread > READ_HIGH and not self._deaf:
+                self._listen()
+        exchange._flow().feed(data)
+
+    def on_message_tail(self, stream: int, trailers: Headers | None) -> None:
+        exchange = self._exchanges.get(stream)
+        if exchange is not None:
+            exchange._completed(trailers)
+
+    def on_stream_end(self, stream: int, code: int, side: int) -> None:
+        exchange = self._exchanges.pop(stream, None)
+        sending = self._stalled.pop(stream, None)
+        if exchange is not None:
+            exchange._ended = True
+            clean = code == CNO_RST_NO_ERROR and (
+                side == CNO_LOCAL or (exchange._complete and exchange._sent)
+            )
+            inflow = exchange._inflow
+            if inflow is not None:
+                left = inflow.detach()
+                if not self._http2:
+                    self._unread -= left
+            if not exchange._complete:
+                self._linger = True  # HTTP/1.1: if this closes the connection, more may be coming
+                exchange._failed(self._reason(stream, code, side))
+            if sending is not None:
+                self._resolve(sending, exchange._error or self._reason(stream, code, side))
+            self._over(exchange, clean)
+        if not self._gone:
+            self._stream_freed()
+
+    def on_flow_increase(self, stream: int) -> None:
+        if self._busy:
+            self._grown = True
+        else:
+            self._pump()
+
+    def on_settings(self) -> None:
+        self._freed()
+
+    def on_close(self) -> None:
+        self.close()
+
+    # -- the end ---------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Write what is waiting to be written, and close the transport. Open streams end."""
+        if self._closing:
+            return
+        self._closing = True
+        if not self._busy:
+            self._close_transport()
+
+    def shutdown(self) -> None:
+        """Take no new streams, and close once those that are open are done, or out of time."""
+        if self._drain_until == 0.0 and self._limits.shutdown_timeout is not None:
+            self._drain_until = self.loop.time() + self._limits.shutdown_timeout
+            self._stop_timer()
+            self._arm()
+        super().shutdown()
+
+    async def wait_closed(self) -> None:
+        """Wait until the connection is closed."""
+        if self._gone:
+            return
+        if self._closed is None:
+            self._closed = self.loop.create_future()
+        await asyncio.shield(self._closed)
+
+    def abort(self) -> None:
+        """Close the transport at once; what it has not written is lost."""
+        self._closing = True
+        self._outbox = []
+        self.transport.abort()
+
+    def _close_transport(self) -> None:
+        if self._gone:
+            return
+        self._stop_timer()
+        self._flush()
+        if self._linger and secured_by(self.transport) is None:
+            # Closing while the peer is sending would make its system throw away what we said.
+            # > If a server performs an immediate close of a TCP connection, there is a significant
+            # > risk that the client will not be able to read the last HTTP response.
+            # > (RFC 9112 9.6)
+            try:
+                self.transport.write_eof()
+            except (OSError, NotImplementedError, RuntimeError):
+                self.transport.close()
+            else:
+                self._timer = self.loop.call_later(LINGER, self.transport.abort)
+            return
+        self.transport.close()
+        patience = self._limits.shutdown_timeout
+        if patience is not None:
+            self._timer = self.loop.call_later(patience, self.transport.abort)
+
+    def _half_close(self) -> None:
+        """HTTP/1.1: tell the other side of a tunnel that this one has no more to say."""
+        if not self._http2 and not self._closing and secured_by(self.transport) is None:
+            self._flush()
+            self.transport.write_eof()
+
+    def _lost(self, stream: int, cause: Exception | None) -> ConnectionLostError:
+        text = f"the connection was lost: {cause}" if cause else "the connection was closed"
+        return ConnectionLostError(text, stream=stream)
+
+    def _reason(self, stream: int, code: int, side: int) -> Exception:
+        """Why a stream ended before its time."""
+        if self._gone:
+            return self._lost(stream, None)
+        who = "here" if side == CNO_LOCAL else "by the peer"
+        # > A REFUSED_STREAM error ... any request that was sent on the reset stream can be safely
+        # > retried.   (RFC 9113 8.7)
+        again = side != CNO_LOCAL and code == CNO_RST_REFUSED_STREAM
+        text = f"stream {stream} was reset {who}: {name_of(code)}"
+        return StreamError(text, stream=stream, code=code, retryable=again)
+
+    def _broken(self, error: Exception) -> None:
+        """A bug, ours or that of a subclass: say so, and let the connection go."""
+        self.loop.call_exception_handler(
+            {
+                "message": "cno: an event of a connection failed",
+                "exception": error,
+                "protocol": self,
+            }
+        )
+        if not self._gone:
+            self.abort()
+
+    def _stream_freed(self) -> None:
+        """A stream ended: something that waited for it may go on."""
+        if not self._http2:
+            # The next response in line may go out, and one more request come in.
+            if self._stalled:
+                self.on_flow_increase(0)
+            self._resume_input()
+            if self._half_closed and not self._exchanges:
+                self.close()
+        self._freed()
+
+    # -- output ----------------------------------------------------------------------------------
+
+    async def _perform(self, sending: Sending) -> None:
+        """Write this; wait until all of it has been taken by the windows and by the transport."""
+        while not self._full:
+            if self._advance(sending):
+                return
+            if sending.stuck:
+                break
+        if self._gone:
+            raise self._lost(sending.stream, None)
+        if sending.stream in self._stalled:
+            raise RuntimeError(f"another task is writing on stream {sending.stream}")
+        sending.waiter = self.loop.create_future()
+        self._stalled[sending.stream] = sending
+        try:
+            await sending.waiter
+        finally:
+            if self._stalled.get(sending.stream) is sending:
+                del self._stalled[sending.stream]
+        if sending.error is not None:
+            raise sending.error
+
+    def _post(self, sending: Sending) -> None:
+        """Write this, now as far as possible, and the rest as it becomes possible."""
+        while not self._full:
+            if self._advance(sending):
+                return
+            if sending.stuck:
+                break
+        self._stalled[sending.stream] = sending
+
+    def _advance(self, sending: Sending) -> bool:
+        """Write a quantum of this; whether all of it has been written now."""
+        sending.stuck = False
+        headers = sending.headers
+        size: i64 = len(sending.data)
+        if headers is not None:
+            last = sending.final and size == 0 and not sending.trailers
+            try:
+                self.write_head(sending.stream, sending.code, sending.reason, "", headers, last)
+            except WouldBlockError:
+                # An earlier response must go first; or, of a pushed one, too many are open.
+                sending.stuck = True
+                return False
+            sending.headers = None
+            if size == 0 and not sending.trailers:
+                return True
+        if sending.at < size or (size == 0 and not sending.trailers):
+            end_here = sending.final and not sending.trailers
+            sending.at = self._put(sending, end_here)
+            if sending.at < size:
+                return False
+        if sending.trailers:
+            self.write_tail(sending.stream, sending.trailers)
+        return True
+
+    def _put(self, sending: Sending, final: bool) -> i64:
+        """Write data of this up to a quantum, or until a window is closed; where that was."""
+        data = sending.data
+        size: i64 = len(data)
+        at = sending.at
+        most: i64 = min(size, at + QUANTUM)
+        step: i64 = FRAME if self._http2 else QUANTUM
+        if at == 0 and size <= QUANTUM:
+            step = QUANTUM  # whole: the engine cuts it
+        while True:
+            stop = min(most, at + step)
+            piece = data if stop - at == size else data[at:stop]
+            taken: i64 = self.write_data(sending.stream, piece, final and stop == size)
+            at += taken
+            self._unflushed += taken
+            if self._unflushed >= WRITE_HIGH:
+                self._flush()
+            if at < stop:
+                sending.stuck = True
+                return at
+            if at == most or self._full:
+                return at
+
+    def _is_full(self) -> bool:
+        """Whether the transport takes no more for now. (Any write may change that.)"""
+        return self._full
+
+    def _pump(self) -> None:
+        """Let those in line write, in turns, until the windows or the transport are full."""
+        moved = True
+        while moved and self._stalled and not self._full:
+            moved = False
+            for stream in list(self._stalled):
+                sending = self._stalled.get(stream)
+                if sending is None:
+                    continue
+                before = sending.at
+                error: Exception | None = None
+                try:
+                    done = self._advance(sending)
+                except Exception as caught:
+                    done = True
+                    error = caught
+                if done:
+                    self._stalled.pop(stream, None)
+                    self._resolve(sending, error)
+                elif sending.at != before and stream in self._stalled:
+                    # To the end of the line.
+                    del self._stalled[stream]
+                    self._stalled[stream] = sending
+                    moved = True
+                if self._is_full():
+                    return
+
+    def _resolve(self, sending: Sending, error: Exception | None) -> None:
+        sending.error = error
+        waiter = sending.waiter
+        if waiter is None:
+            if error is not None:
+                log.debug("stream %d: %s", sending.stream, error)
+        elif not waiter.done():
+            waiter.set_result(None)
+
+    def _collect(self) -> None:
+        """Collect what those write that are about to run; it goes out once they have."""
+        if not self._collecting:
+            self._collecting = True
+            self.cork()
+        if not self._flush_soon:
+            self._flush_soon = True
+            self.loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        """Hand what was written to the transport."""
+        self._unflushed = 0
+        if self._collecting:
+            self._collecting = False
+            self._flush_soon = True  # on_writev need not schedule what happens below
+            self.uncork()
+        self._flush_soon = False
+        outbox = self._outbox
+        if not outbox:
+            return
+        self._outbox = []
+        if self._gone or self.transport.is_closing():
+            return
+        data = outbox[0] if len(outbox) == 1 else b"".join(outbox)
+        if self._full:
+            self._backlog += len(data)
+            if self._backlog > MAX_BACKLOG:
+                # > An endpoint that doesn't monitor use of these features exposes itself to a risk
+                # > of denial of service.   (RFC 9113 10.5)
+                self.abort()
+                return
+        self.transport.write(data)
+
+    # -- input -----------------------------------------------------------------------------------
+
+    def consume(self, stream: int, size: int) -> None:
+        """So much of a stream's data has been read."""
+        if self._gone:
+            return
+        if self._http2:
+            super().consume(stream, size)
+            return
+        exchange = self._exchanges.get(stream)
+        if exchange is not None and not exchange._discard:
+            self._unread -= size
+            if self._deaf:
+                self._listen()
+
+    def _settle(self) -> None:
+        """At the end of some input: do what it made possible, and write what it made us write."""
+        if self._grown:
+            self._grown = False
+            if self._stalled:
+                self._pump()
+        if self._closing:
+            self._begin_work()
+            if not self._gone:
+                self._close_transport()
+            return
+        if self._begin_work():
+            self._collect()
+        elif self._outbox:
+            self._flush()
+        if self._held and not self._deaf:
+            self._listen()
+
+    def _listen(self) -> None:
+        """Pause or resume reading from the transport, as is right now."""
+        deaf = self._held or self._unread > READ_HIGH
+        if deaf != self._deaf and not self._gone and not self.transport.is_closing():
+            self._deaf = deaf
+            if deaf:
+                self.transport.pause_reading()
+            else:
+                self.transport.resume_reading()
+
+    def _resume_input(self) -> None:
+        """HTTP/1.1: what had to wait for an answer need not wait any more."""
+        if self._held or self._state == H1_BLOCKED:
+            self._held = False
+            self.loop.call_soon(self._retry)
+
+    def _retry(self) -> None:
+        """Give the engine's parser another chance with what it had to keep."""
+        if not self._gone:
+            self.data_received(b"")
+            self._listen()
+
+    def _ignore(self, exchange: Exchange) -> None:
+        """Nobody will read the rest of this message."""
+        exchange._discard = True
+        inflow = exchange._inflow
+        if inflow is not None:
+            left = inflow.detach()
+            inflow.drop()
+            if not self._http2:
+                self._unread -= left
+                self._listen()
+            elif not exchange._ended and left > 0:
+                self.consume(exchange.stream, left)
+
+    def _discarded(self, exchange: Exchange, size: int) -> None:
+        """Data has come that nobody reads."""
+
+    # -- time ------------------------------------------------------------------------------------
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _arm(self) -> None:
+        """Look again when a quarter of the shortest wait that is going on has passed."""
+        if self._closing or self._timer is not None:
+            return
+        limits = self._limits
+        shortest = 0.0
+        for active, wait in (
+            (self._is_greeting(), limits.handshake_timeout),
+            (self._is_unacked(), limits.settings_timeout),
+            (self._server, limits.keepalive_timeout),
+            (self._drain_until != 0.0, limits.shutdown_timeout),
+        ):
+            if active and wait is not None and (shortest == 0.0 or wait < shortest):
+                shortest = wait
+        if shortest > 0.0:
+            self._timer = self.loop.call_later(shortest / 4, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        now = self.loop.time()
+        limits = self._limits
+        if self._drain_until != 0.0 and now >= self._drain_until:
+            log.debug("not done in time after a shutdown: closing")
+            self.abort()
+            return
+        if self._is_greeting() and past(now, self._born, limits.handshake_timeout):
+            log.debug("the peer does not begin: closing")
+            self.close()
+        elif self._overdue_ack(now):
+            log.debug("the peer does not acknowledge SETTINGS: closing")
+            self.write_reset(0, CNO_RST_SETTINGS_TIMEOUT)
+        elif self._drain_until == 0.0 and self._idle_for_long(now):
+            log.debug("the peer does nothing: closing")
+            self.shutdown()
+        self._arm()
+
+    def _is_greeting(self) -> bool:
+        """Whether the peer has yet to send its preface and first SETTINGS, or first request."""
+        if self._http2:
+            return self._state == H2_PREFACE or self._state == H2_SETTINGS
+        return self._server and self._last_remote == 0
+
+    def _is_unacked(self) -> bool:
+        return self._http2 and bool(self._h2.unacked)
+
+    def _overdue_ack(self, now: float) -> bool:
+        # > If the sender of a SETTINGS frame does not receive an acknowledgment within a reasonable
+        # > amount of time, it MAY issue a connection error (Section 5.4.1) of type
+        # > SETTINGS_TIMEOUT.   (RFC 9113 6.5.3)
+        if not self._is_unacked():
+            self._unacked_since = 0.0
+            return False
+        if self._unacked_since == 0.0:
+            self._unacked_since = now
+        return past(now, self._unacked_since, self._limits.settings_timeout)
+
+    def _idle_for_long(self, now: float) -> bool:
+        if self._streams or not self._is_idle():
+            self._idle_since = 0.0
+            return False
+        if self._idle_since == 0.0 or self._idle_mark != self._last_remote:
+            self._idle_since = now
+            self._idle_mark = self._last_remote
+        return past(now, self._idle_since, self._limits.keepalive_timeout)
+
+
+def past(now: float, since: float, wait: float | None) -> bool:
+    """Whether more than `wait` seconds have passed; None: there is no bound."""
+    return wait is not None and now - since >= wait
+
+
+def secured_by(transport: asyncio.BaseTransport) -> SSLObject | None:
+    """The TLS of a transport, if it has any."""
+    return cast("SSLObject | None", transport.get_extra_info("ssl_object"))
+
+
+def adequate(secured: SSLObject) -> bool:
+    """Whether HTTP/2 may run over this (RFC 9113 9.2): TLS 1.3, or 1.2 with a modern cipher."""
+    if secured.version() == "TLSv1.3":
+        return True
+    # > An endpoint MAY immediately terminate an HTTP/2 connection that does not meet these TLS
+    # > requirements with a connection error (Section 5.4.1) of type INADEQUATE_SECURITY.
+    # What is not prohibited (Appendix A): ephemeral key exchange, and an AEAD cipher.
+    cipher = secured.cipher()
+    name = "" if cipher is None else cipher[0]
+    modern = "GCM" in name or "CHACHA20" in name or "CCM" in name
+    return secured.version() == "TLSv1.2" and modern and name.startswith(("ECDHE-", "DHE-"))

@@ -1,0 +1,41 @@
+"""What a user of the asyncio layer catches when a peer, or the network, ends something early.
+
+Knows the engine's errors, whose subclasses these are; must never know how they come about.
+"""
+
+from cno.const import CNO_ERRNO_INVALID_STREAM, ErrorCode
+from cno.errors import ConnectionError, DisconnectError
+
+
+class StreamError(ConnectionError):
+    """A stream ended before its messages did: the peer reset it, or we did.
+
+    `stream` is its id, `code` the `CNO_RST_*` it ended with (RFC 9113 section 7). `retryable` says
+    that the peer promises not to have acted on the request (RFC 9113 section 8.7): it may be sent
+    again, whatever its method.
+    """
+
+    retryable: bool
+
+    def __init__(self, text: str, *, stream: int, code: int, retryable: bool = False) -> None:
+        super().__init__(CNO_ERRNO_INVALID_STREAM, text, stream=stream, code=code)
+        self.retryable = retryable
+
+
+class ConnectionLostError(DisconnectError):
+    """The connection ended, or takes no new requests.
+
+    `stream` is the stream that was cut short (0: none). `retryable` says that nothing of the
+    request was sent, or that the peer promises not to have acted on it.
+    """
+
+    retryable: bool
+
+    def __init__(self, text: str, *, stream: int = 0, retryable: bool = False) -> None:
+        super().__init__(text, stream=stream)
+        self.retryable = retryable
+
+
+def name_of(code: int) -> str:
+    """The name that RFC 9113 section 7 gives an error code."""
+    return ErrorCode(code).name if 0 <= code <= 13 else f"error code {code:#x}"

@@ -1,0 +1,205 @@
+"""Serving: sockets that accept connections, and their orderly end.
+
+Knows asyncio's servers and which connections are open. Must never know what they talk about.
+"""
+
+import asyncio
+import socket
+from collections.abc import Callable, Generator, Mapping, Sequence
+from ssl import SSLContext
+from types import TracebackType
+from typing import Any
+
+from cno.aio import tls
+from cno.aio.server import Handler, Keeper, Server
+from cno.limits import Limits
+
+
+class Address:
+    """Where to listen: a host and port, a socket that exists, or the path of a Unix one."""
+
+    def __init__(
+        self,
+        host: str | Sequence[str] | None,
+        port: int | None,
+        sock: socket.socket | None,
+        path: str | None,
+        backlog: int,
+        reuse_port: bool | None,
+    ) -> None:
+        if (sock is not None) + (path is not None) + (port is not None) != 1:
+            raise ValueError("one of port, sock and path says where to listen")
+        self._host = host
+        self._port = port
+        self._sock = sock
+        self._path = path
+        self._backlog = backlog
+        self._reuse_port = reuse_port
+
+    async def listen(
+        self, factory: Callable[[], asyncio.Protocol], ssl: SSLContext | None
+    ) -> asyncio.Server:
+        loop = asyncio.get_running_loop()
+        if self._path is not None:
+            return await loop.create_unix_server(
+                factory, self._path, ssl=ssl, backlog=self._backlog
+            )
+        if self._sock is not None:
+            return await loop.create_server(
+                factory, sock=self._sock, ssl=ssl, backlog=self._backlog
+            )
+        return await loop.create_server(
+            factory,
+            self._host,
+            self._port or 0,
+            ssl=ssl,
+            backlog=self._backlog,
+            reuse_port=self._reuse_port,
+        )
+
+
+class Listener(Keeper):
+    """What `serve` gives: `await` it, or use it as `async with`, to begin.
+
+    Leaving `async with` closes it, and waits until all connections are done.
+    """
+
+    def __init__(
+        self,
+        handler: Handler,
+        address: Address,
+        ssl: SSLContext | None,
+        settings: Mapping[str, int] | None,
+        limits: Limits | None,
+    ) -> None:
+        self._handler = handler
+        self._address = address
+        self._ssl = ssl
+        self._settings = settings
+        self._limits = limits
+        self._server: asyncio.Server | None = None
+        self._sockets: list[socket.socket] = []
+        self._servers: set[Server] = set()  # connections that are open, or have handlers running
+        self._closing = False
+        self._empty: asyncio.Future[None] | None = None
+
+    @property
+    def sockets(self) -> list[socket.socket]:
+        """The sockets that are listened on: `sockets[0].getsockname()[1]` is the port."""
+        return list(self._sockets)
+
+    @property
+    def connections(self) -> int:
+        """How many connections there are."""
+        return len(self._servers)
+
+    def __await__(self) -> Generator[Any, None, "Listener"]:
+        return self._begin().__await__()
+
+    async def __aenter__(self) -> "Listener":
+        return await self._begin()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+        await self.wait_closed()
+
+    def close(self) -> None:
+        """Accept no more connections, and no more requests on those that are open.
+
+        HTTP/2 connections get a GOAWAY, HTTP/1.1 responses say `connection: close`; requests that
+        have come are answered. What is not done after `Limits.shutdown_timeout` is cut off.
+        """
+        if self._closing:
+            return
+        self._closing = True
+        if self._server is not None:
+            self._server.close()
+        for server in list(self._servers):
+            server.drain()
+
+    async def wait_closed(self) -> None:
+        """Wait until all connections are closed, and their handlers have returned."""
+        if self._server is None:
+            return
+        if self._servers:
+            self._empty = asyncio.get_running_loop().create_future()
+            await self._empty
+        await self._server.wait_closed()
+
+    async def serve_forever(self) -> None:
+        """Wait until this is cancelled; then close, and wait until all is done."""
+        if self._server is None:
+            await self._begin()
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            self.close()
+            await self.wait_closed()
+
+    # -- Keeper ----------------------------------------------------------------------------------
+
+    def opened(self, server: Server) -> None:
+        self._servers.add(server)
+        if self._closing:
+            server.drain()
+
+    def finished(self, server: Server) -> None:
+        self._servers.discard(server)
+        waiter = self._empty
+        if not self._servers and waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    # -- inside ----------------------------------------------------------------------------------
+
+    def _protocol(self) -> Server:
+        return Server(
+            None, self._handler, settings=self._settings, limits=self._limits, keeper=self
+        )
+
+    async def _begin(self) -> "Listener":
+        if self._server is None:
+            self._server = server = await self._address.listen(self._protocol, self._ssl)
+            self._sockets = list(server.sockets)
+        return self
+
+
+def serve(
+    handler: Handler,
+    host: str | Sequence[str] | None = None,
+    port: int | None = None,
+    *,
+    ssl: SSLContext | None = None,
+    certfile: tls.Path | None = None,
+    keyfile: tls.Path | None = None,
+    sock: socket.socket | None = None,
+    path: str | None = None,
+    backlog: int = 1024,
+    reuse_port: bool | None = None,
+    settings: Mapping[str, int] | None = None,
+    limits: Limits | None = None,
+) -> Listener:
+    """Serve HTTP/2 and HTTP/1.1 on one address: `async with cno.serve(handler, host, port):`.
+
+    `handler` is as for `cno.Server`. The address is a host (None: all interfaces) and a port (0:
+    any that is free), a bound socket, or the path of a Unix socket. With `certfile` and `keyfile`
+    (PEM), or a context in `ssl` (which is told so), it is served over TLS with ALPN `h2` and
+    `http/1.1`; in clear text, HTTP/2 is for clients that know beforehand. `await serve(...)`
+    begins as well, and gives the `Listener`.
+
+    Raises ValueError for an address, or TLS, that is said twice or not at all; OSError.
+    """
+    if certfile is not None:
+        if ssl is not None:
+            raise ValueError("either certfile or ssl, not both")
+        ssl = tls.server_context(certfile, keyfile)
+    elif keyfile is not None:
+        raise ValueError("keyfile needs a certfile")
+    elif ssl is not None:
+        ssl.set_alpn_protocols(list(tls.PROTOCOLS))
+    address = Address(host, port, sock, path, backlog, reuse_port)
+    return Listener(handler, address, ssl, settings, limits)

@@ -1,0 +1,487 @@
+"""Requests and responses as users meet them: what came, and what can be done about it.
+
+Knows how a message is written through its connection, and what HTTP says of its parts. Must never
+know when a handler runs, or how a connection was made.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterable, Coroutine, Iterable
+from types import TracebackType
+from typing import Any, Final, TypeAlias, cast
+
+from cno.aio.body import Channel, Inflow
+from cno.aio.connection import Connection, Exchange, Headers, Sending
+from cno.aio.errors import ConnectionLostError
+from cno.const import CNO_RST_CANCEL, CNO_RST_NO_ERROR
+from cno.errors import ConnectionError, UsageError
+
+Body: TypeAlias = bytes | bytearray | memoryview | AsyncIterable[bytes] | None
+
+#: Statuses whose responses never have a body (RFC 9110 6.4.1).
+BODILESS: Final = frozenset((204, 304))
+
+
+def octets(data: object) -> bytes:
+    """Any bytes-like object as bytes; TypeError for others (text and numbers among them)."""
+    return data if isinstance(data, bytes) else memoryview(cast("bytes", data)).tobytes()
+
+
+def is_stream(data: object) -> bool:
+    """Whether a body is produced piece by piece."""
+    return hasattr(data, "__aiter__")
+
+
+def listed(headers: Iterable[tuple[str, str]]) -> Headers:
+    return headers if isinstance(headers, list) else list(headers)
+
+
+def value_of(headers: Headers, name: str) -> str | None:
+    """The first value of a field; None if there is none."""
+    for key, value in headers:
+        if key == name:
+            return value
+    return None
+
+
+def with_length(headers: Headers, size: int) -> Headers:
+    """The headers with a content-length, unless they say how the body is framed already."""
+    for name, _ in headers:
+        if name.lower() in ("content-length", "transfer-encoding"):
+            return headers
+    return [*headers, ("content-length", str(size))]
+
+
+async def write_body(
+    conn: Connection, stream: int, source: AsyncIterable[bytes], trailers: Headers | None
+) -> None:
+    """Write all that `source` gives, then the trailers as they are by then, then the end."""
+    try:
+        async for chunk in source:
+            data = octets(chunk)
+            if data:
+                await conn._perform(Sending(stream, data, False))
+        ending = Sending(stream, b"", True)
+        ending.trailers = trailers
+        await conn._perform(ending)
+    finally:
+        # Who fills a channel must learn that nobody empties it any more; a generator must be left.
+        await dispose(source)
+
+
+async def dispose(source: object) -> None:
+    """Tell the producer of a body that no more of it is wanted."""
+    if isinstance(source, Channel):
+        source.close()
+    elif hasattr(source, "aclose"):
+        await cast("Any", source).aclose()
+
+
+class Request(Exchange):
+    """A request that a server's handler is to answer.
+
+    `method`, `path` (with its query) and `headers` are as received: `:scheme` and `:authority` (and
+    `:protocol`, RFC 8441) come first in `headers`. `conn` is the connection, `stream` the id of the
+    stream, `payload` the body, `trailers` what followed it.
+    """
+
+    def __init__(
+        self, conn: Connection, stream: int, method: str, path: str, headers: Headers
+    ) -> None:
+        super().__init__(conn, stream, headers)
+        self.method = method
+        self.path = path
+        self._begun = False  # the handler runs, or has run
+        self._answered = False  # a response has been begun
+        self._upgradable = False  # HTTP/1.1: the client asks for another protocol
+        self._drained = 0  # octets of body that nobody wanted
+        self._task: asyncio.Task[None] | None = None
+
+    def __repr__(self) -> str:
+        return f"<Request {self.method} {self.path!r} stream={self.stream}>"
+
+    async def respond(
+        self,
+        code: int,
+        headers: Iterable[tuple[str, str]] = (),
+        data: Body = b"",
+        *,
+        trailers: Headers | None = None,
+    ) -> None:
+        """Send the response; wait until all of it is in the transport's hands.
+
+        `data` is bytes-like, a `Channel`, or anything that is iterated over by `async for`.
+        `trailers` are looked at when the body has ended, so that they can be filled meanwhile.
+        In response to HEAD, and with 204 and 304, the body is left out.
+
+        Raises UsageError for a second response or what must not be sent; StreamError or
+        ConnectionLostError when the client has gone. (RFC 9110 6.4, RFC 9113 8.1)
+        """
+        self._check_unanswered(code)
+        fields = listed(headers)
+        bodiless = self.method == "HEAD" or code in BODILESS
+        if data is None:
+            data = b""
+        if is_stream(data):
+            head = Sending(self.stream, b"", bodiless)
+            head.headers = fields
+            head.code = code
+            await self._send_head(head)
+            source = cast("AsyncIterable[bytes]", data)
+            if bodiless:
+                await dispose(source)
+            else:
+                await write_body(self.conn, self.stream, source, trailers)
+        else:
+            body = octets(data)
+            if not self.conn._http2 and body and not trailers and code not in BODILESS:
+                fields = with_length(fields, len(body))
+            whole = Sending(self.stream, b"" if bodiless else body, True)
+            whole.headers = fields
+            whole.code = code
+            whole.trailers = None if bodiless else trailers
+            await self._send_head(whole)
+        self._sent = True
+
+    async def inform(self, code: int, headers: Iterable[tuple[str, str]] = ()) -> None:
+        """Send a 1xx response ahead of the real one: 103 Early Hints, say (RFC 8297).
+
+        A client of HTTP/1.0 is not told (RFC 9110 15.2).
+        """
+        if code < 100 or code > 199 or code == 101:
+            raise UsageError(
+                f"{code} is not informational", stream=self.stream, rule="RFC 9110 15.2"
+            )
+        self._check_open()
+        if self._answered:
+            raise UsageError("the response has begun", stream=self.stream, rule="RFC 9110 15.2")
+        if code == 100 and self._inflow is not None:
+            self._inflow.awaited = False
+        head = Sending(self.stream, b"", False)
+        head.headers = listed(headers)
+        head.code = code
+        await self.conn._perform(head)
+
+    def push(self, method: str, path: str, headers: Iterable[tuple[str, str]] = ()) -> None:
+        """Promise the client the answer to a request that it has not made.
+
+        The request is given to the handler, like any other. `:scheme` and `:authority` are those of
+        this request unless `headers` have others. Nothing happens where pushes are not possible: in
+        HTTP/1.1, or when the client does not take them. (RFC 9113 8.4)
+        """
+        fields = listed(headers)
+        own = []
+        for name in (":scheme", ":authority"):
+            value = value_of(self.headers, name)
+            if value is not None and value_of(fields, name) is None:
+                own.append((name, value))
+        self._check_open()
+        self.conn.write_push(self.stream, method, path, own + fields)
+
+    async def upgrade(self, headers: Iterable[tuple[str, str]] = ()) -> "Tunnel":
+        """Agree to what the client asks for, and turn the stream into a byte stream.
+
+        HTTP/1.1 `Upgrade` is answered with 101 (`connection` and `upgrade` fields are added where
+        they are missing), CONNECT of either protocol, extended CONNECT included, with 200.
+        Raises UsageError if the client asked for none of these. (RFC 9110 7.8, RFC 8441)
+        """
+        fields = listed(headers)
+        if self.method == "CONNECT":
+            code = 200
+        elif self._upgradable:
+            code = 101
+            if not any(name.lower() == "upgrade" for name, _ in fields):
+                asked = value_of(self.headers, "upgrade") or ""
+                fields = [*fields, ("upgrade", asked.partition(",")[0].strip())]
+            if not any(name.lower() == "connection" for name, _ in fields):
+                fields = [*fields, ("connection", "upgrade")]
+        else:
+            raise UsageError(
+                "the request asks for no upgrade", stream=self.stream, rule="RFC 9110 7.8"
+            )
+        self._check_unanswered(200)
+        head = Sending(self.stream, b"", False)
+        head.headers = fields
+        head.code = code
+        await self._send_head(head)
+        return Tunnel(self)
+
+    def _flow(self) -> Inflow:
+        inflow = self._inflow
+        if inflow is None:
+            inflow = super()._flow()
+            if not self._complete and not self._answered:
+                # > A server that receives an Expect field value containing a member other than
+                # > 100-continue MAY respond with a 417 (Expectation Failed)   (RFC 9110 10.1.1)
+                expected = value_of(self.headers, "expect")
+                inflow.awaited = expected is not None and expected.lower() == "100-continue"
+        return inflow
+
+    async def _send_head(self, head: Sending) -> None:
+        """Begin the response, or all of it."""
+        self._answered = True
+        if self._inflow is not None:
+            self._inflow.awaited = False
+        try:
+            await self.conn._perform(head)
+        except ConnectionError:
+            # Unless it has been written, another response may be.
+            self._answered = head.headers is None
+            raise
+
+    def _check_open(self) -> None:
+        if self._ended:
+            raise self._error or ConnectionLostError("the stream has ended", stream=self.stream)
+
+    def _check_unanswered(self, code: int) -> None:
+        if self._answered:
+            raise UsageError("the request has been answered", stream=self.stream)
+        if code < 200:
+            raise UsageError(
+                f"{code} is no final status: there are inform() and upgrade()", stream=self.stream
+            )
+        self._check_open()
+
+
+class Response(Exchange):
+    """The answer to a request: `code`, `headers`, `payload`, and what came along.
+
+    `informational` holds the 1xx responses that came before it, as (code, headers); `trailers` what
+    came after its body; `pushed` iterates over the pushes that came with it. Leaving `async with`
+    gives up what has not been received.
+    """
+
+    def __init__(self, conn: Connection, stream: int) -> None:
+        super().__init__(conn, stream, [])
+        self.code = 0
+        self.informational: list[tuple[int, Headers]] = []
+        self._head: asyncio.Future[None] | None = None
+        self._proceed: asyncio.Future[None] | None = None  # an upload waits for 100
+        self._upload: asyncio.Task[None] | None = None
+        self._channel: Channel[bytes] | None = None  # its source
+        self._pushes: Pushes | None = None
+
+    def __repr__(self) -> str:
+        return f"<Response {self.code} stream={self.stream}>"
+
+    @property
+    def pushed(self) -> "Pushes":
+        """The pushes that come with this response, until it has ended."""
+        if self._pushes is None:
+            self._pushes = Pushes(self.conn, self._ended)
+        return self._pushes
+
+    def cancel(self, code: int = CNO_RST_CANCEL) -> None:
+        """Give up on what has not been received or sent yet: reset the stream.
+
+        In HTTP/1.1 that takes the connection along.
+        """
+        if not self._ended and not self.conn._gone:
+            self.conn.write_reset(self.stream, code)
+        if self._pushes is not None:
+            self._pushes.cancel()
+
+    async def __aenter__(self) -> "Response":
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.cancel()
+
+    # -- the connection's side -------------------------------------------------------------------
+
+    def _answer(self, code: int, headers: Headers) -> None:
+        """The head has come."""
+        self.code = code
+        self.headers = headers
+        self._wake()
+
+    def _continue(self, code: int, headers: Headers) -> None:
+        """A 1xx response has come."""
+        self.informational.append((code, headers))
+        if code == 100 and self._proceed is not None and not self._proceed.done():
+            self._proceed.set_result(None)
+
+    def _wake(self) -> None:
+        for waiter in (self._head, self._proceed):
+            if waiter is not None and not waiter.done():
+                waiter.set_result(None)
+
+    async def _arrived(self) -> "Response":
+        """Wait for the head."""
+        if self.code == 0 and self._error is None:
+            waiter = self._head
+            if waiter is None:
+                waiter = self._head = self.conn.loop.create_future()
+            # Several may wait for the response to a push; none of them may end it for the others.
+            await asyncio.shield(waiter)
+        if self.code == 0 and self._error is not None:
+            raise self._error
+        return self
+
+
+class Push:
+    """A request that the server has made on our behalf, and its response.
+
+    `method`, `path` and `headers` are those of a request that the server promises to answer.
+    """
+
+    def __init__(self, answer: Response, method: str, path: str, headers: Headers) -> None:
+        self.method = method
+        self.path = path
+        self.headers = headers
+        self._answer = answer
+
+    def __repr__(self) -> str:
+        return f"<Push {self.method} {self.path!r} stream={self._answer.stream}>"
+
+    @property
+    def response(self) -> Coroutine[Any, Any, Response]:
+        """What to wait for: the response. Raises as a request of ours would."""
+        return self._answer._arrived()
+
+    def cancel(self, code: int = CNO_RST_CANCEL) -> None:
+        """Tell the server that this is not wanted."""
+        self._answer.cancel(code)
+
+
+class Pushes:
+    """An asynchronous iterator over the pushes of a response. Those that nobody takes from it are
+    cancelled when it, or its response, is done with."""
+
+    def __init__(self, conn: Connection, ended: bool) -> None:
+        self._conn = conn
+        self._waiting: deque[Push] = deque()
+        self._ended = ended
+        self._waiter: asyncio.Future[None] | None = None
+
+    def __aiter__(self) -> "Pushes":
+        return self
+
+    async def __anext__(self) -> Push:
+        while not self._waiting:
+            if self._ended:
+                raise StopAsyncIteration
+            if self._waiter is None:
+                self._waiter = self._conn.loop.create_future()
+            await asyncio.shield(self._waiter)
+        return self._waiting.popleft()
+
+    def add(self, push: Push) -> None:
+        self._waiting.append(push)
+        self._wake()
+
+    def end(self) -> None:
+        """The response has ended: no more will come."""
+        self._ended = True
+        self._wake()
+
+    def cancel(self) -> None:
+        """Cancel those that nobody has taken."""
+        while self._waiting:
+            self._waiting.popleft().cancel()
+
+    def __del__(self) -> None:
+        if self._waiting and not self._conn._gone:
+            try:
+                self._conn.loop.call_soon_threadsafe(cancel_all, self._waiting)
+            except RuntimeError:
+                pass  # the loop is closed, and with it all connections
+
+    def _wake(self) -> None:
+        waiter = self._waiter
+        self._waiter = None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+
+def cancel_all(pushes: deque[Push]) -> None:
+    while pushes:
+        pushes.popleft().cancel()
+
+
+class Tunnel:
+    """A byte stream in both directions, over one stream of either protocol.
+
+    `reader` is an `asyncio.StreamReader`; `headers` are those of the other side. Leaving
+    `async with` closes it.
+    """
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+        self._finished = False
+        exchange._open_tunnel()
+
+    @property
+    def conn(self) -> Connection:
+        return self._exchange.conn
+
+    @property
+    def stream(self) -> int:
+        return self._exchange.stream
+
+    @property
+    def headers(self) -> Headers:
+        return self._exchange.headers
+
+    @property
+    def reader(self) -> asyncio.StreamReader:
+        return self._exchange.payload
+
+    def read(self, n: int = -1) -> Coroutine[Any, Any, bytes]:
+        """Up to `n` octets, b"" at the end; with -1, all up to the end."""
+        return self._exchange._flow().read(n)
+
+    async def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Send; wait until the other side's window and the transport have taken all of it.
+
+        Raises StreamError or ConnectionLostError when the other side has gone.
+        """
+        self._check()
+        chunk = octets(data)
+        if chunk:
+            await self.conn._perform(Sending(self.stream, chunk, False))
+
+    async def write_eof(self) -> None:
+        """Send no more; reading goes on."""
+        exchange = self._exchange
+        if not self._finished and not exchange._ended:
+            self._finished = True
+            exchange._sent = True
+            await self.conn._perform(Sending(self.stream, b"", True))
+            if exchange._complete and not exchange._ended:
+                self.conn.write_reset(self.stream, CNO_RST_NO_ERROR)  # HTTP/1.1
+            elif not exchange._ended:
+                self.conn._half_close()
+
+    async def close(self) -> None:
+        """Send no more, and give up what the other side still has to send."""
+        if not self._exchange._ended:
+            await self.write_eof()
+        if not self._exchange._ended:
+            self.conn.write_reset(self.stream, CNO_RST_CANCEL)
+
+    async def __aenter__(self) -> "Tunnel":
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error is None:
+            await self.close()
+        elif not self._exchange._ended:
+            self.conn.write_reset(self.stream, CNO_RST_CANCEL)
+
+    def _check(self) -> None:
+        if self._finished:
+            raise UsageError("the tunnel's sending side is closed", stream=self.stream)
+        if self._exchange._ended:
+            error = self._exchange._error
+            raise error or ConnectionLostError("the tunnel has ended", stream=self.stream)

@@ -1,0 +1,277 @@
+"""A server's connection: requests become tasks that run the handler.
+
+Knows when a handler starts, what becomes of it when its stream ends, and what the client gets when
+it fails. Must never know how a response is put together, or how connections are accepted.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, Final, TypeAlias, cast
+
+from mypy_extensions import i64, mypyc_attr
+
+from cno.aio.connection import Connection, Exchange, Headers, Sending, log
+from cno.aio.messages import Request
+from cno.const import (
+    CNO_RST_CANCEL,
+    CNO_RST_ENHANCE_YOUR_CALM,
+    CNO_RST_INTERNAL_ERROR,
+    CNO_RST_NO_ERROR,
+)
+from cno.errors import ConnectionError
+from cno.limits import Limits, bound
+
+Handler: TypeAlias = Callable[[Request], Coroutine[Any, Any, None]]
+
+#: A server reads bodies from many at once: windows of 256 KiB per stream, 1 MiB in all.
+SERVER_LIMITS: Final = Limits(initial_window_size=262_144, connection_window=1_048_576)
+
+#: HTTP/1.1: octets of body that are read and dropped so that the connection can go on.
+MAX_DRAINED: Final = 262_144
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class Keeper:
+    """Who wants to know which connections there are."""
+
+    def opened(self, server: "Server") -> None:
+        """A connection has begun."""
+
+    def finished(self, server: "Server") -> None:
+        """A connection is gone, and all its handlers have returned."""
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class Server(Connection):
+    """One connection of a server: an `asyncio.Protocol` that gives requests to `handle`.
+
+    `handle` is `async def handle(request: cno.Request) -> None`, run as a task for each request.
+    It is cancelled when the client resets the stream or is gone; when it raises, the client gets
+    a 500, or a reset if a response had begun, and the loop's exception handler is told.
+
+    `loop` may be left out. `settings` is what `configure` takes; `limits` are by default those of
+    `cno.Limits` with windows of 256 KiB per stream and 1 MiB in all.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop | Handler | None = None,
+        handle: Handler | None = None,
+        *,
+        settings: Mapping[str, int] | None = None,
+        limits: Limits | None = None,
+        keeper: Keeper | None = None,
+    ) -> None:
+        if handle is None:
+            if loop is None or isinstance(loop, asyncio.AbstractEventLoop):
+                raise TypeError("Server() needs a handler")
+            handle = loop
+            loop = None
+        super().__init__(
+            True,
+            cast("asyncio.AbstractEventLoop | None", loop),
+            SERVER_LIMITS if limits is None else limits,
+            settings,
+        )
+        self._handle: Handler = handle
+        self._keeper = keeper
+        self._fresh: list[Request] = []  # came with the input that is being read
+        self._running: i64 = 0  # handlers that have not returned, of streams that are gone as well
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._deadline: asyncio.TimerHandle | None = None  # for handlers, once shutting down
+        streams = self._limits.max_concurrent_streams
+        self._max_running: i64 = bound(None if streams is None else max(4 * streams, 4))
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        if self._keeper is not None:
+            self._keeper.opened(self)
+
+    # -- events ----------------------------------------------------------------------------------
+
+    def on_message_head(
+        self, stream: int, code: int, method: str, path: str, headers: Headers
+    ) -> None:
+        request = Request(self, stream, method, path, headers)
+        self._exchanges[stream] = request
+        if self._busy:
+            self._fresh.append(request)
+        else:
+            self._spawn(request)  # a push of ours
+
+    def on_upgrade(self, stream: int) -> None:
+        exchange = self._exchanges.get(stream)
+        if exchange is not None:
+            cast(Request, exchange)._upgradable = True
+
+    # -- handlers --------------------------------------------------------------------------------
+
+    def _begin_work(self) -> bool:
+        if not self._fresh:
+            return False
+        fresh = self._fresh
+        self._fresh = []
+        for request in fresh:
+            # A stream that was reset with the same input never costs a task.
+            if not request._ended:
+                self._spawn(request)
+        return True
+
+    def _spawn(self, request: Request) -> None:
+        if self._running >= self._max_running:
+            # Streams that are reset make room for new ones at once; their handlers do not.
+            log.debug("too many handlers of streams that are gone still run: closing")
+            if not self._closing:
+                self.write_reset(0, CNO_RST_ENHANCE_YOUR_CALM)
+            return
+        self._running += 1
+        task = self.loop.create_task(self._run(request))
+        request._task = task
+        self._tasks.add(task)
+
+    async def _run(self, request: Request) -> None:
+        request._begun = True
+        try:
+            await self._handle(request)
+        except asyncio.CancelledError:
+            self._abandon(request, CNO_RST_CANCEL)
+            raise
+        except Exception as error:
+            self._crashed(request, error)
+        else:
+            self._returned(request)
+        finally:
+            self._done(request)
+
+    def _done(self, request: Request) -> None:
+        """A handler has returned, or will never start."""
+        self._running -= 1
+        task = request._task
+        request._task = None
+        if task is not None:
+            self._tasks.discard(task)
+        if self._gone and self._running == 0:
+            self._finished()
+
+    def _crashed(self, request: Request, error: Exception) -> None:
+        if request._ended and isinstance(error, ConnectionError):
+            log.debug("%r: %s", request, error)  # it was told that the client has gone
+            return
+        self._report(f"the handler of {request!r} failed", request, error)
+        self._apologize(request)
+
+    def _returned(self, request: Request) -> None:
+        if request._ended:
+            return
+        if not request._answered:
+            self._report(f"the handler of {request!r} returned without a response", request, None)
+            self._apologize(request)
+        elif not request._sent:
+            self._abandon(request, CNO_RST_INTERNAL_ERROR)
+        elif not request._complete:
+            self._leave(request)
+
+    def _apologize(self, request: Request) -> None:
+        """The client gets no response from the handler: say so."""
+        if request._ended:
+            return
+        if request._answered:
+            self._abandon(request, CNO_RST_INTERNAL_ERROR)
+            return
+        request._answered = True
+        request._sent = True
+        sorry = Sending(request.stream, b"", True)
+        sorry.code = 500
+        sorry.headers = [("content-length", "0")]
+        self._post(sorry)
+        if not request._complete:
+            self._leave(request)
+
+    def _abandon(self, request: Request, code: int) -> None:
+        """The response will never be complete."""
+        if not request._ended and not self._closing:
+            self.write_reset(request.stream, code)
+
+    def _leave(self, request: Request) -> None:
+        """The response is complete, the request is not, and nobody is interested."""
+        if request._ended:
+            return
+        if self._http2:
+            # > ... a server MAY request that the client abort transmission of a request without
+            # > error by sending a RST_STREAM with an error code of NO_ERROR after sending a
+            # > complete response.   (RFC 9113 8.1)
+            if request.stream in self._stalled:
+                self._ignore(request)
+            else:
+                self.write_reset(request.stream, CNO_RST_NO_ERROR)
+        else:
+            # > If a server ... does not read the entire request content ... it closes the
+            # > connection: here only if there is much of it (RFC 9112 9.3).
+            self._ignore(request)
+
+    def _discarded(self, exchange: Exchange, size: int) -> None:
+        request = cast(Request, exchange)
+        request._drained += size
+        if not self._http2 and request._drained > MAX_DRAINED:
+            self._linger = True
+            self.close()
+
+    def _over(self, exchange: Exchange, clean: bool) -> None:
+        if clean:
+            return
+        request = cast(Request, exchange)
+        task = request._task
+        if task is None or task.done():
+            return
+        if task is current_task(self.loop):
+            return  # it has done this to itself
+        task.cancel()
+        if not request._begun:
+            self._done(request)
+
+    def _report(self, message: str, request: Request, error: Exception | None) -> None:
+        context: dict[str, Any] = {"message": f"cno: {message}", "protocol": self}
+        if error is not None:
+            context["exception"] = error
+        if request._task is not None:
+            context["task"] = request._task
+        self.loop.call_exception_handler(context)
+
+    # -- the end ---------------------------------------------------------------------------------
+
+    def drain(self) -> None:
+        """Shut down, if that has not happened yet; end what is not done in time."""
+        if not self._closing:
+            self.shutdown()
+        patience = self._limits.shutdown_timeout
+        if self._running and patience is not None:
+            self._deadline = self.loop.call_later(patience, self.cancel_handlers)
+
+    def cancel_handlers(self) -> None:
+        """Cancel all handlers, those of streams that ended well included."""
+        self._deadline = None
+        for task in list(self._tasks):
+            task.cancel()
+
+    def _is_idle(self) -> bool:
+        return self._running == 0
+
+    def _after_loss(self) -> None:
+        if self._running == 0:
+            self._finished()
+
+    def _finished(self) -> None:
+        """The connection is gone, and no handler is left."""
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+        if self._keeper is not None:
+            self._keeper.finished(self)
+
+
+def current_task(loop: asyncio.AbstractEventLoop) -> "asyncio.Task[Any] | None":
+    """The task that is running; None in a callback, and while the loop does not run."""
+    try:
+        return asyncio.current_task(loop)
+    except RuntimeError:
+        return None
