@@ -104,10 +104,8 @@ class Engine(Core):
         try:
             if is_http2:
                 self._state = h2_start.begin(self)
-            elif self._server and not self.disallow_h2_prior_knowledge:
-                self._state = H1_DETECT
             else:
-                self._state = H1_HEAD
+                self._state = H1_DETECT if self._server else H1_HEAD
         finally:
             self._end_call()
 
@@ -203,6 +201,8 @@ class Engine(Core):
         """Tell a client with prior knowledge of HTTP/2 from one that sends a request."""
         # > A client that knows that a server supports HTTP/2 can establish a TCP connection and
         # > send the connection preface followed by HTTP/2 frames.   (RFC 9113 3.3)
+        if self.disallow_h2_prior_knowledge:
+            return H1_HEAD
         start = self._in[self._pos : self._pos + len(PREFACE)]
         if start == PREFACE:
             self._pos += len(PREFACE)
