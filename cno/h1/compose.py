@@ -15,6 +15,7 @@ from cno.headers import content_length, is_authority, is_token, is_value_octets,
 from cno.h1.body import NOT_IN_TRAILERS
 
 UNKNOWN: Final = -1
+NOWHERE: Final = -1
 
 _CRLF: Final = b"\r\n"
 
@@ -163,8 +164,9 @@ class Outgoing:
         self.length: i64 = UNKNOWN
         self.codings: list[str] | None = None  # transfer codings
         self.options: list[str] | None = None  # of the Connection field, close and keep-alive apart
+        self.at: i64 = NOWHERE  # where the application put that field
         self.close = False
-        self.upgrade = False
+        self.upgrade: str | None = None
 
 
 # -- lines ----------------------------------------------------------------------------------------
@@ -196,7 +198,7 @@ def field_lines(writer: BytesWriter, headers: list[tuple[str, str]], out: Outgoi
     for name, value in headers:
         prefix = prefixes.get(name)
         if prefix is None:
-            prefix = _prefix(out, name, value)
+            prefix = _prefix(out, name, value, len(writer))
             if prefix == b"":
                 continue
         try:
@@ -238,8 +240,8 @@ def _lowered(name: str) -> str:
     return name.lower()
 
 
-def _prefix(out: Outgoing, name: str, value: str) -> bytes:
-    """What a field line begins with; b'' for a field that is not written as it is."""
+def _prefix(out: Outgoing, name: str, value: str, at: i64) -> bytes:
+    """What a field line begins with; b'' for a field that is not written as it is. `at`: where."""
     if name == "content-length":
         return _content_length(out, value)
     if name.startswith(":"):
@@ -257,11 +259,13 @@ def _prefix(out: Outgoing, name: str, value: str) -> bytes:
         return b""
     if name == "connection":
         _options(out, value)
+        if out.at == NOWHERE:
+            out.at = at
         return b""
     if name == "proxy-connection" or (name == "host" and out.request):
         return b""
     if name == "upgrade":
-        out.upgrade = True
+        out.upgrade = value if out.upgrade is None else f"{out.upgrade},{value}"
         add_option(out, "upgrade")
     elif name == "te":
         # > A sender of TE MUST also send a "TE" connection option within the Connection header
@@ -333,18 +337,27 @@ def connection(writer: BytesWriter, out: Outgoing, last: bool, keep_alive: bool)
     """Write the Connection field, if there is something to say."""
     # > A sender SHOULD send a Connection header field containing the "close" connection option when
     # > it intends to close a connection.   (RFC 9112 9.6)
-    if out.options is None:
+    if out.options is None and out.at == NOWHERE:
         if last:
             writer.write(b"connection: close\r\n")
         elif keep_alive:
             writer.write(b"connection: keep-alive\r\n")
         return
-    options = list(out.options)
+    options = list(out.options or [])
     if last:
         options.append("close")
     elif keep_alive:
         options.append("keep-alive")
-    writer.write(f"connection: {', '.join(options)}\r\n".encode())
+    if not options:
+        return
+    line = f"connection: {', '.join(options)}\r\n".encode()
+    if out.at != NOWHERE:
+        behind = writer.getvalue()[out.at :]
+        writer.truncate(out.at)
+        writer.write(line)
+        writer.write(behind)
+    else:
+        writer.write(line)
 
 
 def authority(headers: list[tuple[str, str]]) -> str:

@@ -374,6 +374,12 @@ def asks_upgrade(head: Head) -> bool:
     return head.upgrade is not None and head.upgrading and head.minor > 0
 
 
+def protocols(upgrade: str) -> list[str]:
+    """The protocols that an Upgrade field lists, lower-case."""
+    listed = [p.strip(" \t").lower() for p in upgrade.split(",")]
+    return [p for p in listed if p != ""]
+
+
 def end_to_end(head: Head) -> list[object]:
     """`head.fields` without what is for this hop only.
 

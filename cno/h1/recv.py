@@ -314,7 +314,7 @@ def _note_request(core: Core, h1: Http1, head: Head, stream: Stream) -> None:
     if head.close or (old and not head.keep_alive):
         h1.last = stream.id
         h1.stop = True
-    elif core._wants & ON_UPGRADE and parse.asks_upgrade(head):
+    elif head.upgrade is not None and core._wants & ON_UPGRADE and upgrade.for_application(head):
         h1.asking = stream.id
         h1.asked = False
     if stream.connect:
@@ -356,6 +356,8 @@ def _response(core: Core, h1: Http1, head: Head) -> i64:
         core.on_message_head(
             stream.id, int(code), "", "", cast("list[tuple[str, str]]", fields)
         )
+    if code == 101 and core._state == H1_TUNNEL and core._wants & ON_UPGRADE:
+        core.on_upgrade(stream.id)
     return core._state
 
 
@@ -363,13 +365,12 @@ def _switched(h1: Http1, head: Head, stream: Stream) -> i64:
     """101: the state that follows."""
     # > A server MUST NOT switch to a protocol that was not indicated by the client in the
     # > corresponding request's Upgrade header field.   (RFC 9110 7.8)
-    upgrade_to = head.upgrade
-    if h1.asking != stream.id or stream.connect or upgrade_to is None or stream.write == BODY:
+    named = parse.protocols(head.upgrade or "")
+    asked = h1.offered is not None and all(p in h1.offered for p in named)
+    if h1.asking != stream.id or stream.connect or stream.write == BODY or not named or not asked:
         raise ConnectionFault(0, "101 that was not asked for", "RFC 9110 7.8")
     h1.asking = 0
-    if h1.offered:
-        if upgrade_to.lower() != "h2c":
-            raise ConnectionFault(0, "101 to another protocol than h2c", "RFC 9110 7.8")
+    if h1.offered_h2c:
         return H2_SETTINGS
     _enter_tunnel(h1, stream)
     return H1_TUNNEL

@@ -10,6 +10,7 @@ from cno.core import BODY, DONE, HEAD, UNKNOWN_LENGTH, Core, Stream
 from cno.errors import DisconnectError, InvalidStreamError, UsageError, WouldBlockError
 from cno.h1 import compose, upgrade
 from cno.h1.compose import Outgoing
+from cno.h1.parse import protocols
 from cno.h1.state import CHUNKED, LENGTH, UNDECIDED
 from cno.h1.target import has_port
 from cno.headers import IDEMPOTENT, is_path, is_scheme, is_target, is_token
@@ -40,8 +41,8 @@ def write_head(
         writer.write(line.encode())
         compose.field_lines(writer, headers, out)
         framing = _frame(core, out, method, final)
-        offer = final and upgrade.offers(core, id, method, out.upgrade)
-        if offer:
+        h2c = final and out.upgrade is None and upgrade.may_offer(core, id, method)
+        if h2c:
             upgrade.offer(core, out)
         compose.connection(writer, out, out.close, False)
         writer.write(b"\r\n")
@@ -53,13 +54,14 @@ def write_head(
     stream.connect = method == "CONNECT"
     stream.write_left = out.length
     core._last_local = id
-    h1.offered = offer
+    h1.offered = None if out.upgrade is None else protocols(out.upgrade)
+    h1.offered_h2c = h2c
     if not final:
         h1.sending = id
         h1.framing = framing
     if method not in IDEMPOTENT:
         h1.unsafe = id
-    if out.upgrade or stream.connect:
+    if out.upgrade is not None or stream.connect:
         h1.asking = id
     if out.close:
         # > A client that sends a "close" connection option MUST NOT send further requests on that

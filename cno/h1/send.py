@@ -7,7 +7,7 @@ UsageError, InvalidStreamError or WouldBlockError leaves no trace.
 from mypy_extensions import i64
 
 from cno import streams
-from cno.const import CNO_LOCAL
+from cno.const import CNO_LOCAL, CNO_RST_NO_ERROR
 from cno.core import (
     BODY,
     COPY_BELOW,
@@ -113,7 +113,7 @@ def _write_switch(
         out = Outgoing(False, True)
         compose.status_line(core._writer, 101, reason)
         compose.field_lines(core._writer, headers, out)
-        if not out.upgrade:
+        if out.upgrade is None:
             # > A server that sends a 101 (Switching Protocols) response MUST send an Upgrade header
             # > field to indicate the new protocol(s)   (RFC 9110 7.8)
             raise UsageError("101 needs an upgrade field", stream=stream.id, rule="RFC 9110 7.8")
@@ -283,8 +283,9 @@ def _wrong_length(stream: Stream, left: i64, given: i64) -> UsageError:
 
 
 def _end_tunnel(core: Core, stream: Stream) -> None:
+    """The end of our side ends both: nothing but the end of the connection can tell the peer."""
     try:
-        streams.end_write(core, stream)
+        streams.end(core, stream, CNO_RST_NO_ERROR, CNO_LOCAL)
     finally:
         turns.settle(core)
 

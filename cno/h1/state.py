@@ -7,6 +7,7 @@ from typing import Final
 
 from mypy_extensions import i64, mypyc_attr
 
+from cno.const import MAX_CONTENT_LENGTH
 from cno.h1.parse import Bounds, Head
 from cno.limits import UNBOUNDED, Limits, bound
 
@@ -34,7 +35,7 @@ class Http1:
         self.bounds: Bounds = NO_BOUNDS
         self.trailer_bounds: Bounds = NO_BOUNDS
         self.max_pipelined: i64 = UNBOUNDED
-        self.max_body: i64 = UNBOUNDED
+        self.max_body: i64 = MAX_CONTENT_LENGTH
         self.max_ext: i64 = UNBOUNDED
         self.max_informational: i64 = UNBOUNDED
 
@@ -70,7 +71,8 @@ class Http1:
         # -- h2c: the request that HTTP/2 goes on with ---------------------------------------------
         self.upgraded: tuple[str, str, list[tuple[str, str]]] | None = None
         self.upgrade_settings = b""  # payload of the peer's SETTINGS
-        self.offered = False  # client: `Upgrade: h2c` was our doing
+        self.offered: list[str] | None = None  # client: protocols named in Upgrade, lower-case
+        self.offered_h2c = False  # ... and that was our doing
 
         # -- what consecutive requests have in common ----------------------------------------------
         self.host: str | None = None  # a valid Host, and the pair it becomes
@@ -89,7 +91,8 @@ class Http1:
             line, bound(limits.max_trailer_size), bound(limits.max_trailer_fields), 2, 400
         )
         self.max_pipelined = bound(limits.max_pipelined)
-        self.max_body = bound(limits.max_body_size)
+        size = limits.max_body_size
+        self.max_body = MAX_CONTENT_LENGTH if size is None else size
         self.max_ext = bound(limits.max_chunk_ext_size)
         self.max_informational = bound(limits.max_informational)
         self.ready = True

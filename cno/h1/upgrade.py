@@ -11,9 +11,9 @@ from mypy_extensions import i64
 
 from cno import settings
 from cno.core import H2_PREFACE, WAIT, Core, put
-from cno.h1 import compose
+from cno.h1 import compose, parse
 from cno.h1.compose import Outgoing
-from cno.h1.parse import Head, asks_upgrade, end_to_end
+from cno.h1.parse import Head
 from cno.headers import only
 
 _BASE64: bytes = bytes(
@@ -37,15 +37,23 @@ def decode_settings(value: str) -> bytes | None:
     return payload if len(payload) % 6 == 0 else None
 
 
+def for_application(head: Head) -> bool:
+    """Whether a request asks for an upgrade that the application may decide on."""
+    # > A server MUST ignore an "h2" token in an Upgrade header field.   (RFC 7540 3.2; and what
+    # > "h2c" comes to is decided here)
+    return parse.asks_upgrade(head) and any(
+        p != "h2c" and p != "h2" for p in parse.protocols(head.upgrade or "")
+    )
+
+
 def accept(core: Core, head: Head, path: str) -> i64:
     """Server, first request, without a body: H2_PREFACE if HTTP/2 goes on with it, else WAIT."""
     # > A server MUST ignore an "h2" token in an Upgrade header field. ... A server MUST NOT upgrade
     # > the connection to HTTP/2 if this header field is not present or if more than one is present.
     # > (RFC 7540 3.2 and 3.2.1)
-    if core.disallow_h2_upgrade or core.scheme != "http" or not asks_upgrade(head):
+    if core.disallow_h2_upgrade or core.scheme != "http" or not parse.asks_upgrade(head):
         return WAIT
-    offers = [o.strip(" \t").lower() for o in (head.upgrade or "").split(",")]
-    if "h2c" not in offers or head.named is None or "http2-settings" not in head.named:
+    if "h2c" not in parse.protocols(head.upgrade or "") or head.named is None or "http2-settings" not in head.named:
         return WAIT
     fields = cast("list[tuple[str, str]]", head.fields)
     given = [value for name, value in fields if name == "http2-settings"]
@@ -53,7 +61,7 @@ def accept(core: Core, head: Head, path: str) -> i64:
     if payload is None:
         return WAIT
     h1 = core._h1
-    headers = cast("list[tuple[str, str]]", end_to_end(head))
+    headers = cast("list[tuple[str, str]]", parse.end_to_end(head))
     headers = [field for field in headers if field[0] != "upgrade"]
     h1.upgraded = (head.method, path, headers)
     h1.upgrade_settings = payload
@@ -61,12 +69,11 @@ def accept(core: Core, head: Head, path: str) -> i64:
     return H2_PREFACE
 
 
-def offers(core: Core, id: i64, method: str, upgrading: bool) -> bool:
-    """Client: whether this request, which has no body, offers HTTP/2."""
+def may_offer(core: Core, id: i64, method: str) -> bool:
+    """Client: whether this request, which has no body, may offer HTTP/2."""
     return (
         not core.disallow_h2_upgrade
         and id == 1
-        and not upgrading
         and method != "CONNECT"
         and core.scheme == "http"
     )
@@ -78,6 +85,6 @@ def offer(core: Core, out: Outgoing) -> None:
     text = binascii.b2a_base64(payload, newline=False).rstrip(b"=")
     text = text.replace(b"+", b"-").replace(b"/", b"_")
     core._writer.write(b"upgrade: h2c\r\nhttp2-settings: " + text + b"\r\n")
-    out.upgrade = True
+    out.upgrade = "h2c"
     compose.add_option(out, "upgrade")
     compose.add_option(out, "http2-settings")
