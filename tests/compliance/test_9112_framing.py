@@ -612,8 +612,8 @@ def test_B9_empty_lines_behind_the_last_response() -> None:
 
 
 def test_B9_bytes_behind_a_request_are_the_next_request() -> None:
-    refused(post(LENGTH, body=b"hello!") + SMUGGLED, heads=1)
-    refused(post(LENGTH, body=b"hello") + b"hello" + SMUGGLED, heads=1)
+    refused(post(LENGTH, body=b"hello(") + SMUGGLED, heads=1)
+    refused(post(LENGTH, body=b"hello") + b"hello\r\n" + SMUGGLED, heads=1)
     refused(post(CHUNKED, body=HELLO) + b"0\r\n\r\n" + SMUGGLED, heads=1)
 
 

@@ -692,14 +692,22 @@ def test_no_switch_is_made_before_the_whole_preface() -> None:
 
 
 def unwilling() -> Recorder:
+    conn = Recorder(True)
+    conn.disallow_h2_prior_knowledge = True
+    conn.connection_made(False)
+    return conn
+
+
+def unwilling_once_begun() -> Recorder:
     conn = h1_server()
     conn.disallow_h2_prior_knowledge = True
     return conn
 
 
-def test_prior_knowledge_can_be_disallowed() -> None:
+@pytest.mark.parametrize("make", [unwilling, unwilling_once_begun])
+def test_prior_knowledge_can_be_disallowed(make: Callable[[], Recorder]) -> None:
     assert h1_server().disallow_h2_prior_knowledge is False
-    conn = play(unwilling, hello)
+    conn = play(make, hello)
     assert isinstance(conn.error, raw.ProtocolError)
     assert conn.error.code in (400, 505)
     assert not conn.is_http2
