@@ -1,0 +1,40 @@
+"""What goes wrong for reasons of the user's or the network's, as one line and an exit status.
+
+Knows the exceptions of the libraries below and their words. Must never know commands or options.
+"""
+
+import os
+import socket
+import ssl
+
+from cno.errors import ConnectionError
+
+
+class Problem(Exception):
+    """One line for the user; `status` is what the process exits with."""
+
+    def __init__(self, text: str, status: int = 1) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+def reason(error: BaseException) -> str:
+    """What happened, in the words that name it best, on one line."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted: {error.verify_message or error}"
+    if isinstance(error, ssl.SSLError):
+        words = (error.reason or str(error)).lower().replace("_", " ")
+        return f"TLS failed: {words}"
+    if isinstance(error, TimeoutError):
+        return "timed out"
+    if isinstance(error, socket.gaierror):
+        return error.strerror or str(error)
+    if isinstance(error, OSError) and not isinstance(error, ConnectionError) and error.errno:
+        return os.strerror(error.errno)
+    text = error.strerror if isinstance(error, OSError) else str(error)
+    return one_line(text or str(error) or type(error).__name__)
+
+
+def one_line(text: str) -> str:
+    """Printable, whatever a peer or a file name put into it."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)

@@ -1,0 +1,178 @@
+"""`cno serve`: a folder over HTTP/1.1 and HTTP/2, until a signal says to stop.
+
+Knows sockets' addresses, certificates and signals. Must never know what is answered, or options.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import ssl
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from ipaddress import ip_address
+from typing import Any, Final
+
+from cno.aio import tls
+from cno.aio.listen import Listener, serve
+from cno.cli.accesslog import AccessLog
+from cno.cli.files import Files
+from cno.cli.problems import Problem, one_line, reason
+
+#: Whom a certificate of our own making is for, beside the host that is listened on.
+LOCAL_NAMES: Final = ("localhost", "127.0.0.1", "::1")
+
+SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+
+
+@dataclass(frozen=True)
+class Serving:
+    """What to serve, where and how. `log`: each request; None: if standard output is a terminal."""
+
+    folder: str
+    host: str
+    port: int
+    cert: str | None = None
+    key: str | None = None
+    self_signed: bool = False
+    index: str = "index.html"
+    listing: bool = True
+    log: bool | None = None
+    quiet: bool = False
+
+
+async def run(serving: Serving) -> None:
+    """Serve until SIGINT or SIGTERM, then until what is open is done. Raises Problem."""
+    context = server_context(serving)
+    wanted = serving.log if serving.log is not None else sys.stdout.isatty()
+    log = AccessLog() if wanted and not serving.quiet else None
+    try:
+        handler = Files(
+            serving.folder,
+            index=serving.index,
+            listing=serving.listing,
+            log=None if log is None else log.add,
+        )
+    except OSError as error:
+        raise Problem(f"cannot serve {serving.folder}: {reason(error)}") from None
+    asyncio.get_running_loop().set_exception_handler(report)
+    try:
+        listener = await serve(handler, serving.host, serving.port, ssl=context)
+    except (OSError, UnicodeError) as error:
+        where = f"{bracketed(serving.host)}:{serving.port}"
+        raise Problem(f"cannot listen on {where}: {listen_reason(error)}") from None
+    with stopping() as stop:
+        if not serving.quiet:
+            print(announcement(listener, handler.root, context is not None), flush=True)
+        await stop.wait()
+        listener.close()
+        await listener.wait_closed()
+    if log is not None:
+        log.flush()
+
+
+# -- TLS -----------------------------------------------------------------------------------------
+
+
+def server_context(serving: Serving) -> ssl.SSLContext | None:
+    """From files, of our own making, or none. Raises Problem."""
+    if serving.self_signed:
+        return self_signed(serving.host)
+    if serving.cert is None:
+        return None
+    for path in (serving.cert, serving.key):
+        if path is not None and not os.path.isfile(path):
+            raise Problem(f"cannot use the certificate: no such file: {one_line(path)}")
+    try:
+        return tls.server_context(serving.cert, serving.key)
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+        raise Problem(f"cannot use the certificate {serving.cert}: {reason(error)}") from None
+
+
+def self_signed(host: str) -> ssl.SSLContext:
+    """A context with a certificate made just now, which nobody has a reason to trust."""
+    try:
+        import trustme
+    except ModuleNotFoundError:
+        raise Problem("--self-signed needs trustme: pip install 'cno[cli]'") from None
+    names = dict.fromkeys((*LOCAL_NAMES, *([host] if host else [])))
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.harden(context)
+    try:
+        trustme.CA().issue_cert(*names).configure_cert(context)
+    except ValueError as error:
+        raise Problem(f"cannot make a certificate for {host}: {reason(error)}") from None
+    return context
+
+
+# -- words ---------------------------------------------------------------------------------------
+
+
+def announcement(listener: Listener, root: str, secure: bool) -> str:
+    """One line: where, what and how."""
+    scheme = "https" if secure else "http"
+    places = dict.fromkeys(address_of(each.getsockname()) for each in listener.sockets)
+    urls = " ".join(f"{scheme}://{place}/" for place in places)
+    return f"{urls} serves {one_line(root)} over HTTP/2 and HTTP/1.1"
+
+
+def address_of(name: Any) -> str:
+    """A socket's name as it is written in a URL."""
+    host, port = name[:2]
+    return f"{bracketed(host)}:{port}"
+
+
+def bracketed(host: str) -> str:
+    try:
+        return f"[{host}]" if ip_address(host).version == 6 else host
+    except ValueError:
+        return host
+
+
+def listen_reason(error: Exception) -> str:
+    """asyncio words some of these at length; the system knows better."""
+    if isinstance(error, socket.gaierror) or not isinstance(error, OSError):
+        return "no such host"
+    return reason(error).lower()
+
+
+def report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """What goes wrong while serving, one line each: it is not the server that failed."""
+    error = context.get("exception")
+    words = context.get("message", "something failed")
+    detail = f": {reason(error)}" if isinstance(error, BaseException) else ""
+    print(one_line(f"cno: {str(words).removeprefix('cno: ')}{detail}"), file=sys.stderr)
+
+
+# -- signals -------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def stopping() -> Iterator[asyncio.Event]:
+    """An event that the first SIGINT or SIGTERM sets; a second one ends the process at once."""
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    undo: list[Callable[[], object]] = []
+
+    def first() -> None:
+        stop.set()
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_DFL)
+
+    def later(*_: object) -> None:
+        loop.call_soon_threadsafe(first)
+
+    for number in SIGNALS:
+        try:
+            loop.add_signal_handler(number, first)
+            undo.append(partial(loop.remove_signal_handler, number))
+        except NotImplementedError:  # Windows
+            undo.append(partial(signal.signal, number, signal.signal(number, later)))
+    try:
+        yield stop
+    finally:
+        for step in undo:
+            step()
