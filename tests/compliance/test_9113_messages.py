@@ -1,5 +1,5 @@
-"""RFC 9113 section 8: bodies, informational responses, retries, cookies, what we send. Rows H10,
-H12 to H14 and H16 to H21; pushes (H20) are in test_9113_push.py.
+"""RFC 9113 section 8: bodies, informational responses, retries, cookies, large field sections. Rows
+H10, H12 to H14, H16 to H18 and H21. Pushes (H20) and what we send (H19) have their own files.
 
 Each test's name begins with its row of the checklist.
 """
@@ -14,9 +14,7 @@ from tests.states import (
     client_open,
     client_reserved,
     forget,
-    server_half_closed_remote,
     server_open,
-    server_open_answering,
 )
 from tests.support import (
     END_HEADERS,
@@ -41,7 +39,6 @@ from tests.support import (
     Input,
     Make,
     Recorder,
-    client,
     client_with_request,
     each_way,
     expect_connection_error,
@@ -51,8 +48,6 @@ from tests.support import (
     merged,
     parse_frames,
     play,
-    read_blocks,
-    request,
     server,
     u32,
 )
@@ -110,34 +105,6 @@ def test_H10_their_number_is_bounded() -> None:
     conn.data_received(conn.peer.headers(1, EARLY))
     assert conn.frames() == [Frame(RST_STREAM, 0, 1, u32(ENHANCE_YOUR_CALM))]
     assert conn.events == [("end", 1, ENHANCE_YOUR_CALM, LOCAL)]
-
-
-def test_H10_informational_responses_of_ours() -> None:
-    conn, peer = server_half_closed_remote()
-    conn.write_head(1, 100, "", "", [], False)
-    conn.write_head(1, 103, "", "", [("link", "</a>")], False)
-    conn.write_head(1, 200, "", "", [], True)
-    frames = conn.frames()
-    assert [f.flags for f in frames] == [END_HEADERS, END_HEADERS, END_HEADERS | END_STREAM]
-    blocks = [peer.decode(f.payload) for f in frames]
-    assert blocks == [[(":status", "100")], EARLY, [(":status", "200")]]
-    assert conn.events == [("end", 1, NO_ERROR, LOCAL)]
-
-
-@pytest.mark.parametrize("code", [100, 103])
-def test_H10_informational_responses_of_ours_end_nothing(code: int) -> None:
-    conn, _ = server_half_closed_remote()
-    with pytest.raises(raw.UsageError):
-        conn.write_head(1, code, "", "", [], True)
-    assert conn.take() == b""
-
-
-@pytest.mark.parametrize("code", [0, 99, 101, 1000])
-def test_H9_status_of_ours_is_one_of_http2(code: int) -> None:
-    conn, _ = server_half_closed_remote()
-    with pytest.raises(raw.UsageError):
-        conn.write_head(1, code, "", "", [], False)
-    assert conn.take() == b""
 
 
 # -- H12 to H14: content-length --------------------------------------------------------------------
@@ -355,7 +322,7 @@ def test_H17_other_resets_keep_their_code() -> None:
     assert conn.events == [("end", 1, INTERNAL_ERROR, REMOTE)]
 
 
-# -- H18, H19: fields ------------------------------------------------------------------------------
+# -- H18: cookies
 
 
 def test_H18_cookie_crumbs_are_joined_at_the_place_of_the_first() -> None:
@@ -391,102 +358,6 @@ def test_H18_set_cookie_is_not_joined() -> None:
     cookies = [("set-cookie", "a=b"), ("set-cookie", "c=d")]
     conn = each_way(client_half_closed_local, lambda f: f.headers(1, [*RESPONSE, *cookies]))
     assert conn.of("head")[0][5] == cookies
-
-
-def written(headers: Headers, method: str = "GET", path: str = "/") -> Headers:
-    """The request a client writes for these headers."""
-    conn, _ = client()
-    request(conn, method, path, headers)
-    ((_, fields),) = read_blocks(conn)
-    return fields
-
-
-def test_H19_names_are_lowered() -> None:
-    assert written([*REQUEST_HEADERS, ("X-Upper", "Value")])[-1] == ("x-upper", "Value")
-
-
-def test_H19_pseudo_fields_go_first() -> None:
-    fields = written([("x", "y"), *REQUEST_HEADERS])
-    assert sorted(fields[:4]) == sorted(REQUEST)
-    assert fields[4:] == [("x", "y")]
-
-
-@pytest.mark.parametrize("field", [
-    ("Connection", "close"), ("keep-alive", "timeout=5"), ("Proxy-Connection", "close"),
-    ("transfer-encoding", "chunked"), ("Upgrade", "h2c"), ("te", "gzip"),
-], ids=str)  # fmt: skip
-def test_H19_fields_of_the_connection_are_dropped(field: tuple[str, str]) -> None:
-    assert written([*REQUEST_HEADERS, field, ("x", "y")]) == [*REQUEST, ("x", "y")]
-    conn, _ = server_half_closed_remote()
-    conn.write_head(1, 200, "", "", [field, ("x", "y")], True)
-    assert read_blocks(conn) == [(1, [(":status", "200"), ("x", "y")])]
-
-
-def test_H19_te_trailers_is_kept() -> None:
-    assert written([*REQUEST_HEADERS, ("te", "trailers")])[-1] == ("te", "trailers")
-
-
-def test_H19_host_becomes_the_authority() -> None:
-    fields = written([(":scheme", "https"), ("Host", "example.com"), ("x", "y")])
-    assert sorted(fields[:4]) == sorted(REQUEST)
-    assert fields[4:] == [("x", "y")]
-
-
-def test_H19_connect_has_no_scheme_and_no_path() -> None:
-    conn, _ = client()
-    conn.write_head(1, 0, "CONNECT", "", [(":authority", "example.com:443")], False)
-    assert read_blocks(conn) == [(1, [(":method", "CONNECT"), (":authority", "example.com:443")])]
-
-
-BAD_WRITES: Headers = [
-    (":status", "200"), (":foo", "x"), (":path", "/"), ("", "x"), ("a b", "x"), ("a:b", "x"),
-    ("a\n", "x"), ("x", "a\r\nb"), ("x", "a\0"), ("x", "\n"), ("caf\u00e9", "x"),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("field", BAD_WRITES, ids=repr)
-def test_H19_what_must_not_be_sent_is_refused(field: tuple[str, str]) -> None:
-    conn, _ = client()
-    request(conn)
-    assert len(read_blocks(conn)) == 1
-    with pytest.raises(raw.UsageError):
-        conn.write_head(3, 0, "GET", "/", [*REQUEST_HEADERS, *NEW, field], True)
-    assert conn.take() == b""
-    request(conn, headers=[*REQUEST_HEADERS, *NEW])
-    assert read_blocks(conn) == [(3, [*REQUEST, *NEW])], "HPACK is still in step"
-
-
-@pytest.mark.parametrize(
-    ("method", "path"),
-    [("", "/"), ("G T", "/"), ("GET\n", "/"), ("GET", "/ HTTP"), ("GET", "/\r\n")],
-)
-def test_H19_method_and_path_are_checked(method: str, path: str) -> None:
-    conn, _ = client()
-    with pytest.raises(raw.UsageError):
-        conn.write_head(1, 0, method, path, list(REQUEST_HEADERS), True)
-    assert conn.take() == b""
-
-
-@pytest.mark.parametrize("field", [(":status", "200"), (":path", "/"), ("a b", "x"), ("x", "\n")])
-def test_H19_trailers_are_checked(field: tuple[str, str]) -> None:
-    conn, _ = server_open_answering()
-    with pytest.raises(raw.UsageError):
-        conn.write_tail(1, [field])
-    assert conn.take() == b""
-    conn.write_tail(1, [("X-Sum", "1")])
-    assert read_blocks(conn) == [(1, [("x-sum", "1")])]
-
-
-def test_H19_response_with_trailers() -> None:
-    conn, peer = server_half_closed_remote()
-    conn.write_head(1, 200, "", "", [], False)
-    conn.write_data(1, b"body", False)
-    conn.write_tail(1, [("x-sum", "1")])
-    head, data, tail = conn.frames()
-    assert (head.flags, data.flags, tail.flags) == (END_HEADERS, 0, END_HEADERS | END_STREAM)
-    assert peer.decode(head.payload) == RESPONSE
-    assert peer.decode(tail.payload) == [("x-sum", "1")]
-    assert conn.events == [("end", 1, NO_ERROR, LOCAL)]
 
 
 # -- H21: large field sections ---------------------------------------------------------------------
