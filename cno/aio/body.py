@@ -5,6 +5,10 @@ that waits to be asked for (100). Must never know connections, transports or tas
 """
 
 import asyncio
+
+# By name as well: that is where the base classes are, and compiled classes look there.
+import asyncio.queues
+import asyncio.streams
 from collections import deque
 from collections.abc import Coroutine
 from typing import Any, Final, TypeVar

@@ -13,7 +13,7 @@ from typing import Final, cast
 from mypy_extensions import mypyc_attr
 
 from cno.aio.body import Channel
-from cno.aio.connection import Connection, Exchange, Headers, Sending
+from cno.aio.connection import Connection, Exchange
 from cno.aio.errors import ConnectionLostError, StreamError
 from cno.aio.messages import (
     Body,
@@ -28,9 +28,10 @@ from cno.aio.messages import (
     with_length,
     write_body,
 )
+from cno.aio.output import Headers, Sending
 from cno.const import CNO_RST_CANCEL
 from cno.core import CLOSED
-from cno.errors import DisconnectError, WouldBlockError
+from cno.errors import ConnectionError, DisconnectError, InvalidStreamError, WouldBlockError
 from cno.limits import Limits
 
 #: A client reads from one server: windows of 2 MiB per stream, 8 MiB in all.
@@ -40,6 +41,7 @@ CLIENT_LIMITS: Final = Limits(initial_window_size=2_097_152, connection_window=8
 CONTINUE_WAIT: Final = 1.0
 
 
+@mypyc_attr(native_class=False)
 class UpgradeRefused(StreamError):
     """The server does not want to upgrade; `response` says what it says instead."""
 
@@ -120,7 +122,11 @@ class Client(Connection):
         elif not empty:
             sending = Sending(response.stream, body, True)
             sending.trailers = trailers
-            self._post(sending)
+            try:
+                self._post(sending)
+            except ConnectionError:
+                response.cancel()
+                raise
         return await self._answer(response)
 
     async def upgrade(
@@ -356,7 +362,7 @@ class Client(Connection):
                 await dispose(source)
                 return
             await write_body(self, response.stream, source, trailers)
-        except (StreamError, DisconnectError):
+        except (StreamError, DisconnectError, InvalidStreamError):
             pass  # whoever reads the response learns of it
         except Exception as error:
             self._upload_failed(response, error)

@@ -11,8 +11,8 @@ from urllib.parse import SplitResult, quote, urlsplit
 
 from cno.aio import tls
 from cno.aio.client import Client
-from cno.aio.connection import Headers
 from cno.aio.messages import Body, Response
+from cno.aio.output import Headers
 from cno.limits import Limits
 
 # Scheme of a URL -> scheme of its requests, port, whether HTTP/2 needs no agreement.

@@ -3,10 +3,14 @@
 Knows the engine's errors, whose subclasses these are; must never know how they come about.
 """
 
+from mypy_extensions import mypyc_attr
+
 from cno.const import CNO_ERRNO_INVALID_STREAM, ErrorCode
 from cno.errors import ConnectionError, DisconnectError
 
 
+# Interpreted classes, as their bases are.
+@mypyc_attr(native_class=False)
 class StreamError(ConnectionError):
     """A stream ended before its messages did: the peer reset it, or we did.
 
@@ -22,6 +26,7 @@ class StreamError(ConnectionError):
         self.retryable = retryable
 
 
+@mypyc_attr(native_class=False)
 class ConnectionLostError(DisconnectError):
     """The connection ended, or takes no new requests.
 

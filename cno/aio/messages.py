@@ -11,8 +11,9 @@ from types import TracebackType
 from typing import Any, Final, TypeAlias, cast
 
 from cno.aio.body import Channel, Inflow
-from cno.aio.connection import Connection, Exchange, Headers, Sending
+from cno.aio.connection import Connection, Exchange
 from cno.aio.errors import ConnectionLostError
+from cno.aio.output import Headers, Sending
 from cno.const import CNO_RST_CANCEL, CNO_RST_NO_ERROR
 from cno.errors import ConnectionError, UsageError
 

@@ -10,8 +10,9 @@ from typing import Any, Final, TypeAlias, cast
 
 from mypy_extensions import i64, mypyc_attr
 
-from cno.aio.connection import Connection, Exchange, Headers, Sending, log
+from cno.aio.connection import Connection, Exchange
 from cno.aio.messages import Request
+from cno.aio.output import Headers, Sending, log
 from cno.const import (
     CNO_RST_CANCEL,
     CNO_RST_ENHANCE_YOUR_CALM,

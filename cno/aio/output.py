@@ -1,0 +1,268 @@
+"""What goes out of a connection: one write to the transport per turn of the event loop.
+
+What a window, the transport, or an earlier response holds back waits in line, and goes on in turns
+when it can. Knows the engine's writing verbs and the transport; must never know what comes in.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping
+from typing import Any, Final, TypeAlias, cast
+
+from mypy_extensions import i64, mypyc_attr
+
+from cno.aio.errors import ConnectionLostError
+from cno.engine import Engine
+from cno.errors import WouldBlockError
+from cno.limits import Limits
+
+log: Final = logging.getLogger("cno")
+
+Headers: TypeAlias = list[tuple[str, str]]
+
+#: Octets in the transport above which writers wait.
+WRITE_HIGH: Final = 65_536
+#: Octets of one body written before another stream has its turn.
+QUANTUM: Final = 65_536
+#: Octets of such a piece in HTTP/2: what fits any peer's frame is not cut, and copied, once more.
+FRAME: Final = 16_384
+#: Octets written although the transport is full (replies to PING, SETTINGS, ...). Beyond: abort.
+MAX_BACKLOG: Final = 1_048_576
+
+
+class Sending:
+    """What is to be written on a stream: perhaps a head, perhaps data, perhaps trailers."""
+
+    def __init__(self, stream: int, data: bytes, final: bool) -> None:
+        self.stream = stream
+        self.headers: Headers | None = None  # a head that is still to be written
+        self.code = 0
+        self.reason = ""
+        self.data = data
+        self.at: i64 = 0  # of these octets, so many are written
+        self.final = final  # nothing follows on this stream
+        self.trailers: Headers | None = None
+        self.stuck = False  # the last attempt wrote less than it could have
+        self.waiter: asyncio.Future[None] | None = None
+        self.error: Exception | None = None
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class Output(Engine, asyncio.Protocol):
+    """The writing half of a connection."""
+
+    transport: asyncio.Transport
+
+    def __init__(
+        self,
+        server: bool,
+        loop: asyncio.AbstractEventLoop | None,
+        limits: Limits,
+        settings: Mapping[str, int] | None,
+    ) -> None:
+        super().__init__(server, limits=limits, clock=time.monotonic)
+        self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop() if loop is None else loop
+        self.manual_flow_control = True
+        if settings:
+            self.configure(**cast("dict[str, Any]", dict(settings)))
+        self._busy = False  # inside data_received: output and new work are dealt with at its end
+        self._gone = False  # the transport has been lost
+        self._closing = False  # close() has been called
+        self._outbox: list[bytes] = []
+        self._flush_soon = False  # a flush is scheduled
+        self._collecting = False  # until then the engine is corked
+        self._unflushed: i64 = 0  # octets of bodies written since the last flush
+        self._stalled: dict[int, Sending] = {}  # in line, by stream, longest waiting first
+        self._grown = False  # some of these may be able to go on
+        self._full = False  # the transport is
+        self._backlog: i64 = 0  # octets written since then
+
+    def pause_writing(self) -> None:
+        self._full = True
+        self._backlog = 0
+
+    def resume_writing(self) -> None:
+        self._full = False
+        self._pump()
+        self._freed()
+
+    def _freed(self) -> None:
+        """Something may have become possible: a stream ended, settings changed, the way is free."""
+
+    def abort(self) -> None:
+        """Close the transport at once; what it has not written is lost."""
+        self._closing = True
+        self._outbox = []
+        self.transport.abort()
+
+    def _lost(self, stream: int, cause: Exception | None) -> ConnectionLostError:
+        text = f"the connection was lost: {cause}" if cause else "the connection was closed"
+        return ConnectionLostError(text, stream=stream)
+
+    # -- messages and parts of them --------------------------------------------------------------
+
+    async def _perform(self, sending: Sending) -> None:
+        """Write this; wait until all of it has been taken by the windows and by the transport."""
+        while not self._full:
+            if self._advance(sending):
+                return
+            if sending.stuck:
+                break
+        if self._gone:
+            raise self._lost(sending.stream, None)
+        if sending.stream in self._stalled:
+            raise RuntimeError(f"another task is writing on stream {sending.stream}")
+        sending.waiter = self.loop.create_future()
+        self._stalled[sending.stream] = sending
+        try:
+            await sending.waiter
+        finally:
+            if self._stalled.get(sending.stream) is sending:
+                del self._stalled[sending.stream]
+        if sending.error is not None:
+            raise sending.error
+
+    def _post(self, sending: Sending) -> None:
+        """Write this, now as far as possible, and the rest as it becomes possible."""
+        while not self._full:
+            if self._advance(sending):
+                return
+            if sending.stuck:
+                break
+        self._stalled[sending.stream] = sending
+
+    def _advance(self, sending: Sending) -> bool:
+        """Write a quantum of this; whether all of it has been written now."""
+        sending.stuck = False
+        headers = sending.headers
+        size: i64 = len(sending.data)
+        if headers is not None:
+            last = sending.final and size == 0 and not sending.trailers
+            try:
+                self.write_head(sending.stream, sending.code, sending.reason, "", headers, last)
+            except WouldBlockError:
+                # An earlier response must go first; or, of a pushed one, too many are open.
+                sending.stuck = True
+                return False
+            sending.headers = None
+            if size == 0 and not sending.trailers:
+                return True
+        if sending.at < size or (size == 0 and not sending.trailers):
+            end_here = sending.final and not sending.trailers
+            sending.at = self._put(sending, end_here)
+            if sending.at < size:
+                return False
+        if sending.trailers:
+            self.write_tail(sending.stream, sending.trailers)
+        return True
+
+    def _put(self, sending: Sending, final: bool) -> i64:
+        """Write data of this up to a quantum, or until a window is closed; where that was."""
+        data = sending.data
+        size: i64 = len(data)
+        at = sending.at
+        most: i64 = min(size, at + QUANTUM)
+        step: i64 = FRAME if self._http2 else QUANTUM
+        if at == 0 and size <= QUANTUM:
+            step = QUANTUM  # whole: the engine cuts it
+        while True:
+            stop = min(most, at + step)
+            piece = data if stop - at == size else data[at:stop]
+            taken: i64 = self.write_data(sending.stream, piece, final and stop == size)
+            at += taken
+            self._unflushed += taken
+            if self._unflushed >= WRITE_HIGH:
+                self._flush()
+            if at < stop:
+                sending.stuck = True
+                return at
+            if at == most or self._full:
+                return at
+
+    def _is_full(self) -> bool:
+        """Whether the transport takes no more for now. (Any write may change that.)"""
+        return self._full
+
+    def _pump(self) -> None:
+        """Let those in line write, in turns, until the windows or the transport are full."""
+        moved = True
+        while moved and self._stalled and not self._full:
+            moved = False
+            for stream in list(self._stalled):
+                sending = self._stalled.get(stream)
+                if sending is None:
+                    continue
+                before = sending.at
+                error: Exception | None = None
+                try:
+                    done = self._advance(sending)
+                except Exception as caught:
+                    done = True
+                    error = caught
+                if done:
+                    self._stalled.pop(stream, None)
+                    self._resolve(sending, error)
+                elif sending.at != before and stream in self._stalled:
+                    # To the end of the line.
+                    del self._stalled[stream]
+                    self._stalled[stream] = sending
+                    moved = True
+                if self._is_full():
+                    return
+
+    def _resolve(self, sending: Sending, error: Exception | None) -> None:
+        sending.error = error
+        waiter = sending.waiter
+        if waiter is None:
+            if error is not None:
+                log.debug("stream %d: %s", sending.stream, error)
+        elif not waiter.done():
+            waiter.set_result(None)
+
+    # -- events, and one write for many of them ---------------------------------------------------
+
+    def on_writev(self, chunks: list[bytes]) -> None:
+        self._outbox.extend(chunks)
+        if not self._busy and not self._flush_soon:
+            self._flush_soon = True
+            self.loop.call_soon(self._flush)
+
+    def on_flow_increase(self, stream: int) -> None:
+        if self._busy:
+            self._grown = True
+        else:
+            self._pump()
+
+    def _collect(self) -> None:
+        """Collect what those write that are about to run; it goes out once they have."""
+        if not self._collecting:
+            self._collecting = True
+            self.cork()
+        if not self._flush_soon:
+            self._flush_soon = True
+            self.loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        """Hand what was written to the transport."""
+        self._unflushed = 0
+        if self._collecting:
+            self._collecting = False
+            self._flush_soon = True  # on_writev need not schedule what happens below
+            self.uncork()
+        self._flush_soon = False
+        outbox = self._outbox
+        if not outbox:
+            return
+        self._outbox = []
+        if self._gone or self.transport.is_closing():
+            return
+        data = outbox[0] if len(outbox) == 1 else b"".join(outbox)
+        if self._full:
+            self._backlog += len(data)
+            if self._backlog > MAX_BACKLOG:
+                # > An endpoint that doesn't monitor use of these features exposes itself to a risk
+                # > of denial of service.   (RFC 9113 10.5)
+                self.abort()
+                return
+        self.transport.write(data)
