@@ -98,6 +98,13 @@ def server_pushed() -> Started:
     return forget(conn)
 
 
+def server_pushed_closed() -> Started:
+    """Stream 2 was a push, whose response is complete."""
+    conn, _ = server_pushed()
+    conn.write_data(2, b"", True)
+    return forget(conn)
+
+
 # -- client ----------------------------------------------------------------------------------------
 
 
@@ -169,6 +176,19 @@ def client_pushed() -> Started:
     """Stream 2 is a push whose response has begun: half-closed (local)."""
     conn, peer = client_reserved()
     conn.data_received(peer.headers(2, RESPONSE))
+    return forget(conn)
+
+
+def client_pushed_closed() -> Started:
+    """Stream 2 was a push, whose response is complete."""
+    conn, peer = client_pushed()
+    conn.data_received(peer.data(2, b"", True))
+    return forget(conn)
+
+
+def client_pushed_reset_by_us() -> Started:
+    conn, _ = client_pushed()
+    conn.write_reset(2, CANCEL)
     return forget(conn)
 
 

@@ -63,6 +63,8 @@ from tests.support import (
     Recorder,
     client,
     expect_alive,
+    feed,
+    frame,
     parse_frames,
     request,
     server,
@@ -282,6 +284,67 @@ def test_a_stream_reset_from_inside_its_events(during: str, size: int) -> None:
     assert conn.frames() == [Frame(RST_STREAM, 0, 1, u32(CANCEL))]
     conn.during = ""
     expect_alive(conn)
+
+
+class Closing(Resetting):
+    """Ends the whole connection from inside an event of the given kind."""
+
+    def on_settings(self) -> None:
+        super().on_settings()
+        self.maybe("settings", 0)
+
+    def on_pong(self, data: bytes) -> None:
+        super().on_pong(data)
+        self.maybe("pong", 0)
+
+    def on_frame(self, frame: object) -> None:
+        self.events.append(("frame",))
+        self.maybe("frame", 0)
+
+    def on_stream_end(self, stream: int, code: int, side: int) -> None:
+        super().on_stream_end(stream, code, side)
+        self.maybe("end", stream)
+
+    def maybe(self, kind: str, stream: int) -> None:
+        if kind == self.during and ("close",) not in self.events:
+            self.during = ""
+            self.write_reset(0, CANCEL)
+
+
+@pytest.mark.parametrize(
+    "during", ["frame", "settings", "pong", "start", "head", "data", "tail", "end"]
+)
+@pytest.mark.parametrize("size", [1, 1 << 20])
+def test_a_connection_closed_from_inside_its_events(during: str, size: int) -> None:
+    conn, peer = server(recorder=Closing)
+    assert isinstance(conn, Closing)
+    conn.during = during
+    data = peer.settings() + peer.ping(ack=True) + peer.headers(1, POST) + peer.data(1, b"body")
+    data += peer.headers(1, [("x", "y")], end_stream=True) + peer.rst(1) + peer.ping()
+    for at in range(0, len(data), size):
+        conn.data_received(data[at : at + size])
+    close = conn.events.index(("close",))
+    assert all(e == ("close()",) for e in conn.events[close + 1 :]), conn.events
+    assert conn.open_streams == []
+    frames = conn.frames()
+    assert (frames[-1].type, frames[-1].code) == (GOAWAY, CANCEL)
+    assert sum(f.type == GOAWAY for f in frames) == 1
+
+
+def test_the_end_of_input_after_a_fatal_error() -> None:
+    conn, _ = server_open()
+    feed(conn, frame(PING, 0, 0, b"short"))
+    assert conn.error is not None
+    before = list(conn.events)
+    conn.connection_lost()
+    assert conn.events == before
+
+
+def test_the_end_of_input_before_the_start() -> None:
+    conn = Recorder(False)
+    conn.connection_lost()
+    assert conn.events == []
+    assert conn.take() == b""
 
 
 class Boom(Exception):

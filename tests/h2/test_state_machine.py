@@ -197,6 +197,7 @@ SERVER: dict[str, dict[str, Outcome]] = {
         "PUSH_PROMISE": BROKEN,
     },
     "server_pushed": HALF_CLOSED_REMOTE,
+    "server_pushed_closed": CLOSED_BY_END,
 }
 SERVER["server_open_answering"] = SERVER["server_half_closed_local"] = SERVER["server_open"]
 
@@ -247,6 +248,8 @@ CLIENT: dict[str, dict[str, Outcome]] = {
         "PUSH_PROMISE": BROKEN,
     },
 }
+CLIENT["client_pushed_closed"] = CLOSED_BY_END
+CLIENT["client_pushed_reset_by_us"] = {**RESET_BY_US, "PUSH_PROMISE": BROKEN}
 CLIENT["client_half_closed_local"] = CLIENT["client_open"]
 CLIENT["client_half_closed_local_answered"] = CLIENT["client_open_answered"]
 
@@ -260,7 +263,7 @@ def maker(state: str) -> states.State:
 
 
 def stream_of(state: str) -> int:
-    return 2 if state.endswith(("reserved", "pushed")) else 1
+    return 2 if "reserved" in state or "pushed" in state else 1
 
 
 def test_the_table_is_whole() -> None:
