@@ -258,3 +258,26 @@ def test_C4_an_early_answer_to_an_unfinished_request() -> None:
     assert conn.of("data", "tail") == [("data", 1, b"no"), ("tail", 1, None)]
     with pytest.raises(raw.ConnectionError):
         conn.write_head(3, 0, "GET", "/", FIELDS, True)
+
+
+def test_C4_a_body_larger_than_allowed() -> None:
+    limits = Limits(max_body_size=4)
+
+    def make() -> Recorder:
+        return asked(limits=limits)
+
+    client_fails(make, response(b"Content-Length: 5", body=b"hello"))
+    client_fails(make, response(b"Transfer-Encoding: chunked", body=b"5\r\nhello\r\n0\r\n\r\n"))
+    client_fails(make, response(b"Transfer-Encoding: chunked", body=b"3\r\nabc\r\n2\r\nde\r\n"))
+    events = received(make, response(b"Content-Length: 4", body=b"hell"))
+    assert events[1:] == [("data", 1, b"hell"), ("tail", 1, None)]
+    conn = client_fails(make, response(body=b"hello"))
+    assert not conn.of("tail")
+    assert received(make, response(body=b"hell"))[1:] == [("data", 1, b"hell")]
+
+
+def test_C4_a_length_is_no_body_where_there_is_none() -> None:
+    conn = asked("HEAD", limits=Limits(max_body_size=4))
+    feed(conn, response(b"Content-Length: 5"))
+    assert conn.error is None
+    assert conn.of("tail") == [("tail", 1, None)]

@@ -735,6 +735,17 @@ def test_M13_fields_too_large_in_a_response() -> None:
     client_fails(lambda: asked(limits=Limits(max_header_fields=20)), response(*[b"X: y"] * 21))
 
 
+def test_M13_without_bounds() -> None:
+    limits = Limits(max_line_size=None, max_header_list_size=None, max_header_fields=None)
+    conn = answering(limits)
+    target = b"/" + b"x" * 100_000
+    fields = [b"X: " + b"y" * 100_000, *[b"A: b"] * 5000]
+    feed(conn, request(HOST, *fields, line=b"GET " + target + b" HTTP/1.1"))
+    assert conn.error is None
+    (head,) = conn.of("head")
+    assert (head[4], len(head[5])) == (target.decode(), 5003)
+
+
 @pytest.mark.parametrize("field", [b"Expect: x", b"Expect: 100-continue, x", b"Expect: x=y"])
 def test_M13_unknown_expectation(field: bytes) -> None:
     # > A server that receives an Expect field value containing a member other than 100-continue MAY

@@ -256,6 +256,12 @@ def test_W2_empty_path() -> None:
     assert sent("OPTIONS", "/", FIELDS).start == "OPTIONS / HTTP/1.1"
 
 
+def test_W2_absolute_form_for_a_proxy() -> None:
+    written = sent("GET", "http://b/x?y", FIELDS)
+    assert written.start == "GET http://b/x?y HTTP/1.1"
+    assert written.fields == [("host", "a")]
+
+
 def test_W2_connect() -> None:
     conn = h1_client()
     conn.write_head(1, 0, "CONNECT", "", [(":authority", "a:443"), ("x", "y")], False)
@@ -368,6 +374,16 @@ def test_W3_an_answer_to_head_without_length() -> None:
     (written,) = responses(out, ["HEAD"])
     assert written.get("content-length") is None, "the length of the answer to GET is not known"
     assert not conn.of("close")
+
+
+def test_W3_the_length_that_get_would_have_had() -> None:
+    for final in (True, False):
+        conn = served(HEAD)
+        conn.write_head(1, 200, "", "", [("content-length", "3")], final)
+        if not final:
+            conn.write_data(1, b"", True)
+        assert conn.take() == b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\n"
+        assert conn.of("end") and not conn.of("close")
 
 
 def test_W3_trailers_of_an_answer_to_head_are_not_sent() -> None:

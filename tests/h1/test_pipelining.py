@@ -476,3 +476,269 @@ def test_stream_ids_of_a_client() -> None:
 
 def test_get_is_not_changed_by_the_tests() -> None:
     assert requests(GET)[0].fields == [("host", "a")]
+
+
+# -- faults ----------------------------------------------------------------------------------------
+
+BAD = b"GET  / HTTP/1.1\r\n\r\n"
+BAD_BODY = request(
+    b"Host: a", b"Transfer-Encoding: chunked", line=b"POST / HTTP/1.1", body=b"5\r\nhelloXX"
+)
+
+
+def test_a_fault_waits_for_answers_and_then_ends_everything() -> None:
+    conn = outstanding(2)
+    feed(conn, BAD + SMUGGLED)
+    assert conn.error is None and not conn.of("close", "close()") and conn.take() == b""
+    feed(conn, SMUGGLED)
+    assert len(conn.of("head")) == 2
+    respond(conn, 1, body=b"one")
+    assert bodies(conn) == [b"one"]
+    respond(conn, 3, body=b"two")
+    answers = responses(conn.take())
+    assert [(r.code, r.closes) for r in answers] == [(200, False), (400, True)]
+    assert conn.events[-2:] == [("close",), ("close()",)]
+    with pytest.raises(raw.DisconnectError):
+        respond(conn, 5)
+
+
+def test_a_fault_in_a_body_waits_for_the_answers_before_it() -> None:
+    conn = outstanding(1)
+    feed(conn, BAD_BODY)
+    assert conn.error is None
+    assert conn.of("data") == [("data", 3, b"hello")]
+    assert [e[1] for e in conn.of("end")] == [3], "the faulty request is over"
+    respond(conn, 1, body=b"one")
+    assert [r.code for r in responses(conn.take())] == [200, 400]
+    assert conn.events[-2:] == [("close",), ("close()",)]
+
+
+def test_a_fault_that_waits_is_not_answered_into_half_an_answer() -> None:
+    conn = outstanding(1)
+    feed(conn, BAD)
+    conn.write_head(1, 200, "", "", [("content-length", "100")], False)
+    conn.write_data(1, b"half", False)
+    assert conn.take().endswith(b"\r\n\r\nhalf")
+    conn.write_reset(1, raw.CNO_RST_CANCEL)
+    assert conn.take() == b"", "the error response became a part of the body before it"
+    assert conn.of("close") == [("close",)]
+
+
+def test_a_fault_that_waits_is_not_answered_behind_a_reset() -> None:
+    conn = outstanding(1)
+    feed(conn, BAD)
+    conn.write_reset(1, raw.CNO_RST_CANCEL)
+    # The peer would take an error response for the answer to its first request.
+    assert conn.take() == b""
+    assert conn.of("close") == [("close",)]
+
+
+@pytest.mark.parametrize("how", ["connection: close", "shutdown"])
+def test_a_fault_that_waits_is_not_answered_behind_the_last_answer(how: str) -> None:
+    conn = outstanding(1)
+    feed(conn, BAD)
+    if how == "shutdown":
+        conn.shutdown()
+        respond(conn, 1, body=b"one")
+    else:
+        respond(conn, 1, body=b"one", fields=[("connection", "close")])
+    codes = [(r.code, r.closes) for r in responses(conn.take())]
+    assert codes in ([(200, True)], [(200, False), (400, True)])
+    assert conn.of("close") == [("close",)]
+
+
+@pytest.mark.parametrize("final", [True, False])
+def test_a_fault_in_the_body_of_a_request_whose_answer_has_begun(final: bool) -> None:
+    conn = h1_server()
+    feed(conn, BAD_BODY[:-2])
+    conn.write_head(1, 200, "", "", [], False)
+    conn.write_data(1, b"abc", final)
+    (answer,) = responses(conn.take() + (b"" if final else b"0\r\n\r\n"))
+    assert answer.body == b"abc"
+    feed(conn, b"XX")
+    if answer.closes:
+        return
+    assert isinstance(conn.error, raw.ProtocolError)
+    assert conn.take() == b""
+    assert conn.open_streams == []
+    assert conn.events[-2:] == [("close",), ("close()",)]
+
+
+def test_a_fault_ends_the_streams_that_wait() -> None:
+    conn = h1_server()
+    feed(conn, BAD_BODY)
+    assert isinstance(conn.error, raw.ProtocolError)
+    assert [e[0] for e in conn.events] == ["start", "head", "data", "end", "close", "close()"]
+    (end,) = conn.of("end")
+    assert end[3] == LOCAL and end[2] != raw.CNO_RST_NO_ERROR
+
+
+# -- input -----------------------------------------------------------------------------------------
+
+
+def test_every_call_that_brings_more_while_full_would_block() -> None:
+    conn = h1_server(limits=Limits(max_pipelined=1))
+    conn.data_received(get(0))
+    for _ in range(3):
+        with pytest.raises(raw.WouldBlockError):
+            conn.data_received(get(1))
+    assert len(conn.of("head")) == 1
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+def test_any_kind_of_bytes(kind: Callable[[bytes], bytes]) -> None:
+    conn = answering()
+    data = GET + request(b"Host: a", b"Content-Length: 5", line=b"PUT / HTTP/1.1", body=b"hello")
+    conn.data_received(kind(data))
+    for at in range(len(data)):
+        conn.data_received(kind(data[at : at + 1]))
+    assert [e[1] for e in conn.of("tail")] == [1, 3, 5, 7]
+    assert all(type(e[2]) is bytes for e in conn.events if e[0] == "data")
+
+
+def test_what_is_kept_is_a_copy() -> None:
+    conn = h1_server()
+    buffer = bytearray(GET[:10])
+    conn.data_received(buffer)
+    buffer[:] = b"\0" * 10
+    conn.data_received(GET[10:])
+    assert conn.of("head") == [("head", 1, 0, "GET", "/", FIELDS)]
+
+
+def test_input_from_inside_an_event_comes_behind_the_rest() -> None:
+    class Feeding(Recorder):
+        def on_message_head(
+            self, stream: int, code: int, method: str, path: str, headers: Headers
+        ) -> None:
+            super().on_message_head(stream, code, method, path, headers)
+            if stream == 1:
+                self.data_received(get(3)[:9])
+                self.data_received(get(3)[9:])
+
+    conn = h1_server(recorder=Feeding)
+    conn.data_received(get(1) + get(2))
+    assert [e[4] for e in conn.of("head")] == ["/1", "/2", "/3"]
+    assert [e[1] for e in conn.of("tail")] == [1, 3, 5]
+
+
+class Raising(Recorder):
+    """Raises once from the event `where` of stream 1, behind recording it."""
+
+    where = ""
+
+    def boom(self, where: str, stream: int) -> None:
+        if where == self.where and stream == 1:
+            self.where = ""
+            raise LookupError(where)
+
+    def on_stream_start(self, stream: int) -> None:
+        super().on_stream_start(stream)
+        self.boom("start", stream)
+
+    def on_message_head(
+        self, stream: int, code: int, method: str, path: str, headers: Headers
+    ) -> None:
+        super().on_message_head(stream, code, method, path, headers)
+        self.boom("head", stream)
+
+    def on_message_data(self, stream: int, data: bytes) -> None:
+        super().on_message_data(stream, data)
+        self.boom("data", stream)
+
+    def on_message_tail(self, stream: int, trailers: Headers | None) -> None:
+        super().on_message_tail(stream, trailers)
+        self.boom("tail", stream)
+
+    def on_stream_end(self, stream: int, code: int, side: int) -> None:
+        super().on_stream_end(stream, code, side)
+        self.boom("end", stream)
+
+
+@pytest.mark.parametrize("where", ["head", "data", "tail"])
+@pytest.mark.parametrize("chunked", [True, False])
+def test_a_server_is_sound_behind_an_exception(where: str, chunked: bool) -> None:
+    framing = b"Transfer-Encoding: chunked" if chunked else b"Content-Length: 5"
+    body = b"5\r\nhello\r\n0\r\n\r\n" if chunked else b"hello"
+    conn = h1_server(recorder=Raising)
+    assert isinstance(conn, Raising)
+    conn.where = where
+    with pytest.raises(LookupError, match=where):
+        conn.data_received(request(b"Host: a", framing, line=b"PUT / HTTP/1.1", body=body) + GET)
+    conn.data_received(b"")
+    kinds = [e[0] for e in conn.events]
+    assert kinds == ["start", "head", "data", "tail", "start", "head", "tail"]
+    respond(conn, 1, body=b"one")
+    respond(conn, 3, body=b"two")
+    assert bodies(conn) == [b"one", b"two"]
+
+
+@pytest.mark.parametrize("where", ["head", "data", "tail", "end"])
+@pytest.mark.parametrize("chunked", [True, False])
+def test_a_client_is_sound_behind_an_exception(where: str, chunked: bool) -> None:
+    framing = b"Transfer-Encoding: chunked" if chunked else b"Content-Length: 5"
+    body = b"5\r\nhello\r\n0\r\n\r\n" if chunked else b"hello"
+    conn = h1_client(recorder=Raising)
+    assert isinstance(conn, Raising)
+    conn.write_head(1, 0, "GET", "/", FIELDS, True)
+    conn.write_head(3, 0, "GET", "/", FIELDS, True)
+    conn.where = where
+    with pytest.raises(LookupError, match=where):
+        conn.data_received(response(framing, body=body) + OK)
+    conn.data_received(b"")
+    kinds = [e[0] for e in conn.events]
+    assert kinds == ["start", "start", "head", "data", "tail", "end", "head", "data", "tail", "end"]
+    assert conn.open_streams == []
+
+
+def test_a_server_is_sound_behind_an_exception_of_the_end() -> None:
+    conn = h1_server(recorder=Raising)
+    assert isinstance(conn, Raising)
+    conn.where = "end"
+    conn.data_received(GET + GET)
+    with pytest.raises(LookupError):
+        respond(conn, 1, body=b"one")
+    respond(conn, 3, body=b"two")
+    assert bodies(conn) == [b"one", b"two"]
+
+
+def test_exceptions_of_on_writev_come_out() -> None:
+    class Broken(Recorder):
+        def on_writev(self, chunks: list[bytes]) -> None:
+            raise LookupError("transport")
+
+    conn = h1_server(recorder=Broken)
+    conn.data_received(GET)
+    with pytest.raises(LookupError):
+        respond(conn, body=b"x")
+
+
+def test_events_that_nobody_wants() -> None:
+    """A connection that overrides nothing but its output parses and writes all the same."""
+
+    class Silent(raw.Connection):
+        def __init__(self, server: bool) -> None:
+            super().__init__(server)
+            self.written: list[bytes] = []
+
+        def on_writev(self, chunks: list[bytes]) -> None:
+            self.written.extend(chunks)
+
+    server, client = Silent(True), Silent(False)
+    server.connection_made(False)
+    client.connection_made(False)
+    upgrade = [("connection", "upgrade"), ("upgrade", "x")]
+    for stream, extra in ((1, []), (3, upgrade), (5, [])):
+        client.write_head(stream, 0, "PUT", "/", [*FIELDS, *extra], False)
+        client.write_data(stream, b"hello", False)
+        client.write_tail(stream, [("x", "y")])
+        server.data_received(b"".join(client.written))
+        client.written.clear()
+        server.write_head(stream, 103, "", "", [], False)
+        server.write_head(stream, 200, "", "", [], False)
+        server.write_data(stream, b"hello", False)
+        server.write_tail(stream, [("x", "y")])
+        client.data_received(b"".join(server.written))
+        server.written.clear()
+    assert client.next_stream == 7
+    server.connection_lost()
+    client.connection_lost()
