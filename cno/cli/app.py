@@ -6,12 +6,13 @@ Knows click and what users type. Must never know HTTP.
 import asyncio
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
 
 from cno._build import describe
-from cno.cli.problems import Problem, one_line
+from cno.cli.problems import Problem, one_line, reason
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -52,6 +53,70 @@ def serve(**options: Any) -> None:
     if options["key"] and not options["cert"]:
         raise click.UsageError("--key needs --cert")
     asyncio.run(run(Serving(**options)))
+
+
+@app.command()
+@click.argument("urls", metavar="URL...", nargs=-1, required=True)
+@click.option("-o", "--output", metavar="FILE", help="Save the body in this file.")
+@click.option("-O", "--remote-name", is_flag=True, help="Save each under the URL's last name.")
+@click.option("-H", "--header", "headers", metavar="'NAME: VALUE'", multiple=True)
+@click.option("-X", "--request", "method", metavar="METHOD", help="Instead of GET (or POST).")
+@click.option("-d", "--data", metavar="DATA", multiple=True, help="Send this, or what is in @FILE.")
+@click.option("-I", "--head", is_flag=True, help="Ask for the head only.")
+@click.option("-i", "--include", is_flag=True, help="Heads to standard output as well.")
+@click.option("-v", "--verbose", is_flag=True, help="Tell on standard error what goes on.")
+@click.option("-L", "--location", "follow", is_flag=True, help="Follow redirects.")
+@click.option("-f", "--fail", is_flag=True, help="Status 400 and above is failure (22), no body.")
+@click.option("--http1.1", "version", flag_value="1.1", help="HTTP/1.1 only.")
+@click.option("--http2", "version", flag_value="2", help="HTTP/2 only; http: by prior knowledge.")
+@click.option("-k", "--insecure", is_flag=True, help="Trust any certificate.")
+@click.option("--cacert", metavar="FILE", help="Trust only what these certificates (PEM) sign.")
+@click.option("--max-time", metavar="SECONDS", type=click.FloatRange(min=0, min_open=True))
+def get(**options: Any) -> int:
+    """Fetch URLs, those of one server over one connection.
+
+    On a terminal, heads and pushes are shown and text is dressed up; into a pipe goes the body.
+    """
+    from cno.cli.get import Getting, run
+    from cno.cli.origins import Wishes
+
+    if options["output"] and (options["remote_name"] or len(options["urls"]) > 1):
+        raise click.UsageError("-o is for one URL; for several there is -O")
+    if options["head"] and options["data"]:
+        raise click.UsageError("-I asks for no body, so there is none to send: leave out -d")
+    wishes = Wishes(options.pop("version") or "", options.pop("insecure"), options.pop("cacert"))
+    options["urls"] = tuple(with_scheme(url) for url in options["urls"])
+    options["headers"] = [split_header(line) for line in options["headers"]]
+    options["data"] = joined(options["data"])
+    return asyncio.run(run(Getting(wishes=wishes, **options)))
+
+
+def with_scheme(url: str) -> str:
+    return url if "://" in url else f"http://{url}"
+
+
+def split_header(line: str) -> tuple[str, str]:
+    """A field; one without a value is for leaving it out. Raises click.UsageError."""
+    name, colon, value = line.partition(":")
+    if not colon or not name or any(c in line for c in "\r\n\0"):
+        raise click.UsageError(f"-H {one_line(line)!r}: should be 'name: value'")
+    return name.strip().lower(), value.strip()
+
+
+def joined(pieces: tuple[str, ...]) -> bytes | None:
+    """Several -d are one form. Raises Problem for a file that cannot be read."""
+    return b"&".join(map(octets_of, pieces)) if pieces else None
+
+
+def octets_of(piece: str) -> bytes:
+    if piece[:1] != "@":
+        return os.fsencode(piece)
+    if piece == "@-":
+        return sys.stdin.buffer.read()
+    try:
+        return Path(piece[1:]).read_bytes()
+    except OSError as error:
+        raise Problem(f"cannot read {piece[1:]}: {reason(error)}") from None
 
 
 def main() -> None:
