@@ -1,0 +1,11 @@
+"""HPACK, the header compression of HTTP/2 (RFC 7541): bytes to fields and fields to bytes.
+
+One `Decoder` and one `Encoder` per connection; they share nothing.
+"""
+
+from cno.hpack.decoder import Decoder
+from cno.hpack.encoder import Encoder
+from cno.hpack.errors import HeaderListTooLarge, HPACKError
+from cno.hpack.fields import Field, NeverIndexed
+
+__all__ = ["Decoder", "Encoder", "Field", "HPACKError", "HeaderListTooLarge", "NeverIndexed"]
