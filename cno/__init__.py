@@ -12,7 +12,7 @@ from cno import _build
 _build.choose()
 
 # The public names, from here on. (E402: they come after the choice, or it would be none.)
-from cno import hpack
+from cno import hpack, raw
 from cno.limits import Limits
 
 COMPILED: Final[bool] = _build.is_compiled()
@@ -23,4 +23,5 @@ __all__ = [
     "Limits",
     "__version__",
     "hpack",
+    "raw",
 ]
