@@ -13,6 +13,23 @@ _build.choose()
 
 # The public names, from here on. (E402: they come after the choice, or it would be none.)
 from cno import hpack, raw
+from cno.aio import (
+    Channel,
+    Client,
+    ConnectionLostError,
+    Listener,
+    Push,
+    Request,
+    Response,
+    Server,
+    StreamError,
+    Tunnel,
+    UpgradeRefused,
+    connect,
+    request,
+    serve,
+)
+from cno.errors import ConnectionError
 from cno.limits import Limits
 
 COMPILED: Final[bool] = _build.is_compiled()
@@ -20,8 +37,23 @@ __version__: Final = _build.VERSION
 
 __all__ = [
     "COMPILED",
+    "Channel",
+    "Client",
+    "ConnectionError",
+    "ConnectionLostError",
     "Limits",
+    "Listener",
+    "Push",
+    "Request",
+    "Response",
+    "Server",
+    "StreamError",
+    "Tunnel",
+    "UpgradeRefused",
     "__version__",
+    "connect",
     "hpack",
     "raw",
+    "request",
+    "serve",
 ]

@@ -41,7 +41,7 @@ def clean(headers: list[tuple[str, str]], trailer: bool) -> list[object]:
     result: list[object] = []
     known = _known
     for item in cast(list[object], headers):
-        if type(item) is tuple and item in known:
+        if type(item) is tuple and item in known and not trailer:
             result.append(item)
         else:
             pair = _check(item, trailer)

@@ -1,0 +1,87 @@
+"""The README is true: its examples run, and print what they should.
+
+Each code block is taken from the file as a reader would, and run as a program of its own.
+"""
+
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from tests.peers import free_port
+from tests.tree import ROOT
+
+TEXT = ROOT.joinpath("README.md").read_text("utf-8")
+EXAMPLES = re.findall(r"^## ([^\n]+)\n+```python\n(.+?)^```", TEXT, re.DOTALL | re.MULTILINE)
+SOURCES = dict(EXAMPLES)
+
+
+def source(title: str, port: int = 8000) -> str:
+    """An example as it stands, but on a port that is free."""
+    return str(SOURCES[title]).replace("8000", str(port))
+
+
+@contextmanager
+def running(code: str, port: int) -> Iterator[subprocess.Popen[str]]:
+    """A server example, once it listens."""
+    process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)
+    try:
+        for _ in range(200):
+            try:
+                socket.create_connection(("127.0.0.1", port), 1).close()
+                break
+            except OSError:
+                assert process.poll() is None, process.stderr
+                time.sleep(0.05)
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def run(code: str) -> str:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_there_are_three_short_examples() -> None:
+    assert [title for title, _ in EXAMPLES] == ["A server", "A client", "The engine alone"]
+    for _, code in EXAMPLES:
+        lines = [line for line in code.splitlines() if line.strip()]
+        assert len(lines) <= 16, "an example is to be taken in at a glance"
+
+
+def test_server_and_client() -> None:
+    port = free_port()
+    with running(source("A server", port), port):
+        assert run(source("A client", port)).splitlines() == [
+            "200 b'Hello, Ada!\\n'",
+            "200 b'Hello, Grace!\\n'",
+        ]
+
+
+def test_engine() -> None:
+    printed = run(source("The engine alone"))
+    answer = eval(printed)  # what was printed is a bytes literal
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert b"content-length: 3" in head
+    assert body == b"hi\n"
+
+
+@pytest.mark.parametrize("path", re.findall(r"\]\(([\w./]+)\)", TEXT))
+def test_links(path: str) -> None:
+    assert ROOT.joinpath(path).exists()
+
+
+def test_the_commands_are_those_that_ci_runs() -> None:
+    commands = re.findall(r"^```sh\n(.+?)\n```", TEXT, re.DOTALL | re.MULTILINE)
+    assert len(commands) == 2
+    assert commands[1] == ".ci/run"
+    assert ".venv/bin/cno serve" in commands[0]
