@@ -33,6 +33,9 @@ ALLOW: Final = ("allow", "GET, HEAD, OPTIONS")
 SMALL: Final = 65_536
 #: Files kept at most, whatever their size.
 MAX_KEPT: Final = 1_024
+#: Octets of an unwanted upload that are read before it is refused, and seconds spent on that.
+SKIMMED: Final = 65_536
+SKIM_TIME: Final = 0.5
 # A file as young as this may change again without its time or size changing: not kept.
 _SETTLED: Final = 2.0
 
@@ -46,6 +49,8 @@ class Asked(Protocol):
     def path(self) -> str: ...
     @property
     def headers(self) -> Headers: ...
+    @property
+    def payload(self) -> asyncio.StreamReader: ...
     async def respond(
         self, code: int, headers: Headers, data: bytes | AsyncIterable[bytes], /
     ) -> object: ...
@@ -132,6 +137,7 @@ class Files:
         if method == "OPTIONS":
             return Reply(204, [ALLOW, self._now()], b"")
         if method not in ("GET", "HEAD"):
+            await skim(request)
             return self._error(method, 405, [ALLOW])
         try:
             return self._find(request) or await self._list(request)
@@ -305,6 +311,23 @@ class Files:
 
     def _forget(self, key: str) -> None:
         self._room += len(self._kept.pop(key).data)
+
+
+async def skim(request: Asked) -> None:
+    """Read what little there is of an upload that will be refused.
+
+    To end the stream before the client has sent it all is right (RFC 9113 8.1), but some clients
+    take that for a failure and never look at the response.
+    """
+    if any(name == "expect" for name, _ in request.headers):
+        return  # it waits to be told whether to send any
+    left = SKIMMED
+    try:
+        async with asyncio.timeout(SKIM_TIME):
+            while left > 0 and (chunk := await request.payload.read(left)):
+                left -= len(chunk)
+    except TimeoutError:
+        pass
 
 
 def _key(target: str) -> str:

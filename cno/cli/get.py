@@ -90,7 +90,10 @@ def first_ask(getting: Getting, url: str) -> Ask:
 
 def redirected(ask: Ask, code: int, location: str) -> Ask:
     """What to ask after a redirect. Raises Problem for a place that nobody should be sent to."""
-    url = urljoin(ask.url, location)
+    try:
+        url = urljoin(ask.url, location)
+    except ValueError as error:
+        raise Problem(f"{ask.url}: redirected to {location!r}: {error}") from None
     before, after = target_of(ask.url), target_of(url)
     method, data, dropped = ask.method, ask.data, frozenset[str]()
     # > a user agent MAY change the request method from POST to GET for the subsequent request

@@ -65,10 +65,12 @@ def kind_of(headers: Headers) -> tuple[str, str]:
     """The media type, lower-cased, and the charset (UTF-8 unless a known one is named)."""
     message = Message()
     message["content-type"] = harmless(value_of(headers, "content-type") or "")
-    charset = message.get_content_charset("utf-8")
+    charset = message.get_content_charset("utf-8").strip("'")
     try:
-        b"".decode(charset)
-    except (LookupError, UnicodeError, ValueError):
+        # Not all codecs are of text: some would inflate it.
+        b"ab".decode(charset, "replace")
+        codecs.getincrementaldecoder(charset)("replace")
+    except (LookupError, ValueError):
         charset = "utf-8"
     return message.get_content_type() if message["content-type"] else "", charset
 

@@ -1,0 +1,166 @@
+"""What `cno get` makes of options, redirects and names, without a network."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from cno.cli.get import Ask, Getting, first_ask, redirected
+from cno.cli.origins import target_of
+from cno.cli.problems import Problem
+from cno.cli.save import Save, remote_name, remote_names
+
+PERSONAL = [("authorization", "a"), ("cookie", "c"), ("host", "h"), ("proxy-authorization", "p")]
+FIELDS = [("accept", "*/*"), ("content-type", "t"), *PERSONAL, ("x-mine", "m")]
+NAMES = [name for name, _ in FIELDS]
+
+
+def names(ask: Ask) -> list[str]:
+    return [name for name, _ in ask.headers]
+
+
+def test_the_first_request() -> None:
+    ask = first_ask(Getting(("u",)), "u")
+    assert (ask.method, names(ask), ask.data) == ("GET", ["user-agent", "accept"], b"")
+    ask = first_ask(Getting(("u",), data=b"", headers=[("accept", ""), ("user-agent", "x")]), "u")
+    assert ask.method == "POST"
+    assert ask.headers == [
+        ("content-type", "application/x-www-form-urlencoded"),
+        ("user-agent", "x"),
+    ]
+    assert first_ask(Getting(("u",), head=True), "u").method == "HEAD"
+    assert first_ask(Getting(("u",), data=b"x", method="PUT"), "u").method == "PUT"
+
+
+@pytest.mark.parametrize(
+    ("method", "code", "then"),
+    [
+        ("GET", 301, "GET"),
+        ("POST", 301, "GET"),
+        ("POST", 302, "GET"),
+        ("PUT", 302, "PUT"),
+        ("POST", 303, "GET"),
+        ("DELETE", 303, "GET"),
+        ("HEAD", 303, "HEAD"),
+        ("POST", 307, "POST"),
+        ("POST", 308, "POST"),
+    ],
+)
+def test_the_method_after_a_redirect(method: str, code: int, then: str) -> None:
+    ask = redirected(Ask("http://a/x/y", method, FIELDS, b"body"), code, "../z?q#f")
+    assert (ask.url, ask.method) == ("http://a/z?q#f", then)
+    if then == method:
+        assert (ask.data, names(ask)) == (b"body", NAMES)
+    else:
+        assert ask.data == b""
+        assert names(ask) == [name for name in NAMES if name != "content-type"]
+
+
+@pytest.mark.parametrize(
+    ("location", "same"),
+    [
+        ("/z", True),
+        ("http://A/z", True),
+        ("http://a:80/z", True),
+        ("//a/z", True),
+        ("https://a/z", False),
+        ("http://a:8080/z", False),
+        ("http://b/z", False),
+        ("//b/z", False),
+        ("http://a.b/z", False),
+        ("h2c://a/z", True),
+    ],
+)
+def test_what_is_personal_stays_with_its_origin(location: str, same: bool) -> None:
+    ask = redirected(Ask("http://a/", "GET", FIELDS, b""), 307, location)
+    kept = [name for name, _ in PERSONAL if name in names(ask)]
+    assert kept == ([name for name, _ in PERSONAL] if same else [])
+    assert "x-mine" in names(ask)
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "file:///etc/passwd",
+        "ftp://a/",
+        "javascript:alert(1)",
+        "http://user:password@a/",
+        "http://a:port/",
+        "http://a:99999/",
+        "http://[::1/",
+    ],
+)
+def test_where_nobody_should_be_sent(location: str) -> None:
+    with pytest.raises(Problem):
+        redirected(Ask("http://a/", "GET", [], b""), 302, location)
+
+
+def test_targets_are_encoded() -> None:
+    assert target_of("http://a/ü b?q=ü#f").path == "/%C3%BC%20b?q=%C3%BC"
+    assert target_of("http://bücher.example/").host == "xn--bcher-kva.example"
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("http://a/x/file.txt?q=1#f", "file.txt"),
+        ("http://a/", "index.html"),
+        ("http://a", "index.html"),
+        ("http://a/x/", "index.html"),
+        ("http://a/..", "index.html"),
+        ("http://a/%2e%2e", "index.html"),
+        ("http://a/%2e%2e%2fetc%2fpasswd", "_etc_passwd"),
+        ("http://a/..%5C..%5Cx", "_.._x"),
+        ("http://a/.bashrc", "bashrc"),
+        ("http://a/-rf", "rf"),
+        ("http://a/a%00b%0Ac", "a_b_c"),
+        ("http://a/%1b[31m", "_[31m"),
+        ("http://a/C:%5Cx", "C__x"),
+        ("http://a/con.txt", "_con.txt"),
+        ("http://a/NUL", "_NUL"),
+        ("http://a/%FF", "\N{REPLACEMENT CHARACTER}"),
+        ("http://a/caf%C3%A9.txt", "café.txt"),
+        ("http://a/x%20", "x"),
+    ],
+)
+def test_a_name_for_a_file(url: str, name: str) -> None:
+    assert remote_name(url) == name
+
+
+def test_names_are_short() -> None:
+    for url in ("http://a/" + "%F0%9F%98%80" * 300, "http://a/" + "x" * 5000 + ".txt"):
+        name = remote_name(url)
+        assert 0 < len(os.fsencode(name)) <= 200
+    assert remote_name("http://a/" + "x" * 5000 + ".txt").endswith("x.txt")
+    assert len(os.fsencode(remote_name("http://a/x." + "y" * 5000))) <= 200
+
+
+def test_names_are_not_used_twice() -> None:
+    urls = ["http://a/x", "http://b/X", "http://c/x.1", "http://d/x"]
+    assert remote_names(urls) == ["x", "X.1", "x.1.1", "x.2"]
+
+
+def test_a_file_appears_when_it_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    with Save(str(path)) as file:
+        file.write(b"new")
+        assert path.read_bytes() == b"old"
+        file.done()
+    assert path.read_bytes() == b"new"
+    with pytest.raises(TypeError), Save(str(path)) as file:
+        file.write("newer")  # type: ignore[arg-type]  # anything that fails half-way
+    assert path.read_bytes() == b"new"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_device_is_written_to() -> None:
+    with Save(os.devnull) as file:
+        file.write(b"x")
+        file.done()
+    assert not os.path.isfile(os.devnull)
+
+
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    with pytest.raises(IsADirectoryError):
+        Save(str(tmp_path)).__enter__()

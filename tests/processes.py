@@ -1,0 +1,173 @@
+"""Processes of a test: the command line of ours, servers of others; their start, output and end.
+
+Every wait is bounded, and nothing is left running.
+"""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import trustme
+
+from tests.tree import PACKAGE
+
+#: Seconds that a program may take for anything, unless told.
+PATIENCE = 20.0
+
+# What is under test, wherever the test runs; and no user's settings.
+ENVIRONMENT = {
+    **{k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy")},
+    "PYTHONPATH": str(PACKAGE.parent),
+    "COLUMNS": "100",
+}
+
+
+class Result(NamedTuple):
+    status: int
+    stdout: bytes
+    stderr: str
+
+    @property
+    def text(self) -> str:
+        return self.stdout.decode()
+
+
+def run(
+    program: str | Path, *args: str, cwd: Path | None = None, timeout: float = PATIENCE
+) -> Result:
+    """Run a program to its end."""
+    done = subprocess.run(
+        [program, *args],
+        cwd=cwd,
+        env=ENVIRONMENT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=timeout,
+        check=False,
+    )
+    return Result(done.returncode, done.stdout, done.stderr.decode(errors="replace"))
+
+
+def cno(*args: str, cwd: Path | None = None, timeout: float = PATIENCE) -> Result:
+    """Run our command line to its end."""
+    return run(sys.executable, "-m", "cno", *args, cwd=cwd, timeout=timeout)
+
+
+class Running:
+    """A program that runs until it is stopped; its standard output and error, as lines."""
+
+    def __init__(self, args: Sequence[str | Path], cwd: Path | None = None) -> None:
+        self.process = subprocess.Popen(
+            args,
+            cwd=cwd,
+            env=ENVIRONMENT,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+        )
+        self.out: list[str] = []
+        self.err: list[str] = []
+        assert self.process.stdout is not None and self.process.stderr is not None
+        self._pipes = [self.process.stdout, self.process.stderr]
+        self._threads = [
+            threading.Thread(target=lines.extend, args=(pipe,), daemon=True)
+            for lines, pipe in zip((self.out, self.err), self._pipes, strict=True)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def wait_for(self, pattern: str) -> re.Match[str]:
+        """The first match in a line of its standard output."""
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            for line in list(self.out):
+                if match := re.search(pattern, line):
+                    return match
+            assert self.process.poll() is None, f"it ended: {self.out} {self.err}"
+            time.sleep(0.01)
+        raise AssertionError(f"no {pattern!r} in {self.out}, {self.err}")
+
+    def wait_listening(self, port: int) -> None:
+        """Wait until a port of the loopback interface can be connected to."""
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            assert self.process.poll() is None, f"it ended: {self.out} {self.err}"
+            try:
+                socket.create_connection(("127.0.0.1", port), 1).close()
+            except OSError:
+                time.sleep(0.02)
+            else:
+                return
+        raise AssertionError(f"nothing listens on {port}: {self.err}")
+
+    def stop(self, number: int = signal.SIGINT) -> int:
+        """Send a signal, wait for the end; the exit status."""
+        self.process.send_signal(number)
+        return self.wait()
+
+    def wait(self, timeout: float = PATIENCE) -> int:
+        try:
+            return self.process.wait(timeout)
+        finally:
+            self.kill()
+
+    def kill(self) -> None:
+        """Whatever happens, it does not outlive the test."""
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        for thread in self._threads:
+            thread.join(5)
+        for pipe in self._pipes:
+            pipe.close()
+
+
+class Served(NamedTuple):
+    """A `cno serve` that runs. `url` ends in a slash."""
+
+    url: str
+    port: int
+    running: Running
+
+
+@contextmanager
+def serving(folder: Path, *options: str) -> Iterator[Served]:
+    """`python -m cno serve` on a free port; stopped by SIGINT, after which its status must be 0."""
+    args = [sys.executable, "-m", "cno", "serve", str(folder), "--port", "0", *options]
+    running = Running(args, cwd=folder)
+    try:
+        match = running.wait_for(r"(https?://[^/]+:(\d+)/) ")
+        yield Served(match[1], int(match[2]), running)
+        assert running.stop() == 0, running.err
+        assert running.err == []
+    finally:
+        running.kill()
+
+
+class Pair(NamedTuple):
+    """PEM files: a certificate for the loopback interface, its key, and who signed it."""
+
+    cert: Path
+    key: Path
+    authority: Path
+
+
+def certificate(folder: Path) -> Pair:
+    authority = trustme.CA()
+    issued = authority.issue_cert("localhost", "127.0.0.1", "::1")
+    pair = Pair(folder / "cert.pem", folder / "key.pem", folder / "ca.pem")
+    pair.cert.write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
+    pair.key.write_bytes(issued.private_key_pem.bytes())
+    authority.cert_pem.write_to_path(str(pair.authority))
+    return pair
