@@ -37,6 +37,10 @@ from cno.limits import Limits
 #: A client reads from one server: windows of 2 MiB per stream, 8 MiB in all.
 CLIENT_LIMITS: Final = Limits(initial_window_size=2_097_152, connection_window=8_388_608)
 
+#: Requests sent before the server has said how many it takes at once: fewer it should not allow
+#: (RFC 9113 6.5.2), and what goes beyond would come back refused.
+MAX_BLIND: Final = 100
+
 #: Seconds that a body with `expect: 100-continue` waits for the 100 (RFC 9110 10.1.1).
 CONTINUE_WAIT: Final = 1.0
 
@@ -279,6 +283,8 @@ class Client(Connection):
     def _try_open(self, method: str, path: str, fields: Headers, final: bool) -> Response | None:
         if self._closing:
             raise ConnectionLostError("the connection is closed", retryable=True)
+        if len(self._exchanges) >= MAX_BLIND and self._is_greeting():
+            return None
         stream = self.next_stream
         response = Response(self, stream)
         self._exchanges[stream] = response

@@ -34,15 +34,15 @@ LINGER: Final = 2.0
 class Exchange:
     """One stream: what is coming in on it, and how it ended.
 
-    `stream` is its id, `headers` those of the message coming in, `trailers` likewise ([] until it
-    is complete, and where there are none).
+    `stream` is its id, `headers` those of the message coming in, `trailers` likewise (None until
+    it is complete, and where there are none).
     """
 
     def __init__(self, conn: "Connection", stream: int, headers: Headers) -> None:
         self.conn = conn
         self.stream = stream
         self.headers = headers
-        self.trailers: Headers = []
+        self.trailers: Headers | None = None
         self._inflow: Inflow | None = None
         self._reader: Payload | None = None
         self._complete = False  # all of the peer's message has come
@@ -82,8 +82,7 @@ class Exchange:
 
     def _completed(self, trailers: Headers | None) -> None:
         self._complete = True
-        if trailers is not None:
-            self.trailers = trailers
+        self.trailers = trailers
         if self._inflow is not None:
             self._inflow.end()
 

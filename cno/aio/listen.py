@@ -8,7 +8,7 @@ import socket
 from collections.abc import Callable, Generator, Mapping, Sequence
 from ssl import SSLContext
 from types import TracebackType
-from typing import Any
+from typing import Any, cast
 
 from cno.aio import tls
 from cno.aio.server import Handler, Keeper, Server
@@ -164,7 +164,7 @@ class Listener(Keeper):
     async def _begin(self) -> "Listener":
         if self._server is None:
             self._server = server = await self._address.listen(self._protocol, self._ssl)
-            self._sockets = list(server.sockets)
+            self._sockets = list(cast("Any", server).sockets)  # a tuple, or in uvloop a list
         return self
 
 

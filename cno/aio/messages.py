@@ -83,7 +83,7 @@ class Request(Exchange):
 
     `method`, `path` (with its query) and `headers` are as received: `:scheme` and `:authority` (and
     `:protocol`, RFC 8441) come first in `headers`. `conn` is the connection, `stream` the id of the
-    stream, `payload` the body, `trailers` what followed it.
+    stream, `payload` the body, `trailers` what followed it (None: nothing, or not yet).
     """
 
     def __init__(

@@ -1,0 +1,39 @@
+"""Runs the tests of the asyncio layer on asyncio's own event loop, and on uvloop's."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import trustme
+
+from tests.aio.lab import WIRES, Certificates, Lab, Wire
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    folder: Path = tmp_path_factory.mktemp("certificates")
+    authority = trustme.CA()
+    issued = authority.issue_cert("127.0.0.1", "localhost", "cno.test")
+    certfile, keyfile, cafile = (str(folder / name) for name in ("cert.pem", "key.pem", "ca.pem"))
+    authority.cert_pem.write_to_path(cafile)
+    issued.private_key_pem.write_to_path(keyfile)
+    for blob in issued.cert_chain_pems:
+        blob.write_to_path(certfile, append=True)
+    return Certificates(certfile, keyfile, cafile)
+
+
+@pytest.fixture(params=["asyncio", "uvloop"])
+def lab(request: pytest.FixtureRequest, certificates: Certificates) -> Lab:
+    if request.param == "asyncio":
+        return Lab(None, certificates)
+    if sys.platform == "win32":
+        pytest.skip("uvloop does not exist for Windows")
+    import uvloop
+
+    return Lab(uvloop.new_event_loop, certificates)
+
+
+@pytest.fixture(params=WIRES, ids=str)
+def wire(request: pytest.FixtureRequest) -> Wire:
+    made: Wire = request.param
+    return made
