@@ -14,10 +14,10 @@ difference how the octets were cut on their way. Line ends are CRLF; a bare CR o
 from typing import Final
 
 from librt.strings import read_i64_be
-from mypy_extensions import i64, mypyc_attr, u8
+from mypy_extensions import i64, mypyc_attr
 
 from cno.errors import ConnectionFault
-from cno.headers import TARGET, TOKEN, content_length
+from cno.headers import FIELD_VALUE, TARGET, TOKEN, content_length, plain
 
 SP: Final = 0x20
 HTAB: Final = 0x09
@@ -35,6 +35,30 @@ NO_LENGTH: Final = -1
 
 _VERSION_1: Final = 0x20485454502F312E  # " HTTP/1."
 _STATUS_1: Final = 0x485454502F312E  # "HTTP/1."
+
+
+def _known(names: str) -> dict[str, str]:
+    known = {}
+    for name in names.split():
+        known[name] = name
+        known["-".join(word.capitalize() for word in name.split("-"))] = name
+    known.update({"DNT": "dnt", "ETag": "etag", "TE": "te", "WWW-Authenticate": "www-authenticate"})
+    return known
+
+
+#: Field names as they come, and as they are delivered.
+KNOWN: Final = _known(
+    """accept accept-charset accept-encoding accept-language accept-ranges age allow authorization
+    cache-control connection content-disposition content-encoding content-language content-length
+    content-security-policy content-type cookie date dnt etag expect expires forwarded from host
+    if-match if-modified-since if-none-match if-range if-unmodified-since keep-alive last-modified
+    link location origin pragma priority range referer referrer-policy retry-after sec-ch-ua
+    sec-ch-ua-mobile sec-ch-ua-platform sec-fetch-dest sec-fetch-mode sec-fetch-site sec-fetch-user
+    server set-cookie strict-transport-security te traceparent tracestate trailer transfer-encoding
+    upgrade upgrade-insecure-requests user-agent vary via www-authenticate x-api-key
+    x-content-type-options x-forwarded-for x-forwarded-host x-forwarded-proto x-frame-options
+    x-powered-by x-real-ip x-request-id x-requested-with"""
+)
 
 
 @mypyc_attr(acyclic=True)
@@ -69,8 +93,8 @@ class Head:
         self.target = ""
         self.code: i64 = 0
         self.minor: i64 = 1
-        # The fields to deliver, pairs of str; a request's begin with room for its pseudo-headers.
-        self.fields: list[object] = [None, None] if request else []
+        # The fields to deliver, pairs of str.
+        self.fields: list[object] = []
         # What fields say about the message and the connection. Values as latin-1: one character
         # for each octet, so that no other character can turn into an ASCII one.
         self.host: str | None = None
@@ -154,13 +178,8 @@ def room(head: Head, bounds: Bounds, taken: i64) -> i64:
 # -- start lines -------------------------------------------------------------------------------------
 
 
-def request_line(
-    head: Head, data: bytes, start: i64, end: i64, text: str, bounds: Bounds
-) -> i64:
-    """Take a request line; `text` is `data` from `start` on, as latin-1.
-
-    Returns the position behind it, or INCOMPLETE.
-    """
+def request_line(head: Head, data: bytes, start: i64, end: i64, bounds: Bounds) -> i64:
+    """Take a request line. Returns the position behind it, or INCOMPLETE."""
     token = TOKEN
     if token[data[start]] == 0:
         # Not HTTP/1.1 at all (TLS, say): no need to wait for the end of a line.
@@ -175,6 +194,7 @@ def request_line(
     target = TARGET
     while i < end and target[data[i]] != 0:
         i += 1
+    # What follows is " HTTP/1.1" and CRLF.
     if end - i < 11 or i == blank + 1 or data[i] != SP or data[i + 9] != CR or data[i + 10] != LF:
         return _unfinished(head, data, start, end, bounds)
     if i + 9 - start > bounds.line:
@@ -182,8 +202,9 @@ def request_line(
     minor: i64 = data[i + 8]
     if read_i64_be(data, i) != _VERSION_1 or minor < ZERO or minor > NINE:
         raise _bad_version(data[i + 1 : i + 9])
+    text = data[start:i].decode("latin-1")
     head.method = text[: blank - start]
-    head.target = text[blank + 1 - start : i - start]
+    head.target = text[blank + 1 - start :]
     head.minor = minor - ZERO
     return i + 11
 
@@ -233,53 +254,77 @@ def status_line(head: Head, data: bytes, start: i64, end: i64, bounds: Bounds) -
 # -- field lines -------------------------------------------------------------------------------------
 
 
-def field_lines(
-    head: Head, data: bytes, pos: i64, end: i64, text: str, base: i64, bounds: Bounds
-) -> i64:
+def field_lines(head: Head, data: bytes, pos: i64, end: i64, bounds: Bounds) -> i64:
     """Take whole field lines from `pos` on, until the empty line (`head.complete`) or `end`.
 
-    `text` is `data` from `base` on, as latin-1. Returns the position behind the last line taken.
+    Returns the position behind the last line taken.
     """
-    token = TOKEN
+    text = data[pos:end].decode("latin-1")
+    known = KNOWN
     fields = head.fields
     special = not head.trailers
     ascii = text.isascii()
     i = pos
     while i < end:
         start = i
-        while i < end and token[data[i]] != 0:
+        if data[i] == CR and i + 1 < end and data[i + 1] == LF:
+            head.complete = True
+            return i + 2
+        while i < end and data[i] != COLON:
             i += 1
         colon = i
-        if i == start or i == end or data[i] != COLON:
-            if i + 1 < end and i == start and data[i] == CR and data[i + 1] == LF:
-                head.complete = True
-                return i + 2
-            _unfinished(head, data, start, end, bounds)
-            return start
+        # The usual names are found by looking them up: that checks and lowers them at once.
+        wire = text[start - pos : colon - pos]
+        name = known.get(wire)
+        if name is None:
+            if i == start or i == end or not _is_token(data, start, colon):
+                _unfinished(head, data, start, end, bounds)
+                return start
+            name = wire.lower()
         i += 1
         while i < end and (data[i] == SP or data[i] == HTAB):
             i += 1
         first = i
-        while i < end:
-            c: u8 = data[i]
-            if c < SP and c != HTAB or c == DEL:
-                break
-            i += 1
+        i = _value_end(data, i, end)
         if i + 1 >= end or data[i] != CR or data[i + 1] != LF:
             _unfinished(head, data, start, end, bounds)
             return start
         _account(head, i - start, bounds)
         last = i
-        while last > first and (data[last - 1] == SP or data[last - 1] == HTAB):
+        while last > first and data[last - 1] <= SP:
             last -= 1
         i += 2
-        name = text[start - base : colon - base].lower()
-        value = text[first - base : last - base]
-        if special and _noted(head, name, value):
+        value = text[first - pos : last - pos]
+        n = colon - start
+        # No field that the engine looks at has a name of another length.
+        if special and (n == 4 or n == 6 or n == 7 or n == 10 or n >= 14) and _noted(
+            head, name, value
+        ):
             continue
         if not ascii:
             value = data[first:last].decode("utf-8", "surrogateescape")
         fields.append((name, value))
+    return i
+
+
+def _is_token(data: bytes, start: i64, end: i64) -> bool:
+    table = TOKEN
+    i = start
+    while i < end:
+        if table[data[i]] == 0:
+            return False
+        i += 1
+    return True
+
+
+def _value_end(data: bytes, start: i64, end: i64) -> i64:
+    """Where the first octet stands that is none of a field value: CR, if all is well."""
+    i = start
+    while i + 8 <= end and plain(read_i64_be(data, i)):
+        i += 8
+    table = FIELD_VALUE
+    while i < end and table[data[i]] != 0:
+        i += 1
     return i
 
 
@@ -361,11 +406,6 @@ def _note_options(head: Head, value: str) -> None:
             head.named.add(option)
 
 
-def hop_by_hop(head: Head) -> bool:
-    """Whether some of `head.fields` are not for the application."""
-    return head.named is not None or (head.upgrade is not None and not asks_upgrade(head))
-
-
 def asks_upgrade(head: Head) -> bool:
     """Whether a message with an Upgrade field means it."""
     # > A server that receives an Upgrade header field in an HTTP/1.0 request MUST ignore that
@@ -381,13 +421,15 @@ def protocols(upgrade: str) -> list[str]:
 
 
 def end_to_end(head: Head) -> list[object]:
-    """`head.fields` without what is for this hop only.
+    """The fields to deliver without what is for this hop only, as a list of its own.
 
     content-length stays (it frames the message whatever Connection says), as do `te: trailers`, and
     `upgrade` where the message asks for one.
     """
+    keeps_upgrade = head.upgrade is None or asks_upgrade(head)
+    if keeps_upgrade and head.named is None:
+        return head.fields.copy()
     named = head.named or set()
-    keeps_upgrade = asks_upgrade(head)
     result: list[object] = []
     for field in head.fields:
         if isinstance(field, tuple):

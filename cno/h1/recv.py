@@ -44,6 +44,8 @@ from cno.headers import is_authority
 _MAX_BLANK = 16
 #: Input up to this size is decoded whole to find fields in, without looking for their end first.
 _DECODE_WHOLE = 1024
+#: A field section up to this size is remembered.
+_MAX_SECTION = 2048
 #: Input behind an undecided upgrade: beyond, the caller is told to stop reading.
 _MAX_BLOCKED = 65_536
 
@@ -101,23 +103,10 @@ def worth(core: Core, data: bytes) -> bool:
     h1 = core._h1
     if core._state == H1_BLOCKED:
         return h1.asking == 0 or len(core._kept) + len(data) > _MAX_BLOCKED
-    if not h1.in_line:
-        # All that is kept belongs to later requests: it can wait until one has been answered.
-        return not _full(core)
-    if b"\n" in data:
+    if not h1.in_line or b"\n" in data:
         return True
     h1.room -= len(data)
     return h1.room < 0
-
-
-def _full(core: Core) -> bool:
-    """Whether as many requests wait for their answers as may."""
-    return (
-        core._server
-        and core._state == H1_HEAD
-        and core._h1.head is None
-        and len(core._streams) >= core._h1.max_pipelined
-    )
 
 
 # -- heads ----------------------------------------------------------------------------------------
@@ -129,8 +118,7 @@ def _head(core: Core) -> i64:
         return H1_IGNORE
     if core._pos == len(core._in):
         return WAIT
-    head = h1.head
-    if head is None:
+    if h1.head is None:
         if not h1.ready:
             h1.configure(core._limits)
         if core._server:
@@ -142,11 +130,9 @@ def _head(core: Core) -> i64:
             # > If a client receives data on a connection that doesn't have outstanding requests, the
             # > client MUST NOT consider that data to be a valid response   (RFC 9112 9.2)
             raise ConnectionFault(0, "data without a request", "RFC 9112 9.2")
-        head = Head(core._server, False)
-        h1.head = head
-    if not _take_lines(core, h1, head, h1.bounds):
+    head = _take_head(core, h1)
+    if head is None:
         return WAIT
-    h1.head = None
     h1.blank = 0
     if core._server:
         return _request(core, h1, head)
@@ -170,8 +156,57 @@ def _skip_blank(core: Core) -> bool:
     return i < end and (data[i] != parse.CR or i + 1 < end)
 
 
-def _take_lines(core: Core, h1: Http1, head: Head, bounds: Bounds) -> bool:
-    """Take whole lines of a head or of trailers; whether that was all of them."""
+def _take_head(core: Core, h1: Http1) -> Head | None:
+    """Take the lines of a head, as many as are whole; returns it once that is all of them."""
+    head = h1.head
+    if head is None:
+        head = h1.spare
+        if head is None:
+            head = Head(core._server, False)
+        h1.head = head
+    data = core._in
+    start = core._pos
+    whole = not head.begun
+    if whole:
+        end: i64 = len(data)
+        if core._server:
+            pos = parse.request_line(head, data, start, end, h1.bounds)
+        else:
+            pos = parse.status_line(head, data, start, end, h1.bounds)
+        if pos == parse.INCOMPLETE:
+            h1.in_line = True
+            h1.room = parse.room(head, h1.bounds, end - start)
+            return None
+        core._pos = start = pos
+        if h1.section_head is not None:
+            size: i64 = len(h1.section)
+            if end - pos >= size and data[pos : pos + size] == h1.section:
+                return _same_section(core, h1, head, h1.section_head)
+        head.begun = True
+    h1.spare = None
+    if not _take_fields(core, h1, head, h1.bounds):
+        return None
+    h1.head = None
+    if whole and core._pos - start <= _MAX_SECTION:
+        h1.section = data[start : core._pos]
+        h1.section_head = head
+    return head
+
+
+def _same_section(core: Core, h1: Http1, head: Head, same: Head) -> Head:
+    """This head has the very same fields as the one before, as is common on one connection."""
+    core._pos += len(h1.section)
+    h1.head = None
+    h1.spare = head
+    same.method = head.method
+    same.target = head.target
+    same.code = head.code
+    same.minor = head.minor
+    return same
+
+
+def _take_fields(core: Core, h1: Http1, head: Head, bounds: Bounds) -> bool:
+    """Take whole lines of a field or trailer section; whether that was all of it."""
     data = core._in
     pos = core._pos
     end: i64 = len(data)
@@ -180,20 +215,7 @@ def _take_lines(core: Core, h1: Http1, head: Head, bounds: Bounds) -> bool:
         empty: i64 = data.find(b"\r\n\r\n", pos)
         if empty >= 0:
             end = empty + 4
-    base = pos
-    text = data[pos:end].decode("latin-1")
-    if not head.begun:
-        if head.request:
-            follow = parse.request_line(head, data, pos, end, text, bounds)
-        else:
-            follow = parse.status_line(head, data, pos, end, bounds)
-        if follow == parse.INCOMPLETE:
-            h1.in_line = True
-            h1.room = parse.room(head, bounds, end - pos)
-            return False
-        head.begun = True
-        pos = follow
-    pos = parse.field_lines(head, data, pos, end, text, base, bounds)
+    pos = parse.field_lines(head, data, pos, end, bounds)
     core._pos = pos
     if head.complete:
         return True
@@ -220,25 +242,26 @@ def _request(core: Core, h1: Http1, head: Head) -> i64:
     if core.scheme != h1.scheme:
         h1.scheme = core.scheme
         h1.scheme_pair = (":scheme", core.scheme)
-    fields = head.fields
-    fields[0] = h1.scheme_pair
-    fields[1] = h1.host_pair
+    fields: list[object] = [h1.scheme_pair]
+    if head.host is not None:
+        fields.append(h1.host_pair)
     if connect or not path.startswith("/"):
-        path = _resolve(head)
-    elif head.host is None:
-        del fields[1]
+        path = _resolve(head, fields)
+    if head.named is None and head.upgrade is None:
+        fields.extend(head.fields)
+    else:
+        fields.extend(parse.end_to_end(head))
     chunked = _request_framing(h1, head, old)
     id = core._last_remote + 2 if core._last_remote != 0 else 1
     if id == 1 and head.length == 0 and not chunked:
-        if upgrade.accept(core, head, path) == H2_PREFACE:
+        if upgrade.accept(core, head, path, fields) == H2_PREFACE:
             return H2_PREFACE
-    if parse.hop_by_hop(head):
-        fields = parse.end_to_end(head)
     stream = Stream(id, False, BODY, HEAD)
     stream.head = method == "HEAD"
     stream.connect = connect
     stream.read_left = UNKNOWN_LENGTH if chunked else head.length
     core._last_remote = id
+    h1.current = stream
     _note_request(core, h1, head, stream)
     core._state = H1_BLOCKED if connect else H1_CHUNKED if chunked else H1_BODY
     streams.start(core, stream)
@@ -247,14 +270,11 @@ def _request(core: Core, h1: Http1, head: Head) -> i64:
     return core._state
 
 
-def _resolve(head: Head) -> str:
-    """Put what the target of a request says in the place of Host; returns the path."""
+def _resolve(head: Head, fields: list[object]) -> str:
+    """Have the pseudo-headers say what the target of a request says; returns the path."""
     found = target.split(head.method, head.target)
-    fields = head.fields
     if found.authority is not None:
-        fields[1] = (":authority", found.authority)
-    elif head.host is None:
-        del fields[1]
+        fields[1:] = [(":authority", found.authority)]
     if found.scheme is not None:
         fields[0] = (":scheme", found.scheme)
     elif head.method == "CONNECT":
@@ -284,7 +304,7 @@ def _request_framing(h1: Http1, head: Head, old: bool) -> bool:
     if head.length > 0:
         if head.method == "CONNECT":
             raise parse.malformed("CONNECT with a body", "RFC 9110 9.3.6")
-        _check_size(h1, 0, head.length)
+        _check_size(h1, head.length)
     else:
         # > If this is a request message and none of the above are true, then the message body length
         # > is zero (no message body is present).   (RFC 9112 6.3)
@@ -292,13 +312,17 @@ def _request_framing(h1: Http1, head: Head, old: bool) -> bool:
     return False
 
 
-def _check_size(h1: Http1, received: i64, more: i64) -> None:
-    """Whether a body may have so many octets more."""
-    if more > h1.max_body - received:
-        # > The 413 (Content Too Large) status code indicates that the server is refusing to process a
-        # > request because the request content is larger than the server is willing or able to
-        # > process.   (RFC 9110 15.5.14)
-        raise ConnectionFault(413, "content too large", "RFC 9110 15.5.14")
+def _check_size(h1: Http1, size: i64) -> None:
+    """Whether a body may have so many octets, in addition to those received."""
+    if size > h1.max_body - h1.received:
+        raise _too_large()
+
+
+def _too_large() -> ConnectionFault:
+    # > The 413 (Content Too Large) status code indicates that the server is refusing to process a
+    # > request because the request content is larger than the server is willing or able to process.
+    # > (RFC 9110 15.5.14)
+    return ConnectionFault(413, "content too large", "RFC 9110 15.5.14")
 
 
 def _note_request(core: Core, h1: Http1, head: Head, stream: Stream) -> None:
@@ -325,7 +349,6 @@ def _note_request(core: Core, h1: Http1, head: Head, stream: Stream) -> None:
 
 def _begin_body(h1: Http1, stream: Stream) -> None:
     h1.reading = stream.id
-    h1.received = 0
     h1.phase = SIZE
     h1.ext = 0
 
@@ -337,9 +360,7 @@ def _response(core: Core, h1: Http1, head: Head) -> i64:
         return H1_IGNORE
     code = head.code
     h1.peer_old = head.minor == 0
-    fields = head.fields
-    if parse.hop_by_hop(head):
-        fields = parse.end_to_end(head)
+    fields = parse.end_to_end(head)
     follow: i64 = H1_HEAD
     if code == 101:
         follow = _switched(h1, head, stream)
@@ -418,7 +439,7 @@ def _final_response(h1: Http1, head: Head, stream: Stream) -> i64:
         if head.length == parse.NO_LENGTH:
             closes = True
         else:
-            _check_size(h1, 0, head.length)
+            _check_size(h1, head.length)
     if closes:
         h1.last = stream.id
         h1.stop = True
@@ -431,7 +452,7 @@ def _final_response(h1: Http1, head: Head, stream: Stream) -> i64:
 def _body(core: Core) -> i64:
     """A body of known length, or until the end of input."""
     h1 = core._h1
-    stream = core._streams.get(h1.reading)
+    stream = turns.find(core, h1.reading)
     if stream is None or stream.read == DONE:
         return H1_IGNORE
     left = stream.read_left
@@ -445,7 +466,10 @@ def _body(core: Core) -> i64:
             n = left
         stream.read_left = left - n
     else:
-        _check_size(h1, h1.received, n)
+        if n > h1.max_body - h1.received:
+            n = h1.max_body - h1.received
+            if n == 0:
+                raise _too_large()
         h1.received += n
     _deliver(core, stream, n)
     return core._state
@@ -463,7 +487,7 @@ def _deliver(core: Core, stream: Stream, n: i64) -> None:
 
 def _chunked(core: Core) -> i64:
     h1 = core._h1
-    stream = core._streams.get(h1.reading)
+    stream = turns.find(core, h1.reading)
     if stream is None or stream.read == DONE:
         return H1_IGNORE
     phase = h1.phase
@@ -515,7 +539,7 @@ def _chunk_size(core: Core, h1: Http1) -> i64:
     if left == 0:
         h1.phase = TRAILERS
         return H1_CHUNKED
-    _check_size(h1, h1.received, left)
+    _check_size(h1, left)
     h1.received += left
     h1.chunk_left = left
     h1.phase = DATA
@@ -532,7 +556,7 @@ def _trailers(core: Core, h1: Http1, stream: Stream) -> i64:
             return _complete(core, stream, None)
         head = Head(False, True)
         h1.head = head
-    if not _take_lines(core, h1, head, h1.trailer_bounds):
+    if not _take_fields(core, h1, head, h1.trailer_bounds):
         return WAIT
     h1.head = None
     if not head.fields:
@@ -548,6 +572,7 @@ def _complete(core: Core, stream: Stream, trailers: list[tuple[str, str]] | None
     """The peer's message is complete."""
     h1 = core._h1
     h1.reading = 0
+    h1.received = 0
     if core._server:
         core._state = (
             H1_BLOCKED if h1.asking == stream.id else H1_IGNORE if h1.stop else H1_HEAD
@@ -558,11 +583,14 @@ def _complete(core: Core, stream: Stream, trailers: list[tuple[str, str]] | None
             h1.unsafe = 0
         core._state = H1_IGNORE if h1.last == stream.id else H1_HEAD
     stream.read = DONE
+    # If our message is complete already, this ends the stream; else that will, maybe in the event.
+    ends = stream.write == DONE
     try:
         if core._wants & ON_MESSAGE_TAIL:
             core.on_message_tail(stream.id, trailers)
     finally:
-        turns.read(core, stream)
+        if ends or h1.last == stream.id:
+            turns.read(core, stream)
     return core._state
 
 

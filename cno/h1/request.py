@@ -54,6 +54,7 @@ def write_head(
     stream.connect = method == "CONNECT"
     stream.write_left = out.length
     core._last_local = id
+    h1.current = stream
     h1.offered = None if out.upgrade is None else protocols(out.upgrade)
     h1.offered_h2c = h2c
     if not final:

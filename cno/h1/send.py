@@ -60,7 +60,7 @@ def write_head(
 
 def _writable(core: Core, id: i64) -> Stream:
     """The stream with this id, if our message on it is not complete."""
-    stream = core._streams.get(id)
+    stream = turns.find(core, id)
     if stream is None:
         raise InvalidStreamError(f"there is no stream {id}", stream=id)
     if stream.write == DONE:
@@ -183,7 +183,7 @@ def _write_response(
 
 def _is_old(core: Core, stream: Stream) -> bool:
     old = core._h1.old
-    return bool(old) and stream.id in old
+    return len(old) != 0 and stream.id in old
 
 
 def _frame(core: Core, stream: Stream, out: Outgoing, final: bool) -> i64:
@@ -325,6 +325,7 @@ def write_reset(core: Core, id: i64, code: i64) -> None:
     h1 = core._h1
     h1.stop = True
     h1.asking = 0
+    h1.fault = 0  # its answer would be taken for that of this stream
     half = stream.write == TUNNEL or (core._server and stream.write == BODY)
     if core._server:
         h1.last = id - 2
@@ -342,6 +343,6 @@ def shutdown(core: Core) -> None:
     h1 = core._h1
     core._draining = True
     h1.stop = True
-    if core._server and h1.last == 0:
+    if core._server and h1.last == 0 and h1.fault == 0:
         h1.last = core._last_remote
     turns.settle(core)

@@ -75,6 +75,10 @@ class Http1:
         self.offered_h2c = False  # ... and that was our doing
 
         # -- what consecutive requests have in common ----------------------------------------------
+        self.section = b""  # the last whole field section, and what it says
+        self.section_head: Head | None = None
+        self.spare: Head | None = None  # to be used for the next start line
+        self.current: object = None  # the Stream last begun
         self.host: str | None = None  # a valid Host, and the pair it becomes
         self.host_pair: object = None
         self.scheme = ""

@@ -12,6 +12,14 @@ from cno.core import CLOSED, DONE, HEAD, ON_FLOW_INCREASE, Core, Stream
 from cno.h1 import compose
 
 
+def find(core: Core, id: i64) -> Stream | None:
+    """The stream with this id, if it is open. Asked for most is the one last begun."""
+    current = core._h1.current
+    if isinstance(current, Stream) and current.id == id and (current.read or current.write):
+        return current
+    return core._streams.get(id)
+
+
 def written(core: Core, stream: Stream) -> None:
     """Our message on this stream is complete."""
     h1 = core._h1
@@ -19,7 +27,7 @@ def written(core: Core, stream: Stream) -> None:
         h1.sending = 0
     elif stream.id == h1.turn:
         h1.turn += 2
-        if h1.old:
+        if len(h1.old) != 0:
             h1.old.discard(stream.id)
     try:
         if core._server and stream.id == h1.last and stream.read != DONE and stream.read_left != 0:
@@ -31,6 +39,7 @@ def written(core: Core, stream: Stream) -> None:
             streams.end_write(core, stream)
     finally:
         if stream.id == h1.last and core._server:
+            h1.fault = 0  # the peer has been told that nothing more comes
             drop_after(core, stream.id, CNO_RST_REFUSED_STREAM, CNO_LOCAL)
         settle(core)
 
@@ -68,8 +77,8 @@ def settle(core: Core) -> None:
     h1 = core._h1
     if core._state == CLOSED:
         return
-    if core._streams or not h1.stop:
-        if h1.waiting:
+    if not h1.stop or len(core._streams) != 0:
+        if len(h1.waiting) != 0:
             _wake(core)
     elif h1.fault == 0:
         streams.finish(core)

@@ -46,7 +46,7 @@ def for_application(head: Head) -> bool:
     )
 
 
-def accept(core: Core, head: Head, path: str) -> i64:
+def accept(core: Core, head: Head, path: str, headers: list[object]) -> i64:
     """Server, first request, without a body: H2_PREFACE if HTTP/2 goes on with it, else WAIT."""
     # > A server MUST ignore an "h2" token in an Upgrade header field. ... A server MUST NOT upgrade
     # > the connection to HTTP/2 if this header field is not present or if more than one is present.
@@ -61,9 +61,9 @@ def accept(core: Core, head: Head, path: str) -> i64:
     if payload is None:
         return WAIT
     h1 = core._h1
-    headers = cast("list[tuple[str, str]]", parse.end_to_end(head))
-    headers = [field for field in headers if field[0] != "upgrade"]
-    h1.upgraded = (head.method, path, headers)
+    delivered = cast("list[tuple[str, str]]", headers)
+    delivered = [field for field in delivered if field[0] != "upgrade"]
+    h1.upgraded = (head.method, path, delivered)
     h1.upgrade_settings = payload
     put(core, _SWITCH)
     return H2_PREFACE
