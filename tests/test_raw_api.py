@@ -33,7 +33,6 @@ CONSTANTS = {
 }
 
 METHODS = {
-    "__init__": "server *limits *clock",
     "connection_made": "is_http2",
     "data_received": "data",
     "connection_lost": "exc=None",
@@ -123,6 +122,18 @@ def test_enums_are_faces_of_the_constants(face: type[enum.IntEnum], group: str) 
 @pytest.mark.parametrize("name", [*METHODS, *EVENTS])
 def test_signatures(name: str) -> None:
     assert spelled(name) == {**METHODS, **EVENTS}[name]
+
+
+def test_the_constructor() -> None:
+    # Compiled, `__init__` has no signature to look at.
+    limits = cno.Limits()
+    raw.Connection(True)
+    raw.Connection(server=False, limits=limits, clock=lambda: 0.0)
+    raw.Connection(False, limits=None, clock=None)
+    with pytest.raises(TypeError):
+        raw.Connection()  # type: ignore[call-arg]  # that is what is tested
+    with pytest.raises(TypeError):
+        raw.Connection(True, limits)  # type: ignore[misc]  # that is what is tested
 
 
 def test_every_public_name_is_there() -> None:
