@@ -256,6 +256,10 @@ def test_C4_an_early_answer_to_an_unfinished_request() -> None:
     )
     assert conn.error is None
     assert conn.of("data", "tail") == [("data", 1, b"no"), ("tail", 1, None)]
+    assert conn.of("end", "close") == [("end", 1, raw.CNO_RST_NO_ERROR, REMOTE), ("close",)]
+    with pytest.raises(raw.ConnectionError):
+        conn.write_data(1, b"more", True)
+    assert conn.take() == b""
     with pytest.raises(raw.ConnectionError):
         conn.write_head(3, 0, "GET", "/", FIELDS, True)
 

@@ -863,6 +863,9 @@ def test_M14_framing_cannot_be_taken_away(naming: bytes, framing: bytes, body: b
         return
     assert conn.of("data") == [("data", 1, b"abc")]
     assert [e[4] for e in conn.of("head")] == ["/", "/2"]
+    # What frames the message is not for this hop only, whatever Connection says.
+    lengths = [v for k, v in conn.of("head")[0][5] if k == "content-length"]
+    assert lengths == (["3"] if naming == b"content-length" else [])
 
 
 def test_M14_close_in_a_response() -> None:

@@ -165,6 +165,26 @@ def test_W1_trailers_are_checked(value: str) -> None:
     assert conn.take() == b"0\r\nx: y\r\n\r\n"
 
 
+@pytest.mark.parametrize(
+    "name", ["content-length", "Transfer-Encoding", "host", "connection", "te", "trailer"]
+)
+def test_W1_fields_that_may_not_be_trailers(name: str) -> None:
+    conn = served()
+    conn.write_head(1, 200, "", "", [], False)
+    conn.take()
+    try:
+        conn.write_tail(1, [("x", "y"), (name, "5")])
+    except raw.UsageError:
+        assert conn.take() == b""
+    else:
+        assert conn.take() == b"0\r\nx: y\r\n\r\n"
+
+
+def test_W1_a_request_has_no_code() -> None:
+    conn = h1_client()
+    wrong_use(conn, 1, 200, "GET", "/", FIELDS)
+
+
 @pytest.mark.parametrize("code", [-1, 0, 1, 99, 1000, 2000])
 def test_W1_status_codes_have_three_digits(code: int) -> None:
     wrong_response([], code=code)
@@ -268,6 +288,23 @@ def test_W2_connect() -> None:
     assert conn.take() == b"CONNECT a:443 HTTP/1.1\r\nhost: a:443\r\nx: y\r\n\r\n"
 
 
+def test_W2_connect_needs_a_host_and_a_port_and_nothing_else() -> None:
+    for authority in ("a", "a:", ":443", "a:x", "u@a:443", ""):
+        wrong_request("CONNECT", "", [(":authority", authority)])
+    wrong_request("CONNECT", "/", [(":authority", "a:443")])
+
+
+@pytest.mark.parametrize("field", [("content-length", "3"), ("transfer-encoding", "chunked")])
+def test_W2_connect_has_no_body(field: tuple[str, str]) -> None:
+    conn = h1_client()
+    try:
+        conn.write_head(1, 0, "CONNECT", "", [(":authority", "a:443"), field], False)
+    except raw.UsageError:
+        assert conn.take() == b""
+    else:
+        assert conn.take() == b"CONNECT a:443 HTTP/1.1\r\nhost: a:443\r\n\r\n"
+
+
 # -- W3, W4 ----------------------------------------------------------------------------------------
 
 
@@ -303,6 +340,17 @@ def test_W3_each_write_is_a_chunk_and_an_empty_one_is_none() -> None:
     assert conn.take() == b"2\r\nxy\r\n1\r\nz\r\n"
     conn.write_data(1, b"", True)
     assert conn.take() == b"0\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "size", [1, 9, 10, 15, 16, 17, 255, 256, 257, 4095, 4096, 4097, 65535, 65536, 1 << 20]
+)
+def test_W3_sizes_of_chunks(size: int) -> None:
+    conn = served()
+    conn.write_head(1, 200, "", "", [], False)
+    conn.take()
+    assert conn.write_data(1, b"x" * size, False) == size
+    assert conn.take() == b"%x\r\n" % size + b"x" * size + b"\r\n"
 
 
 def test_W3_length_is_left_as_it_is() -> None:
@@ -536,6 +584,20 @@ def test_W3_a_request_whose_length_is_not_known(method: str) -> None:
     assert (written.body, written.trailers) == (b"abc", [("x", "y")])
 
 
+def test_W3_no_chunks_for_a_server_of_1_0() -> None:
+    conn = asked()
+    feed(
+        conn,
+        response(b"Content-Length: 0", b"Connection: keep-alive", line=b"HTTP/1.0 200 OK"),
+    )
+    with pytest.raises(raw.ConnectionError):
+        conn.write_head(3, 0, "PUT", "/", FIELDS, False)
+    assert conn.take() == b""
+    conn.write_head(3, 0, "PUT", "/", [*FIELDS, ("content-length", "3")], False)
+    conn.write_data(3, b"abc", True)
+    assert [r.body for r in requests(conn.take())] == [b"abc"]
+
+
 def test_W3_a_request_with_its_length() -> None:
     conn = h1_client()
     conn.write_head(1, 0, "POST", "/", [*FIELDS, ("content-length", "3")], False)
@@ -561,6 +623,20 @@ def test_W4_chunked_of_the_caller_is_not_doubled(value: str) -> None:
     (written,) = responses(conn.take())
     assert written.body == b"abc"
     assert written.fields[0][1].lower() == value.lower()
+
+
+@pytest.mark.parametrize("value", ["chunked, chunked", "chunked, gzip", "chunked, gzip, chunked"])
+def test_W4_chunked_is_last_and_once(value: str) -> None:
+    conn = served()
+    try:
+        conn.write_head(1, 200, "", "", [("transfer-encoding", value)], False)
+    except raw.UsageError:
+        assert conn.take() == b""
+        return
+    conn.write_data(1, b"abc", True)
+    (written,) = responses(conn.take())
+    codings = (written.get("transfer-encoding") or "").lower().replace(" ", "").split(",")
+    assert codings.count("chunked") == 1 and codings[-1] == "chunked"
 
 
 @pytest.mark.parametrize("value", ["chunked", "gzip", "gzip, chunked"])
@@ -637,6 +713,15 @@ def test_W5_a_final_head_with_a_length() -> None:
         assert conn.take() == b""
         return
     assert conn.of("close") == [("close",)]
+
+
+def test_W5_a_final_request_with_a_length() -> None:
+    conn = h1_client()
+    with pytest.raises(raw.UsageError):
+        conn.write_head(1, 0, "PUT", "/", [*FIELDS, ("content-length", "3")], True)
+    assert conn.take() == b""
+    conn.write_head(1, 0, "PUT", "/", [*FIELDS, ("content-length", "0")], True)
+    assert conn.take() == b"PUT / HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n"
 
 
 # -- W6 --------------------------------------------------------------------------------------------
@@ -748,15 +833,31 @@ def test_W8_the_application_says_continue() -> None:
 
 
 def test_W8_a_final_answer_instead() -> None:
+    """The peer may send the body or not: what comes next could not be told apart."""
     conn = served(EXPECTING)
     respond(conn, code=417)
     (written,) = responses(conn.take())
-    assert written.code == 417
-    # The peer may send the body or not: what comes next can only be told apart if it ends here.
+    assert (written.code, written.closes) == (417, True)
+    assert conn.of("close") == [("close",)]
+    assert conn.open_streams == []
     feed(conn, SMUGGLED)
     assert len(conn.of("head")) == 1
-    if written.closes:
-        assert conn.of("close") == [("close",)]
+
+
+def test_W8_a_final_answer_once_the_body_is_on_its_way() -> None:
+    for told in (True, False):
+        conn = served(EXPECTING)
+        if told:
+            conn.write_head(1, 100, "", "", [], False)
+            conn.take()
+        else:
+            conn.data_received(b"a")  # it did not wait
+        respond(conn, body=b"early")
+        (written,) = responses(conn.take())
+        assert not written.closes
+        conn.data_received((b"abc" if told else b"bc") + GET)
+        assert [e[1] for e in conn.of("head")] == [1, 3]
+        assert conn.of("data") == [("data", 1, b"abc")]
 
 
 def test_W8_no_informational_responses_to_1_0() -> None:
@@ -869,6 +970,20 @@ def test_W10_an_early_answer(head: bytes) -> None:
     else:
         assert [e[4] for e in conn.of("head")] == ["/", "/next"]
         assert conn.of("end") == [("end", 1, 0, REMOTE)]
+
+
+def test_W10_the_last_answer_does_not_wait_for_the_body() -> None:
+    last = request(
+        b"Host: a", b"Connection: close", b"Content-Length: 5", line=b"POST / HTTP/1.1", body=b"he"
+    )
+    conn = served(last)
+    respond(conn, body=b"early")
+    assert [r.closes for r in responses(conn.take())] == [True]
+    assert conn.of("close") == [("close",)]
+    assert len(conn.of("end")) == 1 and not conn.of("tail")
+    conn.data_received(b"llo" + SMUGGLED)
+    conn.connection_lost()
+    assert len(conn.of("head")) == 1
 
 
 def test_W10_an_answer_written_inside_the_head_event() -> None:

@@ -287,6 +287,8 @@ def test_a_client_is_not_switched_to_what_it_did_not_offer() -> None:
     line = b"HTTP/1.1 101 Switching Protocols"
     client_fails(asked, response(*UPGRADE, line=line) + b"raw")
     client_fails(upgrading_client, response(b"Connection: upgrade", b"Upgrade: x", line=line))
+    client_fails(upgrading_client, response(b"Connection: upgrade", line=line))
+    client_fails(upgrading_client, response(line=line))
 
 
 def test_both_ends_of_a_tunnel() -> None:
@@ -496,6 +498,7 @@ def test_ST8_the_preface_must_follow() -> None:
     [
         h2c(None),
         h2c(connection=b"Upgrade"),
+        h2c(connection=b"Upgrade, x"),
         h2c(connection=b"HTTP2-Settings"),
         h2c(connection=b"keep-alive"),
         h2c(token({1: 1}), b"Upgrade, HTTP2-Settings", b"HTTP2-Settings: " + token({1: 1})),
