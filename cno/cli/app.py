@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from cno._build import describe
-from cno.cli.problems import Problem, one_line, reason
+from cno.cli.problems import OUTPUT_CLOSED, Problem, one_line, reason
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -135,12 +135,12 @@ def run_app(args: list[str]) -> int:
         error.show()
         return error.exit_code
     except Problem as problem:
-        print(f"cno: {one_line(str(problem))}", file=sys.stderr)
+        if str(problem):
+            print(f"cno: {one_line(str(problem))}", file=sys.stderr)
+        if problem.status == OUTPUT_CLOSED:
+            # Python would flush, and fail, again at its end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return problem.status
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:
-        # Whoever read our output has read enough. Python would flush, and fail, again at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
     return status if isinstance(status, int) else 0

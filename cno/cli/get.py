@@ -18,7 +18,7 @@ from cno.aio.connect import Target
 from cno.aio.errors import ConnectionLostError, StreamError
 from cno.aio.messages import Push, Response
 from cno.cli.origins import Origin, Origins, Wishes, target_of
-from cno.cli.problems import Problem, one_line, reason
+from cno.cli.problems import OUTPUT_CLOSED, Problem, one_line, reason
 from cno.cli.save import Bars, Save, remote_names
 from cno.cli.show import CHUNK, Headers, Show, value_of
 
@@ -74,6 +74,10 @@ async def run(getting: Getting) -> int:
             return await Fetcher(getting).run()
     except TimeoutError:
         raise Problem(f"timed out after {getting.max_time or 0:g} s") from None
+    except BaseExceptionGroup as group:
+        if group.subgroup(BrokenPipeError) is None:
+            raise
+        raise Problem("", OUTPUT_CLOSED) from None  # there is nobody to tell
 
 
 def first_ask(getting: Getting, url: str) -> Ask:

@@ -6,12 +6,16 @@ Knows the exceptions of the libraries below and their words. Must never know com
 import os
 import socket
 import ssl
+from typing import Final
 
 from cno.errors import ConnectionError
 
+#: Exit status when whoever read our output has read enough: as of a process that SIGPIPE ends.
+OUTPUT_CLOSED: Final = 141
+
 
 class Problem(Exception):
-    """One line for the user; `status` is what the process exits with."""
+    """One line for the user, or none; `status` is what the process exits with."""
 
     def __init__(self, text: str, status: int = 1) -> None:
         super().__init__(text)

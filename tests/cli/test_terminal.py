@@ -1,0 +1,522 @@
+"""The command line as a process: its words, its exit statuses, its signals, its terminal.
+
+Whatever goes wrong for reasons of the user's or the network's is one line, never a traceback.
+"""
+
+import os
+import re
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from cno._build import VERSION
+from cno.cli.app import run_app
+from tests.peers import free_port
+from tests.processes import ENVIRONMENT, PATIENCE, Pair, Result, Running, certificate, cno, serving
+
+POSIX = pytest.mark.skipif(os.name != "posix", reason="signals and terminals of POSIX")
+
+
+class Here:
+    """Commands run within this process, in a folder of their own: many of them take no time."""
+
+    def __init__(self, capture: pytest.CaptureFixture[bytes], folder: Path) -> None:
+        self._capture = capture
+        self.folder = folder
+
+    def __call__(self, *args: str) -> Result:
+        status = run_app(list(args))
+        out, err = self._capture.readouterr()
+        return Result(status, out, err.decode())
+
+
+@pytest.fixture
+def here(
+    capsysbinary: pytest.CaptureFixture[bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Here:
+    monkeypatch.chdir(tmp_path)
+    return Here(capsysbinary, tmp_path)
+
+
+def one_line(result: Result, status: int = 1) -> str:
+    """The message of a command that failed as it should."""
+    assert result.status == status, result
+    assert result.stdout == b""
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("cno: ")
+    return line
+
+
+# -- help and usage ------------------------------------------------------------------------------
+
+
+def test_help() -> None:
+    for args in (["--help"], ["-h"]):
+        result = cno(*args)
+        assert (result.status, result.stderr) == (0, "")
+        assert re.search(r"\n  get +Fetch URLs", result.text)
+        assert re.search(r"\n  serve +Serve the files", result.text)
+    for command in ("serve", "get"):
+        result = cno(command, "--help")
+        assert (result.status, result.stderr) == (0, "")
+        assert result.text.startswith(f"Usage: cno {command} ")
+        assert "Traceback" not in result.text
+
+
+def test_version() -> None:
+    result = cno("--version")
+    assert (result.status, result.stderr) == (0, "")
+    assert re.fullmatch(rf"cno {re.escape(VERSION)} \((compiled|pure Python)\)\n", result.text)
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["nonsense"], "No such command"),
+        (["serve", "--port", "x"], "--port"),
+        (["serve", "--port", "65536"], "--port"),
+        (["serve", "--port", "-1"], "--port"),
+        (["serve", "a", "b"], "unexpected extra argument"),
+        (["serve", "--key", "x"], "--key needs --cert"),
+        (["serve", "--cert", "x", "--self-signed"], "leave out --cert"),
+        (["get"], "Missing argument"),
+        (["get", "--nonsense", "x"], "No such option"),
+        (["get", "-o", "x", "a", "b"], "-o is for one URL"),
+        (["get", "-o", "x", "-O", "a"], "-o is for one URL"),
+        (["get", "-I", "-d", "x", "a"], "leave out -d"),
+        (["get", "-H", "x", "a"], "should be 'name: value'"),
+        (["get", "-H", "x: y\r\nz: 1", "a"], "should be 'name: value'"),
+        (["get", "--max-time", "0", "a"], "--max-time"),
+        (["get", "--max-time", "x", "a"], "--max-time"),
+    ],
+)
+def test_usage(here: Here, args: list[str], words: str) -> None:
+    result = here(*args)
+    assert (result.status, result.stdout) == (2, b"")
+    assert words in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_package_is_missing(tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.modules[{!r}] = None; sys.argv = ['cno', *{!r}];"
+        "import runpy; runpy.run_module('cno', run_name='__main__')"
+    )
+
+    def run(missing: str, *args: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-c", code.format(missing, args)],
+            env=ENVIRONMENT, capture_output=True, text=True, timeout=PATIENCE, check=False,
+        )  # fmt: skip  # one thing
+
+    done = run("click", "get", "x")
+    assert done.returncode == 1
+    assert done.stderr == "cno: the command line needs click. Install it: pip install 'cno[cli]'\n"
+    done = run("trustme", "serve", "--self-signed")
+    assert done.returncode == 1
+    assert done.stderr == "cno: --self-signed needs trustme: pip install 'cno[cli]'\n"
+
+
+def test_the_handler_needs_no_other_package() -> None:
+    code = (
+        "import sys; sys.modules.update(click=None, rich=None, trustme=None)\n"
+        "from cno.cli import Files; print(Files('.').root)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=ENVIRONMENT, capture_output=True, text=True, timeout=PATIENCE, check=False,
+    )  # fmt: skip  # one thing
+    assert done.stdout == os.path.realpath(".") + "\n", done.stderr
+
+
+# -- serve: what cannot be -----------------------------------------------------------------------
+
+
+def test_no_such_folder(here: Here) -> None:
+    assert (
+        one_line(cno("serve", "none", cwd=here.folder))
+        == "cno: cannot serve none: No such file or directory"
+    )
+    (here.folder / "file").touch()
+    assert one_line(here("serve", "file")).startswith("cno: cannot serve file: not a folder")
+
+
+def test_a_port_in_use(here: Here) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        line = one_line(here("serve", "--port", str(port)))
+        assert line == f"cno: cannot listen on 127.0.0.1:{port}: address already in use"
+
+
+@pytest.mark.parametrize("host", ["no-such-host.invalid", "256.256.256.256", "a b", "x" * 300])
+def test_no_such_host(here: Here, host: str) -> None:
+    line = one_line(here("serve", "--port", "0", "--host", host))
+    assert line.startswith(f"cno: cannot listen on {host}:0: ")
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Pair:
+    return certificate(tmp_path)
+
+
+def test_bad_certificates(here: Here, tmp_path: Path, pair: Pair) -> None:
+    (tmp_path / "text").write_text("no certificate")
+    other = tmp_path / "other"
+    other.mkdir()
+    text, another = str(tmp_path / "text"), certificate(other)
+    for options, words in (
+        (["--cert", "none"], "no such file: none"),
+        (["--cert", str(pair.cert), "--key", "none"], "no such file: none"),
+        (["--cert", text], "TLS failed"),
+        (["--cert", str(pair.cert)], "TLS failed"),
+        (["--cert", str(pair.cert), "--key", text], "TLS failed"),
+        (["--cert", str(pair.cert), "--key", str(another.key)], "key values mismatch"),
+        (["--cert", str(tmp_path)], "no such file"),
+    ):
+        line = one_line(here("serve", "--port", "0", *options))
+        assert line.startswith("cno: cannot use the certificate") and words in line
+
+
+# -- serve: what it says and how it ends ---------------------------------------------------------
+
+
+def fetch(port: int, path: str = "/") -> bytes:
+    with socket.create_connection(("127.0.0.1", port), PATIENCE) as sock:
+        sock.sendall(f"GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n".encode())
+        return b"".join(iter(lambda: sock.recv(65536), b""))
+
+
+def test_the_announcement(tmp_path: Path, pair: Pair) -> None:
+    with serving(tmp_path) as served:
+        (line,) = served.running.out
+        root = re.escape(os.path.realpath(tmp_path))
+        assert re.fullmatch(
+            rf"http://127\.0\.0\.1:{served.port}/ serves {root} over HTTP/2 and HTTP/1\.1\n", line
+        )
+        assert fetch(served.port).startswith(b"HTTP/1.1 200 ")
+    with serving(tmp_path, "--cert", str(pair.cert), "--key", str(pair.key)) as served:
+        assert served.url.startswith("https://127.0.0.1:")
+    with serving(tmp_path, "--host", "localhost") as served:
+        assert fetch(served.port).startswith(b"HTTP/1.1 200 ")
+
+
+def test_self_signed_names(tmp_path: Path) -> None:
+    with serving(tmp_path, "--self-signed", "--host", "127.0.0.2") as served:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        with (
+            socket.create_connection(("127.0.0.2", served.port), PATIENCE) as raw,
+            context.wrap_socket(raw) as sock,
+        ):
+            blob = sock.getpeercert(binary_form=True) or b""
+    for name in (b"localhost", socket.inet_aton("127.0.0.1"), socket.inet_aton("127.0.0.2")):
+        assert name in blob
+
+
+def test_quiet(tmp_path: Path) -> None:
+    port = free_port()
+    args = [sys.executable, "-m", "cno", "serve", "-q", "--log", "--port", str(port)]
+    running = Running(args, cwd=tmp_path)
+    running.wait_listening(port)
+    assert fetch(port).startswith(b"HTTP/1.1 200 ")
+    assert (running.stop(), running.out, running.err) == (0, [], [])
+
+
+@POSIX
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals(tmp_path: Path, number: int) -> None:
+    with serving(tmp_path, "--log") as served:
+        with socket.create_connection(("127.0.0.1", served.port), PATIENCE) as idle:
+            assert fetch(served.port, "/x\x7f").startswith(b"HTTP/1.1 400 ")
+            assert fetch(served.port, "/none?%1b").startswith(b"HTTP/1.1 404 ")
+            served.running.process.send_signal(number)
+            assert idle.recv(1) == b""
+        assert served.running.wait() == 0
+        (line,) = served.running.out[1:]
+        assert re.fullmatch(
+            r"\d\d:\d\d:\d\d 127\.0\.0\.1 GET /none\?%1b HTTP/1\.1 404 \d+ \d+\.\dms\n", line
+        )
+
+
+@contextmanager
+def slow_download(tmp_path: Path, *options: str) -> Iterator[tuple[Running, socket.socket]]:
+    """A server in the middle of sending a file, and the client that does not read on."""
+    with open(tmp_path / "large", "wb") as file:
+        file.truncate(50_000_000)
+    running = Running(
+        [sys.executable, "-m", "cno", "serve", str(tmp_path), "--port", "0", *options]
+    )
+    try:
+        port = int(running.wait_for(r":(\d+)/ ")[1])
+        with socket.create_connection(("127.0.0.1", port), PATIENCE) as sock:
+            sock.sendall(b"GET /large HTTP/1.1\r\nhost: a\r\n\r\n")
+            assert sock.recv(5) == b"HTTP/"
+            yield running, sock
+    finally:
+        running.kill()
+
+
+@POSIX
+def test_what_has_begun_is_finished(tmp_path: Path) -> None:
+    with slow_download(tmp_path) as (running, sock):
+        running.process.send_signal(signal.SIGINT)
+        time.sleep(0.3)
+        assert running.process.poll() is None
+        size = sum(map(len, iter(lambda: sock.recv(1 << 20), b"")))
+        assert size > 50_000_000
+        assert running.wait() == 0
+        assert running.err == []
+
+
+@POSIX
+def test_a_second_ctrl_c_ends_it_at_once(tmp_path: Path) -> None:
+    with slow_download(tmp_path) as (running, _):
+        running.process.send_signal(signal.SIGINT)
+        time.sleep(0.5)
+        assert running.process.poll() is None
+        running.process.send_signal(signal.SIGINT)
+        assert running.wait(3) == -signal.SIGINT
+        assert running.err == []
+
+
+def test_clients_that_go_leave_no_trace(tmp_path: Path) -> None:
+    with slow_download(tmp_path) as (running, sock):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        sock.close()  # by a reset
+        time.sleep(0.3)
+        assert running.stop() == 0
+        assert running.err == []
+
+
+# -- get -----------------------------------------------------------------------------------------
+
+
+@contextmanager
+def answering(*answers: bytes, hold: bool = False) -> Iterator[str]:
+    """A server that answers each connection with some octets; the URL. `hold`: and then waits."""
+    stop = threading.Event()
+
+    def answer(listener: socket.socket) -> None:
+        for octets in answers:
+            with listener.accept()[0] as sock:
+                sock.settimeout(PATIENCE)
+                sock.recv(65536)
+                sock.sendall(octets)
+                if hold:
+                    stop.wait(PATIENCE)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(PATIENCE)
+        thread = threading.Thread(target=answer, args=(listener,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        finally:
+            stop.set()
+            thread.join()
+
+
+def test_nobody_there(here: Here) -> None:
+    url = f"127.0.0.1:{free_port()}"
+    assert one_line(cno("get", url)) == f"cno: cannot connect to {url}: Connection refused"
+    line = one_line(here("get", "http://no-such-host.invalid/"))
+    assert line.startswith("cno: cannot connect to no-such-host.invalid: ")
+    result = here("get", url, url)
+    assert (result.status, len(result.stderr.splitlines())) == (1, 2)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://", "ftp://a/", "http://[::1", "http://a:x/", "http://a:99999/", "http://u:p@a/", ""],
+)
+def test_bad_urls(here: Here, url: str) -> None:
+    one_line(here("get", url))
+
+
+def test_files_that_cannot_be(here: Here) -> None:
+    assert "No such file" in one_line(here("get", "-d", "@none", "a"))
+    assert "No such file" in one_line(here("get", "--cacert", "none", "https://a"))
+    with answering(b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\nx") as url:
+        assert "No such file" in one_line(here("get", "-o", "none/x", url))
+    assert list(here.folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"nonsense\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n",
+        b"HTTP/1.1 200 OK\r\na b\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nx\r\n",
+        b"HTTP/2.0 200 OK\r\n\r\n",
+    ],
+)
+def test_bad_answers(here: Here, answer: bytes) -> None:
+    with answering(answer) as url:
+        assert one_line(here("get", url)).startswith(f"cno: {url}: ")
+
+
+def test_a_body_that_is_cut_short(here: Here) -> None:
+    answer = b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhello"
+    with answering(answer, answer) as url:
+        result = here("get", url)
+        assert (result.status, result.stdout) == (1, b"hello")
+        assert len(result.stderr.splitlines()) == 1
+        one_line(here("get", "-o", "file", url))
+        assert list(here.folder.iterdir()) == []
+
+
+def test_not_http2(here: Here) -> None:
+    with answering(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n") as url:
+        one_line(here("get", "--http2", url))
+
+
+def test_max_time(here: Here) -> None:
+    with answering(b"HTTP/1.1 200 OK\r\n", hold=True) as url:
+        began = time.monotonic()
+        line = one_line(here("get", "--max-time", "0.5", url))
+        assert line == "cno: timed out after 0.5 s"
+        assert time.monotonic() - began < 5
+
+
+def test_one_of_several_fails(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("a")
+    with serving(tmp_path) as served:
+        dead = f"http://127.0.0.1:{free_port()}/"
+        result = cno("get", f"{served.url}a", dead, f"{served.url}a")
+        assert (result.status, result.stdout) == (1, b"aa")
+        assert result.stderr.startswith("cno: cannot connect")
+
+
+@POSIX
+def test_ctrl_c() -> None:
+    with answering(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhello\n", hold=True) as url:
+        running = Running([sys.executable, "-m", "cno", "get", url])
+        running.wait_for("hello")
+        assert running.stop() == 130
+        assert running.err in ([], ["\n"])
+
+
+@POSIX
+def test_a_reader_that_has_seen_enough(tmp_path: Path) -> None:
+    with open(tmp_path / "large", "wb") as file:
+        file.truncate(5_000_000)
+    with serving(tmp_path) as served:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "cno", "get", f"{served.url}large"],
+            env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip  # one thing
+        assert process.stdout is not None and process.stderr is not None
+        assert process.stdout.read(10) == bytes(10)
+        process.stdout.close()
+        assert process.wait(PATIENCE) == 141
+        assert process.stderr.read() == b""
+        process.stderr.close()
+
+
+# -- terminals -----------------------------------------------------------------------------------
+
+
+def on_terminal(*args: str, cwd: Path, until: Callable[[bytes], bool] | None = None) -> str:
+    """What a command writes to a terminal; with `until`, it is then sent Ctrl-C."""
+    import pty
+
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cno", *args],
+        cwd=cwd,
+        env={**ENVIRONMENT, "TERM": "xterm-256color"},
+        stdin=subprocess.DEVNULL,
+        stdout=theirs,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    seen = b""
+    try:
+        while True:
+            try:
+                part = os.read(ours, 65536)
+            except OSError:  # Linux: the other side is closed
+                break
+            if not part:
+                break
+            seen += part
+            if until is not None and until(seen):
+                process.send_signal(signal.SIGINT)
+                until = None
+        process.wait(PATIENCE)
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+    return seen.decode()
+
+
+def plain(text: str) -> str:
+    """Without colours, and nothing else that a terminal obeys left."""
+    text = re.sub(r"\x1b\[[0-9;]*m", "", text)
+    assert "\x1b" not in text.replace("\x1b[?25l", "").replace("\x1b[?25h", "")
+    return text.replace("\r\n", "\n")
+
+
+@POSIX
+def test_dressed_up(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text('{"a": [1, "\\u001b[31m"]}')
+    (tmp_path / "b.txt").write_bytes(b"red: \x1b[31m \x9b31m \xff\n" + b"text\n" * 10)
+    (tmp_path / "c.bin").write_bytes(bytes(2000))
+    with serving(tmp_path) as served:
+        seen = on_terminal("get", f"{served.url}a.json", cwd=tmp_path)
+        assert "\x1b[" in seen
+        text = plain(seen)
+        assert text.startswith("HTTP/1.1 200 OK\ncontent-type: application/json\n")
+        lines = [line.rstrip() for line in text.splitlines()]
+        assert lines[lines.index("{") :] == [
+            "{",
+            '  "a": [',
+            "    1,",
+            '    "\\u001b[31m"',
+            "  ]",
+            "}",
+        ]
+        text = plain(on_terminal("get", f"{served.url}b.txt", cwd=tmp_path))
+        assert text.endswith("\n\nred: \u241b[31m \ufffd31m \ufffd\n" + "text\n" * 10)
+        text = plain(on_terminal("get", f"{served.url}c.bin", cwd=tmp_path))
+        assert text.endswith("\n\n(binary, 2.0 KiB or more: use -o FILE)\n")
+        assert "\0" not in text
+
+
+@POSIX
+def test_a_bar(tmp_path: Path) -> None:
+    (tmp_path / "[red]x").write_bytes(bytes(3_000_000))
+    with serving(tmp_path) as served:
+        seen = on_terminal(
+            "get", "-O", f"{served.url}%5Bred%5Dx", f"{served.url}none", cwd=tmp_path
+        )
+    assert "[red]x" in seen
+    assert "3.0/3.0 MB" in seen
+    assert (tmp_path / "[red]x").stat().st_size == 3_000_000
+
+
+@POSIX
+def test_a_log_in_colours(tmp_path: Path) -> None:
+    port = free_port()
+
+    def asked(seen: bytes) -> bool:
+        if b"serves" in seen and b" 404" not in seen:
+            fetch(port, "/[bold]none")
+        return b"none" in seen
+
+    text = plain(on_terminal("serve", "--port", str(port), cwd=tmp_path, until=asked))
+    assert re.search(r"\n\d\d:\d\d:\d\d 127\.0\.0\.1 GET /\[bold\]none HTTP/1\.1 404 ", text)
