@@ -68,11 +68,14 @@ class Reply(NamedTuple):
     body: bytes | FileBody
 
 
+Signature = tuple[int, int, int, int, int]
+
+
 class Kept(NamedTuple):
     """A small file in memory, and how to tell that it is still the file at `path`."""
 
     path: str
-    signature: tuple[int, int, int, int]
+    signature: Signature
     second: int
     headers: Headers
     data: bytes
@@ -80,9 +83,9 @@ class Kept(NamedTuple):
     validators: Validators
 
 
-def signature(info: os.stat_result) -> tuple[int, int, int, int]:
-    """What changes when a file does, or when another takes its place."""
-    return (info.st_mtime_ns, info.st_size, info.st_ino, info.st_dev)
+def signature(info: os.stat_result) -> Signature:
+    """What changes when a file does, its name or its mode, or when another takes its place."""
+    return (info.st_mtime_ns, info.st_ctime_ns, info.st_size, info.st_ino, info.st_dev)
 
 
 class Files:
@@ -180,8 +183,8 @@ class Files:
 
     async def _list(self, request: Asked) -> Reply:
         segments = parse_target(request.path).segments
-        entries, more = await asyncio.to_thread(list_folder, self.root, segments)
-        return self._page(request.method, 200, pages.listing_page(segments, entries, more))
+        page = await asyncio.to_thread(_listing, self.root, segments)
+        return self._page(request.method, 200, page)
 
     # -- what is sent ------------------------------------------------------------------------------
 
@@ -311,6 +314,11 @@ class Files:
 
     def _forget(self, key: str) -> None:
         self._room += len(self._kept.pop(key).data)
+
+
+def _listing(root: str, segments: Sequence[str]) -> bytes:
+    entries, more = list_folder(root, segments)
+    return pages.listing_page(segments, entries, more)
 
 
 async def skim(request: Asked) -> None:

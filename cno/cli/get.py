@@ -18,7 +18,7 @@ from cno.aio.connect import Target
 from cno.aio.errors import ConnectionLostError, StreamError
 from cno.aio.messages import Push, Response
 from cno.cli.origins import Origin, Origins, Wishes, target_of
-from cno.cli.problems import OUTPUT_CLOSED, Problem, one_line, reason
+from cno.cli.problems import OUTPUT_CLOSED, Problem, one_line, reason, report
 from cno.cli.save import Bars, Save, remote_names
 from cno.cli.show import CHUNK, Headers, Show, value_of
 
@@ -69,6 +69,7 @@ class Ask:
 
 async def run(getting: Getting) -> int:
     """Fetch all. The exit status is that of the first that failed, else 0. Raises Problem."""
+    asyncio.get_running_loop().set_exception_handler(report)
     try:
         async with asyncio.timeout(getting.max_time):
             return await Fetcher(getting).run()

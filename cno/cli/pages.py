@@ -3,7 +3,7 @@
 Text in, HTML out, every text escaped. Must never know a file system, a request or a connection.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from html import escape
 from http import HTTPStatus
 from os import fsencode
@@ -82,7 +82,7 @@ def _row(href: str, name: str, size: str) -> str:
     return f'<tr><td><a href="{escape(href)}">{escape(name)}</a></td><td>{size}</td></tr>'
 
 
-def listing_page(segments: list[str], entries: Iterable[Entry], more: bool = False) -> bytes:
+def listing_page(segments: Sequence[str], entries: Iterable[Entry], more: bool = False) -> bytes:
     """The folder at `segments` below the root: folders first, then files, each by name.
 
     Links are relative, so that the page works below any prefix; `./` keeps a name like `a:b` from

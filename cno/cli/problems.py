@@ -3,10 +3,12 @@
 Knows the exceptions of the libraries below and their words. Must never know commands or options.
 """
 
+import asyncio
 import os
 import socket
 import ssl
-from typing import Final
+import sys
+from typing import Any, Final
 
 from cno.errors import ConnectionError
 
@@ -42,3 +44,11 @@ def reason(error: BaseException) -> str:
 def one_line(text: str) -> str:
     """Printable, whatever a peer or a file name put into it."""
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """What an event loop cannot raise to anybody, one line each."""
+    error = context.get("exception")
+    words = context.get("message", "something failed")
+    detail = f": {reason(error)}" if isinstance(error, BaseException) else ""
+    print(one_line(f"cno: {str(words).removeprefix('cno: ')}{detail}"), file=sys.stderr)

@@ -20,7 +20,7 @@ from cno.aio import tls
 from cno.aio.listen import Listener, serve
 from cno.cli.accesslog import AccessLog
 from cno.cli.files import Files
-from cno.cli.problems import Problem, one_line, reason
+from cno.cli.problems import Problem, one_line, reason, report
 
 #: Whom a certificate of our own making is for, beside the host that is listened on.
 LOCAL_NAMES: Final = ("localhost", "127.0.0.1", "::1")
@@ -137,14 +137,6 @@ def listen_reason(error: Exception) -> str:
     if isinstance(error, socket.gaierror) or not isinstance(error, OSError):
         return "no such host"
     return reason(error).lower()
-
-
-def report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """What goes wrong while serving, one line each: it is not the server that failed."""
-    error = context.get("exception")
-    words = context.get("message", "something failed")
-    detail = f": {reason(error)}" if isinstance(error, BaseException) else ""
-    print(one_line(f"cno: {str(words).removeprefix('cno: ')}{detail}"), file=sys.stderr)
 
 
 # -- signals -------------------------------------------------------------------------------------

@@ -441,6 +441,14 @@ def test_a_file_that_changes_is_read_anew(handler: Files, root: Path) -> None:
     assert ask(handler, "/a.txt").code == 404
 
 
+def test_a_file_that_moves_away_is_gone(handler: Files, root: Path) -> None:
+    """The same octets, and it is the same file: but outside now."""
+    assert ask(handler, "/a.txt").code == 200
+    (root / "a.txt").rename(root.parent / "moved.txt")
+    (root / "a.txt").symlink_to("../moved.txt")
+    assert ask(handler, "/a.txt").code == 404
+
+
 def test_a_file_that_just_changed_is_not_kept(handler: Files, root: Path) -> None:
     """Two changes within one tick of the file system's clock leave the same time behind."""
     path = root / "a.txt"

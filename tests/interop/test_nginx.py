@@ -35,6 +35,7 @@ http {{
         location /round {{ return 301 /round; }}
         location /echo {{ return 200 "$request_method $http_authorization $http_x_mine.\\n"; }}
         location /post {{ return 303 /echo; }}
+        location /closing {{ keepalive_timeout 0; return 200 "closing\n"; }}
         location /keep {{ return 307 /echo; }}
         location /ftp {{ return 302 ftp://127.0.0.1/; }}
         location = /escape {{ return 200 "a\\x1b[31mb\\n"; }}
@@ -105,6 +106,13 @@ def test_several_in_the_order_given(nginx: Nginx, site: Path, scheme: str) -> No
     assert result.status == 0
     assert result.stdout == b"".join((site / name).read_bytes() for name in names)
     assert result.stderr.count("* connected to") == 1
+
+
+@pytest.mark.parametrize("scheme", ["clear", "secure"])
+def test_a_connection_that_ends_is_made_again(nginx: Nginx, scheme: str) -> None:
+    url = getattr(nginx, scheme)
+    result = cno("get", "-k", *[f"{url}/closing"] * 5)
+    assert (result.status, result.text) == (0, "closing\n" * 5), result.stderr
 
 
 def test_saving_several(nginx: Nginx, site: Path, tmp_path: Path) -> None:
