@@ -101,7 +101,7 @@ class Client(Connection):
         by `async for`; it is sent while the response is read, until the server does not want it
         any more. `trailers` are looked at when the body has ended. Cancelling resets the stream.
 
-        Waits while the server allows no more requests at once. Raises ConnectionLostError and
+        Waits while the server allows no more requests at once; HTTP/1.1 has one at a time. Raises ConnectionLostError and
         StreamError (`retryable` where the server promises not to have acted on the request),
         UsageError for what must not be sent, and whatever iterating over `data` raises.
         """
@@ -283,6 +283,10 @@ class Client(Connection):
     def _try_open(self, method: str, path: str, fields: Headers, final: bool) -> Response | None:
         if self._closing:
             raise ConnectionLostError("the connection is closed", retryable=True)
+        if not self._http2 and self._exchanges:
+            # HTTP/1.1 allows more, but then giving up one request takes those behind it along, and
+            # a slow response keeps them waiting. A second connection serves better.
+            return None
         if len(self._exchanges) >= MAX_BLIND and self._is_greeting():
             return None
         stream = self.next_stream

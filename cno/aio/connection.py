@@ -27,6 +27,8 @@ from cno.limits import Limits
 
 #: HTTP/1.1: octets of body received and not read, above which the transport stops reading.
 READ_HIGH: Final = 262_144
+#: Seconds that handlers have to answer an HTTP/1.1 client that may have gone.
+HALF_CLOSED_WAIT: Final = 1.0
 #: Seconds in which a peer may read why the connection is closed while it is still sending.
 LINGER: Final = 2.0
 
@@ -150,6 +152,8 @@ class Connection(Output):
         self._arm()
 
     def data_received(self, data: bytes) -> None:
+        if self._closing:
+            return
         self._busy = True
         try:
             self.receive(data)
@@ -174,9 +178,14 @@ class Connection(Output):
                 return True
             if not self._server or not exchange._complete:
                 return False
-        # A client of HTTP/1.1 may half-close and wait for the answers to all it asked.
-        self._half_closed = bool(self._exchanges)
-        return self._half_closed
+        if not self._exchanges:
+            return False
+        # A client of HTTP/1.1 that closes its sending side may have gone, or wait for the answers
+        # to what it asked: nothing tells. So what can be answered soon is.
+        self._half_closed = True
+        self._stop_timer()
+        self._timer = self.loop.call_later(HALF_CLOSED_WAIT, self.transport.abort)
+        return True
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._gone = True
@@ -250,7 +259,7 @@ class Connection(Output):
                 if not self._http2:
                     self._unread -= left
             if not exchange._complete:
-                self._linger = True  # HTTP/1.1: if this closes the connection, more may be coming
+                self._linger = self._linger or not self._http2  # more of it may be coming
                 exchange._failed(self._reason(stream, code, side))
             if sending is not None:
                 self._resolve(sending, exchange._error or self._reason(stream, code, side))
@@ -295,6 +304,10 @@ class Connection(Output):
             return
         self._stop_timer()
         self._flush()
+        self._mute = True
+        if self._linger and not self._server:
+            self.transport.abort()  # what is left of a request that was given up helps nobody
+            return
         if self._linger and secured_by(self.transport) is None:
             # Closing while the peer is sending would make its system throw away what we said.
             # > If a server performs an immediate close of a TCP connection, there is a significant

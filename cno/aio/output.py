@@ -70,6 +70,7 @@ class Output(Engine, asyncio.Protocol):
         self._gone = False  # the transport has been lost
         self._closing = False  # close() has been called
         self._outbox: list[bytes] = []
+        self._mute = False  # the transport is closed for writing
         self._flush_soon = False  # a flush is scheduled
         self._collecting = False  # until then the engine is corked
         self._unflushed: i64 = 0  # octets of bodies written since the last flush
@@ -255,7 +256,7 @@ class Output(Engine, asyncio.Protocol):
         if not outbox:
             return
         self._outbox = []
-        if self._gone or self.transport.is_closing():
+        if self._mute or self._gone or self.transport.is_closing():
             return
         data = outbox[0] if len(outbox) == 1 else b"".join(outbox)
         if self._full:

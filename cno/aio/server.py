@@ -215,7 +215,7 @@ class Server(Connection):
         request._drained += size
         if not self._http2 and request._drained > MAX_DRAINED:
             self._linger = True
-            self.close()
+            self.write_reset(request.stream, CNO_RST_NO_ERROR)
 
     def _over(self, exchange: Exchange, clean: bool) -> None:
         if clean:
