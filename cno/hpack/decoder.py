@@ -11,7 +11,7 @@ from mypy_extensions import i64, mypyc_attr
 
 from cno.hpack.dynamic import DynamicTable
 from cno.hpack.errors import HeaderListTooLarge, HPACKError
-from cno.hpack.fields import ENTRY_OVERHEAD, Field, NeverIndexed
+from cno.hpack.fields import ENTRY_OVERHEAD, Field
 from cno.hpack.huffman import decoded_bound, huffman_decode
 from cno.hpack.tables import STATIC_COUNT, STATIC_FIELDS
 
@@ -21,8 +21,13 @@ _UNBOUNDED: Final = 1 << 62
 _MAX_CONTINUATION: Final = 5
 #: The greatest integer: table sizes are settings of 32 bits, and nothing else can be larger.
 _MAX_INTEGER: Final = (1 << 32) - 1
+#: Octets of a block: places in its text must fit half a note. Who reads from a peer has bounds of
+#: its own that are far lower.
+_MAX_BLOCK: Final = 1 << 30
 _NONE_DUE: Final = -1
 _ZEROS: Final = bytes(64)
+#: Octets of text that may stay allocated between blocks.
+_KEPT_ROOM: Final = 2048
 #: In a note, in place of where the name begins: the name is known.
 _NAMED: Final = -1 << 32
 _HIGH_HALF: Final = -1 << 32
@@ -77,7 +82,7 @@ class Decoder:
     def set_max_table_size(self, size: int) -> None:
         """Our SETTINGS_HEADER_TABLE_SIZE is `size`, and the peer has acknowledged that.
 
-        If the table may be larger now, the next block must begin with an update.
+        If the table is larger than that, the next block must begin with an update.
         """
         self._limit = size
         lowest = self._update_due
@@ -110,6 +115,8 @@ class Decoder:
         if self._broken:
             raise HPACKError("an earlier block was broken, the table is not what the peer has")
         self._broken = True
+        if end - start > _MAX_BLOCK:
+            raise HPACKError(f"a block of {end - start} octets (RFC 7541 7.4)")
         fields: list[Field] = []
         static = STATIC_FIELDS
         table = self._table
@@ -153,6 +160,8 @@ class Decoder:
         self.field_count = count
         if self._room > 0:
             self._settle(fields + self._table.entries() if self.too_large else fields)
+            if self._room > _KEPT_ROOM:
+                self._out = BytesWriter()
             self._room = 0
             self._at = 0
         self._broken = False
@@ -185,10 +194,8 @@ class Decoder:
             # > maximum table size that occurs in that interval MUST be signaled   (RFC 7541 4.2)
             if self._update_due != _NONE_DUE:
                 if size > self._update_due:
-                    raise HPACKError(
-                        f"size update to {size} octets, {self._update_due} were due"
-                        " (RFC 7541 4.2)"
-                    )
+                    due = self._update_due
+                    raise HPACKError(f"size update to {size}, {due} was due (RFC 7541 4.2)")
                 self._update_due = _NONE_DUE
             self._table.resize(size)
         if self._update_due != _NONE_DUE:

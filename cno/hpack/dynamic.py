@@ -35,8 +35,7 @@ class DynamicTable:
         return self._slots[(self._next - 1 - age) & self._mask]
 
     def insert(self, field: Field) -> None:
-        """Enter a field, at the cost of the oldest ones. What is larger than the table empties it.
-        """
+        """Enter a field, at the cost of the oldest ones; one larger than the table empties it."""
         # > Before a new entry is added to the dynamic table, entries are evicted from the end of
         # > the dynamic table until the size of the dynamic table is less than or equal to
         # > (maximum size - new entry size) or until the table is empty.   (RFC 7541 4.4)

@@ -11,7 +11,7 @@ from librt.strings import BytesWriter
 from mypy_extensions import i64, mypyc_attr, u8
 
 from cno.hpack.dynamic import DynamicTable
-from cno.hpack.fields import ENTRY_OVERHEAD, Field, NeverIndexed
+from cno.hpack.fields import Field, NeverIndexed
 from cno.hpack.huffman import huffman_encode
 from cno.hpack.tables import STATIC_COUNT, static_pairs
 
@@ -31,60 +31,68 @@ _SIZE_UPDATE_MASK: Final = 0x1F
 _HUFFMAN: Final = 0x80
 _LENGTH_MASK: Final = 0x7F
 
-# How the values of a name are sent.
+# How the values of a name are sent, measured on the stories of `hpack-test-case` (see benchmarks):
+# - Most are entered in the table at once, and cost an octet from then on.
+# - Those that mostly belong to one resource are entered only when they come a second time in a
+#   row: one that changes every time pushes nothing useful out and costs no entry, one that stays
+#   (the path of an RPC, the length of a fixed answer) is indexed all the same. In all that takes
+#   2 % less octets than entering everything, and 40 % of the entries. `date` and `referer` are not
+#   among them: they stay for a burst of messages.
+# - Secrets are never indexed, so that nobody can try out guesses against the table, here or at the
+#   next hop (RFC 7541 7.1.3). `set-cookie` is such a secret before it is a cookie; it costs 0.5 %.
+#   Cookies are long enough not to be guessed, or short.
 _STABLE: Final = 0
 _VOLATILE: Final = 1
 _SECRET: Final = 2
 _COOKIE: Final = 3
 
 _VOLATILE_NAMES: Final = """
-    :path age content-length content-range date etag expires if-match if-modified-since if-none-match
-    if-range if-unmodified-since last-modified location range referer
+    :path age content-length content-range etag expires if-match if-modified-since if-none-match
+    if-range if-unmodified-since last-modified location range
 """
 _SECRET_NAMES: Final = "authorization proxy-authorization set-cookie"
-_SHORT_COOKIE: Final = 20
+#: Octets of a cookie that is not worth a guess.
+_LONG_COOKIE: Final = 20
 
 
 @mypyc_attr(acyclic=True)
 class _Name:
-    """What is known about a name from the start."""
+    """What an encoder knows about a field name."""
 
-    def __init__(self, index: i64, policy: i64) -> None:
+    def __init__(self, octets: i64, index: i64, policy: i64, values: dict[str, Field]) -> None:
+        #: Length on the wire without Huffman coding.
+        self.octets: i64 = octets
         #: Of its first entry in the static table; 0 if there is none.
         self.index: i64 = index
         self.policy: i64 = policy
+        #: The tables' entries of this name by their values.
+        self.values = values
+        #: The `note` of the newest dynamic one, 0 if there is none.
+        self.newest: i64 = 0
+        #: The value sent last, if it is volatile.
+        self.last = ""
 
 
 def _names() -> dict[str, _Name]:
+    """What all encoders know at first. An entry's `note` is its index, negative."""
     names: dict[str, _Name] = {}
-    index: i64 = STATIC_COUNT
-    for name, _ in reversed(static_pairs()):
-        names[name] = _Name(index, _STABLE)
-        index -= 1
-    for name in _VOLATILE_NAMES.split():
-        names.setdefault(name, _Name(0, _VOLATILE)).policy = _VOLATILE
-    for name in _SECRET_NAMES.split():
-        names.setdefault(name, _Name(0, _SECRET)).policy = _SECRET
+    index: i64 = 0
+    for name, value in static_pairs():
+        index += 1
+        if name not in names:
+            names[name] = _Name(len(name), index, _STABLE, {})
+        field = Field(name, len(name), len(value))
+        field.value = value
+        field.note = -index
+        names[name].values[value] = field
+    for policy, some in ((_VOLATILE, _VOLATILE_NAMES), (_SECRET, _SECRET_NAMES)):
+        for name in some.split():
+            names.setdefault(name, _Name(len(name), 0, _STABLE, {})).policy = policy
     names["cookie"].policy = _COOKIE
     return names
 
 
-def _static_exact() -> dict[object, Field]:
-    """Static entries that have a value; `note` is their index, negative."""
-    exact: dict[object, Field] = {}
-    index: i64 = 0
-    for name, value in static_pairs():
-        index += 1
-        if value:
-            field = Field(name, len(name), len(value))
-            field.set_value(value)
-            field.note = -index
-            exact[field.pair] = field
-    return exact
-
-
 _NAMES: Final[dict[str, _Name]] = _names()
-_STATIC_EXACT: Final[dict[object, Field]] = _static_exact()
 
 
 @mypyc_attr(acyclic=True)
@@ -100,11 +108,8 @@ class Encoder:
         self._lowest: i64 = _INITIAL_TABLE_SIZE
         # Entries ever inserted. An entry's `note` is which of them it was, from 1.
         self._inserted: i64 = 0
-        # Entries by (name, value), static ones too; the newest by name; the last value of volatile
-        # names.
-        self._exact: dict[object, Field] = _STATIC_EXACT.copy()
-        self._named: dict[str, Field] = {}
-        self._last: dict[str, str] = {}
+        # Names that were used, of those that all encoders know, and names of entries.
+        self._names: dict[str, _Name] = {}
         self.set_max_table_size(_INITIAL_TABLE_SIZE)
 
     @property
@@ -113,8 +118,7 @@ class Encoder:
         return self._table.size
 
     def set_max_table_size(self, size: int) -> None:
-        """The peer's SETTINGS_HEADER_TABLE_SIZE is `size`; the next block tells what we make of it.
-        """
+        """The peer's SETTINGS_HEADER_TABLE_SIZE is `size`; the next block tells what we use."""
         limit: i64 = size
         if limit > self._cap:
             limit = self._cap
@@ -128,13 +132,20 @@ class Encoder:
 
         Raises UnicodeEncodeError, before anything has changed, for text that has no octets.
         """
-        pairs: list[object] = []
+        # First whatever may fail, then what changes the table. An entry found at first may have
+        # left it by the time that it is its turn.
+        found: list[object] = []
         for pair in cast("Iterable[object]", headers):
-            pairs.append(pair if pair in self._exact else _sendable(pair))
+            found.append(self._find(pair))
         out = BytesWriter()
         self.begin(out)
-        for pair in pairs:
-            self.write_pair(out, pair)
+        for one in found:
+            if not isinstance(one, Field):
+                self.write_pair(out, one)
+            elif one.note > self._inserted - self._table.count or one.note < 0:
+                _write_integer(out, _INDEXED, _INDEXED_MASK, self._index(one.note))
+            else:
+                self.write(out, one.name, one.value, False)
         return out.getvalue()
 
     def begin(self, out: BytesWriter) -> None:
@@ -153,96 +164,106 @@ class Encoder:
 
     def write_pair(self, out: BytesWriter, pair: object) -> None:
         """One field, `(name, value)`; its name in lower case, both valid."""
-        field = self._exact.get(pair)
-        if field is None or type(pair) is NeverIndexed:
-            name, value = cast("tuple[str, str]", pair)
-            self.write(out, name, value, isinstance(pair, NeverIndexed))
-            return
-        index = -field.note
-        if index < 0:
-            index += STATIC_COUNT + 1 + self._inserted
-        if index < _INDEXED_MASK:
-            out.append(u8(_INDEXED | index))
-        else:
-            _write_integer(out, _INDEXED, _INDEXED_MASK, index)
+        name, value = cast("tuple[str, str]", pair)
+        self.write(out, name, value, type(pair) is not tuple and isinstance(pair, NeverIndexed))
 
     def write(self, out: BytesWriter, name: str, value: str, never: bool) -> None:
-        """One field as a literal; `never` to be indexed, or as its name has it."""
+        """One field, its name in lower case, both valid; `never` to be indexed.
+
+        Raises UnicodeEncodeError, before anything has changed, for text that has no octets.
+        """
+        known = self._names.get(name)
+        if known is None:
+            known = self._learn(name)
+        if not never:
+            field = known.values.get(value)
+            if field is not None:
+                _write_integer(out, _INDEXED, _INDEXED_MASK, self._index(field.note))
+                return
         octets = _octets(value)
-        index: i64 = 0
-        policy: i64 = _STABLE
-        name_octets: i64 = 0
-        raw_name = b""
-        known = _NAMES.get(name)
-        if known is not None:
-            index = known.index
-            policy = known.policy
-            name_octets = len(name)
-        if index == 0:
-            named = self._named.get(name)
-            if named is not None:
-                index = STATIC_COUNT + 1 + self._inserted - named.note
-                name_octets = named.name_octets
-            else:
-                raw_name = _octets(name)
-                name_octets = len(raw_name)
+        index = known.index
+        if index == 0 and known.newest != 0:
+            index = self._index(known.newest)
+        policy = known.policy
         first: i64 = _WITHOUT_INDEXING
         mask: i64 = _LITERAL_MASK
-        if never or policy == _SECRET or (policy == _COOKIE and len(octets) < _SHORT_COOKIE):
+        if never or policy == _SECRET or (policy == _COOKIE and len(octets) < _LONG_COOKIE):
+            # > Refusing to generate an indexed representation for a header field is only effective
+            # > if compression is avoided on all hops. The never-indexed literal can be used to
+            # > signal to intermediaries that a particular value was intentionally sent as a
+            # > literal.   (RFC 7541 7.1.3)
             first = _NEVER_INDEXED
-        elif name_octets + len(octets) + ENTRY_OVERHEAD <= self._table.max_size * 3 // 4 and (
-            policy != _VOLATILE or self._is_repeated(name, value)
-        ):
+        elif policy == _VOLATILE and known.last != value:
+            known.last = value
+        elif self._insert(known, name, value, len(octets)):
             first = _WITH_INDEXING
             mask = _WITH_INDEXING_MASK
-            field = Field(name, name_octets, len(octets))
-            field.set_value(value)
-            self._insert(field, known is None or known.index == 0)
         _write_integer(out, first, mask, index)
         if index == 0:
-            _write_string(out, raw_name)
+            _write_string(out, _octets(name))
         _write_string(out, octets)
 
-    def _is_repeated(self, name: str, value: str) -> bool:
-        last = self._last
-        if last.get(name) == value:
-            return True
-        last[name] = value
-        return False
+    def _index(self, note: i64) -> i64:
+        """The index of the entry with this note."""
+        if note < 0:
+            return -note
+        return STATIC_COUNT + 1 + self._inserted - note
 
-    def _insert(self, field: Field, by_name: bool) -> None:
+    def _learn(self, name: str) -> _Name:
+        known = _NAMES.get(name)
+        if known is None:
+            # Kept only if it gets an entry, or else there would be no end of names.
+            return _Name(len(_octets(name)), 0, _STABLE, {})
+        known = _Name(known.octets, known.index, known.policy, known.values.copy())
+        self._names[name] = known
+        return known
+
+    def _insert(self, known: _Name, name: str, value: str, value_octets: i64) -> bool:
+        """Enter a field in the table, unless it would push out the better part of it."""
+        field = Field(name, known.octets, value_octets)
+        if field.size > self._table.max_size >> 1:
+            return False
+        field.value = value
         self._shrink(self._table.max_size - field.size)
+        self._table.insert(field)
         self._inserted += 1
         field.note = self._inserted
-        self._table.insert(field)
-        self._exact[field.pair] = field
-        if by_name:
-            self._named[field.name] = field
+        known.newest = field.note
+        known.values[value] = field
+        self._names[name] = known
+        return True
 
     def _shrink(self, size: i64) -> None:
         table = self._table
-        exact = self._exact
-        named = self._named
         while table.size > size:
             field = table.oldest()
             table.shrink(table.size - 1)
-            if exact.get(field.pair) is field:
-                del exact[field.pair]
-            if named.get(field.name) is field:
-                del named[field.name]
+            known = self._names[field.name]
+            del known.values[field.value]
+            if known.newest == field.note:
+                known.newest = 0
+                if field.name not in _NAMES:
+                    del self._names[field.name]
 
+    def _find(self, pair: object) -> object:
+        """The entry for a pair, else the pair with its name lowered.
 
-def _sendable(pair: object) -> object:
-    """The pair with its name lowered. Raises UnicodeEncodeError if it cannot be sent."""
-    name, value = cast("tuple[str, str]", pair)
-    lowered = name.lower()
-    _octets(lowered)
-    _octets(value)
-    if lowered == name:
+        Raises UnicodeEncodeError if it cannot be sent.
+        """
+        name, value = cast("tuple[str, str]", pair)
+        never = type(pair) is not tuple and isinstance(pair, NeverIndexed)
+        known = self._names.get(name)
+        if known is not None:
+            field = known.values.get(value)
+            if field is not None and not never:
+                return field
+        else:
+            lowered = name.lower()
+            _octets(lowered)
+            if lowered != name:
+                pair = NeverIndexed((lowered, value)) if never else (lowered, value)
+        _octets(value)
         return pair
-    if isinstance(pair, NeverIndexed):
-        return NeverIndexed((lowered, value))
-    return (lowered, value)
 
 
 def _octets(text: str) -> bytes:
@@ -268,8 +289,8 @@ def _write_integer(out: BytesWriter, first: i64, mask: i64, value: i64) -> None:
 def _write_string(out: BytesWriter, octets: bytes) -> None:
     """A string, Huffman-coded if that is shorter (RFC 7541 5.2)."""
     length: i64 = len(octets)
-    # Where the coded string's length fits its prefix, as it does but rarely, code first and fill
-    # the length in afterwards: that saves a pass to find it out.
+    # Code first and fill the length in afterwards: that saves a pass to find it out, where it fits
+    # its prefix, as it nearly always does.
     at: i64 = len(out)
     out.append(0)
     huffman_encode(out, octets)

@@ -7,7 +7,7 @@ each length are all there is to write down; the tables are made from them at imp
 
 from typing import Final
 
-from librt.strings import BytesWriter, read_i32_le, read_i64_be, write_i32_be
+from librt.strings import BytesWriter, read_i32_le, read_i64_be, read_i64_le, write_i32_be
 from mypy_extensions import i32, i64, u8
 
 from cno.hpack.errors import HPACKError
@@ -48,6 +48,7 @@ _WINDOW: Final = 12
 _WINDOW_MASK: Final = (1 << _WINDOW) - 1
 #: Bits from where a window begins to where it would end if it were four times as wide.
 _MARGIN: Final = _WINDOW + 2
+_MARGIN_MASK: Final = (1 << _MARGIN) - 1
 
 
 def _codes() -> list[tuple[int, int, int]]:
@@ -69,7 +70,7 @@ def _encoding_table(rows: list[tuple[int, int, int]]) -> bytes:
     entries = [0] * (_EOS + 1)
     for symbol, length, code in rows:
         entries[symbol] = code << 6 | length
-    return b"".join([entry.to_bytes(8, "big") for entry in entries])
+    return b"".join([entry.to_bytes(8, "little") for entry in entries])
 
 
 def _window_table(rows: list[tuple[int, int, int]]) -> bytes:
@@ -129,7 +130,7 @@ def huffman_encode(out: BytesWriter, text: bytes) -> None:
     end: i64 = len(text)
     while i < end:
         symbol: i64 = text[i]
-        entry = read_i64_be(table, symbol * 8)
+        entry = read_i64_le(table, symbol * 8)
         length = entry & 63
         pending = pending << length | entry >> 6
         bits += length
@@ -151,8 +152,11 @@ def huffman_encode(out: BytesWriter, text: bytes) -> None:
 
 
 def decoded_bound(length: i64) -> i64:
-    """Octets that `huffman_decode` needs room for: no code is shorter than five bits."""
-    return length * 8 // 5 + 2
+    """Octets that `huffman_decode` needs room for: no code is shorter than five bits.
+
+    Room for a few more, as it finds out late that the end is not what it should be.
+    """
+    return length * 8 // 5 + 4
 
 
 def huffman_decode(out: BytesWriter, at: i64, block: bytes, start: i64, end: i64) -> i64:
@@ -162,16 +166,23 @@ def huffman_decode(out: BytesWriter, at: i64, block: bytes, start: i64, end: i64
     where there is the end-of-string symbol or wrong padding.
     """
     table = _DECODING
-    # Bits of `block` before the next code.
+    # Bits of `block` before the next code and before the end.
     spent = start * 8
+    stop = end * 8
     while True:
         # Eight octets to take codes from: those that begin with the next code, or the last ones.
-        # What is left of them is `_MARGIN + spare` low bits.
+        # `limit` is how many bits may be spent before the next ones are needed.
         base = spent >> 3
         if base > end - 8:
             base = end - 8
         pending = read_i64_be(block, base) if base >= 0 else _big_endian(block, end)
-        spare = base * 8 + 64 - spent - _MARGIN
+        if stop - spent <= 64 - _MARGIN:
+            # The last codes: let ones follow, so that a window is always full.
+            pending = pending << _MARGIN | _MARGIN_MASK
+            limit = stop
+        else:
+            limit = base * 8 + 64 - _MARGIN
+        spare = limit - spent
         while spare >= 0:
             # The window, times the four octets of an entry.
             entry = i64(read_i32_le(table, pending >> spare & _WINDOW_MASK * 4))
@@ -182,43 +193,27 @@ def huffman_decode(out: BytesWriter, at: i64, block: bytes, start: i64, end: i64
             out[at + 1] = u8((entry >> 8) & 0xFF)
             at += (entry >> 16) & 3
             spare -= entry >> 24
-        if spare < 0 and base == end - 8:
-            return _decode_end(out, at, pending, spare + _MARGIN, block, end)
-        spent = base * 8 + 64 - _MARGIN - spare
+        spent = limit - spare
         if spare >= 0:
+            # No code of the window's size: only ones, as padding is, or a longer one.
+            if stop - spent < 8 and _is_padding(block, spent, end):
+                return at
             code = _long_code(block, spent, end)
             out[at] = u8(code & 0xFF)
             at += 1
             spent += code >> 8
+        elif limit == stop:
+            # > A padding not corresponding to the most significant bits of the code for the EOS
+            # > symbol MUST be treated as a decoding error.   (RFC 7541 5.2)
+            raise HPACKError("the padding of a Huffman-coded string is not all ones (RFC 7541 5.2)")
 
 
-def _decode_end(
-    out: BytesWriter, at: i64, pending: i64, bits: i64, block: bytes, end: i64
-) -> i64:
-    """Decode what is left, the low `bits` bits of `pending`, and check the padding."""
-    table = _DECODING
-    while bits > 0:
-        # As if ones followed: no code within the window is all ones.
-        index = (pending << _WINDOW | _WINDOW_MASK) >> bits & _WINDOW_MASK
-        entry = i64(read_i32_le(table, index * 4))
-        length = (entry >> 20) & 0x0F
-        if entry == 0 and bits > _WINDOW:
-            entry = _long_code(block, end * 8 - bits, end)
-            length = entry >> 8
-        if entry == 0 or length > bits:
-            break
-        out[at] = u8(entry & 0xFF)
-        at += 1
-        bits -= length
-    # > A padding strictly longer than 7 bits MUST be treated as a decoding error.   (RFC 7541 5.2)
-    if bits > 7:
-        raise HPACKError("more than 7 bits of padding in a Huffman-coded string (RFC 7541 5.2)")
-    # > A padding not corresponding to the most significant bits of the code for the EOS symbol MUST
-    # > be treated as a decoding error.   (RFC 7541 5.2)
-    ones = (1 << bits) - 1
-    if pending & ones != ones:
-        raise HPACKError("the padding of a Huffman-coded string is not all ones (RFC 7541 5.2)")
-    return at
+def _is_padding(block: bytes, spent: i64, end: i64) -> bool:
+    """Whether the bits behind `spent`, all in the last octet, are ones."""
+    if spent == end * 8:
+        return True
+    ones: i64 = 0xFF >> (spent & 7)
+    return i64(block[end - 1]) & ones == ones
 
 
 def _long_code(block: bytes, spent: i64, end: i64) -> i64:
@@ -242,6 +237,7 @@ def _long_code(block: bytes, spent: i64, end: i64) -> i64:
     while top >= i64(read_i32_le(rows, row)):
         row += 16
     length = i64(read_i32_le(rows, row + 4))
+    # > A padding strictly longer than 7 bits MUST be treated as a decoding error.   (RFC 7541 5.2)
     if length > left:
         raise HPACKError("more than 7 bits of padding in a Huffman-coded string (RFC 7541 5.2)")
     number = (top >> (_LONGEST - length)) - i64(read_i32_le(rows, row + 8))
