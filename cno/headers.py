@@ -102,10 +102,10 @@ def is_value_octets(text: bytes) -> bool:
 
 
 def plain(eight: i64) -> bool:
-    """Whether eight octets, read as one number, are all of 0x20..0x7E: nothing to look at closely.
+    """Whether eight octets, read as one number, are all of 0x20..0x7E.
 
-    An octet below 0x20 borrows from its top bit when 0x20 is taken away, 0x7F gets it when 1 is added,
-    and others have it: as none before the lowest such octet borrows or carries, it cannot be missed.
+    An octet below 0x20 borrows from its top bit when 0x20 is taken away, 0x7F gets it when 1 is
+    added, and others have it. None before the lowest such octet borrows or carries, so it shows.
     """
     return ((eight - _BLANKS | eight + _ONES | eight) >> 2) & _BLANKS == 0
 

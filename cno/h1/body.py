@@ -23,9 +23,9 @@ _QUOTE: Final = 0x22
 _BACKSLASH: Final = 0x5C
 
 #: Fields that say how a message is framed, routed, or to be handled before its body is read.
-# > A sender MUST NOT generate a trailer field unless the sender knows the corresponding header field
-# > name's definition permits sending in trailers. ... Many fields cannot be processed outside the
-# > header section because their evaluation is necessary prior to receiving the content, such as
+# > A sender MUST NOT generate a trailer field unless the sender knows the corresponding header
+# > field name's definition permits sending in trailers. ... Many fields cannot be processed outside
+# > the header section because their evaluation is necessary prior to receiving the content, such as
 # > those that describe message framing, routing, authentication, request modifiers, response
 # > controls, or content format.   (RFC 9110 6.5.1)
 NOT_IN_TRAILERS: Final = frozenset(

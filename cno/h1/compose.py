@@ -11,8 +11,8 @@ from librt.strings import BytesWriter
 from mypy_extensions import i64, mypyc_attr
 
 from cno.errors import UsageError
-from cno.headers import content_length, is_authority, is_token, is_value_octets, octets
 from cno.h1.body import NOT_IN_TRAILERS
+from cno.headers import content_length, is_authority, is_token, is_value_octets, octets
 
 UNKNOWN: Final = -1
 NOWHERE: Final = -1
@@ -282,8 +282,8 @@ def _content_length(out: Outgoing, value: str) -> bytes:
         raise UsageError("more than one content-length", rule="RFC 9110 8.6")
     out.length = length
     # > A server MUST NOT send a Content-Length header field in any response with a status code of
-    # > 1xx (Informational) or 204 (No Content). A server MUST NOT send a Content-Length header field
-    # > in any 2xx (Successful) response to a CONNECT request   (RFC 9110 8.6)
+    # > 1xx (Informational) or 204 (No Content). A server MUST NOT send a Content-Length header
+    # > field in any 2xx (Successful) response to a CONNECT request   (RFC 9110 8.6)
     return b"" if out.frameless else b"content-length: "
 
 
@@ -311,7 +311,7 @@ def add_option(out: Outgoing, option: str) -> None:
         out.options.append(option)
 
 
-# -- what depends on framing and connection ----------------------------------------------------------
+# -- what depends on framing and connection -------------------------------------------------------
 
 
 def inner_codings(out: Outgoing) -> str:

@@ -4,14 +4,14 @@
     status-line  = HTTP-version SP status-code SP [ reason-phrase ] CRLF
     field-line   = field-name ":" OWS field-value OWS CRLF
 
-A leaf: takes octets, gives a `Head`, raises `ConnectionFault` with the status that answers the fault.
+A leaf: takes octets, gives a `Head`, raises `ConnectionFault` with the status that answers it.
 Knows nothing of connections, and of fields only what they say about framing and persistence.
 
 A fault is found when the line it is in is complete, or too long: never earlier, so that it makes no
 difference how the octets were cut on their way. Line ends are CRLF; a bare CR or LF is a fault.
 """
 
-from typing import Final
+from typing import Final, cast
 
 from librt.strings import read_i64_be
 from mypy_extensions import i64, mypyc_attr
@@ -32,6 +32,24 @@ NINE: Final = 0x39
 INCOMPLETE: Final = -1
 #: `Head.length` without a content-length.
 NO_LENGTH: Final = -1
+
+#: Fields that the engine looks at.
+SPECIAL: Final = frozenset(
+    (
+        "connection",
+        "content-length",
+        "expect",
+        "host",
+        "keep-alive",
+        "proxy-connection",
+        "transfer-encoding",
+        "upgrade",
+    )
+)
+
+#: How much of a head is remembered: lines, and octets of each.
+MAX_LINES: Final = 32
+MAX_LINE: Final = 512
 
 _VERSION_1: Final = 0x20485454502F312E  # " HTTP/1."
 _STATUS_1: Final = 0x485454502F312E  # "HTTP/1."
@@ -108,6 +126,42 @@ class Head:
         self.named: set[str] | None = None  # other fields that Connection lists
 
 
+@mypyc_attr(acyclic=True)
+class Memory:
+    """The field lines of the head before, and what they say: for the next one on a connection.
+
+    Only ASCII lines, so that what is delivered is what the engine looks at.
+    """
+
+    def __init__(self) -> None:
+        self.size: i64 = 0
+        self.lines: list[bytes] = []  # with their CRLF
+        self.fields: list[object] = []  # pairs of str
+        self.special: list[bool] = []  # the engine looks at it
+
+    def keep(self, at: i64, line: bytes, field: object, special: bool) -> None:
+        """Remember the line number `at`."""
+        if at >= MAX_LINES or len(line) > MAX_LINE:
+            self.forget(at)
+        elif at < self.size:
+            self.lines[at] = line
+            self.fields[at] = field
+            self.special[at] = special
+        elif at == self.size:
+            self.lines.append(line)
+            self.fields.append(field)
+            self.special.append(special)
+            self.size += 1
+
+    def forget(self, at: i64) -> None:
+        """Remember only the lines before that number."""
+        if at < self.size:
+            self.size = at
+            del self.lines[at:]
+            del self.fields[at:]
+            del self.special[at:]
+
+
 def malformed(text: str, rule: str) -> ConnectionFault:
     """The fault of octets that do not match the grammar."""
     # > the server SHOULD respond with a 400 (Bad Request) response and close the connection.
@@ -175,7 +229,7 @@ def room(head: Head, bounds: Bounds, taken: i64) -> i64:
     return limit + 1 - taken
 
 
-# -- start lines -------------------------------------------------------------------------------------
+# -- start lines ----------------------------------------------------------------------------------
 
 
 def request_line(head: Head, data: bytes, start: i64, end: i64, bounds: Bounds) -> i64:
@@ -251,36 +305,44 @@ def status_line(head: Head, data: bytes, start: i64, end: i64, bounds: Bounds) -
     return i + 2
 
 
-# -- field lines -------------------------------------------------------------------------------------
+# -- field lines ----------------------------------------------------------------------------------
 
 
-def field_lines(head: Head, data: bytes, pos: i64, end: i64, bounds: Bounds) -> i64:
+def field_lines(
+    head: Head, data: bytes, pos: i64, end: i64, bounds: Bounds, memory: Memory | None = None
+) -> i64:
     """Take whole field lines from `pos` on, until the empty line (`head.complete`) or `end`.
 
-    Returns the position behind the last line taken.
+    `memory` is of the messages before this one. Returns the position behind the last line taken.
     """
-    text = data[pos:end].decode("latin-1")
-    known = KNOWN
+    text = ""
+    base: i64 = -1  # `text` is what stands from here on, as latin-1
+    ascii = True
     fields = head.fields
-    special = not head.trailers
-    ascii = text.isascii()
     i = pos
     while i < end:
-        start = i
         if data[i] == CR and i + 1 < end and data[i + 1] == LF:
             head.complete = True
             return i + 2
+        if memory is not None and head.count < memory.size:
+            follow = _again(head, data, i, end, bounds, memory)
+            if follow != i:
+                i = follow
+                continue
+        start = i
+        if base < 0:
+            base = start
+            text = data[start:end].decode("latin-1")
+            ascii = text.isascii()
+            if memory is not None and not ascii:
+                memory.forget(head.count)
         while i < end and data[i] != COLON:
             i += 1
         colon = i
-        # The usual names are found by looking them up: that checks and lowers them at once.
-        wire = text[start - pos : colon - pos]
-        name = known.get(wire)
+        name = _name(data, start, colon, end, text[start - base : colon - base])
         if name is None:
-            if i == start or i == end or not _is_token(data, start, colon):
-                _unfinished(head, data, start, end, bounds)
-                return start
-            name = wire.lower()
+            _unfinished(head, data, start, end, bounds)
+            return start
         i += 1
         while i < end and (data[i] == SP or data[i] == HTAB):
             i += 1
@@ -289,22 +351,48 @@ def field_lines(head: Head, data: bytes, pos: i64, end: i64, bounds: Bounds) -> 
         if i + 1 >= end or data[i] != CR or data[i + 1] != LF:
             _unfinished(head, data, start, end, bounds)
             return start
-        _account(head, i - start, bounds)
         last = i
         while last > first and data[last - 1] <= SP:
             last -= 1
         i += 2
-        value = text[first - pos : last - pos]
-        n = colon - start
-        # No field that the engine looks at has a name of another length.
-        if special and (n == 4 or n == 6 or n == 7 or n == 10 or n >= 14) and _noted(
-            head, name, value
-        ):
-            continue
+        at = head.count
+        _account(head, i - start - 2, bounds)
+        value = text[first - base : last - base]
+        special = name in SPECIAL and not head.trailers
+        delivered = not special or not _noted(head, name, value)
         if not ascii:
             value = data[first:last].decode("utf-8", "surrogateescape")
-        fields.append((name, value))
+        field: object = (name, value)
+        if delivered:
+            fields.append(field)
+        if memory is not None and ascii:
+            memory.keep(at, data[start:i], field, special)
     return i
+
+
+def _again(head: Head, data: bytes, start: i64, end: i64, bounds: Bounds, memory: Memory) -> i64:
+    """Take a line that the head before had, too. Returns the position behind it, else `start`."""
+    at = head.count
+    line = memory.lines[at]
+    size: i64 = len(line)
+    if start + size > end or data[start : start + size] != line:
+        return start
+    _account(head, size - 2, bounds)
+    field = memory.fields[at]
+    if not memory.special[at] or not _noted_again(head, field):
+        head.fields.append(field)
+    return start + size
+
+
+def _name(data: bytes, start: i64, colon: i64, end: i64, wire: str) -> str | None:
+    """A field name in lower case; None if it is not one."""
+    # The usual names are found by looking them up: that checks and lowers them at once.
+    name = KNOWN.get(wire)
+    if name is not None:
+        return name
+    if colon == start or colon == end or not _is_token(data, start, colon):
+        return None
+    return wire.lower()
 
 
 def _is_token(data: bytes, start: i64, end: i64) -> bool:
@@ -340,31 +428,29 @@ def _account(head: Head, size: i64, bounds: Bounds) -> None:
 
 def _noted(head: Head, name: str, value: str) -> bool:
     """Note what a field says about framing and persistence; whether it is not delivered."""
-    n: i64 = len(name)
-    if n == 4:
-        if head.request and name == "host":
+    if name == "host":
+        if head.request:
             _note_host(head, value)
-            return True
-    elif n == 6:
-        if name == "expect" and value.lower() == "100-continue":
-            head.expects = True
-    elif n == 7:
-        if name == "upgrade":
-            head.upgrade = value if head.upgrade is None else f"{head.upgrade},{value}"
-    elif n == 10:
-        if name == "connection":
-            _note_options(head, value)
-            return True
-        return name == "keep-alive"
-    elif n == 14:
-        if name == "content-length":
-            _note_length(head, value)
-    elif n == 16:
-        return name == "proxy-connection"
-    elif n == 17 and name == "transfer-encoding":
+        return head.request
+    if name == "connection":
+        _note_options(head, value)
+        return True
+    if name == "content-length":
+        _note_length(head, value)
+        return False
+    if name == "transfer-encoding":
         head.codings = value if head.codings is None else f"{head.codings},{value}"
         return True
-    return False
+    if name == "upgrade":
+        head.upgrade = value if head.upgrade is None else f"{head.upgrade},{value}"
+    elif name == "expect" and value.lower() == "100-continue":
+        head.expects = True
+    return name == "keep-alive" or name == "proxy-connection"
+
+
+def _noted_again(head: Head, field: object) -> bool:
+    name, value = cast("tuple[str, str]", field)
+    return _noted(head, name, value)
 
 
 def _note_host(head: Head, value: str) -> None:

@@ -48,7 +48,9 @@ def write_head(
     if id != core._h1.turn:
         core._h1.waiting.add(id)
         raise WouldBlockError(
-            f"the response on stream {core._h1.turn} must go first", stream=id, rule="RFC 9112 9.3.2"
+            f"the response on stream {core._h1.turn} must go first",
+            stream=id,
+            rule="RFC 9112 9.3.2",
         )
     if code >= 200:
         _write_response(core, stream, code, method, headers, final)
@@ -146,8 +148,8 @@ def _write_response(
     mark = len(writer)
     try:
         # > A server MUST NOT send a Transfer-Encoding header field in any response with a status
-        # > code of 1xx (Informational) or 204 (No Content) ... in any 2xx (Successful) response to a
-        # > CONNECT request   (RFC 9112 6.1)
+        # > code of 1xx (Informational) or 204 (No Content) ... in any 2xx (Successful) response to
+        # > a CONNECT request   (RFC 9112 6.1)
         out = Outgoing(False, tunnel or code == 204)
         compose.status_line(writer, code, reason)
         compose.field_lines(writer, headers, out)
@@ -275,8 +277,8 @@ def _put_chunk(core: Core, data: bytes, n: i64) -> None:
 
 
 def _wrong_length(stream: Stream, left: i64, given: i64) -> UsageError:
-    # > a sender MUST NOT forward a message with a Content-Length header field value that is known to
-    # > be incorrect   (RFC 9110 8.6)
+    # > a sender MUST NOT forward a message with a Content-Length header field value that is known
+    # > to be incorrect   (RFC 9110 8.6)
     return UsageError(
         f"{given} octets where content-length leaves {left}", stream=stream.id, rule="RFC 9110 8.6"
     )

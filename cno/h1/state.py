@@ -8,7 +8,7 @@ from typing import Final
 from mypy_extensions import i64, mypyc_attr
 
 from cno.const import MAX_CONTENT_LENGTH
-from cno.h1.parse import Bounds, Head
+from cno.h1.parse import Bounds, Head, Memory
 from cno.limits import UNBOUNDED, Limits, bound
 
 # What comes next in a chunked body.
@@ -75,9 +75,7 @@ class Http1:
         self.offered_h2c = False  # ... and that was our doing
 
         # -- what consecutive requests have in common ----------------------------------------------
-        self.section = b""  # the last whole field section, and what it says
-        self.section_head: Head | None = None
-        self.spare: Head | None = None  # to be used for the next start line
+        self.memory: Memory | None = None
         self.current: object = None  # the Stream last begun
         self.host: str | None = None  # a valid Host, and the pair it becomes
         self.host_pair: object = None

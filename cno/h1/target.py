@@ -5,8 +5,8 @@ Takes text that `parse` has found to be visible ASCII without "#"; knows no conn
 
 from mypy_extensions import mypyc_attr
 
-from cno.headers import is_authority, is_scheme
 from cno.h1.parse import malformed
+from cno.headers import is_authority, is_scheme
 
 
 @mypyc_attr(acyclic=True)
@@ -62,8 +62,8 @@ def _absolute_form(method: str, target: str) -> Target:
         if 0 <= at < end:
             end = at
     authority, path = rest[:end], rest[end:]
-    # > A recipient that processes such a URI reference MUST reject it as invalid.   (RFC 9110 4.2.1,
-    # > of an "http" URI with an empty host identifier)
+    # > A recipient that processes such a URI reference MUST reject it as invalid.   (RFC 9110
+    # > 4.2.1, of an "http" URI with an empty host identifier)
     if authority == "" or not is_authority(authority):
         raise malformed("malformed authority in the request target", "RFC 9110 4.2")
     if path == "" and method == "OPTIONS":

@@ -115,8 +115,8 @@ def error_response(core: Core, status: i64, text: str) -> None:
     reading = core._streams.get(h1.reading)
     if reading is not None and reading.write != HEAD:
         return
-    # > A server that does not support persistent connections MUST send the "close" connection option
-    # > in every response message that does not have a 1xx (Informational) status code.
-    # > (RFC 9112 9.3; and this connection is at its end)
+    # > A server that does not support persistent connections MUST send the "close" connection
+    # > option in every response message that does not have a 1xx (Informational) status
+    # > code.   (RFC 9112 9.3; and this connection is at its end)
     compose.status_line(core._writer, int(status), "")
     core._writer.write(b"content-length: 0\r\nconnection: close\r\n\r\n")

@@ -28,8 +28,8 @@ def decode_settings(value: str) -> bytes | None:
 
     Its content is checked by HTTP/2.
     """
-    # > HTTP2-Settings = token68 ... The content of the HTTP2-Settings header field is the payload of
-    # > a SETTINGS frame, encoded as a base64url string   (RFC 7540 3.2.1)
+    # > HTTP2-Settings = token68 ... The content of the HTTP2-Settings header field is the payload
+    # > of a SETTINGS frame, encoded as a base64url string   (RFC 7540 3.2.1)
     if not value.isascii() or len(value) % 4 == 1 or not only(_BASE64, value.encode()):
         return None
     text = value.replace("-", "+").replace("_", "/") + "=" * (-len(value) % 4)
@@ -53,7 +53,11 @@ def accept(core: Core, head: Head, path: str, headers: list[object]) -> i64:
     # > (RFC 7540 3.2 and 3.2.1)
     if core.disallow_h2_upgrade or core.scheme != "http" or not parse.asks_upgrade(head):
         return WAIT
-    if "h2c" not in parse.protocols(head.upgrade or "") or head.named is None or "http2-settings" not in head.named:
+    if (
+        "h2c" not in parse.protocols(head.upgrade or "")
+        or head.named is None
+        or "http2-settings" not in head.named
+    ):
         return WAIT
     fields = cast("list[tuple[str, str]]", head.fields)
     given = [value for name, value in fields if name == "http2-settings"]
@@ -72,10 +76,7 @@ def accept(core: Core, head: Head, path: str, headers: list[object]) -> i64:
 def may_offer(core: Core, id: i64, method: str) -> bool:
     """Client: whether this request, which has no body, may offer HTTP/2."""
     return (
-        not core.disallow_h2_upgrade
-        and id == 1
-        and method != "CONNECT"
-        and core.scheme == "http"
+        not core.disallow_h2_upgrade and id == 1 and method != "CONNECT" and core.scheme == "http"
     )
 
 
