@@ -37,6 +37,10 @@ from cno.limits import Limits
 #: A client reads from one server: windows of 2 MiB per stream, 8 MiB in all.
 CLIENT_LIMITS: Final = Limits(initial_window_size=2_097_152, connection_window=8_388_608)
 
+#: Statuses that open a tunnel, in answer to CONNECT and to an upgrade.
+SUCCESSFUL: Final = range(200, 300)
+SWITCHING: Final = range(101, 102)
+
 #: Requests sent before the server has said how many it takes at once: fewer it should not allow
 #: (RFC 9113 6.5.2), and what goes beyond would come back refused.
 MAX_BLIND: Final = 100
@@ -101,9 +105,10 @@ class Client(Connection):
         by `async for`; it is sent while the response is read, until the server does not want it
         any more. `trailers` are looked at when the body has ended. Cancelling resets the stream.
 
-        Waits while the server allows no more requests at once; HTTP/1.1 has one at a time. Raises ConnectionLostError and
-        StreamError (`retryable` where the server promises not to have acted on the request),
-        UsageError for what must not be sent, and whatever iterating over `data` raises.
+        Waits while the server allows no more requests at once; HTTP/1.1 has one at a time. Raises
+        ConnectionLostError and StreamError (`retryable` where the server promises not to have
+        acted on the request), UsageError for what must not be sent, and whatever iterating over
+        `data` raises.
         """
         if data is None:
             data = b""
@@ -147,10 +152,10 @@ class Client(Connection):
             await self._settings_known()
             fields = [(":protocol", protocol), *fields]
             response = await self._open("CONNECT", path, fields, False)
-        else:
-            fields = [*fields, ("connection", "upgrade"), ("upgrade", protocol)]
-            response = await self._open("GET", path, fields, True)
-        return await self._tunnel(response)
+            return await self._tunnel(response, SUCCESSFUL)
+        fields = [*fields, ("connection", "upgrade"), ("upgrade", protocol)]
+        response = await self._open("GET", path, fields, True)
+        return await self._tunnel(response, SWITCHING)
 
     async def tunnel(self, authority: str, headers: Iterable[tuple[str, str]] = ()) -> Tunnel:
         """Ask a proxy for a byte stream to `authority` (host and port), by CONNECT.
@@ -159,7 +164,8 @@ class Client(Connection):
         (RFC 9110 9.3.6)
         """
         fields = [(":authority", authority), *listed(headers)]
-        return await self._tunnel(await self._open("CONNECT", "", fields, False))
+        response = await self._open("CONNECT", "", fields, False)
+        return await self._tunnel(response, SUCCESSFUL)
 
     def close(self) -> None:
         """Close the connection, after what is being written. Requests that are open fail."""
@@ -332,16 +338,12 @@ class Client(Connection):
             raise response._error or self._lost(response.stream, None)
         return response
 
-    async def _tunnel(self, response: Response) -> Tunnel:
+    async def _tunnel(self, response: Response, status: range) -> Tunnel:
+        """Wait for an answer with one of these statuses, and take it for a byte stream."""
         await self._answer(response)
-        if response.code != 101 and not (response.code < 300 and self._opens_tunnel(response)):
+        if response.code not in status:
             raise UpgradeRefused(response)
         return Tunnel(response)
-
-    def _opens_tunnel(self, response: Response) -> bool:
-        """Whether a 2xx means that: it does in answer to CONNECT only."""
-        stream = self._streams.get(response.stream)
-        return stream is not None and stream.connect
 
     async def _settings_known(self) -> None:
         """Wait for the server's first SETTINGS: they say whether it takes extended CONNECT."""

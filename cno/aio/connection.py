@@ -74,12 +74,8 @@ class Exchange:
         return inflow
 
     def _open_tunnel(self) -> None:
-        """What comes from now on is not that message's body any more."""
+        """There are no messages on this stream any more."""
         self._tunnel = True
-        if self._complete and not self._ended:
-            self._complete = False
-            self._inflow = None
-            self._reader = None
         self.conn._resume_input()
 
     def _completed(self, trailers: Headers | None) -> None:
@@ -170,16 +166,15 @@ class Connection(Output):
 
     def eof_received(self) -> bool:
         """Whether the transport stays open for what is still to be written."""
-        if self._http2 or self._closing or secured_by(self.transport) is not None:
+        if self._http2 or self._closing or not self._exchanges:
             return False
+        secure = secured_by(self.transport) is not None
         for exchange in list(self._exchanges.values()):
             if exchange._tunnel:
                 exchange._completed(None)
-                return True
-            if not self._server or not exchange._complete:
+                return not secure
+            if secure or not self._server or not exchange._complete:
                 return False
-        if not self._exchanges:
-            return False
         # A client of HTTP/1.1 that closes its sending side may have gone, or wait for the answers
         # to what it asked: nothing tells. So what can be answered soon is.
         self._half_closed = True

@@ -14,7 +14,7 @@ from cno.aio.body import Channel, Inflow
 from cno.aio.connection import Connection, Exchange
 from cno.aio.errors import ConnectionLostError
 from cno.aio.output import Headers, Sending
-from cno.const import CNO_RST_CANCEL, CNO_RST_NO_ERROR
+from cno.const import CNO_RST_CANCEL
 from cno.errors import ConnectionError, UsageError
 
 Body: TypeAlias = bytes | bytearray | memoryview | AsyncIterable[bytes] | None
@@ -204,7 +204,10 @@ class Request(Exchange):
         head = Sending(self.stream, b"", False)
         head.headers = fields
         head.code = code
-        await self._send_head(head)
+        if code == 101:
+            await self._switch(head)
+        else:
+            await self._send_head(head)
         return Tunnel(self)
 
     def _flow(self) -> Inflow:
@@ -217,6 +220,19 @@ class Request(Exchange):
                 expected = value_of(self.headers, "expect")
                 inflow.awaited = expected is not None and expected.lower() == "100-continue"
         return inflow
+
+    async def _switch(self, head: Sending) -> None:
+        """Send a 101. The request is complete; what comes from then on is not its body."""
+        inflow, reader = self._inflow, self._reader
+        self._inflow = None
+        self._reader = None
+        self._complete = False
+        try:
+            await self._send_head(head)
+        except ConnectionError:
+            self._inflow, self._reader = inflow, reader
+            self._complete = True
+            raise
 
     async def _send_head(self, head: Sending) -> None:
         """Begin the response, or all of it."""
@@ -448,23 +464,29 @@ class Tunnel:
             await self.conn._perform(Sending(self.stream, chunk, False))
 
     async def write_eof(self) -> None:
-        """Send no more; reading goes on."""
+        """Send no more; reading goes on. (HTTP/1.1 over TLS: the other side is told by `close`.)"""
         exchange = self._exchange
-        if not self._finished and not exchange._ended:
-            self._finished = True
-            exchange._sent = True
+        if self._finished or exchange._ended:
+            return
+        self._finished = True
+        exchange._sent = True
+        if self.conn._http2:
             await self.conn._perform(Sending(self.stream, b"", True))
-            if exchange._complete and not exchange._ended:
-                self.conn.write_reset(self.stream, CNO_RST_NO_ERROR)  # HTTP/1.1
-            elif not exchange._ended:
-                self.conn._half_close()
+        elif exchange._complete:
+            self.conn.write_data(self.stream, b"", True)  # the end of the connection as well
+        else:
+            self.conn._half_close()
 
     async def close(self) -> None:
         """Send no more, and give up what the other side still has to send."""
-        if not self._exchange._ended:
-            await self.write_eof()
-        if not self._exchange._ended:
+        exchange = self._exchange
+        await self.write_eof()
+        if exchange._ended or self.conn._gone:
+            return
+        if self.conn._http2:
             self.conn.write_reset(self.stream, CNO_RST_CANCEL)
+        else:
+            self.conn.write_data(self.stream, b"", True)
 
     async def __aenter__(self) -> "Tunnel":
         return self

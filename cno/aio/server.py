@@ -167,6 +167,8 @@ class Server(Connection):
         if not request._answered:
             self._report(f"the handler of {request!r} returned without a response", request, None)
             self._apologize(request)
+        elif request._tunnel:
+            self._close_tunnel(request)
         elif not request._sent:
             self._abandon(request, CNO_RST_INTERNAL_ERROR)
         elif not request._complete:
@@ -187,6 +189,14 @@ class Server(Connection):
         self._post(sorry)
         if not request._complete:
             self._leave(request)
+
+    def _close_tunnel(self, request: Request) -> None:
+        """A handler has left its byte stream open: nobody will read or write there any more."""
+        if not request._sent:
+            request._sent = True
+            self._post(Sending(request.stream, b"", True))
+        if self._http2 and request.stream not in self._stalled:
+            self._abandon(request, CNO_RST_CANCEL)
 
     def _abandon(self, request: Request, code: int) -> None:
         """The response will never be complete."""

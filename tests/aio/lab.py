@@ -93,7 +93,7 @@ class Lab:
     async def _checked(self, coro: Coroutine[Any, Any, T]) -> T:
         result = await asyncio.wait_for(coro, 30)
         await settle()
-        left = asyncio.all_tasks() - {asyncio.current_task()}  # type: ignore[arg-type]  # it is one
+        left = asyncio.all_tasks() - {asyncio.current_task()}
         assert not left, f"tasks left behind: {left}"
         return result
 
@@ -127,11 +127,14 @@ class Lab:
                     await each.wait_closed()
                 await server.wait_closed()
             return
-        files = (
-            {"certfile": self.certs.certfile, "keyfile": self.certs.keyfile} if wire.tls else {}
-        )
+        files = {"certfile": self.certs.certfile, "keyfile": self.certs.keyfile} if wire.tls else {}
         async with aio.serve(
-            handler, HOST, 0, limits=limits, settings=settings, **files  # type: ignore[arg-type]  # of the mapping's values
+            handler,
+            HOST,
+            0,
+            limits=limits,
+            settings=settings,
+            **files,  # type: ignore[arg-type]  # of the mapping's values
         ) as listener:
             yield f"{wire.scheme}://{HOST}:{listener.sockets[0].getsockname()[1]}"
 
@@ -163,6 +166,14 @@ async def settle(turns: int = 5) -> None:
     """Let what is due happen."""
     for _ in range(turns):
         await asyncio.sleep(0)
+
+
+async def skip(reader: asyncio.StreamReader) -> int:
+    """Read to the end; how much that was."""
+    total = 0
+    while data := await reader.read(65536):
+        total += len(data)
+    return total
 
 
 async def until(condition: Callable[[], object], what: str = "it") -> None:

@@ -21,6 +21,7 @@ from tests.aio.lab import (
     by_hand,
     greet,
     settle,
+    skip,
     until,
 )
 
@@ -210,7 +211,7 @@ def test_lost_connection_cancels_handlers(lab: Lab, wire: Wire) -> None:
 
 
 def test_handler_learns_that_the_client_has_gone(lab: Lab) -> None:
-    """One that does not notice its cancelling gets errors, and is not reported for passing them on."""
+    """One that ignores its cancelling gets errors, and is not reported for passing them on."""
 
     async def main() -> None:
         begun: list[aio.Request] = []
@@ -263,8 +264,7 @@ def test_connection_reset_by_the_client(lab: Lab, wire: Wire) -> None:
             client.transport.abort()
             await until(lambda: ends, "the handler's end")
             with pytest.raises(aio.ConnectionLostError):
-                while await response.payload.read(65536):
-                    pass
+                await skip(response.payload)
 
     lab.run(main())
 
@@ -455,9 +455,11 @@ def test_refusal_stops_the_upload(lab: Lab, wire: Wire) -> None:
         channel: aio.Channel[bytes] = aio.Channel(1)
 
         async def fill() -> None:
-            with pytest.raises(BrokenPipeError):
-                while True:
+            while not channel.closed:
+                try:
                     await channel.put(b"x" * 1000)
+                except BrokenPipeError:
+                    assert channel.closed
 
         async with lab.serving(wire, handle) as url, await lab.connect(wire, url) as client:
             filling = asyncio.ensure_future(fill())
@@ -625,8 +627,7 @@ def test_upload_that_raises(lab: Lab, wire: Wire) -> None:
                 response = await client.request("POST", "/early", [], broken())
                 assert response.code == 200
                 with pytest.raises(ValueError, match="on purpose"):
-                    while await response.payload.read(65536):
-                        pass
+                    await skip(response.payload)
 
     lab.run(main())
 
