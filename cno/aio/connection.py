@@ -282,8 +282,9 @@ class Connection(Output):
         """Take no new streams, and close once those that are open are done, or out of time."""
         if self._drain_until == 0.0 and self._limits.shutdown_timeout is not None:
             self._drain_until = self.loop.time() + self._limits.shutdown_timeout
-            self._stop_timer()
-            self._arm()
+            if not self._half_closed:
+                self._stop_timer()
+                self._arm()
         super().shutdown()
 
     async def wait_closed(self) -> None:
