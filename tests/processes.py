@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import trustme
 
@@ -62,8 +62,17 @@ def cno(*args: str, cwd: Path | None = None, timeout: float = PATIENCE) -> Resul
     return run(sys.executable, "-m", "cno", *args, cwd=cwd, timeout=timeout)
 
 
+def collect(pipe: IO[str], lines: list[str]) -> None:
+    """Line by line, so that others see each as it comes."""
+    for line in pipe:
+        lines.append(line)
+
+
 class Running:
-    """A program that runs until it is stopped; its standard output and error, as lines."""
+    """A program that runs until it is stopped; its standard output and error, as lines.
+
+    Leaving `with` kills it, if it still runs.
+    """
 
     def __init__(self, args: Sequence[str | Path], cwd: Path | None = None) -> None:
         self.process = subprocess.Popen(
@@ -81,7 +90,7 @@ class Running:
         assert self.process.stdout is not None and self.process.stderr is not None
         self._pipes = [self.process.stdout, self.process.stderr]
         self._threads = [
-            threading.Thread(target=lines.extend, args=(pipe,), daemon=True)
+            threading.Thread(target=collect, args=(pipe, lines), daemon=True)
             for lines, pipe in zip((self.out, self.err), self._pipes, strict=True)
         ]
         for thread in self._threads:
@@ -117,16 +126,21 @@ class Running:
         return self.wait()
 
     def wait(self, timeout: float = PATIENCE) -> int:
-        try:
-            return self.process.wait(timeout)
-        finally:
-            self.kill()
+        """Wait for the end, and for all it has written; the exit status."""
+        self.process.wait(timeout)
+        self._clean_up()
+        return self.process.returncode
 
-    def kill(self) -> None:
-        """Whatever happens, it does not outlive the test."""
+    def __enter__(self) -> "Running":
+        return self
+
+    def __exit__(self, *_: object) -> None:
         if self.process.poll() is None:
             self.process.kill()
-            self.process.wait()
+        self._clean_up()
+
+    def _clean_up(self) -> None:
+        self.process.wait(PATIENCE)
         for thread in self._threads:
             thread.join(5)
         for pipe in self._pipes:
@@ -145,14 +159,11 @@ class Served(NamedTuple):
 def serving(folder: Path, *options: str) -> Iterator[Served]:
     """`python -m cno serve` on a free port; stopped by SIGINT, after which its status must be 0."""
     args = [sys.executable, "-m", "cno", "serve", str(folder), "--port", "0", *options]
-    running = Running(args, cwd=folder)
-    try:
+    with Running(args, cwd=folder) as running:
         match = running.wait_for(r"(https?://[^/]+:(\d+)/) ")
         yield Served(match[1], int(match[2]), running)
         assert running.stop() == 0, running.err
         assert running.err == []
-    finally:
-        running.kill()
 
 
 class Pair(NamedTuple):

@@ -118,7 +118,7 @@ class Origins:
             target.authority,
             target.scheme,
             force_http2=target.force_http2 or clear_http2,
-            settings=None if self._pushes else {"enable_push": 0},
+            settings=None if self._pushes else {"enable_push": False},
         )
         try:
             await asyncio.get_running_loop().create_connection(

@@ -5,6 +5,7 @@ Whatever goes wrong for reasons of the user's or the network's is one line, neve
 
 import os
 import re
+import select
 import signal
 import socket
 import ssl
@@ -226,10 +227,10 @@ def test_self_signed_names(tmp_path: Path) -> None:
 def test_quiet(tmp_path: Path) -> None:
     port = free_port()
     args = [sys.executable, "-m", "cno", "serve", "-q", "--log", "--port", str(port)]
-    running = Running(args, cwd=tmp_path)
-    running.wait_listening(port)
-    assert fetch(port).startswith(b"HTTP/1.1 200 ")
-    assert (running.stop(), running.out, running.err) == (0, [], [])
+    with Running(args, cwd=tmp_path) as running:
+        running.wait_listening(port)
+        assert fetch(port).startswith(b"HTTP/1.1 200 ")
+        assert (running.stop(), running.out, running.err) == (0, [], [])
 
 
 @POSIX
@@ -253,17 +254,13 @@ def slow_download(tmp_path: Path, *options: str) -> Iterator[tuple[Running, sock
     """A server in the middle of sending a file, and the client that does not read on."""
     with open(tmp_path / "large", "wb") as file:
         file.truncate(50_000_000)
-    running = Running(
-        [sys.executable, "-m", "cno", "serve", str(tmp_path), "--port", "0", *options]
-    )
-    try:
+    args = [sys.executable, "-m", "cno", "serve", str(tmp_path), "--port", "0", *options]
+    with Running(args) as running:
         port = int(running.wait_for(r":(\d+)/ ")[1])
         with socket.create_connection(("127.0.0.1", port), PATIENCE) as sock:
             sock.sendall(b"GET /large HTTP/1.1\r\nhost: a\r\n\r\n")
             assert sock.recv(5) == b"HTTP/"
             yield running, sock
-    finally:
-        running.kill()
 
 
 @POSIX
@@ -308,6 +305,10 @@ def answering(*answers: bytes, hold: bool = False) -> Iterator[str]:
 
     def answer(listener: socket.socket) -> None:
         for octets in answers:
+            while not (stop.is_set() or select.select([listener], [], [], 0.1)[0]):
+                pass
+            if stop.is_set():
+                return
             with listener.accept()[0] as sock:
                 sock.settimeout(PATIENCE)
                 sock.recv(65536)
@@ -316,7 +317,6 @@ def answering(*answers: bytes, hold: bool = False) -> Iterator[str]:
                     stop.wait(PATIENCE)
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        listener.settimeout(PATIENCE)
         thread = threading.Thread(target=answer, args=(listener,))
         thread.start()
         try:
@@ -403,10 +403,10 @@ def test_one_of_several_fails(tmp_path: Path) -> None:
 @POSIX
 def test_ctrl_c() -> None:
     with answering(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhello\n", hold=True) as url:
-        running = Running([sys.executable, "-m", "cno", "get", url])
-        running.wait_for("hello")
-        assert running.stop() == 130
-        assert running.err in ([], ["\n"])
+        with Running([sys.executable, "-m", "cno", "get", url]) as running:
+            running.wait_for("hello")
+            assert running.stop() == 130
+            assert running.err in ([], ["\n"])
 
 
 @POSIX
@@ -414,16 +414,14 @@ def test_a_reader_that_has_seen_enough(tmp_path: Path) -> None:
     with open(tmp_path / "large", "wb") as file:
         file.truncate(5_000_000)
     with serving(tmp_path) as served:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "cno", "get", f"{served.url}large"],
-            env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )  # fmt: skip  # one thing
-        assert process.stdout is not None and process.stderr is not None
-        assert process.stdout.read(10) == bytes(10)
-        process.stdout.close()
-        assert process.wait(PATIENCE) == 141
-        assert process.stderr.read() == b""
-        process.stderr.close()
+        args = [sys.executable, "-m", "cno", "get", f"{served.url}large"]
+        pipe = subprocess.PIPE
+        with subprocess.Popen(args, env=ENVIRONMENT, stdout=pipe, stderr=pipe) as process:
+            assert process.stdout is not None and process.stderr is not None
+            assert process.stdout.read(10) == bytes(10)
+            process.stdout.close()
+            assert process.stderr.read() == b""
+            assert process.wait(PATIENCE) == 141
 
 
 # -- terminals -----------------------------------------------------------------------------------

@@ -12,17 +12,10 @@ from tests.processes import Running, cno
 @pytest.fixture(scope="module")
 def nghttpd(site: Path) -> Iterator[str]:
     port = free_port()
-    running = Running(
-        [
-            *(require("nghttpd"), "--no-tls", "-a", "127.0.0.1", "-d", str(site)),
-            *("--push", "/hello.txt=/style.css,/none", str(port)),
-        ]
-    )
-    try:
+    args = [require("nghttpd"), "--no-tls", "-a", "127.0.0.1", "-d", str(site)]
+    with Running([*args, "--push", "/hello.txt=/style.css,/none", str(port)]) as running:
         running.wait_listening(port)
         yield f"http://127.0.0.1:{port}"
-    finally:
-        running.kill()
 
 
 def test_prior_knowledge(nghttpd: str, site: Path) -> None:

@@ -57,12 +57,10 @@ def nginx(tmp_path_factory: pytest.TempPathFactory, site: Path, pair: Pair) -> I
     clear, secure = free_port(), free_port()
     text = CONFIG.format(work=work, clear=clear, secure=secure, pair=pair, site=site)
     (work / "nginx.conf").write_text(text)
-    running = Running([program, "-p", str(work), "-c", str(work / "nginx.conf"), "-e", "stderr"])
-    try:
+    args = [program, "-p", str(work), "-c", str(work / "nginx.conf"), "-e", "stderr"]
+    with Running(args) as running:
         running.wait_listening(clear)
         yield Nginx(f"http://127.0.0.1:{clear}", f"https://127.0.0.1:{secure}", str(pair.authority))
-    finally:
-        running.kill()
 
 
 def test_clear_text_is_http1(nginx: Nginx) -> None:
