@@ -133,7 +133,7 @@ def test_the_constructor() -> None:
     with pytest.raises(TypeError):
         raw.Connection()  # type: ignore[call-arg]  # that is what is tested
     with pytest.raises(TypeError):
-        raw.Connection(True, limits)  # type: ignore[misc]  # that is what is tested
+        raw.Connection(True, limits)  # type: ignore[call-arg]  # that is what is tested
 
 
 def test_every_public_name_is_there() -> None:
