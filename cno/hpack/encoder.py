@@ -260,8 +260,11 @@ class Encoder:
         else:
             lowered = name.lower()
             _octets(lowered)
-            if lowered != name:
-                pair = NeverIndexed((lowered, value)) if never else (lowered, value)
+            # Not one expression: compiled, it would be a plain tuple in either case.
+            if never:
+                pair = NeverIndexed((lowered, value))
+            elif lowered != name:
+                pair = (lowered, value)
         _octets(value)
         return pair
 
