@@ -3,7 +3,7 @@
 Says how a message's body ends and what becomes of the connection; `recv` takes it from there.
 """
 
-from typing import cast
+from typing import Final, cast
 
 from mypy_extensions import i64
 
@@ -35,9 +35,9 @@ from cno.h1.state import SIZE, Http1
 from cno.headers import is_authority
 
 #: Empty lines before a request that are ignored.
-_MAX_BLANK = 16
+_MAX_BLANK: Final = 16
 #: Input up to this size is decoded whole to find fields in, without looking for their end first.
-_DECODE_WHOLE = 1024
+_DECODE_WHOLE: Final = 1024
 
 
 def head(core: Core) -> i64:
@@ -151,10 +151,8 @@ def _request(core: Core, h1: Http1, head: Head) -> i64:
     if core.scheme != h1.scheme:
         h1.scheme = core.scheme
         h1.scheme_pair = (":scheme", core.scheme)
-    fields: list[object] = [h1.scheme_pair]
-    if head.host is not None:
-        fields.append(h1.host_pair)
-    if connect or not path.startswith("/"):
+    fields: list[object] = [h1.scheme_pair] if head.host is None else [h1.scheme_pair, h1.host_pair]
+    if connect or not head.origin:
         path = _resolve(head, fields)
     if head.named is None and head.upgrade is None:
         fields.extend(head.fields)

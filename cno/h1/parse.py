@@ -48,8 +48,8 @@ SPECIAL: Final = frozenset(
 )
 
 #: How much of a head is remembered: lines, and octets of each.
-MAX_LINES: Final = 32
-MAX_LINE: Final = 512
+MAX_LINES: Final = 24
+MAX_LINE: Final = 256
 
 _VERSION_1: Final = 0x20485454502F312E  # " HTTP/1."
 _STATUS_1: Final = 0x485454502F312E  # "HTTP/1."
@@ -109,6 +109,7 @@ class Head:
         # The start line.
         self.method = ""
         self.target = ""
+        self.origin = False  # which begins with a slash
         self.code: i64 = 0
         self.minor: i64 = 1
         # The fields to deliver, pairs of str.
@@ -135,19 +136,19 @@ class Memory:
 
     def __init__(self) -> None:
         self.size: i64 = 0
-        self.lines: list[bytes] = []  # with their CRLF
+        self.lines: list[bytes] = []  # with their CRLF; b"" for one that is too long
         self.fields: list[object] = []  # pairs of str
         self.special: list[bool] = []  # the engine looks at it
 
     def keep(self, at: i64, line: bytes, field: object, special: bool) -> None:
         """Remember the line number `at`."""
-        if at >= MAX_LINES or len(line) > MAX_LINE:
-            self.forget(at)
-        elif at < self.size:
+        if len(line) > MAX_LINE:
+            line, field = b"", None
+        if at < self.size:
             self.lines[at] = line
             self.fields[at] = field
             self.special[at] = special
-        elif at == self.size:
+        elif at == self.size and at < MAX_LINES:
             self.lines.append(line)
             self.fields.append(field)
             self.special.append(special)
@@ -256,9 +257,17 @@ def request_line(head: Head, data: bytes, start: i64, end: i64, bounds: Bounds) 
     minor: i64 = data[i + 8]
     if read_i64_be(data, i) != _VERSION_1 or minor < ZERO or minor > NINE:
         raise _bad_version(data[i + 1 : i + 9])
-    text = data[start:i].decode("latin-1")
-    head.method = text[: blank - start]
-    head.target = text[blank + 1 - start :]
+    if (
+        blank == start + 3
+        and data[start] == 0x47
+        and data[start + 1] == 0x45
+        and data[start + 2] == 0x54
+    ):
+        head.method = "GET"
+    else:
+        head.method = data[start:blank].decode("latin-1")
+    head.target = data[blank + 1 : i].decode("latin-1")
+    head.origin = data[blank + 1] == 0x2F
     head.minor = minor - ZERO
     return i + 11
 
@@ -275,7 +284,7 @@ def _bad_version(version: bytes) -> ConnectionFault:
 def status_line(head: Head, data: bytes, start: i64, end: i64, bounds: Bounds) -> i64:
     """Take a status line. Returns the position behind it, or INCOMPLETE."""
     if data[start] != 0x48:  # "H"
-        raise malformed("malformed status line", "RFC 9112 4")
+        raise malformed("malformed start line", "RFC 9112 4")
     i = start + 12
     while i < end and (data[i] >= SP or data[i] == HTAB) and data[i] != DEL:
         i += 1
@@ -291,7 +300,7 @@ def status_line(head: Head, data: bytes, start: i64, end: i64, bounds: Bounds) -
         or data[start + 8] != SP
         or (i > start + 12 and data[start + 12] != SP)
     ):
-        raise malformed("malformed status line", "RFC 9112 4")
+        raise malformed("malformed start line", "RFC 9112 4")
     code: i64 = 0
     for k in range(start + 9, start + 12):
         digit: i64 = data[k]
@@ -375,7 +384,7 @@ def _again(head: Head, data: bytes, start: i64, end: i64, bounds: Bounds, memory
     at = head.count
     line = memory.lines[at]
     size: i64 = len(line)
-    if start + size > end or data[start : start + size] != line:
+    if size == 0 or start + size > end or data[start : start + size] != line:
         return start
     _account(head, size - 2, bounds)
     field = memory.fields[at]

@@ -4,7 +4,7 @@ One function for each state of the connection. Input is taken, and the state tha
 before an event is fired: an event may write, reset, close, or raise, and what it leaves is sound.
 """
 
-from typing import cast
+from typing import Final, cast
 
 from mypy_extensions import i64
 
@@ -36,7 +36,7 @@ from cno.h1.parse import Head
 from cno.h1.state import DATA, DATA_CR, DATA_LF, SIZE, TRAILERS, Http1
 
 #: Input behind an undecided upgrade: beyond, the caller is told to stop reading.
-_MAX_BLOCKED = 65_536
+_MAX_BLOCKED: Final = 65_536
 
 
 def step(core: Core, state: i64) -> i64:

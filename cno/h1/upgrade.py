@@ -5,7 +5,7 @@ The engine goes on in HTTP/2 where this module says so; nothing here knows how.
 """
 
 import binascii
-from typing import cast
+from typing import Final, cast
 
 from mypy_extensions import i64
 
@@ -16,11 +16,13 @@ from cno.h1.compose import Outgoing
 from cno.h1.parse import Head
 from cno.headers import only
 
-_BASE64: bytes = bytes(
+_BASE64: Final[bytes] = bytes(
     1 if chr(o).isascii() and (chr(o).isalnum() or chr(o) in "-_") else 0 for o in range(256)
 )
 
-_SWITCH: bytes = b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n"
+_SWITCH: Final[bytes] = (
+    b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n"
+)
 
 
 def decode_settings(value: str) -> bytes | None:
