@@ -25,6 +25,9 @@ from cno.cli.problems import Problem, one_line, reason, report
 #: Whom a certificate of our own making is for, beside the host that is listened on.
 LOCAL_NAMES: Final = ("localhost", "127.0.0.1", "::1")
 
+#: Seconds that open connections may take before we say that we wait for them.
+PATIENCE: Final = 0.5
+
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -69,9 +72,21 @@ async def run(serving: Serving) -> None:
             print(announcement(listener, handler.root, context is not None), flush=True)
         await stop.wait()
         listener.close()
-        await listener.wait_closed()
+        await finish(listener, serving.quiet)
     if log is not None:
         log.flush()
+
+
+async def finish(listener: Listener, quiet: bool) -> None:
+    """Wait for what is open; whoever waits too, at a terminal, is told what for."""
+    try:
+        async with asyncio.timeout(PATIENCE):
+            await listener.wait_closed()
+    except TimeoutError:
+        if sys.stderr.isatty() and not quiet:
+            count = f"{listener.connections} connection{'s' * (listener.connections != 1)}"
+            print(f"finishing {count}; Ctrl-C again ends them at once", file=sys.stderr)
+        await listener.wait_closed()
 
 
 # -- TLS -----------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -427,8 +427,14 @@ def test_a_reader_that_has_seen_enough(tmp_path: Path) -> None:
 # -- terminals -----------------------------------------------------------------------------------
 
 
-def on_terminal(*args: str, cwd: Path, until: Callable[[bytes], bool] | None = None) -> str:
-    """What a command writes to a terminal; with `until`, it is then sent Ctrl-C."""
+#: How the announcement ends, on a terminal.
+UP = b" and HTTP/1.1\r\n"
+#: What to do once something stands on the terminal, one after the other; None: Ctrl-C.
+Steps = Sequence[tuple[bytes, Callable[[], object] | None]]
+
+
+def on_terminal(*args: str, cwd: Path, steps: Steps = ()) -> str:
+    """What a command writes to a terminal."""
     import pty
 
     ours, theirs = pty.openpty()
@@ -451,9 +457,12 @@ def on_terminal(*args: str, cwd: Path, until: Callable[[bytes], bool] | None = N
             if not part:
                 break
             seen += part
-            if until is not None and until(seen):
-                process.send_signal(signal.SIGINT)
-                until = None
+            while steps and steps[0][0] in seen:
+                (_, action), *steps = steps
+                if action is None:
+                    process.send_signal(signal.SIGINT)
+                else:
+                    action()
         process.wait(PATIENCE)
     finally:
         process.kill()
@@ -511,10 +520,24 @@ def test_a_bar(tmp_path: Path) -> None:
 def test_a_log_in_colours(tmp_path: Path) -> None:
     port = free_port()
 
-    def asked(seen: bytes) -> bool:
-        if b"serves" in seen and b" 404" not in seen:
-            fetch(port, "/[bold]none")
-        return b"none" in seen
-
-    text = plain(on_terminal("serve", "--port", str(port), cwd=tmp_path, until=asked))
+    steps: Steps = [(UP, lambda: fetch(port, "/[bold]none")), (b"none", None)]
+    text = plain(on_terminal("serve", "--port", str(port), cwd=tmp_path, steps=steps))
     assert re.search(r"\n\d\d:\d\d:\d\d 127\.0\.0\.1 GET /\[bold\]none HTTP/1\.1 404 ", text)
+
+
+@POSIX
+def test_whoever_waits_is_told_what_for(tmp_path: Path) -> None:
+    with open(tmp_path / "large", "wb") as file:
+        file.truncate(50_000_000)
+    port = free_port()
+    with socket.socket() as client:
+
+        def ask() -> None:
+            client.connect(("127.0.0.1", port))
+            client.sendall(b"GET /large HTTP/1.1\r\nhost: a\r\n\r\n")
+            assert client.recv(5) == b"HTTP/"
+
+        args = ["serve", "--no-log", "--port", str(port)]
+        steps: Steps = [(UP, ask), (UP, None), (b"at once\r\n", None)]
+        text = plain(on_terminal(*args, cwd=tmp_path, steps=steps))
+    assert text.endswith("\nfinishing 1 connection; Ctrl-C again ends them at once\n")
