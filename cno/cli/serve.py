@@ -113,7 +113,7 @@ def self_signed(host: str) -> ssl.SSLContext:
         import trustme
     except ModuleNotFoundError:
         raise Problem("--self-signed needs trustme: pip install 'cno[cli]'") from None
-    names = dict.fromkeys((*LOCAL_NAMES, *([host] if host else [])))
+    names = [*LOCAL_NAMES, *([host] if host and host not in LOCAL_NAMES else [])]
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     tls.harden(context)
     try:
