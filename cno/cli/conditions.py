@@ -7,6 +7,7 @@ file, a request or a connection.
 import re
 import time
 from calendar import timegm
+from collections.abc import Sequence
 from email.utils import formatdate
 from typing import Final, NamedTuple
 
@@ -22,7 +23,7 @@ CONDITIONAL: Final = frozenset(
 _TAG: Final = re.compile(r'(W/)?("[\x21\x23-\x7e\x80-\U0010ffff]*")')
 _LIST: Final = re.compile(r"[ \t,]*")
 
-_MONTHS: Final[list[str]] = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
+_MONTHS: Final[Sequence[str]] = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
 _DAY: Final = "(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)"
 _LONG: Final = "(?:Monday|Tuesday|Wednesday|Thursday|Friday|Saturday|Sunday)"
 _MONTH: Final = "(?P<month>" + "|".join(_MONTHS) + ")"
