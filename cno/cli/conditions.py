@@ -7,7 +7,6 @@ file, a request or a connection.
 import re
 import time
 from calendar import timegm
-from collections.abc import Sequence
 from email.utils import formatdate
 from typing import Final, NamedTuple
 
@@ -23,7 +22,8 @@ CONDITIONAL: Final = frozenset(
 _TAG: Final = re.compile(r'(W/)?("[\x21\x23-\x7e\x80-\U0010ffff]*")')
 _LIST: Final = re.compile(r"[ \t,]*")
 
-_MONTHS: Final[Sequence[str]] = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
+_NAMES: Final = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec"
+_MONTHS: Final[dict[str, int]] = {name: n for n, name in enumerate(_NAMES.split(), 1)}
 _DAY: Final = "(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)"
 _LONG: Final = "(?:Monday|Tuesday|Wednesday|Thursday|Friday|Saturday|Sunday)"
 _MONTH: Final = "(?P<month>" + "|".join(_MONTHS) + ")"
@@ -62,7 +62,7 @@ def parse_date(text: str, now: float | None = None) -> int | None:
             break
     else:
         return None
-    year, month = int(match["year"]), _MONTHS.index(match["month"]) + 1
+    year, month = int(match["year"]), _MONTHS[match["month"]]
     if len(match["year"]) == 2:
         # > Recipients of a timestamp value in rfc850-date format, which uses a two-digit year, MUST
         # > interpret a timestamp that appears to be more than 50 years in the future as
