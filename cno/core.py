@@ -5,6 +5,7 @@ protocols), `h1.recv` / `h1.send`, `h2.recv` / `h2.send`, and `engine` (verbs an
 here points back at its connection, so that a connection is freed the moment its last user lets go.
 """
 
+from collections import deque
 from collections.abc import Callable
 from typing import Final
 from weakref import WeakKeyDictionary
@@ -142,6 +143,7 @@ class Core:
         self._out: list[bytes] = []
         self._writer = BytesWriter()  # small pieces, copied together; comes after _out
         self._corked: i64 = 0
+        self._announced: deque[Frame] = deque()  # among that, and not yet shown to on_frame_send
 
         # -- streams ------------------------------------------------------------------------------
         self._streams: dict[int, Stream] = {}
@@ -292,6 +294,25 @@ def flush(core: Core) -> None:
     """Hand the collected output to on_writev, in one call, unless more is to come."""
     if core._corked != 0:
         return
+    try:
+        if core._announced:
+            _announce(core)
+    finally:
+        _hand_out(core)
+
+
+def _announce(core: Core) -> None:
+    """Show what is about to be sent. Only here, where every frame is complete and all state is
+    settled: what the event writes comes behind, whatever it raises concerns nobody else."""
+    core._corked += 1
+    try:
+        while core._announced:
+            core.on_frame_send(core._announced.popleft())
+    finally:
+        core._corked -= 1
+
+
+def _hand_out(core: Core) -> None:
     small = core._writer
     if len(small) != 0:
         core._out.append(small.getvalue())

@@ -96,5 +96,7 @@ def flush_all(core: Core) -> None:
     """Write what was collected even though more might follow: the transport is to be closed."""
     corked = core._corked
     core._corked = 0
-    flush(core)
-    core._corked = corked
+    try:
+        flush(core)
+    finally:
+        core._corked = corked

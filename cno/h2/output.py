@@ -1,8 +1,9 @@
-"""Frames into a connection's output, one function per kind; `on_frame_send` fires here.
+"""Frames into a connection's output, one function per kind; `on_frame_send` is told of them.
 
 Knows octets and order; whether a frame may be sent now is decided by the callers.
 """
 
+from librt.strings import BytesWriter
 from mypy_extensions import i64
 
 from cno.const import (
@@ -21,7 +22,7 @@ from cno.h2.frames import HEADER_SIZE, MAX_SENT, patch_header, write_header, wri
 
 
 def _show(core: Core, type: i64, flags: i64, stream: i64, payload: bytes) -> None:
-    core.on_frame_send(Frame(type, flags, stream, payload))
+    core._announced.append(Frame(type, flags, stream, payload))
 
 
 def write_frame(core: Core, type: i64, flags: i64, stream: i64, payload: bytes) -> None:
@@ -94,7 +95,8 @@ def field_block(
 
     The block is encoded right behind the place of its frame's header, which is filled in later.
     """
-    out = core._writer
+    shown = (core._wants & ON_FRAME_SEND) != 0
+    out = BytesWriter() if shown else core._writer
     encoder = core._h2.encoder
     at: i64 = len(out)
     write_header(out, 0, type, flags | CNO_FLAG_END_HEADERS, stream)
@@ -105,7 +107,7 @@ def field_block(
         encoder.write_pair(out, pair)
     length: i64 = len(out) - at - HEADER_SIZE
     most = largest_frame(core)
-    if length <= most and not core._wants & ON_FRAME_SEND:
+    if length <= most and not shown:
         patch_header(out, at, length, type, flags | CNO_FLAG_END_HEADERS, stream)
         return
     block = out.getvalue()[at + HEADER_SIZE :]
