@@ -227,16 +227,22 @@ class Engine(Core):
         else:
             h1_send.error_response(self, fault.code, fault.text)
             code = CNO_RST_PROTOCOL_ERROR
-        self._finish(code)
-        self.close()
+        try:
+            self._finish(code)
+        finally:
+            self.close()
         return ProtocolError(fault.text, code=int(fault.code), rule=fault.rule)
 
     def _finish(self, code: int) -> None:
-        """Nothing more is read or written."""
-        flush_all(self)
+        """Nothing more is read or written. Whatever an event raises, all of it happens."""
         self._state = CLOSED
-        end_all(self, code, CNO_LOCAL)
-        finish(self)
+        try:
+            flush_all(self)
+        finally:
+            try:
+                end_all(self, code, CNO_LOCAL)
+            finally:
+                finish(self)
 
     def end_of_input(self) -> None:
         """The transport is gone: every open stream ends.
@@ -283,9 +289,11 @@ class Engine(Core):
             return
         if self._http2:
             h2_flow.settle(self)
-            flush(self)
-            if h2_send.drained(self):
-                finish(self)
+            try:
+                flush(self)
+            finally:
+                if h2_send.drained(self):
+                    finish(self)
         else:
             flush(self)
 

@@ -73,23 +73,38 @@ def end(core: Core, stream: Stream, code: i64, side: i64) -> None:
 
 def end_all(core: Core, code: i64, side: i64) -> None:
     """End every stream, oldest first."""
-    for id in sorted(core._streams):
+    end_each(core, sorted(core._streams), code, side)
+
+
+def end_each(core: Core, ids: list[int], code: i64, side: i64) -> None:
+    """End these streams, all of them: what on_stream_end raises first comes out afterwards."""
+    raised: BaseException | None = None
+    for id in ids:
         stream = core._streams.get(id)
-        if stream is not None:
+        if stream is None:
+            continue
+        try:
             end(core, stream, code, side)
+        except BaseException as error:
+            if raised is None:
+                raised = error
+    if raised is not None:
+        raise raised
 
 
 def finish(core: Core) -> None:
     """The connection is over: nothing is read or written from here on; on_close, once."""
-    flush_all(core)
     core._state = CLOSED
     core._in = b""
     core._pos = 0
     core._kept = bytearray()
-    if not core._close_fired:
-        core._close_fired = True
-        if core._wants & ON_CLOSE:
-            core.on_close()
+    try:
+        flush_all(core)
+    finally:
+        if not core._close_fired:
+            core._close_fired = True
+            if core._wants & ON_CLOSE:
+                core.on_close()
 
 
 def flush_all(core: Core) -> None:

@@ -172,34 +172,49 @@ def _data(core: Core) -> i64:
     h2 = core._h2
     data = core._in
     pos = core._pos
-    left: i64 = len(data) - pos
-    size = min(left, h2.data_left)
-    if size > 0:
-        piece = data if pos == 0 and size == len(data) else data[pos : pos + size]
-        core._pos += size
-        h2.data_left -= size
-        left -= size
-        if core._wants & ON_FRAME:
-            h2.data_seen += piece
+    size = min(len(data) - pos, h2.data_left)
+    if size == 0:
+        return _data_end(core)
+    piece = data if pos == 0 and size == len(data) else data[pos : pos + size]
+    core._pos += size
+    h2.data_left -= size
+    if core._wants & ON_FRAME:
+        h2.data_seen += piece
+    try:
         recv.data(core, h2.data_stream, piece)
-        if core._state == CLOSED:
-            return CLOSED
+    finally:
+        # Whatever the event raises: if this was the end of a message, it is told.
+        follow = _data_end(core)
+    return follow
+
+
+def _data_end(core: Core) -> i64:
+    """The end of a DATA frame, if it is there: padding, and END_STREAM."""
+    h2 = core._h2
+    if core._state == CLOSED:
+        return CLOSED
     if h2.data_left > 0:
         core._need = 0
         return WAIT
-    skipped = min(left, h2.pad_left)
+    skipped = min(len(core._in) - core._pos, h2.pad_left)
     core._pos += skipped
     h2.pad_left -= skipped
     if h2.pad_left > 0:
         core._need = 0
         return WAIT
     core._state = H2_FRAME
-    if core._wants & ON_FRAME:
-        frame = Frame(CNO_FRAME_DATA, h2.data_flags, h2.data_stream, bytes(h2.data_seen))
-        core.on_frame(frame)
-    if h2.data_flags & CNO_FLAG_END_STREAM:
-        try:
-            recv.end_data(core, h2.data_stream)
-        except StreamFault as fault:
-            stream_error(core, fault)
+    stream = h2.data_stream
+    try:
+        if core._wants & ON_FRAME:
+            core.on_frame(Frame(CNO_FRAME_DATA, h2.data_flags, stream, bytes(h2.data_seen)))
+    finally:
+        if h2.data_flags & CNO_FLAG_END_STREAM and core._state != CLOSED:
+            _message_end(core, stream)
     return core._state
+
+
+def _message_end(core: Core, stream: i64) -> None:
+    try:
+        recv.end_data(core, stream)
+    except StreamFault as fault:
+        stream_error(core, fault)

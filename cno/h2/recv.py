@@ -61,7 +61,7 @@ from cno.h2.streams import (
     is_idle,
     is_ours,
 )
-from cno.streams import end
+from cno.streams import end, end_each
 
 
 def block_state(flags: i64) -> i64:
@@ -76,10 +76,27 @@ def frame(
     if type == CNO_FRAME_HEADERS:
         _headers(core, flags, stream, data, start, end)
         return
-    if core._wants & ON_FRAME and type != CNO_FRAME_PUSH_PROMISE:
+    if type == CNO_FRAME_PUSH_PROMISE:
+        _push_promise(core, flags, stream, data, start, end)
+        return
+    # Whatever on_frame raises, the frame counts: HPACK, windows and settings are shared state.
+    try:
+        _show(core, type, flags, stream, data, start, end)
+    finally:
+        if core._state != CLOSED:
+            _handle(core, type, flags, stream, data, start, end)
+
+
+def _show(
+    core: Core, type: i64, flags: i64, stream: i64, data: bytes, start: i64, end: i64
+) -> None:
+    if core._wants & ON_FRAME:
         core.on_frame(Frame(type, flags, stream, data[start:end]))
-        if core._state == CLOSED:
-            return
+
+
+def _handle(
+    core: Core, type: i64, flags: i64, stream: i64, data: bytes, start: i64, end: i64
+) -> None:
     if type == CNO_FRAME_WINDOW_UPDATE:
         _window_update(core, stream, data, start, end)
     elif type == CNO_FRAME_RST_STREAM:
@@ -94,8 +111,6 @@ def frame(
         _goaway(core, stream, data, start, end)
     elif type == CNO_FRAME_PRIORITY:
         _priority(core, stream, end - start)
-    elif type == CNO_FRAME_PUSH_PROMISE:
-        _push_promise(core, flags, stream, data, start, end)
     else:
         # > Implementations MUST ignore and discard frames of unknown types.   (RFC 9113 4.1)
         glitch(core, 1)
@@ -165,15 +180,18 @@ def data(core: Core, id: i64, piece: bytes) -> None:
     if stream is None or stream.read == DONE:
         flow.discard(core, size)
         return
-    stream.unread += size
-    if core._wants & ON_MESSAGE_DATA:
-        core.on_message_data(id, piece)
-    if not core.manual_flow_control and stream.unread >= size:
-        stream.unread -= size
-        if core._h2.data_left == 0 and core._h2.data_flags & CNO_FLAG_END_STREAM:
-            flow.discard(core, size)
-        else:
-            flow.consume(core, stream, size)
+    manual = core.manual_flow_control
+    if manual:
+        stream.unread += size
+    try:
+        if core._wants & ON_MESSAGE_DATA:
+            core.on_message_data(id, piece)
+    finally:
+        if not manual:
+            if core._h2.data_left == 0 and core._h2.data_flags & CNO_FLAG_END_STREAM:
+                flow.discard(core, size)
+            else:
+                flow.consume(core, stream, size)
 
 
 def end_data(core: Core, id: i64) -> None:
@@ -212,12 +230,12 @@ def _headers(core: Core, flags: i64, id: i64, data: bytes, start: i64, end: i64)
     end = _unpad(flags, data, start, end, fixed)
     if flags & CNO_FLAG_PADDED:
         start += 1
-    if core._wants & ON_FRAME:
-        core.on_frame(Frame(CNO_FRAME_HEADERS, flags, id, data[start:end]))
-        if core._state == CLOSED:
-            return
-    # Priorities of RFC 7540 are deprecated (RFC 9113 5.3.2): skipped, self-dependency included.
-    _fragment(core, flags, id, 0, data, start + fixed, end)
+    try:
+        _show(core, CNO_FRAME_HEADERS, flags, id, data, start, end)
+    finally:
+        # Priorities of RFC 7540 are deprecated (RFC 9113 5.3.2): skipped, self-dependency included.
+        if core._state != CLOSED:
+            _fragment(core, flags, id, 0, data, start + fixed, end)
 
 
 def _push_promise(core: Core, flags: i64, id: i64, data: bytes, start: i64, end: i64) -> None:
@@ -230,10 +248,15 @@ def _push_promise(core: Core, flags: i64, id: i64, data: bytes, start: i64, end:
     end = _unpad(flags, data, start, end, 4)
     if flags & CNO_FLAG_PADDED:
         start += 1
-    if core._wants & ON_FRAME:
-        core.on_frame(Frame(CNO_FRAME_PUSH_PROMISE, flags, id, data[start:end]))
-        if core._state == CLOSED:
-            return
+    try:
+        _show(core, CNO_FRAME_PUSH_PROMISE, flags, id, data, start, end)
+    finally:
+        if core._state != CLOSED:
+            _reserve(core, flags, id, data, start, end)
+
+
+def _reserve(core: Core, flags: i64, id: i64, data: bytes, start: i64, end: i64) -> None:
+    """The id that a PUSH_PROMISE promises, and its field block."""
     promised = read_u32(data, start) & 0x7FFF_FFFF
     # > A receiver MUST treat the receipt of a PUSH_PROMISE that promises an illegal stream
     # > identifier (Section 5.1.1) as a connection error of type PROTOCOL_ERROR.   (RFC 9113 6.6)
@@ -347,10 +370,13 @@ def _settings(core: Core, flags: i64, id: i64, data: bytes, start: i64, end: i64
     # > Once all values have been processed, the recipient MUST immediately emit a SETTINGS frame
     # > with the ACK flag set.   (RFC 9113 6.5.3)
     output.settings(core, b"", True)
-    if core._wants & ON_SETTINGS:
-        core.on_settings()
-    if core._remote._initial_window_size > before and core._wants & ON_FLOW_INCREASE:
-        core.on_flow_increase(0)
+    wider = core._remote._initial_window_size > before
+    try:
+        if core._wants & ON_SETTINGS:
+            core.on_settings()
+    finally:
+        if wider and core._wants & ON_FLOW_INCREASE and core._state != CLOSED:
+            core.on_flow_increase(0)
 
 
 def apply_settings(core: Core, data: bytes, start: i64, end: i64) -> None:
@@ -421,11 +447,8 @@ def _goaway(core: Core, id: i64, data: bytes, start: i64, stop: i64) -> None:
     h2.goaway_received = last
     # > Any streams that the sender might have acted upon ... activity on streams numbered lower or
     # > equal to the last stream identifier might still complete successfully.   (RFC 9113 6.8)
-    for id in sorted(core._streams):
-        if id > last and is_ours(core, id):
-            stream = core._streams.get(id)
-            if stream is not None:
-                end(core, stream, CNO_RST_REFUSED_STREAM, CNO_REMOTE)
+    refused = [id for id in sorted(core._streams) if id > last and is_ours(core, id)]
+    end_each(core, refused, CNO_RST_REFUSED_STREAM, CNO_REMOTE)
 
 
 def _window_update(core: Core, id: i64, data: bytes, start: i64, stop: i64) -> None:

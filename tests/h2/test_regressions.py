@@ -10,12 +10,20 @@ from tests.support import (
     CONTINUATION,
     DATA,
     HEADERS,
+    INITIAL_WINDOW_SIZE,
+    LOCAL,
     PING,
     POST,
+    PROTOCOL_ERROR,
     REQUEST,
+    REQUEST_HEADERS,
     RST_STREAM,
+    WINDOW_UPDATE,
     Recorder,
+    client,
+    expect_alive,
     read_blocks,
+    request,
     server,
 )
 
@@ -99,3 +107,154 @@ def test_a_frame_that_could_not_be_shown_has_done_its_work() -> None:
         conn.write_reset(1, raw.CNO_RST_CANCEL)
     assert conn.open_streams == []
     assert [f.type for f in conn.frames()] == [RST_STREAM]
+
+
+# -- events that raise -----------------------------------------------------------------------------
+
+
+class EndRaises(Recorder):
+    def on_stream_end(self, stream: int, code: int, side: int) -> None:
+        super().on_stream_end(stream, code, side)
+        raise Boom
+
+
+def test_all_streams_end_with_the_connection_though_each_end_raises() -> None:
+    conn, peer = server(recorder=EndRaises)
+    conn.data_received(peer.headers(1, POST) + peer.headers(3, POST))
+    conn.events.clear()
+    with pytest.raises(Boom):
+        conn.data_received(peer.window_update(0, 0))
+    assert conn.events == [
+        ("end", 1, PROTOCOL_ERROR, LOCAL),
+        ("end", 3, PROTOCOL_ERROR, LOCAL),
+        ("close",),
+        ("close()",),
+    ]
+
+
+@pytest.mark.parametrize("how", ["goaway", "lost"])
+def test_all_streams_end_though_each_end_raises(how: str) -> None:
+    conn, peer = client(recorder=EndRaises)
+    for _ in range(3):
+        request(conn, "POST", final=False)
+    end = conn.connection_lost if how == "lost" else lambda: conn.data_received(peer.goaway(0))
+    with pytest.raises(Boom):
+        end()
+    assert conn.open_streams == []
+
+
+class WriteRaises(Recorder):
+    armed = False
+
+    def on_writev(self, chunks: list[bytes]) -> None:
+        if self.armed:
+            raise Boom
+        super().on_writev(chunks)
+
+
+def test_a_fatal_error_is_fatal_though_it_cannot_be_written() -> None:
+    conn, peer = server(recorder=WriteRaises)
+    conn.data_received(peer.headers(1, POST))
+    conn.events.clear()
+    conn.armed = True  # type: ignore[attr-defined]  # of WriteRaises
+    with pytest.raises(Boom):
+        conn.data_received(peer.window_update(0, 0))
+    assert conn.events == [("end", 1, PROTOCOL_ERROR, LOCAL), ("close",), ("close()",)]
+    with pytest.raises(raw.DisconnectError):
+        conn.write_ping(b"are you?")
+
+
+class FrameRaises(Recorder):
+    """Raises when a frame of the type `armed` comes in, once."""
+
+    armed = -1
+
+    def on_frame(self, frame: raw.Frame) -> None:
+        if self.armed == frame.type:
+            self.armed = -1
+            raise Boom
+
+
+@pytest.mark.parametrize(("armed", "cut"), [(HEADERS, 0), (HEADERS, 5), (CONTINUATION, 5)])
+def test_a_field_block_counts_though_on_frame_raises(armed: int, cut: int) -> None:
+    conn, peer = server(recorder=FrameRaises)
+    conn.armed = armed  # type: ignore[attr-defined]  # of FrameRaises
+    block = peer.block([*REQUEST, ("x-new", "field")])
+    whole = peer.headers_frame(1, block, end_stream=True)
+    if cut:
+        whole = peer.headers_frame(1, block[:cut], end_stream=True, end_headers=False)
+        whole += peer.continuation(1, block[cut:])
+    with pytest.raises(Boom):
+        conn.data_received(whole)
+    conn.data_received(b"")
+    assert conn.seen() == [
+        ("start", 1),
+        ("head", 1, 0, "GET", "/", [*REQUEST_HEADERS, ("x-new", "field")]),
+        ("tail", 1, None),
+    ]
+    expect_alive(conn)
+
+
+def test_data_counts_though_on_frame_raises() -> None:
+    conn, peer = server(recorder=FrameRaises)
+    conn.data_received(peer.headers(1, POST))
+    conn.events.clear()
+    conn.armed = DATA  # type: ignore[attr-defined]  # of FrameRaises
+    with pytest.raises(Boom):
+        conn.data_received(peer.data(1, b"octets", True))
+    assert conn.seen() == [("data", 1, b"octets"), ("tail", 1, None)]
+
+
+class DataRaises(Recorder):
+    def on_message_data(self, stream: int, data: bytes) -> None:
+        super().on_message_data(stream, data)
+        raise Boom
+
+
+def test_data_is_credited_though_its_event_raises() -> None:
+    conn, peer = server(recorder=DataRaises)
+    conn.data_received(peer.headers(1, POST))
+    conn.take()
+    for _ in range(3):
+        with pytest.raises(Boom):
+            conn.data_received(peer.data(1, bytes(16_000)))
+    updates = [(f.stream, f.increment) for f in conn.frames() if f.type == WINDOW_UPDATE]
+    assert sorted(updates) == [(0, 48_000), (1, 48_000)]
+
+
+def test_a_message_ends_though_its_last_data_raises() -> None:
+    conn, peer = server(recorder=DataRaises)
+    conn.data_received(peer.headers(1, POST))
+    conn.events.clear()
+    with pytest.raises(Boom):
+        conn.data_received(peer.data(1, b"octets", True, pad=7))
+    assert conn.events == [("data", 1, b"octets"), ("tail", 1, None)]
+
+
+class Settled(Recorder):
+    """What on_settings does is up to the test."""
+
+    reset = False
+    boom = False
+
+    def on_settings(self) -> None:
+        super().on_settings()
+        if self.reset:
+            self.write_reset(0, raw.CNO_RST_INTERNAL_ERROR)
+        if self.boom:
+            raise Boom
+
+
+def test_wider_windows_are_told_though_on_settings_raises() -> None:
+    conn, peer = server(recorder=Settled)
+    conn.boom = True  # type: ignore[attr-defined]  # of Settled
+    with pytest.raises(Boom):
+        conn.data_received(peer.settings({INITIAL_WINDOW_SIZE: 100_000}))
+    assert conn.events == [("settings",), ("flow", 0)]
+
+
+def test_nothing_is_told_after_on_close() -> None:
+    conn, peer = server(recorder=Settled)
+    conn.reset = True  # type: ignore[attr-defined]  # of Settled
+    conn.data_received(peer.settings({INITIAL_WINDOW_SIZE: 100_000}))
+    assert conn.events == [("settings",), ("close",)]
