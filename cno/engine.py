@@ -143,6 +143,7 @@ class Engine(Core):
         if not kept:
             self._in = data
             self._pos = 0
+            self._need = 0
             return True
         if data:
             # What was cut short is looked at again only when more of it makes a difference: a
@@ -158,6 +159,7 @@ class Engine(Core):
         self._in = bytes(kept)
         self._pos = 0
         self._kept = bytearray()
+        self._need = 0  # known anew when all of it has been looked at: an event may raise before
         return True
 
     def _keep(self) -> None:

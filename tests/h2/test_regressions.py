@@ -258,3 +258,24 @@ def test_nothing_is_told_after_on_close() -> None:
     conn.reset = True  # type: ignore[attr-defined]  # of Settled
     conn.data_received(peer.settings({INITIAL_WINDOW_SIZE: 100_000}))
     assert conn.events == [("settings",), ("close",)]
+
+
+class HeadRaises(Recorder):
+    def on_message_head(
+        self, stream: int, code: int, method: str, path: str, headers: list[tuple[str, str]]
+    ) -> None:
+        super().on_message_head(stream, code, method, path, headers)
+        if stream == 1:
+            raise Boom
+
+
+def test_frames_behind_an_event_that_raised_wait_for_no_more_than_they_need() -> None:
+    conn, peer = server(recorder=HeadRaises)
+    first = peer.headers(1, [*REQUEST, ("x-long", "~" * 5_000)], end_stream=True)
+    then = peer.headers(3, REQUEST, end_stream=True)
+    conn.data_received(first[:100])
+    with pytest.raises(Boom):
+        conn.data_received(first[100:] + then)
+    conn.data_received(peer.ping(b"are you?"))
+    assert [e[1] for e in conn.of("head")] == [1, 3]
+    assert [f.type for f in conn.frames()] == [PING]
