@@ -340,6 +340,8 @@ class Engine(Core):
                 wanted.set(key, int(value))
         if self._state == CLOSED:
             raise DisconnectError("the connection is closed")
+        if self._http2:
+            h2_flow.check_own_window(self, wanted._initial_window_size)
         known = self._local
         self._local = wanted
         if not self._http2:

@@ -51,11 +51,33 @@ def consume(core: Core, stream: Stream, size: i64) -> None:
     if stream.read == DONE:
         return
     stream.credit += size
-    if stream.credit * 2 >= core._h2.acked._initial_window_size:
-        credit = stream.credit
+    _tell(core, stream)
+
+
+def _tell(core: Core, stream: Stream) -> None:
+    """Tell the peer about a stream's credit once that is half a window."""
+    credit = stream.credit
+    if credit != 0 and credit * 2 >= core._h2.acked._initial_window_size:
         stream.credit = 0
         stream.recv_window += credit
         write_u32_frame(core, CNO_FRAME_WINDOW_UPDATE, stream.id, credit)
+
+
+def lowered(core: Core) -> None:
+    """Our INITIAL_WINDOW_SIZE is smaller now: what was not worth telling may be all there is."""
+    # > When the value of SETTINGS_INITIAL_WINDOW_SIZE changes, a receiver MUST adjust the size of
+    # > all stream flow-control windows that it maintains by the difference. ... A change can cause
+    # > the available space in a flow-control window to become negative.   (RFC 9113 6.9.2)
+    for stream in core._streams.values():
+        if stream.read != DONE:
+            _tell(core, stream)
+
+
+def check_own_window(core: Core, size: i64) -> None:
+    """Raise UsageError if announcing this INITIAL_WINDOW_SIZE would break the connection."""
+    for stream in core._streams.values():
+        if size + stream.recv_window + stream.credit > MAX_WINDOW:
+            raise UsageError("stream window above 2^31-1", stream=int(stream.id), rule=_RULE)
 
 
 def settle(core: Core) -> None:

@@ -412,7 +412,10 @@ def _settings_ack(core: Core) -> None:
     settings = h2.unacked.pop(0)
     if settings._header_table_size != h2.acked._header_table_size:
         h2.decoder.set_max_table_size(settings._header_table_size)
+    smaller = settings._initial_window_size < h2.acked._initial_window_size
     h2.acked = settings
+    if smaller:
+        flow.lowered(core)
     core._max_streams = settings._max_concurrent_streams
 
 

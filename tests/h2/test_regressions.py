@@ -12,6 +12,7 @@ from tests.support import (
     HEADERS,
     INITIAL_WINDOW_SIZE,
     LOCAL,
+    MAX_WINDOW,
     PING,
     POST,
     PROTOCOL_ERROR,
@@ -19,6 +20,7 @@ from tests.support import (
     REQUEST_HEADERS,
     RST_STREAM,
     WINDOW_UPDATE,
+    FrameFactory,
     Recorder,
     client,
     expect_alive,
@@ -132,14 +134,24 @@ def test_all_streams_end_with_the_connection_though_each_end_raises() -> None:
     ]
 
 
-@pytest.mark.parametrize("how", ["goaway", "lost"])
-def test_all_streams_end_though_each_end_raises(how: str) -> None:
+def _three_requests() -> tuple[Recorder, FrameFactory]:
     conn, peer = client(recorder=EndRaises)
     for _ in range(3):
         request(conn, "POST", final=False)
-    end = conn.connection_lost if how == "lost" else lambda: conn.data_received(peer.goaway(0))
+    return conn, peer
+
+
+def test_goaway_ends_all_it_refuses_though_each_end_raises() -> None:
+    conn, peer = _three_requests()
     with pytest.raises(Boom):
-        end()
+        conn.data_received(peer.goaway(0))
+    assert conn.open_streams == []
+
+
+def test_the_end_of_input_ends_all_though_each_end_raises() -> None:
+    conn, _ = _three_requests()
+    with pytest.raises(Boom):
+        conn.connection_lost()
     assert conn.open_streams == []
 
 
@@ -279,3 +291,57 @@ def test_frames_behind_an_event_that_raised_wait_for_no_more_than_they_need() ->
     conn.data_received(peer.ping(b"are you?"))
     assert [e[1] for e in conn.of("head")] == [1, 3]
     assert [f.type for f in conn.frames()] == [PING]
+
+
+# -- flow control ----------------------------------------------------------------------------------
+
+
+def increments(conn: Recorder, stream: int) -> int:
+    """What the WINDOW_UPDATEs among `take()` add to a window."""
+    return sum(f.increment for f in conn.frames() if (f.type, f.stream) == (WINDOW_UPDATE, stream))
+
+
+class Widens(Recorder):
+    def on_message_data(self, stream: int, data: bytes) -> None:
+        self.open_flow(stream, 10)
+
+
+def test_open_flow_adds_to_automatic_credit() -> None:
+    conn, peer = server(recorder=Widens)
+    conn.data_received(peer.headers(1, POST))
+    window = 65_535
+    for step in range(1, 21):
+        conn.data_received(peer.data(1, bytes(10_000)))
+        window += increments(conn, 1) - 10_000
+        assert window > 65_535 // 2 + 10 * step - 10_000
+
+
+def test_a_smaller_initial_window_leaves_no_credit_untold() -> None:
+    conn, peer = server()
+    conn.data_received(peer.headers(1, POST))
+    conn.data_received(peer.data(1, bytes(16_000)) + peer.data(1, bytes(14_000)))
+    assert conn.frames() == []
+    conn.configure(initial_window_size=20_000)
+    conn.take()
+    conn.data_received(peer.settings(ack=True))
+    # The peer's window was 20,000 - 30,000 until now: without credit it could never send again.
+    assert increments(conn, 1) == 30_000
+
+
+def test_an_initial_window_that_breaks_a_streams_is_wrong_use() -> None:
+    conn, peer = server()
+    conn.data_received(peer.headers(1, POST))
+    conn.open_flow(1, MAX_WINDOW - 65_535)
+    conn.take()
+    with pytest.raises(raw.UsageError):
+        conn.configure(initial_window_size=65_536)
+    assert conn.local_settings.initial_window_size == 65_535
+    assert conn.take() == b""
+    conn.configure(initial_window_size=65_535)
+    expect_alive_after_settings(conn)
+
+
+def expect_alive_after_settings(conn: Recorder) -> None:
+    conn.data_received(conn.peer.settings(ack=True))
+    conn.take()
+    expect_alive(conn)
