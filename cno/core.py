@@ -143,6 +143,7 @@ class Core:
         self._out: list[bytes] = []
         self._writer = BytesWriter()  # small pieces, copied together; comes after _out
         self._corked: i64 = 0
+        self._held: i64 = 0  # how often of those by cork(), which the application calls
         self._announced: deque[Frame] = deque()  # among that, and not yet shown to on_frame_send
 
         # -- streams ------------------------------------------------------------------------------

@@ -267,6 +267,8 @@ class Engine(Core):
         self._in = b""
         self._kept = bytearray()
         self._out = []
+        self._writer.truncate(0)
+        self._announced.clear()
         end_all(self, CNO_RST_CANCEL, CNO_LOCAL)
         if text:
             raise ProtocolError(text, rule="" if self._http2 else "RFC 9112 8")
@@ -301,12 +303,14 @@ class Engine(Core):
 
     def cork(self) -> None:
         """Collect what follows into one on_writev, until the matching uncork()."""
+        self._held += 1
         cork(self)
 
     def uncork(self) -> None:
         """Write what was collected since cork()."""
-        if self._corked == 0:
+        if self._held == 0:
             raise UsageError("uncork() without cork()")
+        self._held -= 1
         self._end_call()
 
     # -- settings ---------------------------------------------------------------------------------

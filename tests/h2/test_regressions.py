@@ -345,3 +345,30 @@ def expect_alive_after_settings(conn: Recorder) -> None:
     conn.data_received(conn.peer.settings(ack=True))
     conn.take()
     expect_alive(conn)
+
+
+# -- output ----------------------------------------------------------------------------------------
+
+
+class Uncorks(Recorder):
+    def on_message_head(
+        self, stream: int, code: int, method: str, path: str, headers: list[tuple[str, str]]
+    ) -> None:
+        with pytest.raises(raw.UsageError):
+            self.uncork()
+
+
+def test_uncork_in_an_event_needs_a_cork_of_its_own() -> None:
+    conn, peer = server(recorder=Uncorks)
+    conn.data_received(peer.headers(1, REQUEST, end_stream=True))
+    conn.write_ping(b"are you?")
+    assert [f.type for f in conn.frames()] == [PING]
+
+
+def test_nothing_is_written_after_the_end_of_input() -> None:
+    conn, _ = server()
+    conn.cork()
+    conn.write_ping(b"are you?")
+    conn.connection_lost()
+    conn.uncork()
+    assert conn.take() == b""
