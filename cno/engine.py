@@ -17,6 +17,7 @@ from cno.const import (
     CNO_RST_PROTOCOL_ERROR,
     MAX_STREAM_ID,
     MAX_U32,
+    MAX_WINDOW,
     PREFACE,
 )
 from cno.core import (
@@ -120,7 +121,7 @@ class Engine(Core):
             return
         if self._state == INIT:
             raise UsageError("data before the connection has begun")
-        octets = data if isinstance(data, bytes) else bytes(data)
+        octets = _octets(data)
         if self._receiving:
             self._kept += octets
             return
@@ -431,7 +432,7 @@ class Engine(Core):
         on_flow_increase of the stream or of 0, and give the rest again (RFC 9113 5.2)."""
         self._writing()
         _check_id(stream)
-        octets = data if isinstance(data, bytes) else bytes(data)
+        octets = _octets(data)
         cork(self)
         try:
             if self._http2:
@@ -480,18 +481,20 @@ class Engine(Core):
     def write_ping(self, data: Octets) -> None:
         """Send a PING of exactly 8 octets; on_pong tells of its answer (RFC 9113 6.7)."""
         self._http2_only("PING")
+        octets = _octets(data)
         cork(self)
         try:
-            h2_send.write_ping(self, bytes(data))
+            h2_send.write_ping(self, octets)
         finally:
             self._end_call()
 
     def write_frame(self, type: int, flags: int, stream: int, payload: Octets) -> None:
         """Send a frame of a type that RFC 9113 does not define (RFC 9113 5.5)."""
         self._http2_only("frames")
+        octets = _octets(payload)
         cork(self)
         try:
-            h2_send.write_frame(self, type, flags, stream, bytes(payload))
+            h2_send.write_frame(self, type, flags, stream, octets)
         finally:
             self._end_call()
 
@@ -514,6 +517,9 @@ class Engine(Core):
             if stream > max(self._last_local, self._last_remote):
                 raise InvalidStreamError(f"stream {stream} has not been opened", stream=stream)
             return
+        if delta < 1 or delta > MAX_WINDOW:
+            # > The legal range for the increment to the flow-control window is 1 to 2^31-1.   (6.9)
+            raise UsageError(f"a window cannot grow by {delta}", rule="RFC 9113 6.9")
         cork(self)
         try:
             h2_flow.grant(self, found, delta)
@@ -535,6 +541,11 @@ class Engine(Core):
             h2_flow.consume(self, found, returned)
         finally:
             self._end_call()
+
+
+def _octets(data: Octets) -> bytes:
+    """As bytes; TypeError for what is no octets (bytes() would make zeros of a number)."""
+    return data if isinstance(data, bytes) else bytes(memoryview(data))
 
 
 def _check_id(stream: int) -> None:

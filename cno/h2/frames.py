@@ -1,7 +1,6 @@
 """HTTP/2 frames as octets (RFC 9113 section 4.1): headers written and patched. A leaf.
 
-Frame payloads we send stay below 2^23 octets (`MAX_SENT`), so that length and type fit the signed
-32-bit write.
+Writes are of signed 32-bit numbers; what is above those wraps, as two's complement does.
 """
 
 from typing import Final
@@ -16,7 +15,7 @@ MAX_SENT: Final = 262_144
 
 def write_header(out: BytesWriter, length: i64, type: i64, flags: i64, stream: i64) -> None:
     """Append the nine octets that begin a frame."""
-    write_i32_be(out, i32(length << 8 | type))
+    write_u32(out, length << 8 | type)
     out.append(u8(flags))
     write_i32_be(out, i32(stream))
 

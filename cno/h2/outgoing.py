@@ -26,10 +26,10 @@ from cno.hpack import NeverIndexed
 # What a list that has been checked holds beside its fields.
 _SECRETS: Final = frozenset(("authorization", "proxy-authorization", "cookie", "set-cookie"))
 _MAX_KNOWN: Final = 2_048
-_MAX_KNOWN_VALUE: Final = 128
+_MAX_KNOWN_TEXT: Final = 160
 
 #: Pairs found to be plain and good before: their next sending costs one look-up. Bounded; secrets
-#: and long values are never kept.
+#: and long ones are never kept.
 _known: Final[dict[object, bool]] = {}
 
 
@@ -68,7 +68,7 @@ def _check(item: object, trailer: bool) -> object | None:
         if trailer or content_length(value) < 0:
             raise UsageError(f"invalid content-length {value!r}", rule="RFC 9110 8.6")
     if type(item) is tuple and lowered == name:
-        if lowered not in _SECRETS and len(value) <= _MAX_KNOWN_VALUE:
+        if lowered not in _SECRETS and len(name) + len(value) <= _MAX_KNOWN_TEXT:
             if len(_known) >= _MAX_KNOWN:
                 _known.clear()
             _known[item] = True
@@ -165,7 +165,7 @@ def list_size(pairs: list[object]) -> i64:
     return size
 
 
-def check_id(stream: i64) -> None:
+def check_id(stream: int) -> None:
     """Raise UsageError for numbers that are no stream id."""
     if stream < 0 or stream > MAX_STREAM_ID:
         raise UsageError(f"{stream} is no stream id", rule="RFC 9113 5.1.1")

@@ -295,8 +295,8 @@ def write_ping(core: Core, data: bytes) -> None:
     output.ping(core, data, False)
 
 
-def write_frame(core: Core, type: i64, flags: i64, id: i64, payload: bytes) -> None:
-    """A frame of a type that RFC 9113 does not define."""
+def write_frame(core: Core, type: int, flags: int, id: int, payload: bytes) -> None:
+    """A frame of a type that RFC 9113 does not define. The numbers are the application's."""
     if type < CNO_FRAME_UNKNOWN or type > 0xFF:
         raise UsageError(f"{type} is no extension frame type", rule="RFC 9113 5.5")
     if flags < 0 or flags > 0xFF:

@@ -3,6 +3,8 @@
 Knows the wire and the public names of `cno.raw`; never why the mistake was made.
 """
 
+from typing import Any
+
 import pytest
 
 from cno import raw
@@ -12,6 +14,7 @@ from tests.support import (
     HEADERS,
     INITIAL_WINDOW_SIZE,
     LOCAL,
+    MAX_FRAME_SIZE,
     MAX_WINDOW,
     PING,
     POST,
@@ -20,6 +23,7 @@ from tests.support import (
     REQUEST_HEADERS,
     RST_STREAM,
     WINDOW_UPDATE,
+    Frame,
     FrameFactory,
     Recorder,
     client,
@@ -372,3 +376,55 @@ def test_nothing_is_written_after_the_end_of_input() -> None:
     conn.connection_lost()
     conn.uncork()
     assert conn.take() == b""
+
+
+# -- what the application passes -------------------------------------------------------------------
+
+
+def test_an_extension_frame_as_large_as_the_peer_takes() -> None:
+    conn, _ = server({MAX_FRAME_SIZE: 2**24 - 1})
+    conn.write_frame(0xFA, 0, 0, bytes(2**24 - 1))
+    assert conn.frames() == [Frame(0xFA, 0, 0, bytes(2**24 - 1))]
+    with pytest.raises(raw.UsageError):
+        conn.write_frame(0xFA, 0, 0, bytes(2**24))
+
+
+HUGE = 1 << 80
+
+
+@pytest.mark.parametrize("number", [HUGE, -HUGE, -1])
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_numbers_that_no_frame_can_have_are_wrong_use(number: int, place: int) -> None:
+    conn, _ = server()
+    type, flags, stream = (number if place == i else 0x42 for i in range(3))
+    with pytest.raises(raw.UsageError):
+        conn.write_frame(type, flags, stream, b"")
+    assert conn.take() == b""
+
+
+@pytest.mark.parametrize("number", [HUGE, -HUGE, -1, 0, MAX_WINDOW + 1])
+@pytest.mark.parametrize("stream", [0, 1])
+def test_numbers_that_no_window_can_grow_by_are_wrong_use(number: int, stream: int) -> None:
+    conn, peer = server()
+    conn.data_received(peer.headers(1, POST))
+    with pytest.raises(raw.UsageError):
+        conn.open_flow(stream, number)
+    assert conn.take() == b""
+
+
+@pytest.mark.parametrize("data", [8, True, [1, 2, 3], "text", None], ids=repr)
+def test_only_octets_are_octets(data: Any) -> None:
+    conn, peer = server()
+    conn.data_received(peer.headers(1, POST))
+    conn.write_head(1, 200, "", "", [], False)
+    conn.take()
+    for call in (
+        lambda: conn.write_data(1, data, False),
+        lambda: conn.write_ping(data),
+        lambda: conn.write_frame(0x42, 0, 0, data),
+        lambda: conn.data_received(data),
+    ):
+        with pytest.raises(TypeError):
+            call()
+    assert conn.take() == b""
+    expect_alive(conn)
