@@ -15,6 +15,7 @@ from typing import Any, Final, TypeVar
 
 from mypy_extensions import i64, mypyc_attr
 
+from cno.aio.errors import fresh
 from cno.engine import Engine
 
 T = TypeVar("T")
@@ -107,7 +108,7 @@ class Inflow:
             return b""
         while self._size == 0:
             if self._error is not None:
-                raise self._error
+                raise fresh(self._error)
             if self._ended:
                 return b""
             await self._more(0)
@@ -119,7 +120,7 @@ class Inflow:
         want: i64 = n
         while self._size < want:
             if self._error is not None:
-                raise self._error
+                raise fresh(self._error)
             if self._ended:
                 raise asyncio.IncompleteReadError(self._take(self._size), n)
             await self._more(want)
@@ -139,7 +140,7 @@ class Inflow:
             if start > LINE_LIMIT:
                 raise asyncio.LimitOverrunError("no separator within the limit", start)
             if self._error is not None:
-                raise self._error
+                raise fresh(self._error)
             if self._ended:
                 raise asyncio.IncompleteReadError(self._take(self._size), None)
             await self._more(LINE_LIMIT + step)
@@ -167,7 +168,7 @@ class Inflow:
             if self._size != 0:
                 pieces.append(self._take(self._size))
             elif self._error is not None:
-                raise self._error
+                raise fresh(self._error)
             elif self._ended:
                 return pieces[0] if len(pieces) == 1 else b"".join(pieces)
             else:

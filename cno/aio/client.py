@@ -14,7 +14,7 @@ from mypy_extensions import mypyc_attr
 
 from cno.aio.body import Channel
 from cno.aio.connection import Connection, Exchange
-from cno.aio.errors import ConnectionLostError, StreamError
+from cno.aio.errors import ConnectionLostError, StreamError, fresh
 from cno.aio.messages import (
     Body,
     Push,
@@ -118,12 +118,7 @@ class Client(Connection):
         if body and not trailers:
             fields = with_length(fields, len(body))
         empty = not streamed and not body and not trailers
-        try:
-            response = await self._open(method, path, fields, empty)
-        except BaseException:
-            if streamed:
-                await dispose(data)
-            raise
+        response = await self._open_for(data, method, path, fields, empty)
         patient = not empty and (value_of(fields, "expect") or "").lower() == "100-continue"
         if streamed or patient:
             source = cast("AsyncIterable[bytes]", data) if streamed else Once(body)
@@ -273,6 +268,21 @@ class Client(Connection):
                 return fields
         return [(":authority", self.authority), *fields]
 
+    async def _open_for(
+        self, source: object, method: str, path: str, fields: Headers, final: bool
+    ) -> Response:
+        """As `_open`; where that fails, who produces the body is told. (As in `write_body`.)"""
+        failure: BaseException | None
+        try:
+            return await self._open(method, path, fields, final)
+        except BaseException as error:
+            failure = error
+        await dispose(source)
+        try:
+            raise failure
+        finally:
+            failure = None  # else it would hold, by its traceback, what holds it
+
     async def _open(self, method: str, path: str, fields: Headers, final: bool) -> Response:
         """Write a request's head as soon as that is possible."""
         if self._line or self._full:
@@ -335,7 +345,7 @@ class Client(Connection):
                 response.cancel()
                 raise
         if response.code == 0:
-            raise response._error or self._lost(response.stream, None)
+            raise fresh(response._error or self._lost(response.stream, None))
         return response
 
     async def _tunnel(self, response: Response, status: range) -> Tunnel:

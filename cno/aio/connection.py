@@ -111,7 +111,7 @@ class Connection(Output):
 
         # -- input (HTTP/1.1; HTTP/2 has windows) ------------------------------------------------
         self._unread: i64 = 0
-        self._held = False  # more was pipelined than may wait: the engine keeps it
+        self._kept_back = False  # more was pipelined than may wait: the engine keeps it
         self._deaf = False  # the transport's reading is paused
         self._half_closed = False  # the peer sends no more, but waits for answers
 
@@ -154,7 +154,7 @@ class Connection(Output):
         try:
             self.receive(data)
         except WouldBlockError:
-            self._held = True
+            self._kept_back = True
         except ConnectionError as error:
             # Answered by the engine already, which has called close() too.
             log.debug("%s", error)
@@ -278,6 +278,11 @@ class Connection(Output):
         if not self._busy and self._born != 0.0:
             self._close_transport()
 
+    def write_reset(self, stream: int, code: int) -> None:
+        if stream == 0 and code != CNO_RST_NO_ERROR:
+            self._linger = True
+        super().write_reset(stream, code)
+
     def shutdown(self) -> None:
         """Take no new streams, and close once those that are open are done, or out of time."""
         if self._drain_until == 0.0 and self._limits.shutdown_timeout is not None:
@@ -301,7 +306,7 @@ class Connection(Output):
         self._stop_timer()
         self._flush()
         self._mute = True
-        if self._linger and not self._server:
+        if self._linger and not self._server and not self._http2:
             self.transport.abort()  # what is left of a request that was given up helps nobody
             return
         if self._linger and secured_by(self.transport) is None:
@@ -315,7 +320,7 @@ class Connection(Output):
                 self.transport.close()
             else:
                 self._timer = self.loop.call_later(LINGER, self.transport.abort)
-                self._held = False
+                self._kept_back = False
                 self._unread = 0
                 self._listen()
             return
@@ -394,12 +399,12 @@ class Connection(Output):
             self._collect()
         elif self._outbox:
             self._flush()
-        if self._held and not self._deaf:
+        if self._kept_back and not self._deaf:
             self._listen()
 
     def _listen(self) -> None:
         """Pause or resume reading from the transport, as is right now."""
-        deaf = self._held or self._unread > READ_HIGH
+        deaf = self._kept_back or self._unread > READ_HIGH
         if deaf != self._deaf and not self._gone and not self.transport.is_closing():
             self._deaf = deaf
             if deaf:
@@ -409,8 +414,8 @@ class Connection(Output):
 
     def _resume_input(self) -> None:
         """HTTP/1.1: what had to wait for an answer need not wait any more."""
-        if self._held or self._state == H1_BLOCKED:
-            self._held = False
+        if self._kept_back or self._state == H1_BLOCKED:
+            self._kept_back = False
             self.loop.call_soon(self._retry)
 
     def _retry(self) -> None:
@@ -450,7 +455,7 @@ class Connection(Output):
         shortest = 0.0
         for active, wait in (
             (self._is_greeting(), limits.handshake_timeout),
-            (self._is_unacked(), limits.settings_timeout),
+            (self._is_greeting() or self._is_unacked(), limits.settings_timeout),
             (self._server, limits.keepalive_timeout),
             (self._drain_until != 0.0, limits.shutdown_timeout),
         ):

@@ -41,6 +41,26 @@ class ConnectionLostError(DisconnectError):
         self.retryable = retryable
 
 
+def fresh(error: Exception) -> Exception:
+    """An error that is kept, to be raised: ours as a copy, of which nothing is kept.
+
+    A traceback holds all frames it went through. From an error that a connection holds, it would
+    make a cycle, and the connection would live on until the garbage collector comes.
+    """
+    if isinstance(error, StreamError):
+        return StreamError(
+            error.strerror or "",
+            stream=error.stream,
+            code=error.code,
+            retryable=error.retryable,
+        )
+    if isinstance(error, ConnectionLostError):
+        return ConnectionLostError(
+            error.strerror or "", stream=error.stream, retryable=error.retryable
+        )
+    return error
+
+
 def name_of(code: int) -> str:
     """The name that RFC 9113 section 7 gives an error code."""
     return ErrorCode(code).name if 0 <= code <= 13 else f"error code {code:#x}"

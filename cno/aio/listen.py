@@ -135,11 +135,18 @@ class Listener(Keeper):
         """Wait until this is cancelled; then close, and wait until all is done."""
         if self._server is None:
             await self._begin()
+        stopped: BaseException | None = None
         try:
             await asyncio.get_running_loop().create_future()
-        finally:
-            self.close()
-            await self.wait_closed()
+        except BaseException as error:
+            stopped = error
+        self.close()
+        await self.wait_closed()
+        if stopped is not None:
+            try:
+                raise stopped
+            finally:
+                stopped = None  # else it would hold, by its traceback, what holds it
 
     # -- Keeper ----------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias, cast
 
 from cno.aio.body import Channel, Inflow
 from cno.aio.connection import Connection, Exchange
-from cno.aio.errors import ConnectionLostError
+from cno.aio.errors import ConnectionLostError, fresh
 from cno.aio.output import Headers, Sending
 from cno.const import CNO_RST_CANCEL
 from cno.errors import ConnectionError, UsageError
@@ -25,7 +25,7 @@ BODILESS: Final = frozenset((204, 304))
 
 def octets(data: object) -> bytes:
     """Any bytes-like object as bytes; TypeError for others (text and numbers among them)."""
-    return data if isinstance(data, bytes) else memoryview(cast("bytes", data)).tobytes()
+    return data if isinstance(data, bytes) else memoryview(cast("Any", data)).tobytes()
 
 
 def is_stream(data: object) -> bool:
@@ -57,6 +57,7 @@ async def write_body(
     conn: Connection, stream: int, source: AsyncIterable[bytes], trailers: Headers | None
 ) -> None:
     """Write all that `source` gives, then the trailers as they are by then, then the end."""
+    failure: BaseException | None = None
     try:
         async for chunk in source:
             data = octets(chunk)
@@ -65,9 +66,16 @@ async def write_body(
         ending = Sending(stream, b"", True)
         ending.trailers = trailers
         await conn._perform(ending)
-    finally:
-        # Who fills a channel must learn that nobody empties it any more; a generator must be left.
-        await dispose(source)
+    except BaseException as error:
+        failure = error
+    # Who fills a channel must learn that nobody empties it any more; a generator must be left. (Not
+    # in a `finally`: to wait in one, compiled code leaves the exception to whoever runs meanwhile.)
+    await dispose(source)
+    if failure is not None:
+        try:
+            raise failure
+        finally:
+            failure = None  # else it would hold, by its traceback, what holds it
 
 
 async def dispose(source: object) -> None:
@@ -248,7 +256,8 @@ class Request(Exchange):
 
     def _check_open(self) -> None:
         if self._ended:
-            raise self._error or ConnectionLostError("the stream has ended", stream=self.stream)
+            gone = ConnectionLostError("the stream has ended", stream=self.stream)
+            raise fresh(self._error or gone)
 
     def _check_unanswered(self, code: int) -> None:
         if self._answered:
@@ -337,7 +346,7 @@ class Response(Exchange):
             # Several may wait for the response to a push; none of them may end it for the others.
             await asyncio.shield(waiter)
         if self.code == 0 and self._error is not None:
-            raise self._error
+            raise fresh(self._error)
         return self
 
 
@@ -506,5 +515,5 @@ class Tunnel:
         if self._finished:
             raise UsageError("the tunnel's sending side is closed", stream=self.stream)
         if self._exchange._ended:
-            error = self._exchange._error
-            raise error or ConnectionLostError("the tunnel has ended", stream=self.stream)
+            gone = ConnectionLostError("the tunnel has ended", stream=self.stream)
+            raise fresh(self._exchange._error or gone)

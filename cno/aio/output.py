@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias, cast
 
 from mypy_extensions import i64, mypyc_attr
 
-from cno.aio.errors import ConnectionLostError
+from cno.aio.errors import ConnectionLostError, fresh
 from cno.engine import Engine
 from cno.errors import WouldBlockError
 from cno.limits import Limits
@@ -122,7 +122,7 @@ class Output(Engine, asyncio.Protocol):
             if self._stalled.get(sending.stream) is sending:
                 del self._stalled[sending.stream]
         if sending.error is not None:
-            raise sending.error
+            raise fresh(sending.error)
 
     def _post(self, sending: Sending) -> None:
         """Write this, now as far as possible, and the rest as it becomes possible."""
