@@ -102,7 +102,7 @@ class Stream:
         self.mute = False  # our response has no body: data is taken and not sent
         self.counted = False  # against a limit of concurrent streams
         self.interim: i64 = 0  # 1xx responses received
-        self.authority = ""  # client taking pushes: :authority of the request
+        self.authority = ""  # client: :authority of the request, and of all it may be pushed
         # HTTP/2 windows, octets. Both are relative to the INITIAL_WINDOW_SIZE in force, so that a
         # change of that setting costs nothing per stream (RFC 9113 6.9.2).
         self.send_window: i64 = 0

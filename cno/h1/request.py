@@ -52,6 +52,7 @@ def write_head(
     stream = Stream(id, True, HEAD, DONE if final else BODY)
     stream.head = method == "HEAD"
     stream.connect = method == "CONNECT"
+    stream.authority = host
     stream.write_left = out.length
     core._last_local = id
     h1.current = stream

@@ -91,8 +91,7 @@ def _write_request(
     stream.write_left = length
     stream.head = method == "HEAD"
     stream.connect = tunnel
-    if core._h2.acked._enable_push != 0:
-        stream.authority = authority
+    stream.authority = authority
     core._last_local = id
     output.field_block(core, CNO_FRAME_HEADERS, CNO_FLAG_END_STREAM if final else 0, id, b"", pairs)
     core._h2.free_updates += 2
@@ -146,7 +145,7 @@ def _write_response(
     output.field_block(core, CNO_FRAME_HEADERS, CNO_FLAG_END_STREAM if final else 0, id, b"", pairs)
     if interim:
         return
-    stream.mute = bodiless
+    stream.mute = bodiless and not tunnel
     stream.write_left = UNKNOWN_LENGTH if tunnel else length
     stream.write = TUNNEL if tunnel else BODY
     if tunnel and stream.read == BODY:
@@ -203,7 +202,7 @@ def write_push(core: Core, id: i64, method: str, path: str, headers: list[tuple[
     core._last_local = promised
     output.field_block(core, CNO_FRAME_PUSH_PROMISE, 0, id, int(promised).to_bytes(4, "big"), pairs)
     start(core, stream, False)
-    if core._wants & ON_MESSAGE_HEAD:
+    if core._wants & ON_MESSAGE_HEAD and promised in core._streams:
         shown = [(":scheme", core.scheme), (":authority", authority)]
         for name, value in headers:
             if not name.startswith(":") and name.lower() != "host":

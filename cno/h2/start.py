@@ -70,6 +70,11 @@ def upgraded_server(core: Core) -> i64:
 def upgraded_client(core: Core, follow: i64) -> i64:
     """101 has come: send the preface; the response to our request comes on stream 1."""
     begin(core)
+    # > Explicit acknowledgement of these settings (Section 6.5.3) is not necessary, since a 101
+    # > response serves as implicit acknowledgement.   (RFC 7540 3.2.1; of HTTP2-Settings)
+    h2 = core._h2
+    h2.acked = core._local.copy()
+    h2.decoder.set_max_table_size(core._local._header_table_size)
     core._last_local = max(core._last_local, 1)
     return follow
 

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from cno import raw
+from cno.limits import Limits
 from tests.support import (
+    CANCEL,
     CONTINUATION,
     DATA,
     HEADERS,
@@ -16,11 +18,14 @@ from tests.support import (
     LOCAL,
     MAX_FRAME_SIZE,
     MAX_WINDOW,
+    NO_ERROR,
     PING,
     POST,
     PROTOCOL_ERROR,
+    REMOTE,
     REQUEST,
     REQUEST_HEADERS,
+    RESPONSE,
     RST_STREAM,
     WINDOW_UPDATE,
     Frame,
@@ -28,6 +33,7 @@ from tests.support import (
     Recorder,
     client,
     expect_alive,
+    h1_client,
     read_blocks,
     request,
     server,
@@ -428,3 +434,80 @@ def test_only_octets_are_octets(data: Any) -> None:
             call()
     assert conn.take() == b""
     expect_alive(conn)
+
+
+# -- pushes, tunnels, upgrades ---------------------------------------------------------------------
+
+
+class ResetsPush(Recorder):
+    def on_stream_start(self, stream: int) -> None:
+        super().on_stream_start(stream)
+        if stream == 2:
+            self.write_reset(2, CANCEL)
+
+
+def test_a_push_that_is_reset_at_its_start_has_no_head() -> None:
+    conn, peer = server(recorder=ResetsPush)
+    conn.data_received(peer.headers(1, REQUEST, end_stream=True))
+    conn.events.clear()
+    conn.write_push(1, "GET", "/pushed", list(REQUEST_HEADERS))
+    assert conn.events == [("start", 2), ("end", 2, CANCEL, LOCAL)]
+
+
+PROMISED = ("push", 2, 1, "GET", "/", REQUEST_HEADERS)
+
+
+def test_a_request_made_while_push_was_off_can_be_pushed_to() -> None:
+    conn, peer = client(configure={"enable_push": False})
+    request(conn)
+    conn.configure(enable_push=True)
+    conn.data_received(peer.settings(ack=True))
+    conn.events.clear()
+    conn.take()
+    conn.data_received(peer.push_promise(1, 2, REQUEST))
+    assert conn.events == [("start", 2), PROMISED]
+    assert conn.take() == b""
+
+
+def upgraded_client(limits: Limits | None = None) -> tuple[Recorder, FrameFactory]:
+    """A client that has changed over to HTTP/2 by `Upgrade: h2c`, its request on stream 1."""
+    conn = h1_client(limits=limits)
+    conn.disallow_h2_upgrade = False
+    fields = [(":authority", "example.com")]
+    conn.write_head(1, 0, "GET", "/", fields, True)
+    conn.data_received(
+        b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n"
+    )
+    conn.data_received(conn.peer.settings())
+    assert conn.is_http2
+    conn.take()
+    conn.events.clear()
+    return conn, conn.peer
+
+
+def test_a_request_that_was_upgraded_can_be_pushed_to() -> None:
+    conn, peer = upgraded_client()
+    conn.data_received(peer.push_promise(1, 2, REQUEST))
+    assert conn.events == [("start", 2), PROMISED]
+    assert conn.take() == b""
+
+
+def test_an_upgrade_acknowledges_the_settings_it_came_with() -> None:
+    conn, peer = upgraded_client(Limits(max_frame_size=40_000, header_table_size=8_000))
+    peer.encoder.header_table_size = 8_000
+    conn.data_received(peer.headers(1, RESPONSE) + peer.data(1, bytes(30_000), True))
+    assert conn.seen() == [
+        ("head", 1, 200, "", "", []),
+        ("data", 1, bytes(30_000)),
+        ("tail", 1, None),
+        ("end", 1, NO_ERROR, REMOTE),
+    ]
+
+
+def test_a_tunnel_opened_by_204_carries_data() -> None:
+    conn, peer = server()
+    conn.data_received(peer.headers(1, [(":method", "CONNECT"), (":authority", "example.com:1")]))
+    conn.write_head(1, 204, "", "", [], False)
+    conn.take()
+    assert conn.write_data(1, b"octets", False) == 6
+    assert conn.frames() == [Frame(DATA, 0, 1, b"octets")]
