@@ -29,7 +29,7 @@ from cno.errors import ConnectionFault, StreamFault
 from cno.h2 import message, output, send
 from cno.h2.message import Malformed, Message
 from cno.h2.state import remember_reset, remember_skipped, was_skipped
-from cno.h2.streams import beyond_goaway, charge_error, find, is_idle
+from cno.h2.streams import beyond_goaway, charge_error, find, glitch, is_idle
 from cno.hpack import Field, HPACKError
 from cno.limits import bound
 from cno.streams import count, end_read, start
@@ -132,6 +132,7 @@ def _is_new(core: Core, id: i64) -> bool:
 def _new_request(core: Core, id: i64, fields: list[Field], ended: bool, too_large: bool) -> None:
     h2 = core._h2
     if beyond_goaway(core, id):
+        glitch(core, 1)
         return
     remember_skipped(h2, core._last_remote, id)
     core._last_remote = id
@@ -292,5 +293,6 @@ def _check_promise(parent: Stream, request: Message) -> None:
 
 def _reject(core: Core, promised: i64, code: i64) -> None:
     """Refuse a promised stream that the application has not seen."""
+    glitch(core, 1)
     remember_reset(core._h2, promised)
     output.rst_stream(core, promised, code)

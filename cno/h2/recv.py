@@ -332,14 +332,16 @@ def _rst_stream(core: Core, id: i64, data: bytes, start: i64, stop: i64) -> None
     stream = core._streams.get(id)
     if stream is None:
         if beyond_goaway(core, id):
+            glitch(core, 1)
             return
         # > RST_STREAM frames MUST NOT be sent for a stream in the "idle" state.   (6.4)
         if is_idle(core, id):
             raise _protocol_error("RST_STREAM on an idle stream", "RFC 9113 6.4")
         glitch(core, 1)
         return
-    if core._server and stream.write != DONE and not stream.local:
-        charge_reset(core)
+    unanswered = stream.write != DONE if core._server else stream.read == HEAD
+    if unanswered and not stream.local:
+        charge_reset(core)  # a request taken back, or a push
     end(core, stream, read_u32(data, start), CNO_REMOTE)
 
 
@@ -432,8 +434,13 @@ def _ping(core: Core, flags: i64, id: i64, data: bytes) -> None:
         output.ping(core, data, True)
     elif core._h2.goaway_ping and data == send.SHUTDOWN_PING:
         send.final_goaway(core)
-    elif core._wants & ON_PONG:
-        core.on_pong(data)
+    else:
+        if core._h2.pings == 0:
+            glitch(core, 1)
+        else:
+            core._h2.pings -= 1
+        if core._wants & ON_PONG:
+            core.on_pong(data)
 
 
 def _goaway(core: Core, id: i64, data: bytes, start: i64, stop: i64) -> None:
@@ -470,6 +477,7 @@ def _window_update(core: Core, id: i64, data: bytes, start: i64, stop: i64) -> N
         stream = core._streams.get(id)
         if stream is None:
             if beyond_goaway(core, id):
+                glitch(core, 1)
                 return
             if is_idle(core, id):
                 raise _protocol_error("WINDOW_UPDATE on an idle stream", "RFC 9113 5.1")

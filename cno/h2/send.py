@@ -291,6 +291,7 @@ def write_ping(core: Core, data: bytes) -> None:
     """PING; on_pong tells of the answer."""
     if len(data) != 8:
         raise UsageError("a PING carries exactly 8 octets", rule="RFC 9113 6.7")
+    core._h2.pings += 1
     output.ping(core, data, False)
 
 

@@ -60,6 +60,7 @@ class Http2:
         self.goaway_received: i64 = MAX_STREAM_ID + 1  # the last id the peer said it would
         self.delivered: i64 = 0  # highest peer id that the application has seen
         self.goaway_ping = False  # shutting down: our PING is on its way
+        self.pings: i64 = 0  # sent by the application and not answered
 
         # -- budgets ------------------------------------------------------------------------------
         self.resets = Bucket(bound(limits.max_stream_resets), limits.stream_reset_rate)

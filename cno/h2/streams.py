@@ -35,7 +35,7 @@ def charge_error(core: Core) -> None:
 
 
 def charge_reset(core: Core) -> None:
-    """Charge for a request that the peer took back before it was answered (rapid reset)."""
+    """Charge for a request or push that the peer took back before its answer (rapid reset)."""
     if not core._h2.resets.spend(1, core._clock):
         raise ConnectionFault(CNO_RST_ENHANCE_YOUR_CALM, "too many requests reset", "RFC 9113 10.5")
 
@@ -107,6 +107,7 @@ def find(core: Core, id: i64, what: str) -> Stream | None:
             raise StreamFault(id, CNO_RST_STREAM_CLOSED, f"{what} after END_STREAM", "RFC 9113 5.1")
         return stream
     if beyond_goaway(core, id):
+        glitch(core, 1)
         return None
     if is_idle(core, id):
         raise ConnectionFault(CNO_RST_PROTOCOL_ERROR, f"{what} on an idle stream", "RFC 9113 5.1")

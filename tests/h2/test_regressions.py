@@ -3,6 +3,7 @@
 Knows the wire and the public names of `cno.raw`; never why the mistake was made.
 """
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from tests.support import (
     CANCEL,
     CONTINUATION,
     DATA,
+    ENHANCE_YOUR_CALM,
     HEADERS,
     INITIAL_WINDOW_SIZE,
     LOCAL,
@@ -33,6 +35,7 @@ from tests.support import (
     Recorder,
     client,
     expect_alive,
+    feed,
     h1_client,
     read_blocks,
     request,
@@ -511,3 +514,65 @@ def test_a_tunnel_opened_by_204_carries_data() -> None:
     conn.take()
     assert conn.write_data(1, b"octets", False) == 6
     assert conn.frames() == [Frame(DATA, 0, 1, b"octets")]
+
+
+# -- floods ----------------------------------------------------------------------------------------
+
+#: Small budgets, so that a flood need not be a large one.
+TIGHT = Limits(glitch_budget=50, max_stream_resets=50, max_pushes=1)
+
+
+def expect_calm(conn: Recorder, frames: Iterable[bytes]) -> None:
+    """The connection ends with ENHANCE_YOUR_CALM within these."""
+    conn.take()
+    for data in frames:
+        feed(conn, data)
+        if conn.error is not None:
+            break
+    assert conn.error is not None, "for ever"
+    assert conn.error.code == ENHANCE_YOUR_CALM
+
+
+def test_pongs_that_answer_no_ping_are_counted() -> None:
+    conn, peer = client(limits=TIGHT)
+    for _ in range(200):
+        conn.write_ping(b"are you?")
+        conn.data_received(peer.ping(b"are you?", ack=True))
+    expect_calm(conn, [peer.ping(b"are you?", ack=True)] * 60)
+    assert len(conn.of("pong")) == 240  # SETTINGS have cost 10
+
+
+def test_refused_pushes_are_counted() -> None:
+    conn, peer = client(limits=TIGHT)
+    request(conn)
+    expect_calm(conn, (peer.push_promise(1, i, REQUEST) for i in range(2, 150, 2)))
+
+
+def test_pushes_taken_back_are_counted() -> None:
+    conn, peer = client(limits=TIGHT)
+    request(conn)
+    expect_calm(conn, (peer.push_promise(1, i, REQUEST) + peer.rst(i) for i in range(2, 150, 2)))
+
+
+LATE: dict[str, Callable[[FrameFactory, int], bytes]] = {
+    "headers": lambda peer, stream: peer.headers(stream, REQUEST),
+    "data": lambda peer, stream: peer.data(stream, b""),
+    "reset": lambda peer, stream: peer.rst(stream),
+    "window": lambda peer, stream: peer.window_update(stream, 1),
+}
+
+
+@pytest.mark.parametrize("kind", LATE)
+def test_frames_beyond_goaway_are_counted(kind: str) -> None:
+    conn, peer = server(limits=TIGHT)
+    conn.data_received(peer.headers(1, REQUEST, end_stream=True))
+    conn.shutdown()
+    conn.shutdown()
+    expect_calm(conn, (LATE[kind](peer, i) for i in range(3, 203, 2)))
+
+
+def test_a_field_block_without_octets_is_cut_short_too() -> None:
+    conn, peer = server()
+    conn.data_received(peer.headers_frame(1, b"", end_headers=False))
+    with pytest.raises(raw.ProtocolError):
+        conn.connection_lost()
