@@ -151,8 +151,8 @@ class Inflow:
     async def read_line(self) -> bytes:
         try:
             return await self.read_until(b"\n")
-        except asyncio.IncompleteReadError as error:
-            return error.partial
+        except asyncio.IncompleteReadError as end:
+            return end.partial
         except asyncio.LimitOverrunError as error:
             # As asyncio does it: the overlong line, or the part of it that is here, is dropped.
             consumed = error.consumed

@@ -159,8 +159,8 @@ class Connection(Output):
             # Answered by the engine already, which has called close() too.
             log.debug("%s", error)
             self._linger = True
-        except Exception as error:
-            self._broken(error)
+        except Exception as bug:
+            self._broken(bug)
         self._busy = False
         self._settle()
 
@@ -194,8 +194,8 @@ class Connection(Output):
             self.end_of_input()
         except ConnectionError as error:
             log.debug("%s", error)
-        except Exception as error:
-            self._broken(error)
+        except Exception as bug:
+            self._broken(bug)
         self._after_loss()
         if self._closed is not None and not self._closed.done():
             self._closed.set_result(None)
