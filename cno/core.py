@@ -133,10 +133,10 @@ class Core:
         self.disallow_h2_prior_knowledge = False
 
         # -- input --------------------------------------------------------------------------------
-        self._in: bytes = b""  # being parsed
+        self._in: bytes = b""  # being parsed, or cut short
         self._pos: i64 = 0  # the first octet of it not yet taken
-        self._kept = bytearray()  # arrived, not yet parsed: a message or frame cut short
-        self._need: i64 = 0  # octets that must be in _kept before parsing can get on
+        self._kept = bytearray()  # arrived since, behind _in
+        self._need: i64 = 0  # octets that must be there before parsing can get on
         self._receiving = False  # inside receive(): output is collected until it ends
 
         # -- output -------------------------------------------------------------------------------
@@ -264,6 +264,11 @@ def local_settings(limits: Limits, server: bool) -> Settings:
     if server and limits.max_concurrent_streams is not None:
         settings._max_concurrent_streams = limits.max_concurrent_streams
     return settings
+
+
+def waiting(core: Core) -> i64:
+    """How many octets have come and not been taken."""
+    return len(core._in) - core._pos + len(core._kept)
 
 
 # -- output: collected while something is going on, written as one at its end ---------------------

@@ -1,39 +1,33 @@
-"""The verbs of a connection, and the loop that drives it.
+"""The verbs of a connection.
 
-`Engine` checks what the application passes, sends each verb to the protocol in force, and turns the
-peer's mistakes into answers, events and a ProtocolError. It is the only place that knows both
-protocols, and where HTTP/1.1 hands over to HTTP/2.
+`Engine` checks what the application passes and sends each verb to the protocol in force; what comes
+in it gives to `drive`. No private methods: in an interpreted subclass each call of one would look
+for an override first, which costs as much as an event does. Functions are called directly.
 """
 
 from collections.abc import Callable
 
-from mypy_extensions import i64, mypyc_attr
+from mypy_extensions import mypyc_attr
 
 from cno import settings as rules
 from cno.const import (
     CNO_LOCAL,
     CNO_RST_CANCEL,
     CNO_RST_NO_ERROR,
-    CNO_RST_PROTOCOL_ERROR,
     MAX_STREAM_ID,
     MAX_U32,
     MAX_WINDOW,
-    PREFACE,
 )
 from cno.core import (
     CLOSED,
-    H1_CHUNKED,
     H1_DETECT,
     H1_HEAD,
-    H2_PREFACE,
-    H2_SETTINGS,
     INIT,
     ON_MESSAGE_PUSH,
-    WAIT,
     Core,
     cork,
-    flush,
 )
+from cno.drive import Octets, end_call, finish_now, octets_of, receive
 from cno.errors import (
     ConnectionFault,
     DisconnectError,
@@ -46,14 +40,11 @@ from cno.h1 import recv as h1_recv
 from cno.h1 import send as h1_send
 from cno.h2 import flow as h2_flow
 from cno.h2 import output as h2_output
-from cno.h2 import reader as h2_reader
 from cno.h2 import send as h2_send
 from cno.h2 import start as h2_start
 from cno.limits import Limits
 from cno.settings import Settings
-from cno.streams import end_all, finish, flush_all
-
-Octets = bytes | bytearray | memoryview
+from cno.streams import end_all
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -108,7 +99,7 @@ class Engine(Core):
             else:
                 self._state = H1_DETECT if self._server else H1_HEAD
         finally:
-            self._end_call()
+            end_call(self)
 
     def receive(self, data: Octets) -> None:
         """Take octets from the peer, cut anywhere, and fire the events they cause.
@@ -117,135 +108,7 @@ class Engine(Core):
         WouldBlockError when too many HTTP/1.1 requests wait for their answers: the data is kept,
         pass b'' to go on. Whatever an event raises comes out as well.
         """
-        if self._state == CLOSED:
-            return
-        if self._state == INIT:
-            raise UsageError("data before the connection has begun")
-        octets = _octets(data)
-        if self._receiving:
-            self._kept += octets
-            return
-        if not self._take(octets):
-            return
-        self._receiving = True
-        cork(self)
-        try:
-            self._drive()
-        except ConnectionFault as fault:
-            raise self._fail(fault) from None
-        finally:
-            self._receiving = False
-            self._keep()
-            self._end_call()
-
-    def _take(self, data: bytes) -> bool:
-        """Make new octets the input, behind what was kept; False if they complete nothing."""
-        kept = self._kept
-        if not kept:
-            self._in = data
-            self._pos = 0
-            self._need = 0
-            return True
-        if data:
-            # What was cut short is looked at again only when more of it makes a difference: a
-            # message that comes octet by octet costs no more than one that comes whole.
-            if self._state == H1_HEAD or self._state == H1_CHUNKED:
-                if not h1_recv.worth(self, data):
-                    kept += data
-                    return False
-            elif len(kept) + len(data) < self._need:
-                kept += data
-                return False
-        kept += data
-        self._in = bytes(kept)
-        self._pos = 0
-        self._kept = bytearray()
-        self._need = 0  # known anew when all of it has been looked at: an event may raise before
-        return True
-
-    def _keep(self) -> None:
-        """Put aside what could not be parsed yet."""
-        if self._state == CLOSED:
-            self._in = b""
-            self._kept = bytearray()
-            return
-        if self._pos < len(self._in):
-            self._kept[0:0] = self._in[self._pos :]
-        self._in = b""
-        self._pos = 0
-
-    def _drive(self) -> None:
-        """State by state, until the input is used up."""
-        while True:
-            state = self._state
-            if state >= H2_PREFACE:
-                follow = h2_reader.step(self, state)
-            elif state == CLOSED:
-                return
-            elif state == H1_DETECT:
-                follow = self._detect()
-            else:
-                follow = h1_recv.step(self, state)
-                if follow >= H2_PREFACE and self._state != CLOSED:
-                    follow = self._hand_over(follow)
-            if self._state == CLOSED:
-                return
-            if follow == WAIT:
-                if not self._kept:
-                    return
-                # An event passed data on while we were in here.
-                self._in = self._in[self._pos :] + bytes(self._kept)
-                self._pos = 0
-                self._kept = bytearray()
-            else:
-                self._state = follow
-
-    def _detect(self) -> i64:
-        """Tell a client with prior knowledge of HTTP/2 from one that sends a request."""
-        # > A client that knows that a server supports HTTP/2 can establish a TCP connection and
-        # > send the connection preface followed by HTTP/2 frames.   (RFC 9113 3.3)
-        if self.disallow_h2_prior_knowledge:
-            return H1_HEAD
-        start = self._in[self._pos : self._pos + len(PREFACE)]
-        if start == PREFACE:
-            self._pos += len(PREFACE)
-            h2_start.begin(self)
-            return H2_SETTINGS
-        if PREFACE.startswith(start):
-            self._need = 0
-            return WAIT
-        return H1_HEAD
-
-    def _hand_over(self, follow: i64) -> i64:
-        """HTTP/1.1 has agreed on `Upgrade: h2c`: go on in HTTP/2."""
-        if self._server:
-            return h2_start.upgraded_server(self)
-        return h2_start.upgraded_client(self, follow)
-
-    def _fail(self, fault: ConnectionFault) -> ProtocolError:
-        """The one fatal path: answer, end everything, close."""
-        if self._http2:
-            h2_output.goaway(self, self._h2.delivered, fault.code, fault.text)
-            code = int(fault.code)
-        else:
-            h1_send.error_response(self, fault.code, fault.text)
-            code = CNO_RST_PROTOCOL_ERROR
-        try:
-            self._finish(code)
-        finally:
-            self.close()
-        return ProtocolError(fault.text, code=int(fault.code), rule=fault.rule)
-
-    def _finish(self, code: int) -> None:
-        """Nothing more is read or written. Whatever an event raises, all of it happens."""
-        self._state = CLOSED
-        try:
-            flush_all(self)
-        finally:
-            try:
-                end_all(self, code, CNO_LOCAL)
-            finally:
-                finish(self)
+        receive(self, data)
 
     def end_of_input(self) -> None:
         """The transport is gone: every open stream ends.
@@ -276,7 +139,7 @@ class Engine(Core):
 
     def shutdown(self) -> None:
         """Take no new streams and close when the open ones are done (RFC 9113 6.8)."""
-        self._writing()
+        _check_open(self)
         cork(self)
         try:
             if self._http2:
@@ -284,23 +147,7 @@ class Engine(Core):
             else:
                 h1_send.shutdown(self)
         finally:
-            self._end_call()
-
-    def _end_call(self) -> None:
-        """The end of a verb or of receive(): credit goes back, output out; close if all is done."""
-        self._corked -= 1
-        if self._corked != 0 or self._state == CLOSED:
-            flush(self)
-            return
-        if self._http2:
-            h2_flow.settle(self)
-            try:
-                flush(self)
-            finally:
-                if h2_send.drained(self):
-                    finish(self)
-        else:
-            flush(self)
+            end_call(self)
 
     def cork(self) -> None:
         """Collect what follows into one on_writev, until the matching uncork()."""
@@ -312,7 +159,7 @@ class Engine(Core):
         if self._held == 0:
             raise UsageError("uncork() without cork()")
         self._held -= 1
-        self._end_call()
+        end_call(self)
 
     # -- settings ---------------------------------------------------------------------------------
 
@@ -320,12 +167,12 @@ class Engine(Core):
         self,
         *,
         header_table_size: int | None = None,
-        enable_push: bool | None = None,
+        enable_push: int | None = None,
         max_concurrent_streams: int | None = None,
         initial_window_size: int | None = None,
         max_frame_size: int | None = None,
         max_header_list_size: int | None = None,
-        enable_connect_protocol: bool | None = None,
+        enable_connect_protocol: int | None = None,
     ) -> None:
         """Announce new settings of ours; what is not named stays. They bind the peer once it has
         acknowledged them (RFC 9113 6.5.3). Raises UsageError for values the RFC does not allow."""
@@ -341,7 +188,7 @@ class Engine(Core):
         wanted = self._local.copy()
         for key, value in zip(rules.IDS, values, strict=True):
             if value is not None:
-                self._check_setting(key, int(value))
+                _check_setting(self, key, int(value))
                 wanted.set(key, int(value))
         if self._state == CLOSED:
             raise DisconnectError("the connection is closed")
@@ -356,31 +203,9 @@ class Engine(Core):
         try:
             h2_start.announce(self, known)
         finally:
-            self._end_call()
-
-    def _check_setting(self, key: int, value: int) -> None:
-        """Whether we may announce this value."""
-        name = rules.NAMES[key]
-        if value < 0 or value > MAX_U32:
-            raise UsageError(f"{name}={value} does not fit a setting", rule="RFC 9113 6.5.1")
-        try:
-            rules.check(key, value)
-        except ConnectionFault as fault:
-            raise UsageError(fault.text, rule=fault.rule) from None
-        if name == "enable_push" and self._server and value:
-            # > A server MUST NOT explicitly set this value to 1.   (RFC 9113 6.5.2)
-            raise UsageError("a server cannot take pushes", rule="RFC 9113 6.5.2")
-        if name == "enable_connect_protocol" and value < self._local.get(key) and self._http2:
-            raise UsageError("enable_connect_protocol cannot be taken back", rule="RFC 8441 3")
+            end_call(self)
 
     # -- writing ----------------------------------------------------------------------------------
-
-    def _writing(self) -> None:
-        """Whether anything can be written at all."""
-        if self._state == CLOSED:
-            raise DisconnectError("the connection is closed")
-        if self._state == INIT:
-            raise UsageError("the connection has not begun")
 
     def write_head(
         self,
@@ -398,7 +223,7 @@ class Engine(Core):
         more streams or an earlier pipelined message must go first, UsageError for what must not be
         sent, InvalidStreamError, DisconnectError. (RFC 9113 8.1, RFC 9112 2.1)
         """
-        self._writing()
+        _check_open(self)
         _check_id(stream)
         cork(self)
         try:
@@ -407,7 +232,7 @@ class Engine(Core):
             else:
                 h1_send.write_head(self, stream, code, method, path, headers, final)
         finally:
-            self._end_call()
+            end_call(self)
 
     def write_push(
         self, stream: int, method: str, path: str, headers: list[tuple[str, str]]
@@ -415,7 +240,7 @@ class Engine(Core):
         """Promise to answer a request that the client has not made; its stream is told by the
         events of a request. Nothing happens where the peer can't or won't take it (RFC 9113 8.4).
         """
-        self._writing()
+        _check_open(self)
         _check_id(stream)
         if not self._server:
             raise UsageError("only servers push", stream=stream, rule="RFC 9113 8.4")
@@ -425,25 +250,25 @@ class Engine(Core):
         try:
             h2_send.write_push(self, stream, method, path, headers)
         finally:
-            self._end_call()
+            end_call(self)
 
     def write_data(self, stream: int, data: Octets, final: bool) -> int:
         """Send body; returns how many octets were taken. Fewer than given: wait for
         on_flow_increase of the stream or of 0, and give the rest again (RFC 9113 5.2)."""
-        self._writing()
+        _check_open(self)
         _check_id(stream)
-        octets = _octets(data)
+        octets = octets_of(data)
         cork(self)
         try:
             if self._http2:
                 return h2_send.write_data(self, stream, octets, final)
             return h1_send.write_data(self, stream, octets, final)
         finally:
-            self._end_call()
+            end_call(self)
 
     def write_tail(self, stream: int, trailers: list[tuple[str, str]]) -> None:
         """Send trailers, which end the message. HTTP/1.1: dropped unless the body is chunked."""
-        self._writing()
+        _check_open(self)
         _check_id(stream)
         cork(self)
         try:
@@ -452,12 +277,12 @@ class Engine(Core):
             else:
                 h1_send.write_tail(self, stream, trailers)
         finally:
-            self._end_call()
+            end_call(self)
 
     def write_reset(self, stream: int, code: int) -> None:
         """Give a stream up. Stream 0: the connection, by GOAWAY(code); with code 0 as shutdown().
         HTTP/1.1 has no frame for it: the connection closes once it is idle (RFC 9113 6.4, 6.8)."""
-        self._writing()
+        _check_open(self)
         _check_id(stream)
         if code < 0 or code > MAX_U32:
             raise UsageError(f"{code} is no error code", stream=stream, rule="RFC 9113 7")
@@ -467,7 +292,7 @@ class Engine(Core):
                 return
             if self._http2:
                 h2_output.goaway(self, self._h2.delivered, code, "")
-            self._finish(code)
+            finish_now(self, code)
             return
         cork(self)
         try:
@@ -476,39 +301,34 @@ class Engine(Core):
             else:
                 h1_send.write_reset(self, stream, code)
         finally:
-            self._end_call()
+            end_call(self)
 
     def write_ping(self, data: Octets) -> None:
         """Send a PING of exactly 8 octets; on_pong tells of its answer (RFC 9113 6.7)."""
-        self._http2_only("PING")
-        octets = _octets(data)
+        _check_http2(self, "PING")
+        octets = octets_of(data)
         cork(self)
         try:
             h2_send.write_ping(self, octets)
         finally:
-            self._end_call()
+            end_call(self)
 
     def write_frame(self, type: int, flags: int, stream: int, payload: Octets) -> None:
         """Send a frame of a type that RFC 9113 does not define (RFC 9113 5.5)."""
-        self._http2_only("frames")
-        octets = _octets(payload)
+        _check_http2(self, "frames")
+        octets = octets_of(payload)
         cork(self)
         try:
             h2_send.write_frame(self, type, flags, stream, octets)
         finally:
-            self._end_call()
-
-    def _http2_only(self, what: str) -> None:
-        self._writing()
-        if not self._http2:
-            raise UnsupportedError(f"HTTP/1.1 has no {what}")
+            end_call(self)
 
     # -- flow control -----------------------------------------------------------------------------
 
     def open_flow(self, stream: int, delta: int) -> None:
         """Let the peer send `delta` more octets on a stream, or on all of them (0), at once.
         With manual_flow_control needed for every chunk. HTTP/1.1: nothing (RFC 9113 6.9)."""
-        self._writing()
+        _check_open(self)
         _check_id(stream)
         if not self._http2:
             return
@@ -524,7 +344,7 @@ class Engine(Core):
         try:
             h2_flow.grant(self, found, delta)
         finally:
-            self._end_call()
+            end_call(self)
 
     def consume(self, stream: int, size: int) -> None:
         """With manual_flow_control: the application is done with `size` octets of a stream. The
@@ -540,15 +360,40 @@ class Engine(Core):
             found.unread -= returned
             h2_flow.consume(self, found, returned)
         finally:
-            self._end_call()
-
-
-def _octets(data: Octets) -> bytes:
-    """As bytes; TypeError for what is no octets (bytes() would make zeros of a number)."""
-    return data if isinstance(data, bytes) else bytes(memoryview(data))
+            end_call(self)
 
 
 def _check_id(stream: int) -> None:
     """Numbers that no stream can have must not reach fixed-width arithmetic."""
     if stream < 0 or stream > MAX_STREAM_ID:
         raise InvalidStreamError(f"{stream} is no stream id", rule="RFC 9113 5.1.1")
+
+
+def _check_open(core: Core) -> None:
+    """Whether anything can be written at all."""
+    if core._state == CLOSED:
+        raise DisconnectError("the connection is closed")
+    if core._state == INIT:
+        raise UsageError("the connection has not begun")
+
+
+def _check_http2(core: Core, what: str) -> None:
+    _check_open(core)
+    if not core._http2:
+        raise UnsupportedError(f"HTTP/1.1 has no {what}")
+
+
+def _check_setting(core: Core, key: int, value: int) -> None:
+    """Whether we may announce this value."""
+    name = rules.NAMES[key]
+    if value < 0 or value > MAX_U32:
+        raise UsageError(f"{name}={value} does not fit a setting", rule="RFC 9113 6.5.1")
+    try:
+        rules.check(key, value)
+    except ConnectionFault as fault:
+        raise UsageError(fault.text, rule=fault.rule) from None
+    if name == "enable_push" and core._server and value:
+        # > A server MUST NOT explicitly set this value to 1.   (RFC 9113 6.5.2)
+        raise UsageError("a server cannot take pushes", rule="RFC 9113 6.5.2")
+    if name == "enable_connect_protocol" and value < core._local.get(key) and core._http2:
+        raise UsageError("enable_connect_protocol cannot be taken back", rule="RFC 8441 3")

@@ -80,7 +80,8 @@ from cno.const import (
     Version,
 )
 from cno.core import Frame
-from cno.engine import Engine, Octets
+from cno.drive import Octets, receive
+from cno.engine import Engine
 from cno.errors import (
     ConnectionError,
     DisconnectError,
@@ -115,7 +116,7 @@ class Connection(Engine):
         called, by then. Raises WouldBlockError in HTTP/1.1 mode when too many pipelined requests
         wait: the data is kept, pass `b''` to try again.
         """
-        self.receive(data)
+        receive(self, data)
 
     def connection_lost(self, exc: BaseException | None = None) -> None:
         """End of input: every open stream ends. Raises ProtocolError if a message was cut short."""

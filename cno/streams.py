@@ -53,8 +53,9 @@ def end_write(core: Core, stream: Stream) -> None:
 
 def end(core: Core, stream: Stream, code: i64, side: i64) -> None:
     """Forget a stream, and tell; the connection ends with its last one if it is draining."""
-    if core._streams.pop(stream.id, None) is None:
+    if stream.id not in core._streams:
         return
+    del core._streams[stream.id]
     stream.read = DONE
     stream.write = DONE
     if stream.counted:

@@ -211,7 +211,7 @@ def _started(
     peer = conn.peer
     settings = settings or {}
     if configure:
-        conn.configure(**configure)  # type: ignore[arg-type]  # names come from the tests
+        conn.configure(**configure)
     conn.connection_made(True)
     ours = sum(f.type == SETTINGS for f in parse_frames(b"".join(conn.written)))
     conn.data_received((PREFACE if conn.server_side else b"") + peer.settings(settings))

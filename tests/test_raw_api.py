@@ -161,7 +161,7 @@ def test_configure_names_every_setting(name: str) -> None:
     connection = raw.Connection(False)
     before = connection.local_settings
     wanted = {"enable_push": True, "enable_connect_protocol": True}.get(name, 20_000)
-    connection.configure(**{name: wanted})  # type: ignore[arg-type]  # one name at a time
+    connection.configure(**{name: wanted})
     for other in SETTINGS:
         expected = wanted if other == name else getattr(before, other)
         assert getattr(connection.local_settings, other) == expected

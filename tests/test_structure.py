@@ -29,6 +29,7 @@ LAYERS = (
     ("core",),
     ("streams",),
     ("h1", "h2"),
+    ("drive",),
     ("engine",),
     ("raw", "aio"),
     ("asgi", "httpx", "cli"),

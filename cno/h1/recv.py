@@ -29,6 +29,7 @@ from cno.core import (
     WAIT,
     Core,
     Stream,
+    waiting,
 )
 from cno.errors import ConnectionFault, WouldBlockError
 from cno.h1 import body, heads, parse, turns
@@ -91,7 +92,7 @@ def worth(core: Core, data: bytes) -> bool:
     """
     h1 = core._h1
     if core._state == H1_BLOCKED:
-        return h1.asking == 0 or len(core._kept) + len(data) > _MAX_BLOCKED
+        return h1.asking == 0 or waiting(core) + len(data) > _MAX_BLOCKED
     if not h1.in_line or b"\n" in data:
         return True
     h1.room -= len(data)
@@ -309,9 +310,7 @@ def _cut_short(core: Core) -> bool:
     if h1.stop and core._state == H1_HEAD:
         return False
     if core._state == H1_HEAD or core._state == H1_DETECT:
-        return h1.head is not None or (
-            len(core._kept) != 0 and len(core._streams) < h1.max_pipelined
-        )
+        return h1.head is not None or (waiting(core) != 0 and len(core._streams) < h1.max_pipelined)
     if core._state == H1_CHUNKED or core._state == H1_BODY:
         stream = core._streams.get(h1.reading)
         return stream is not None and stream.read == BODY and stream.read_left != 0

@@ -6,7 +6,7 @@ Knows the connection preface and what `Upgrade: h2c` leaves behind.
 from mypy_extensions import i64
 
 from cno.const import CNO_FRAME_WINDOW_UPDATE, DEFAULT_WINDOW, PREFACE
-from cno.core import DONE, H2_CONTINUATION, H2_PREFACE, H2_SETTINGS, Core, put
+from cno.core import DONE, H2_CONTINUATION, H2_PREFACE, H2_SETTINGS, Core, put, waiting
 from cno.h2 import fields, output, recv
 from cno.h2.message import Message
 from cno.h2.state import Http2
@@ -82,7 +82,7 @@ def upgraded_client(core: Core, follow: i64) -> i64:
 def cut_short(core: Core) -> bool:
     """Whether the end of input leaves a message of the peer's incomplete."""
     h2 = core._h2
-    if core._kept or core._state == H2_CONTINUATION or h2.data_left or h2.pad_left:
+    if waiting(core) or core._state == H2_CONTINUATION or h2.data_left or h2.pad_left:
         return True
     for stream in core._streams.values():
         if stream.read != DONE and not (stream.local and core._server):

@@ -452,7 +452,7 @@ def test_configure_before_the_start_is_announced() -> None:
 def test_configure_refuses_what_must_not_be_announced(bad: dict[str, int]) -> None:
     for conn in (Recorder(True), server()[0]):
         with pytest.raises(raw.UsageError):
-            conn.configure(**bad)  # type: ignore[arg-type]  # a name and a number
+            conn.configure(**bad)
         assert conn.take() == b""
 
 

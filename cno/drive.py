@@ -1,0 +1,204 @@
+"""The loop that drives a connection: octets in, states on, mistakes answered, output out.
+
+One of two places that know both protocols (`engine` is the other), and where HTTP/1.1 hands over to
+HTTP/2. Handlers say which state follows; only this loop, and a handler about to fire an event, sets
+it.
+"""
+
+from mypy_extensions import i64
+
+from cno.const import CNO_LOCAL, CNO_RST_PROTOCOL_ERROR, PREFACE
+from cno.core import (
+    CLOSED,
+    H1_BLOCKED,
+    H1_CHUNKED,
+    H1_DETECT,
+    H1_HEAD,
+    H2_PREFACE,
+    H2_SETTINGS,
+    INIT,
+    WAIT,
+    Core,
+    cork,
+    flush,
+)
+from cno.errors import ConnectionFault, ProtocolError, UsageError
+from cno.h1 import recv as h1_recv
+from cno.h1 import send as h1_send
+from cno.h2 import flow as h2_flow
+from cno.h2 import output as h2_output
+from cno.h2 import reader as h2_reader
+from cno.h2 import send as h2_send
+from cno.h2 import start as h2_start
+from cno.streams import end_all, finish, flush_all
+
+Octets = bytes | bytearray | memoryview
+
+
+def octets_of(data: Octets) -> bytes:
+    """As bytes; TypeError for what is no octets (bytes() would make zeros of a number)."""
+    return data if isinstance(data, bytes) else bytes(memoryview(data))
+
+
+def receive(core: Core, given: Octets) -> None:
+    """Take octets from the peer and fire the events they cause; see `Engine.receive`."""
+    data = octets_of(given)
+    if core._state == CLOSED:
+        return
+    if core._state == INIT:
+        raise UsageError("data before the connection has begun")
+    if core._receiving:
+        core._kept += data
+        return
+    if not _take(core, data):
+        return
+    core._receiving = True
+    cork(core)
+    try:
+        _drive(core)
+    except ConnectionFault as fault:
+        raise _fail(core, fault) from None
+    finally:
+        core._receiving = False
+        _keep(core)
+        end_call(core)
+
+
+def _take(core: Core, data: bytes) -> bool:
+    """Put new octets behind what was left; False if they complete nothing.
+
+    What was cut short is looked at again only when more of it makes a difference: a message that
+    comes octet by octet costs no more than one that comes whole.
+    """
+    kept = core._kept
+    left: i64 = len(core._in) - core._pos
+    if left == 0 and not kept:
+        core._in = data
+        core._pos = 0
+    elif data:
+        state = core._state
+        if state == H1_HEAD or state == H1_CHUNKED or state == H1_BLOCKED:
+            if not h1_recv.worth(core, data):
+                kept += data
+                return False
+        elif left + len(kept) + len(data) < core._need:
+            kept += data
+            return False
+        kept += data
+        # Requests that must wait are left where they are: they may be many.
+        if left == 0 or (state != H1_HEAD and state != H1_BLOCKED):
+            _join(core)
+    core._need = 0  # known anew when all of it has been looked at: an event may raise before
+    return True
+
+
+def _join(core: Core) -> None:
+    """Make one piece of the input and what was kept behind it."""
+    core._in = core._in[core._pos :] + bytes(core._kept)
+    core._pos = 0
+    core._kept = bytearray()
+
+
+def _keep(core: Core) -> None:
+    """Leave what could not be parsed yet, without much of what could."""
+    left: i64 = len(core._in) - core._pos
+    if core._state == CLOSED or left == 0:
+        core._in = b""
+        core._pos = 0
+        if core._state == CLOSED:
+            core._kept = bytearray()
+    elif left * 2 < len(core._in):
+        core._in = core._in[core._pos :]
+        core._pos = 0
+
+
+def _drive(core: Core) -> None:
+    """State by state, until the input is used up."""
+    while True:
+        state = core._state
+        if state >= H2_PREFACE:
+            follow = h2_reader.step(core, state)
+        elif state == CLOSED:
+            return
+        elif state == H1_DETECT:
+            follow = _detect(core)
+        else:
+            follow = h1_recv.step(core, state)
+            if follow >= H2_PREFACE and core._state != CLOSED:
+                follow = _hand_over(core, follow)
+        if core._state == CLOSED:
+            return
+        if follow != WAIT:
+            core._state = follow
+        elif core._kept:
+            _join(core)
+        else:
+            return
+
+
+def _detect(core: Core) -> i64:
+    """Tell a client with prior knowledge of HTTP/2 from one that sends a request."""
+    # > A client that knows that a server supports HTTP/2 can establish a TCP connection and
+    # > send the connection preface followed by HTTP/2 frames.   (RFC 9113 3.3)
+    if core.disallow_h2_prior_knowledge:
+        return H1_HEAD
+    start = core._in[core._pos : core._pos + len(PREFACE)]
+    if start == PREFACE:
+        core._pos += len(PREFACE)
+        h2_start.begin(core)
+        return H2_SETTINGS
+    if PREFACE.startswith(start):
+        core._need = 0
+        return WAIT
+    return H1_HEAD
+
+
+def _hand_over(core: Core, follow: i64) -> i64:
+    """HTTP/1.1 has agreed on `Upgrade: h2c`: go on in HTTP/2."""
+    if core._server:
+        return h2_start.upgraded_server(core)
+    return h2_start.upgraded_client(core, follow)
+
+
+def _fail(core: Core, fault: ConnectionFault) -> ProtocolError:
+    """The one fatal path: answer, end everything, close."""
+    if core._http2:
+        h2_output.goaway(core, core._h2.delivered, fault.code, fault.text)
+        code: i64 = fault.code
+    else:
+        h1_send.error_response(core, fault.code, fault.text)
+        code = CNO_RST_PROTOCOL_ERROR
+    try:
+        finish_now(core, code)
+    finally:
+        core.close()
+    return ProtocolError(fault.text, code=int(fault.code), rule=fault.rule)
+
+
+def finish_now(core: Core, code: i64) -> None:
+    """Nothing more is read or written. Whatever an event raises, all of it happens."""
+    core._state = CLOSED
+    try:
+        flush_all(core)
+    finally:
+        try:
+            end_all(core, code, CNO_LOCAL)
+        finally:
+            finish(core)
+
+
+def end_call(core: Core) -> None:
+    """The end of a verb or of receive(): credit goes back, output out; close if all is done."""
+    core._corked -= 1
+    if core._corked != 0 or core._state == CLOSED:
+        flush(core)
+        return
+    if not core._http2:
+        flush(core)
+        return
+    h2_flow.settle(core)
+    try:
+        flush(core)
+    finally:
+        if h2_send.drained(core):
+            finish(core)
