@@ -13,7 +13,7 @@ from typing import Final, cast
 from mypy_extensions import mypyc_attr
 
 from cno.aio.body import Channel
-from cno.aio.connection import Connection, Exchange
+from cno.aio.connection import Connection, Exchange, current_task
 from cno.aio.errors import ConnectionLostError, StreamError, fresh
 from cno.aio.messages import (
     Body,
@@ -232,9 +232,9 @@ class Client(Connection):
     def _over(self, exchange: Exchange, clean: bool) -> None:
         response = cast(Response, exchange)
         response._wake()
-        if response._upload is not None:
-            response._upload.cancel()
-            response._upload = None
+        upload = response._upload
+        if upload is not None and upload is not current_task(self.loop):
+            upload.cancel()
         if response._channel is not None:
             response._channel.close()
         if response._pushes is not None:
@@ -401,6 +401,11 @@ class Client(Connection):
         if response.code >= 300 and not response._ended:
             self.write_reset(response.stream, CNO_RST_CANCEL)
         return not response._ended
+
+    def _unsent(self, stream: int, error: Exception) -> None:
+        exchange = self._exchanges.get(stream)
+        if exchange is not None:
+            self._upload_failed(cast(Response, exchange), error)
 
     def _upload_failed(self, response: Response, error: Exception) -> None:
         """The application's body, or what it gave as one, is at fault."""

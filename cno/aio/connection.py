@@ -7,7 +7,7 @@ watches a connection. Must never know what a request or a response is.
 import asyncio
 from collections.abc import Mapping
 from ssl import SSLObject
-from typing import Final, cast
+from typing import Any, Final, cast
 
 from mypy_extensions import i64, mypyc_attr
 
@@ -117,6 +117,7 @@ class Connection(Output):
 
         # -- the end, and time -------------------------------------------------------------------
         self._linger = False  # the peer may still be sending
+        self._given_up = False  # HTTP/1.1: the client does not want what the server still sends
         self._born = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._drain_until = 0.0  # 0: not shutting down
@@ -254,7 +255,12 @@ class Connection(Output):
                 if not self._http2:
                     self._unread -= left
             if not exchange._complete:
-                self._linger = self._linger or not self._http2  # more of it may be coming
+                if not self._http2:
+                    # If this closes the connection, more may be coming.
+                    if self._server or exchange._tunnel:
+                        self._linger = True
+                    else:
+                        self._given_up = True
                 exchange._failed(self._reason(stream, code, side))
             if sending is not None:
                 self._resolve(sending, exchange._error or self._reason(stream, code, side))
@@ -306,7 +312,7 @@ class Connection(Output):
         self._stop_timer()
         self._flush()
         self._mute = True
-        if self._linger and not self._server and not self._http2:
+        if self._given_up:
             self.transport.abort()  # what is left of a request that was given up helps nobody
             return
         if self._linger and secured_by(self.transport) is None:
@@ -427,6 +433,7 @@ class Connection(Output):
     def _ignore(self, exchange: Exchange) -> None:
         """Nobody will read the rest of this message."""
         exchange._discard = True
+        exchange._failed(StreamError("it was given up", stream=exchange.stream, code=0))
         inflow = exchange._inflow
         if inflow is not None:
             left = inflow.detach()
@@ -511,6 +518,14 @@ class Connection(Output):
             self._idle_since = now
             self._idle_mark = self._last_remote
         return past(now, self._idle_since, self._limits.keepalive_timeout)
+
+
+def current_task(loop: asyncio.AbstractEventLoop) -> "asyncio.Task[Any] | None":
+    """The task that is running; None in a callback, and while the loop does not run."""
+    try:
+        return asyncio.current_task(loop)
+    except RuntimeError:
+        return None
 
 
 def past(now: float, since: float, wait: float | None) -> bool:

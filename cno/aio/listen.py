@@ -126,9 +126,10 @@ class Listener(Keeper):
         """Wait until all connections are closed, and their handlers have returned."""
         if self._server is None:
             return
-        if self._servers:
-            self._empty = asyncio.get_running_loop().create_future()
-            await self._empty
+        while self._servers:
+            if self._empty is None:
+                self._empty = asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._empty)
         await self._server.wait_closed()
 
     async def serve_forever(self) -> None:
@@ -158,7 +159,8 @@ class Listener(Keeper):
     def finished(self, server: Server) -> None:
         self._servers.discard(server)
         waiter = self._empty
-        if not self._servers and waiter is not None and not waiter.done():
+        if not self._servers and waiter is not None:
+            self._empty = None
             waiter.set_result(None)
 
     # -- inside ----------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterable, Coroutine, Iterable
 from types import TracebackType
-from typing import Any, Final, TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 from cno.aio.body import Channel, Inflow
 from cno.aio.connection import Connection, Exchange
@@ -18,9 +18,6 @@ from cno.const import CNO_RST_CANCEL
 from cno.errors import ConnectionError, UsageError
 
 Body: TypeAlias = bytes | bytearray | memoryview | AsyncIterable[bytes] | None
-
-#: Statuses whose responses never have a body (RFC 9110 6.4.1).
-BODILESS: Final = frozenset((204, 304))
 
 
 def octets(data: object) -> bytes:
@@ -128,22 +125,14 @@ class Request(Exchange):
         """
         self._check_unanswered(code)
         fields = listed(headers)
-        bodiless = self.method == "HEAD" or code in BODILESS
+        bodiless = code == 204 or code == 304 or self.method == "HEAD"
         if data is None:
             data = b""
-        if is_stream(data):
-            head = Sending(self.stream, b"", bodiless)
-            head.headers = fields
-            head.code = code
-            await self._send_head(head)
-            source = cast("AsyncIterable[bytes]", data)
-            if bodiless:
-                await dispose(source)
-            else:
-                await write_body(self.conn, self.stream, source, trailers)
+        if not isinstance(data, bytes) and is_stream(data):
+            await self._respond_in_pieces(code, fields, data, trailers, bodiless)
         else:
             body = octets(data)
-            if not self.conn._http2 and body and not trailers and code not in BODILESS:
+            if not self.conn._http2 and body and not trailers and code != 204 and code != 304:
                 fields = with_length(fields, len(body))
             whole = Sending(self.stream, b"" if bodiless else body, True)
             whole.headers = fields
@@ -151,6 +140,19 @@ class Request(Exchange):
             whole.trailers = None if bodiless else trailers
             await self._send_head(whole)
         self._sent = True
+
+    async def _respond_in_pieces(
+        self, code: int, fields: Headers, data: object, trailers: Headers | None, bodiless: bool
+    ) -> None:
+        head = Sending(self.stream, b"", bodiless)
+        head.headers = fields
+        head.code = code
+        await self._send_head(head)
+        if bodiless:
+            await dispose(data)
+        else:
+            source = cast("AsyncIterable[bytes]", data)
+            await write_body(self.conn, self.stream, source, trailers)
 
     async def inform(self, code: int, headers: Iterable[tuple[str, str]] = ()) -> None:
         """Send a 1xx response ahead of the real one: 103 Early Hints, say (RFC 8297).
@@ -249,7 +251,7 @@ class Request(Exchange):
             self._inflow.awaited = False
         try:
             await self.conn._perform(head)
-        except ConnectionError:
+        except BaseException:
             # Unless it has been written, another response may be.
             self._answered = head.headers is None
             raise

@@ -13,8 +13,9 @@ from typing import Any, Final, TypeAlias, cast
 from mypy_extensions import i64, mypyc_attr
 
 from cno.aio.errors import ConnectionLostError, fresh
+from cno.core import INIT
 from cno.engine import Engine
-from cno.errors import WouldBlockError
+from cno.errors import UsageError, WouldBlockError
 from cno.limits import Limits
 
 log: Final = logging.getLogger("cno")
@@ -95,7 +96,8 @@ class Output(Engine, asyncio.Protocol):
         """Close the transport at once; what it has not written is lost."""
         self._closing = True
         self._outbox = []
-        self.transport.abort()
+        if self._state != INIT and not self._gone:
+            self.transport.abort()
 
     def _lost(self, stream: int, cause: Exception | None) -> ConnectionLostError:
         text = f"the connection was lost: {cause}" if cause else "the connection was closed"
@@ -105,6 +107,8 @@ class Output(Engine, asyncio.Protocol):
 
     async def _perform(self, sending: Sending) -> None:
         """Write this; wait until all of it has been taken by the windows and by the transport."""
+        if sending.stream in self._stalled:
+            raise UsageError("another task is writing on this stream", stream=sending.stream)
         while not self._full:
             if self._advance(sending):
                 return
@@ -112,8 +116,6 @@ class Output(Engine, asyncio.Protocol):
                 break
         if self._gone:
             raise self._lost(sending.stream, None)
-        if sending.stream in self._stalled:
-            raise RuntimeError(f"another task is writing on stream {sending.stream}")
         sending.waiter = self.loop.create_future()
         self._stalled[sending.stream] = sending
         try:
@@ -217,9 +219,13 @@ class Output(Engine, asyncio.Protocol):
         waiter = sending.waiter
         if waiter is None:
             if error is not None:
-                log.debug("stream %d: %s", sending.stream, error)
+                self._unsent(sending.stream, error)
         elif not waiter.done():
             waiter.set_result(None)
+
+    def _unsent(self, stream: int, error: Exception) -> None:
+        """What nobody waits for could not be written."""
+        log.debug("stream %d: %s", stream, error)
 
     # -- events, and one write for many of them ---------------------------------------------------
 

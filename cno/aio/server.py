@@ -10,7 +10,7 @@ from typing import Any, Final, TypeAlias, cast
 
 from mypy_extensions import i64, mypyc_attr
 
-from cno.aio.connection import Connection, Exchange
+from cno.aio.connection import Connection, Exchange, current_task
 from cno.aio.messages import Request
 from cno.aio.output import Headers, Sending, log
 from cno.const import (
@@ -27,7 +27,7 @@ Handler: TypeAlias = Callable[[Request], Coroutine[Any, Any, None]]
 #: A server reads bodies from many at once: windows of 256 KiB per stream, 1 MiB in all.
 SERVER_LIMITS: Final = Limits(initial_window_size=262_144, connection_window=1_048_576)
 
-#: HTTP/1.1: octets of body that are read and dropped so that the connection can go on.
+#: Octets of body that are read and dropped so that an HTTP/1.1 connection can go on.
 MAX_DRAINED: Final = 262_144
 
 
@@ -192,10 +192,10 @@ class Server(Connection):
 
     def _close_tunnel(self, request: Request) -> None:
         """A handler has left its byte stream open: nobody will read or write there any more."""
-        if not request._sent:
+        if not request._sent and request.stream not in self._stalled:
             request._sent = True
             self._post(Sending(request.stream, b"", True))
-        if self._http2 and request.stream not in self._stalled:
+        if self._http2 or request.stream in self._stalled:
             self._abandon(request, CNO_RST_CANCEL)
 
     def _abandon(self, request: Request, code: int) -> None:
@@ -223,8 +223,8 @@ class Server(Connection):
     def _discarded(self, exchange: Exchange, size: int) -> None:
         request = cast(Request, exchange)
         request._drained += size
-        if not self._http2 and request._drained > MAX_DRAINED:
-            self._linger = True
+        if request._drained > MAX_DRAINED:
+            self._linger = self._linger or not self._http2
             self.write_reset(request.stream, CNO_RST_NO_ERROR)
 
     def _over(self, exchange: Exchange, clean: bool) -> None:
@@ -255,7 +255,7 @@ class Server(Connection):
         if not self._closing:
             self.shutdown()
         patience = self._limits.shutdown_timeout
-        if self._running and patience is not None:
+        if self._deadline is None and patience is not None:
             self._deadline = self.loop.call_later(patience, self.cancel_handlers)
 
     def cancel_handlers(self) -> None:
@@ -278,11 +278,3 @@ class Server(Connection):
             self._deadline = None
         if self._keeper is not None:
             self._keeper.finished(self)
-
-
-def current_task(loop: asyncio.AbstractEventLoop) -> "asyncio.Task[Any] | None":
-    """The task that is running; None in a callback, and while the loop does not run."""
-    try:
-        return asyncio.current_task(loop)
-    except RuntimeError:
-        return None
