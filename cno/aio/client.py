@@ -373,7 +373,9 @@ class Client(Connection):
             response._channel = source
         if patient:
             response._proceed = self.loop.create_future()
-        response._upload = self.loop.create_task(self._send_body(response, source, trailers))
+        upload = self.loop.create_task(self._send_body(response, source, trailers))
+        if not upload.done():  # as it may be if the loop's task factory is an eager one
+            response._upload = upload
 
     async def _send_body(
         self, response: Response, source: AsyncIterable[bytes], trailers: Headers | None

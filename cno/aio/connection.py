@@ -27,6 +27,8 @@ from cno.limits import Limits
 
 #: HTTP/1.1: octets of body received and not read, above which the transport stops reading.
 READ_HIGH: Final = 262_144
+#: Octets of body that are read and dropped, so that an HTTP/1.1 connection can go on, say.
+MAX_DRAINED: Final = 262_144
 #: Seconds that handlers have to answer an HTTP/1.1 client that may have gone.
 HALF_CLOSED_WAIT: Final = 1.0
 #: Seconds in which a peer may read why the connection is closed while it is still sending.
@@ -51,6 +53,7 @@ class Exchange:
         self._sent = False  # all of ours has gone
         self._ended = False  # the stream exists no longer
         self._discard = False  # nobody is interested in the rest of the peer's message
+        self._drained: i64 = 0  # octets of it that came nevertheless
         self._tunnel = False  # octets without end of message go either way
         self._error: Exception | None = None  # why the peer's message will never be complete
 
@@ -445,7 +448,11 @@ class Connection(Output):
                 self.consume(exchange.stream, left)
 
     def _discarded(self, exchange: Exchange, size: int) -> None:
-        """Data has come that nobody reads."""
+        """Data has come that nobody reads: there must be an end to that."""
+        exchange._drained += size
+        if exchange._drained > MAX_DRAINED:
+            self._linger = self._linger or not self._http2
+            self.write_reset(exchange.stream, CNO_RST_NO_ERROR)
 
     # -- time ------------------------------------------------------------------------------------
 

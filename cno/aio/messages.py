@@ -100,7 +100,6 @@ class Request(Exchange):
         self._begun = False  # the handler runs, or has run
         self._answered = False  # a response has been begun
         self._upgradable = False  # HTTP/1.1: the client asks for another protocol
-        self._drained = 0  # octets of body that nobody wanted
         self._task: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
@@ -495,7 +494,8 @@ class Tunnel:
         if exchange._ended or self.conn._gone:
             return
         if self.conn._http2:
-            self.conn.write_reset(self.stream, CNO_RST_CANCEL)
+            # A reset could overtake, at the other side, what was written before.
+            self.conn._ignore(exchange)
         else:
             self.conn.write_data(self.stream, b"", True)
 

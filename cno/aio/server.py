@@ -27,9 +27,6 @@ Handler: TypeAlias = Callable[[Request], Coroutine[Any, Any, None]]
 #: A server reads bodies from many at once: windows of 256 KiB per stream, 1 MiB in all.
 SERVER_LIMITS: Final = Limits(initial_window_size=262_144, connection_window=1_048_576)
 
-#: Octets of body that are read and dropped so that an HTTP/1.1 connection can go on.
-MAX_DRAINED: Final = 262_144
-
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Keeper:
@@ -127,8 +124,9 @@ class Server(Connection):
             return
         self._running += 1
         task = self.loop.create_task(self._run(request))
-        request._task = task
-        self._tasks.add(task)
+        if not task.done():  # as it may be if the loop's task factory is an eager one
+            request._task = task
+            self._tasks.add(task)
 
     async def _run(self, request: Request) -> None:
         request._begun = True
@@ -192,11 +190,14 @@ class Server(Connection):
 
     def _close_tunnel(self, request: Request) -> None:
         """A handler has left its byte stream open: nobody will read or write there any more."""
-        if not request._sent and request.stream not in self._stalled:
+        if request.stream in self._stalled:
+            self._abandon(request, CNO_RST_CANCEL)
+            return
+        if not request._sent:
             request._sent = True
             self._post(Sending(request.stream, b"", True))
-        if self._http2 or request.stream in self._stalled:
-            self._abandon(request, CNO_RST_CANCEL)
+        if not request._ended:
+            self._ignore(request)
 
     def _abandon(self, request: Request, code: int) -> None:
         """The response will never be complete."""
@@ -219,13 +220,6 @@ class Server(Connection):
             # > If a server ... does not read the entire request content ... it closes the
             # > connection: here only if there is much of it (RFC 9112 9.3).
             self._ignore(request)
-
-    def _discarded(self, exchange: Exchange, size: int) -> None:
-        request = cast(Request, exchange)
-        request._drained += size
-        if request._drained > MAX_DRAINED:
-            self._linger = self._linger or not self._http2
-            self.write_reset(request.stream, CNO_RST_NO_ERROR)
 
     def _over(self, exchange: Exchange, clean: bool) -> None:
         if clean:

@@ -752,3 +752,103 @@ def test_responding_twice_is_wrong_use(lab: Lab, wire: Wire) -> None:
             assert await response.payload.read() == b"one"
 
     lab.run(main())
+
+
+# -- what must not get mixed up --------------------------------------------------------------------
+
+
+def test_respond_can_be_tried_again_if_nothing_was_written(lab: Lab) -> None:
+    """A pipelined response that waited for its turn too long leaves room for another."""
+
+    async def main() -> None:
+        go_on = asyncio.Event()
+
+        async def handle(request: aio.Request) -> None:
+            if request.path == "/first":
+                await go_on.wait()
+                await request.respond(200, [], b"first")
+                return
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(request.respond(200, [], b"second"), 0.02)
+            go_on.set()
+            await request.respond(503, [], b"sorry")
+
+        async with lab.serving(HTTP1, handle) as url, await Peer.connect(url) as peer:
+            for path in ("/first", "/second"):
+                peer.send(f"GET {path} HTTP/1.1\r\nhost: x\r\n\r\n".encode())
+            assert (await peer.head()).startswith(b"HTTP/1.1 200 ")
+            assert await peer.reader.readexactly(5) == b"first"
+            assert (await peer.head()).startswith(b"HTTP/1.1 503 ")
+            assert await peer.reader.readexactly(5) == b"sorry"
+
+    lab.run(main())
+
+
+def test_wrong_length_that_shows_late(lab: Lab) -> None:
+    """Bytes that do not fit their content-length, where windows let that show after the head."""
+
+    async def main() -> None:
+        async def handle(request: aio.Request) -> None:
+            await asyncio.sleep(0.02)
+            await request.payload.read()
+            await request.respond(200)
+
+        async with lab.pair(HTTP2, handle) as client:
+            headers = [("content-length", "500000")]
+            with pytest.raises(UsageError):
+                await client.request("POST", "/", headers, bytes(500_001))
+
+    lab.run(main())
+
+
+def test_failed_handler_and_a_body_that_goes_on(lab: Lab) -> None:
+    """The 500 waits for a window; meanwhile, and only so long, the body is read and dropped."""
+
+    async def main() -> None:
+        async def handle(request: aio.Request) -> None:
+            raise ValueError("on purpose")
+
+        async with lab.serving(HTTP2, handle) as url, await Peer.connect_http2(url) as peer:
+            peer.send(peer.pen.headers(1, f.POST))
+            assert (await peer.expect(f.HEADERS, 1)).flags & f.END_STREAM
+            assert (await peer.expect(f.RST_STREAM, 1)).code == f.NO_ERROR
+
+    lab.run(main(), failures=1)
+
+
+def test_exceptions_stay_in_their_own_tasks(lab: Lab) -> None:
+    """While one body is being given up, which takes a while, others know nothing of its error."""
+
+    async def main() -> None:
+        contexts: list[BaseException | None] = []
+        giving_up = asyncio.Event()
+        given_up = asyncio.Event()
+
+        async def broken() -> AsyncIterator[bytes]:
+            try:
+                yield b"x"
+                yield b"too much"
+            finally:
+                giving_up.set()
+                await given_up.wait()
+
+        async def bystander() -> None:
+            await giving_up.wait()
+            try:
+                raise KeyError("bystander")
+            except KeyError as error:
+                contexts.append(error.__context__)
+            given_up.set()
+
+        async def handle(request: aio.Request) -> None:
+            await request.respond(200, [("content-length", "1")], broken())
+
+        async with lab.pair(HTTP2, handle) as client:
+            standing = asyncio.ensure_future(bystander())
+            response = await client.request("GET", "/")
+            with pytest.raises(aio.StreamError):
+                await response.payload.read()
+            await standing
+        assert contexts == [None]
+
+    lab.run(main(), failures=1)

@@ -542,3 +542,14 @@ def test_http2_over_tls_end_to_end(lab: Lab) -> None:
                 assert await response.payload.read() == b"hello"
 
     lab.run(main())
+
+
+def test_several_can_wait_for_the_end(lab: Lab) -> None:
+    async def main() -> None:
+        listener = await aio.serve(hello, HOST, 0)
+        client = await lab.connect(HTTP2, place(listener))
+        assert (await client.request("GET", "/")).code == 200
+        listener.close()
+        await asyncio.gather(listener.wait_closed(), listener.wait_closed(), client.wait_closed())
+
+    lab.run(main())

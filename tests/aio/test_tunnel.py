@@ -251,3 +251,42 @@ def test_end_of_a_tunnel_is_an_end_of_stream(lab: Lab) -> None:
                 assert (end.payload, end.flags & f.END_STREAM) == (b"", f.END_STREAM)
 
     lab.run(main())
+
+
+def test_two_writers_at_once_are_refused(lab: Lab, wire: Wire) -> None:
+    async def main() -> None:
+        async def handle(request: aio.Request) -> None:
+            async with await request.upgrade() as tunnel:
+                await asyncio.sleep(0.1)
+                await tunnel.read()
+
+        async with lab.serving(wire, handle, settings=EXTENDED) as url:
+            async with await lab.connect(wire, url) as client:
+                tunnel = await client.upgrade("x")
+                first = asyncio.ensure_future(tunnel.write(bytes(20_000_000)))
+                await asyncio.sleep(0.01)
+                assert not first.done()
+                with pytest.raises(UsageError):
+                    await tunnel.write(b"x")
+                first.cancel()
+                client.abort()
+
+    lab.run(main())
+
+
+def test_what_was_written_before_close_arrives(lab: Lab, wire: Wire) -> None:
+    async def main() -> None:
+        got: list[bytes] = []
+
+        async def handle(request: aio.Request) -> None:
+            async with await request.upgrade() as tunnel:
+                got.append(await tunnel.read())
+
+        async with lab.serving(wire, handle, settings=EXTENDED) as url:
+            async with await lab.connect(wire, url) as client:
+                async with await client.upgrade("x") as tunnel:
+                    await tunnel.write(b"x" * 150_000)
+                await until(lambda: got, "the end")
+        assert got == [b"x" * 150_000]
+
+    lab.run(main())
