@@ -156,14 +156,14 @@ class Server(Connection):
         if request._ended and isinstance(error, ConnectionError):
             log.debug("%r: %s", request, error)  # it was told that the client has gone
             return
-        self._report(f"the handler of {request!r} failed", request, error)
+        self._report(f"the handler of {request!r} failed", error)
         self._apologize(request)
 
     def _returned(self, request: Request) -> None:
         if request._ended:
             return
         if not request._answered:
-            self._report(f"the handler of {request!r} returned without a response", request, None)
+            self._report(f"the handler of {request!r} returned without a response", None)
             self._apologize(request)
         elif request._tunnel:
             self._close_tunnel(request)
@@ -234,12 +234,11 @@ class Server(Connection):
         if not request._begun:
             self._done(request)
 
-    def _report(self, message: str, request: Request, error: Exception | None) -> None:
+    def _report(self, message: str, error: Exception | None) -> None:
+        # Not its task as well: Python 3.12 would enter the context of that, in which this runs.
         context: dict[str, Any] = {"message": f"cno: {message}", "protocol": self}
         if error is not None:
             context["exception"] = error
-        if request._task is not None:
-            context["task"] = request._task
         self.loop.call_exception_handler(context)
 
     # -- the end ---------------------------------------------------------------------------------
