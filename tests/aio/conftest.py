@@ -1,5 +1,6 @@
 """Runs the tests of the asyncio layer on asyncio's own event loop, and on uvloop's."""
 
+import asyncio
 import sys
 from pathlib import Path
 
@@ -22,10 +23,22 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     return Certificates(certfile, keyfile, cafile)
 
 
-@pytest.fixture(params=["asyncio", "uvloop"])
+def eager_loop() -> asyncio.AbstractEventLoop:
+    """A loop whose tasks run at once, until they have to wait."""
+    loop = asyncio.new_event_loop()
+    loop.set_task_factory(getattr(asyncio, "eager_task_factory"))  # noqa: B009  # not in 3.11
+    return loop
+
+
+LOOPS = ["asyncio", "uvloop"] + ["eager"] * (sys.version_info >= (3, 12))
+
+
+@pytest.fixture(params=LOOPS)
 def lab(request: pytest.FixtureRequest, certificates: Certificates) -> Lab:
     if request.param == "asyncio":
         return Lab(None, certificates)
+    if request.param == "eager":
+        return Lab(eager_loop, certificates)
     if sys.platform == "win32":
         pytest.skip("uvloop does not exist for Windows")
     import uvloop
