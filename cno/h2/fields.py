@@ -46,8 +46,7 @@ def block(
         fields = decoder.decode_fields(data, first, last)
     except HPACKError as broken:
         raise ConnectionFault(CNO_RST_COMPRESSION_ERROR, str(broken), "RFC 9113 4.3") from None
-    most = core._limits.max_header_list_size
-    if most is not None and decoder.list_size > 4 * most:
+    if decoder.list_size > 4 * decoder.max_list_size:
         raise ConnectionFault(
             CNO_RST_ENHANCE_YOUR_CALM, "header list far too large", "RFC 9113 10.5.1"
         )

@@ -156,6 +156,11 @@ def length_of(pairs: list[object]) -> i64:
     return length
 
 
+def without_length(pairs: list[object]) -> list[object]:
+    """Checked fields but for content-length."""
+    return [item for item in pairs if cast(tuple[str, str], item)[0] != "content-length"]
+
+
 def list_size(pairs: list[object]) -> i64:
     """What a peer counts against its MAX_HEADER_LIST_SIZE (RFC 9113 6.5.2), octets."""
     size: i64 = 0

@@ -419,6 +419,7 @@ def _settings_ack(core: Core) -> None:
     if smaller:
         flow.lowered(core)
     core._max_streams = settings._max_concurrent_streams
+    h2.decoder.max_list_size = settings._max_header_list_size
 
 
 # -- PING (6.7), GOAWAY (6.8), WINDOW_UPDATE (6.9) ------------------------------------------------

@@ -16,6 +16,7 @@ from cno.const import (
     CNO_LOCAL,
     CNO_RST_NO_ERROR,
     MAX_STREAM_ID,
+    MAX_U32,
 )
 from cno.core import (
     BODY,
@@ -87,6 +88,15 @@ def _write_request(
         raise UsageError(
             "a content-length without that content", stream=int(id), rule="RFC 9110 8.6"
         )
+    # > SETTINGS_MAX_HEADER_LIST_SIZE: This advisory setting informs a peer of the maximum field
+    # > section size that the sender is prepared to accept, in units of octets.   (RFC 9113 6.5.2)
+    most = core._remote._max_header_list_size
+    if most != MAX_U32 and outgoing.list_size(pairs) > most:
+        raise UsageError(
+            f"more header fields than the peer takes ({most} octets)",
+            stream=int(id),
+            rule="RFC 9113 6.5.2",
+        )
     stream = Stream(id, True, HEAD, BODY)
     stream.write_left = length
     stream.head = method == "HEAD"
@@ -136,6 +146,11 @@ def _write_response(
     length = outgoing.length_of(pairs)
     bodiless = stream.head or code == 204 or code == 304
     tunnel = stream.connect and 200 <= code < 300
+    if length != UNKNOWN_LENGTH and (interim or code == 204 or tunnel):
+        # > A server MUST NOT send a Content-Length header field in any response with a status code
+        # > of 1xx (Informational) or 204 (No Content).   (RFC 9110 8.6; nor in 2xx to CONNECT)
+        pairs = outgoing.without_length(pairs)
+        length = UNKNOWN_LENGTH
     if final and length > 0 and not bodiless and not tunnel:
         raise UsageError(
             "a content-length without that content", stream=int(id), rule="RFC 9110 8.6"

@@ -32,6 +32,7 @@ def begin(core: Core) -> i64:
     acked = h2.acked
     acked._enable_push = local._enable_push
     acked._max_header_list_size = local._max_header_list_size
+    h2.decoder.max_list_size = local._max_header_list_size
     acked._enable_connect_protocol = local._enable_connect_protocol
     core._max_streams = min(core._max_streams, local._max_concurrent_streams)
     announce(core, known)

@@ -57,7 +57,8 @@ class Decoder:
         self.list_size: i64 = 0
         self.field_count: i64 = 0
         self.too_large = False
-        self._max_list_size: i64 = _UNBOUNDED if max_list_size is None else max_list_size
+        #: Octets one list may have; may be changed between blocks.
+        self.max_list_size: i64 = _UNBOUNDED if max_list_size is None else max_list_size
         self._max_fields: i64 = _UNBOUNDED if max_fields is None else max_fields
         self._table = DynamicTable(max_table_size)
         # What our acknowledged settings allow the table, and the lowest that they did since the
@@ -120,7 +121,7 @@ class Decoder:
         fields: list[Field] = []
         static = STATIC_FIELDS
         table = self._table
-        room = self._max_list_size
+        room = self.max_list_size
         places = self._max_fields
         self.too_large = False
         size: i64 = 0

@@ -576,3 +576,41 @@ def test_a_field_block_without_octets_is_cut_short_too() -> None:
     conn.data_received(peer.headers_frame(1, b"", end_headers=False))
     with pytest.raises(raw.ProtocolError):
         conn.connection_lost()
+
+
+@pytest.mark.parametrize("code", [103, 204])
+def test_no_length_where_there_can_be_no_content(code: int) -> None:
+    conn, peer = server()
+    conn.data_received(peer.headers(1, REQUEST, end_stream=True))
+    conn.take()
+    conn.write_head(1, code, "", "", [("content-length", "4"), ("a", "b")], False)
+    (frame,) = conn.frames()
+    assert peer.decode(frame.payload) == [(":status", str(code)), ("a", "b")]
+
+
+def test_a_configured_header_list_size_is_enforced_once_acknowledged() -> None:
+    conn, peer = server()
+    large = [*REQUEST, ("a", "x" * 3_000)]
+    conn.configure(max_header_list_size=2_000)
+    conn.data_received(peer.headers(1, large, end_stream=True))
+    conn.data_received(peer.settings({}, ack=True) + peer.headers(3, large, end_stream=True))
+    assert [event[1] for event in conn.of("head")] == [1]
+    answer = conn.frames()[-1]
+    assert (answer.stream, peer.decode(answer.payload)[0]) == (3, (":status", "431"))
+    conn.configure(max_header_list_size=100_000)
+    larger = [*REQUEST, ("a", "x" * 10_000), ("b", "y" * 60_000)]
+    conn.data_received(peer.settings({}, ack=True))
+    for start, piece in enumerate([larger[:-1], REQUEST]):
+        conn.data_received(peer.headers(5 + 2 * start, piece, end_stream=True))
+    assert [event[1] for event in conn.of("head")] == [1, 5, 7]
+
+
+def test_H21_a_request_larger_than_the_peer_takes_is_not_sent() -> None:
+    conn, peer = client()
+    conn.data_received(peer.settings({raw.CNO_SETTINGS_MAX_HEADER_LIST_SIZE: 200}))
+    conn.take()
+    with pytest.raises(raw.UsageError, match="200 octets"):
+        conn.write_head(1, 0, "GET", "/", [(":authority", "a"), ("a", "x" * 100)], True)
+    assert conn.take() == b""
+    conn.write_head(1, 0, "GET", "/", [(":authority", "a")], True)
+    assert [frame.stream for frame in conn.frames()] == [1]
