@@ -210,9 +210,8 @@ class Connection(Output):
         """Whether to begin with HTTP/2 where nothing was negotiated."""
         return False
 
-    def _begin_work(self) -> bool:
-        """Start what the input asked for; whether there was anything."""
-        return False
+    def _begin_work(self) -> None:
+        """Start what the input asked for."""
 
     def _over(self, exchange: Exchange, clean: bool) -> None:
         """A stream has ended; `clean` says that our message was complete."""
@@ -404,9 +403,8 @@ class Connection(Output):
             if not self._gone:
                 self._close_transport()
             return
-        if self._begin_work():
-            self._collect()
-        elif self._outbox:
+        self._begin_work()
+        if not self._collecting and self._outbox:
             self._flush()
         if self._kept_back and not self._deaf:
             self._listen()

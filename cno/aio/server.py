@@ -5,6 +5,7 @@ it fails. Must never know how a response is put together, or how connections are
 """
 
 import asyncio
+import sys
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final, TypeAlias, cast
 
@@ -26,6 +27,10 @@ Handler: TypeAlias = Callable[[Request], Coroutine[Any, Any, None]]
 
 #: A server reads bodies from many at once: windows of 256 KiB per stream, 1 MiB in all.
 SERVER_LIMITS: Final = Limits(initial_window_size=262_144, connection_window=1_048_576)
+
+#: From Python 3.12 on, tasks can run at once until they have to wait: most handlers never have to.
+EAGER: Final = sys.version_info >= (3, 12)
+eager_task: Final[Any] = asyncio.Task
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -74,6 +79,7 @@ class Server(Connection):
         self._handle: Handler = handle
         self._keeper = keeper
         self._fresh: list[Request] = []  # came with the input that is being read
+        self._eager = False  # handlers start at once, and cost a turn of the loop if they wait
         self._running: i64 = 0  # handlers that have not returned, of streams that are gone as well
         self._tasks: set[asyncio.Task[None]] = set()
         self._deadline: asyncio.TimerHandle | None = None  # for handlers, once shutting down
@@ -81,6 +87,8 @@ class Server(Connection):
         self._max_running: i64 = bound(None if streams is None else max(4 * streams, 4))
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # Other factories than that of the loop itself may have to see each task.
+        self._eager = EAGER and self.loop.get_task_factory() is None
         super().connection_made(transport)
         if self._keeper is not None:
             self._keeper.opened(self)
@@ -95,7 +103,7 @@ class Server(Connection):
         if self._busy:
             self._fresh.append(request)
         else:
-            self._spawn(request)  # a push of ours
+            self._spawn(request, False)  # a push of ours
 
     def on_upgrade(self, stream: int) -> None:
         exchange = self._exchanges.get(stream)
@@ -104,18 +112,21 @@ class Server(Connection):
 
     # -- handlers --------------------------------------------------------------------------------
 
-    def _begin_work(self) -> bool:
+    def _begin_work(self) -> None:
         if not self._fresh:
-            return False
+            return
         fresh = self._fresh
         self._fresh = []
+        if not self._closing:
+            self._collect()
         for request in fresh:
             # A stream that was reset with the same input never costs a task.
             if not request._ended:
-                self._spawn(request)
-        return True
+                self._spawn(request, self._eager)
+        if self._eager and self._collecting:
+            self._flush()  # those that had nothing to wait for have run by now
 
-    def _spawn(self, request: Request) -> None:
+    def _spawn(self, request: Request, eager: bool) -> None:
         if self._running >= self._max_running:
             # Streams that are reset make room for new ones at once; their handlers do not.
             log.debug("too many handlers of streams that are gone still run: closing")
@@ -123,8 +134,13 @@ class Server(Connection):
                 self.write_reset(0, CNO_RST_ENHANCE_YOUR_CALM)
             return
         self._running += 1
-        task = self.loop.create_task(self._run(request))
-        if not task.done():  # as it may be if the loop's task factory is an eager one
+        if eager:
+            task: asyncio.Task[None] = eager_task(
+                self._run(request), loop=self.loop, eager_start=True
+            )
+        else:
+            task = self.loop.create_task(self._run(request))
+        if not task.done():  # as it may be by now, if it was started eagerly
             request._task = task
             self._tasks.add(task)
 
