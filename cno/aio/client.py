@@ -24,7 +24,6 @@ from cno.aio.messages import (
     is_stream,
     listed,
     octets,
-    value_of,
     with_length,
     write_body,
 )
@@ -119,7 +118,7 @@ class Client(Connection):
             fields = with_length(fields, len(body))
         empty = not streamed and not body and not trailers
         response = await self._open_for(data, method, path, fields, empty)
-        patient = not empty and (value_of(fields, "expect") or "").lower() == "100-continue"
+        patient = not empty and expects_continue(fields)
         if streamed or patient:
             source = cast("AsyncIterable[bytes]", data) if streamed else Once(body)
             self._start_upload(response, source, trailers, patient)
@@ -418,6 +417,14 @@ class Client(Connection):
         response._failed(error)
         if not response._ended:
             self.write_reset(response.stream, CNO_RST_CANCEL)
+
+
+def expects_continue(fields: Headers) -> bool:
+    """Whether the body is to wait for a 100 (RFC 9110 10.1.1)."""
+    for name, value in fields:
+        if name.lower() == "expect":
+            return value.lower() == "100-continue"
+    return False
 
 
 class Once:

@@ -349,15 +349,21 @@ def test_cancelled_while_waiting_for_its_turn(lab: Lab) -> None:
         limits = Limits(max_concurrent_streams=1)
         async with lab.pair(HTTP2, handle, limits=limits) as client:
             assert (await client.request("GET", "/")).code == 200
-            held = asyncio.ensure_future(client.request("POST", "/hold"))
+            waiting: list[asyncio.Future[aio.Response]] = []
+
+            async def hold() -> None:
+                assert (await client.request("POST", "/hold")).code == 200
+                # Its stream has ended, and the first in line has been told; it has not run yet.
+                waiting[0].cancel()
+
+            held = asyncio.ensure_future(hold())
             await settle()
-            waiting = [asyncio.ensure_future(client.request("GET", f"/{n}")) for n in range(4)]
+            waiting += [asyncio.ensure_future(client.request("GET", f"/{n}")) for n in range(4)]
             await settle()
             waiting[1].cancel()
             await settle()
             release.set()
-            assert (await held).code == 200
-            waiting[0].cancel()
+            await held
             await settle()
             assert waiting[0].cancelled() and waiting[1].cancelled()
             for n in (2, 3):

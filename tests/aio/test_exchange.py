@@ -352,7 +352,7 @@ def test_body_that_waits_for_100(lab: Lab, wire: Wire) -> None:
             await request.respond(200, [], b"thanks")
 
         async with lab.pair(wire, handle) as client:
-            expect = [("expect", "100-continue")]
+            expect = [("Expect", "100-Continue")]
             response = await client.request("POST", "/yes", expect, body())
             assert (response.code, await response.payload.read()) == (200, b"thanks")
             assert response.informational == [(100, [])]

@@ -14,7 +14,7 @@ from cno import aio
 from cno.errors import ConnectionError as CnoConnectionError
 from cno.limits import Limits
 from tests import frames as f
-from tests.aio.lab import HOST, HTTP1, HTTP2, HTTP2_TLS, Lab, Peer, Wire, settle, until
+from tests.aio.lab import HOST, HTTP1, HTTP2, HTTP2_TLS, Lab, Peer, Wire, settle, skip, until
 
 
 async def hello(request: aio.Request) -> None:
@@ -450,6 +450,8 @@ async def talk(lab: Lab, wire: Wire, url: str, how: str, kept: list[weakref.ref[
     await response.payload.read(1)
     if how == "cancelled":
         response.cancel()
+        with pytest.raises(CnoConnectionError):
+            await skip(response.payload)
     elif how == "abort":
         client.abort()
     elif how == "nonsense":
