@@ -284,16 +284,16 @@ class Client(Connection):
 
     async def _open(self, method: str, path: str, fields: Headers, final: bool) -> Response:
         """Write a request's head as soon as that is possible."""
-        if self._line or self._full:
-            await self._wait_turn(False)
         try:
+            if self._line or self._full:
+                await self._wait_turn(False)
             while True:
                 response = self._try_open(method, path, fields, final)
                 if response is not None:
                     return response
                 await self._wait_turn(True)
         finally:
-            self._freed()  # perhaps there is room for one more
+            self._freed()  # perhaps there is room for one more; or this one gave up its turn
 
     def _try_open(self, method: str, path: str, fields: Headers, final: bool) -> Response | None:
         if self._closing:
@@ -327,12 +327,7 @@ class Client(Connection):
             self._line.appendleft(waiter)
         else:
             self._line.append(waiter)
-        try:
-            await waiter
-        except asyncio.CancelledError:
-            if not waiter.cancelled():
-                self._freed()  # it was our turn: pass it on
-            raise
+        await waiter
 
     async def _answer(self, response: Response) -> Response:
         """Wait for the head of the response; who gives up waiting resets the stream."""
@@ -356,8 +351,11 @@ class Client(Connection):
 
     async def _settings_known(self) -> None:
         """Wait for the server's first SETTINGS: they say whether it takes extended CONNECT."""
-        while self._is_greeting() and not self._gone:
-            await self._wait_turn(False)
+        try:
+            while self._is_greeting() and not self._gone:
+                await self._wait_turn(False)
+        finally:
+            self._freed()
 
     # -- bodies ----------------------------------------------------------------------------------
 

@@ -215,7 +215,8 @@ def unclaimed(lab: Lab, how: str) -> list[tuple[int, int]]:
             elif how == "taken":
                 taken = [push async for push in response.pushed]
                 assert len(taken) == 1
-            del response
+            elif how == "let go":
+                del response
             if how == "taken":
                 await asyncio.sleep(0.05)
             else:
@@ -231,6 +232,26 @@ def test_pushes_that_nobody_claims_are_cancelled(lab: Lab) -> None:
     assert unclaimed(lab, "let go") == [(2, f.CANCEL)]
     assert sorted(unclaimed(lab, "cancel")) == [(1, f.CANCEL), (2, f.CANCEL)]
     assert unclaimed(lab, "taken") == []
+
+
+def test_push_that_is_reset_before_its_handler_starts(lab: Lab) -> None:
+    """It is never run, and nobody waits for its end."""
+
+    async def main() -> None:
+        ran: list[str] = []
+
+        async def handle(request: aio.Request) -> None:
+            ran.append(request.path)
+            if request.path == "/":
+                request.push("GET", "/pushed")
+                request.conn.write_reset(2, f.CANCEL)
+            await request.respond(200)
+
+        async with lab.pair(HTTP2, handle) as client:
+            assert (await client.request("GET", "/")).code == 200
+        assert ran == ["/"]
+
+    lab.run(main())
 
 
 def test_client_says_that_it_takes_pushes(lab: Lab) -> None:
