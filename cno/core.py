@@ -286,14 +286,8 @@ def put(core: Core, data: bytes) -> None:
 
 
 def cork(core: Core) -> None:
-    """Collect output until the matching `uncork`."""
+    """Collect output until the matching `drive.end_call`."""
     core._corked += 1
-
-
-def uncork(core: Core) -> None:
-    """End a `cork`; the outermost one writes what was collected."""
-    core._corked -= 1
-    flush(core)
 
 
 def flush(core: Core) -> None:
