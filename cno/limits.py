@@ -18,6 +18,11 @@ class Limits:
     # -- streams ----------------------------------------------------------------------------------
     #: Streams the peer may have open; advertised. Beyond: RST_STREAM(REFUSED_STREAM).
     max_concurrent_streams: int | None = 100
+    #: Server, asyncio: handlers running or waiting to, also of streams reset since. Beyond:
+    #: GOAWAY(ENHANCE_YOUR_CALM). A slot is free once stream and handler are both done.
+    max_pending_handlers: int | None = 400
+    #: Server: requests, after which the connection ends gracefully (GOAWAY, Connection: close).
+    max_requests_per_connection: int | None = None
     #: HTTP/1.1 requests received and not yet answered. Beyond: reading stops (WOULD_BLOCK).
     max_pipelined: int | None = 16
     #: Client: pushed streams promised or open. Beyond: RST_STREAM(REFUSED_STREAM).
@@ -31,6 +36,8 @@ class Limits:
     max_header_list_size: int | None = 65_536
     #: Fields per list, cookie crumbs counted (Chromium allows 180 cookies). Beyond: the same.
     max_header_fields: int | None = 256
+    #: Octets of header lists (counted as above) of all open streams. Beyond: REFUSED_STREAM.
+    max_header_bytes_per_connection: int | None = 1_048_576
     #: Octets of one compressed field block. Beyond: GOAWAY(ENHANCE_YOUR_CALM).
     max_header_block_size: int | None = 65_536
     #: CONTINUATION frames of one block. Beyond: GOAWAY(ENHANCE_YOUR_CALM).
@@ -49,10 +56,23 @@ class Limits:
     initial_window_size: int = 65_535
     #: The same for all streams together.
     connection_window: int = 65_535
+    #: asyncio: what the two may grow to while the application reads as fast as the network sends
+    #: (bandwidth times delay, measured by PING). Never smaller than where they begin.
+    max_stream_window: int = 16_777_216
+    max_connection_window: int = 33_554_432
+    #: Octets below which no DATA frame is written because of a small window, unless it ends the
+    #: body or no larger window can be hoped for.
+    min_data_frame: int = 1_024
     #: Entries of one SETTINGS frame. Beyond: GOAWAY(ENHANCE_YOUR_CALM).
     max_settings_entries: int | None = 32
     #: Empty DATA frames between two complete messages. Beyond: GOAWAY(ENHANCE_YOUR_CALM).
     max_empty_frames: int | None = 100
+    #: Octets short of 256, summed over DATA frames received and not yet consumed; at least half
+    #: the connection window. Beyond: GOAWAY(ENHANCE_YOUR_CALM).
+    small_frame_budget: int | None = 25_600
+    #: Replies (acknowledgements, RST_STREAM) not yet taken by the transport. Beyond:
+    #: GOAWAY(ENHANCE_YOUR_CALM); asyncio stops reading before that.
+    max_queued_control_frames: int | None = 1_000
 
     # -- budgets: a bucket of so many, refilled at so many a second -------------------------------
     #: Streams the peer reset before they were answered (rapid reset). Beyond: ENHANCE_YOUR_CALM.
@@ -76,15 +96,44 @@ class Limits:
     #: Octets of one received message body, both protocols. Beyond: 413, or RST_STREAM(CANCEL).
     max_body_size: int | None = None
 
+    # -- asyncio: buffers -------------------------------------------------------------------------
+    #: Octets, and frames, of input worked off in one turn of the event loop; the rest waits.
+    read_chunk: int = 262_144
+    read_frames: int = 2_000
+    #: HTTP/1.1: octets of body received and not read, above which reading stops.
+    read_buffer: int = 262_144
+    #: Octets of a body nobody wants that are read and dropped before a connection is given up.
+    max_drained: int = 262_144
+    #: Octets in the transport above which writers wait.
+    write_buffer: int = 65_536
+    #: Octets of replies written although the transport is full. Beyond: the connection is cut.
+    max_write_backlog: int = 1_048_576
+
     # -- waits, in seconds; kept by the asyncio layer (the engine reads no clock) -----------------
     #: For the peer's preface and first SETTINGS, or first request.
     handshake_timeout: float | None = 10.0
     #: For the acknowledgement of our SETTINGS: GOAWAY(SETTINGS_TIMEOUT).
     settings_timeout: float | None = 10.0
+    #: For a whole message head, from its first octet: 408, or GOAWAY.
+    header_timeout: float | None = 30.0
+    #: For the next piece of a body that the application waits for: 408, or RST_STREAM(CANCEL).
+    body_timeout: float | None = 30.0
+    #: For the peer to take, by window or transport, any of what waits to be written:
+    #: RST_STREAM(CANCEL), or the end of the connection.
+    write_stall_timeout: float | None = 30.0
+    #: Between PINGs on a connection from which nothing comes, and for the answer to one: close.
+    ping_interval: float | None = None
+    ping_timeout: float | None = 20.0
+    #: Client: for 100 (Continue), before the body is sent without it.
+    expect_timeout: float | None = 1.0
     #: With no stream open.
     keepalive_timeout: float | None = 60.0
     #: For open streams to finish once a shutdown has begun.
     shutdown_timeout: float | None = 30.0
+    #: HTTP/1.1: for the answers to a client that has closed its sending side and may have gone.
+    half_closed_timeout: float = 1.0
+    #: In which a peer that is still sending may read why the connection is closed.
+    linger_timeout: float = 2.0
 
 
 def bound(value: int | None) -> int:
