@@ -1,14 +1,23 @@
-"""A folder to serve, and `cno serve` for it in clear text and over TLS, once for all tests."""
+"""What the tests share: a folder with `cno serve` for it, and `app.py`; in clear text and over TLS.
 
+Once for all tests, as is a large file.
+"""
+
+import hashlib
 import os
+import random
+import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
-from tests.processes import Pair, Served, certificate, serving
+from tests.processes import Pair, Running, Served, certificate, serving
 
 LARGE = 5_000_017
+BIG = 100_000_000
 OLD = 784111777  # Sun, 06 Nov 1994 08:49:37 GMT
 
 
@@ -49,3 +58,42 @@ def clear(site: Path) -> Iterator[Served]:
 def secure(site: Path, pair: Pair) -> Iterator[Served]:
     with serving(site, "--cert", str(pair.cert), "--key", str(pair.key)) as served:
         yield served
+
+
+@pytest.fixture(scope="session")
+def big(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of 100 MB in which no two parts are alike."""
+    path = tmp_path_factory.mktemp("big") / "big.bin"
+    path.write_bytes(random.Random(1).randbytes(BIG))
+    return path
+
+
+@pytest.fixture(scope="session")
+def big_sha256(big: Path) -> str:
+    return hashlib.sha256(big.read_bytes()).hexdigest()
+
+
+class App(NamedTuple):
+    """`app.py`, running. Its URLs end in a slash."""
+
+    clear: str
+    secure: str
+    running: Running
+
+    def said(self, pattern: str) -> int:
+        """How many lines it has written so far that match this."""
+        return sum(re.search(pattern, line) is not None for line in list(self.running.out))
+
+
+@pytest.fixture(scope="session")
+def app(pair: Pair) -> Iterator[App]:
+    program = Path(__file__).with_name("app.py")
+    args: list[str | Path] = [sys.executable, program, "--cert", pair.cert, "--key", pair.key]
+    with Running(args) as running:
+        clear = running.wait_for(r"at (http://.*)")[1]
+        secure = running.wait_for(r"at (https://.*)")[1]
+        yield App(clear, secure, running)
+        assert running.stop() == 0, running.err
+        assert running.err == []
+        # What fails there was meant to.
+        assert all("on purpose" in line for line in running.out if line.startswith("failed:"))

@@ -1,52 +1,19 @@
 """curl against `cno serve`: both protocols, in clear text and over TLS."""
 
 import hashlib
-import json
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.interop.curl import REUSING, WAYS, Way
 from tests.peers import require
-from tests.processes import Pair, Result, Served, run, serving
-
-# Name of the way -> options, the version that must come out, whether over TLS.
-WAYS: dict[str, tuple[list[str], str, bool]] = {
-    "HTTP/1.1": (["--http1.1"], "1.1", False),
-    "prior knowledge": (["--http2-prior-knowledge"], "2", False),
-    "ALPN": (["--http2"], "2", True),
-    "HTTP/1.1 over TLS": (["--http1.1"], "1.1", True),
-}
-
-
-class Way:
-    """curl, one of the ways to reach us."""
-
-    def __init__(self, name: str, clear: Served, secure: Served, pair: Pair) -> None:
-        self._options, self.version, over_tls = WAYS[name]
-        self._options = [*self._options, "--cacert", str(pair.authority)]
-        self.url = (secure if over_tls else clear).url
-        self._curl = require("curl")
-
-    def __call__(self, path: str, *options: str) -> Result:
-        common = ["-sS", "--max-time", "15", "--path-as-is", *self._options]
-        return run(self._curl, *common, *options, self.url + path)
-
-    def ask(self, path: str, *options: str) -> tuple[dict[str, Any], bytes]:
-        """What curl knows of the response (with its headers as "fields"), and the body."""
-        result = self(path, *options, "-w", "%{stderr}%{json}\n%{header_json}\n")
-        assert result.status == 0, result.stderr
-        line, _, fields = result.stderr.partition("\n")
-        about: dict[str, Any] = json.loads(line)
-        assert about["http_version"] == self.version
-        about["fields"] = {k: v[0] for k, v in json.loads(fields).items()}
-        return about, result.stdout
+from tests.processes import Pair, Served, run, serving
 
 
 @pytest.fixture(params=WAYS)
 def curl(request: pytest.FixtureRequest, clear: Served, secure: Served, pair: Pair) -> Way:
-    return Way(request.param, clear, secure, pair)
+    return Way(request.param, clear.url, secure.url, pair)
 
 
 def test_a_file(curl: Way) -> None:
@@ -137,18 +104,17 @@ def test_what_is_not_there(curl: Way) -> None:
         assert curl.ask(path)[0]["response_code"] == code, path
 
 
-# curl 7.88 cannot use a connection of prior knowledge twice, no matter whose.
-REUSING = pytest.mark.parametrize("curl", sorted(WAYS.keys() - {"prior knowledge"}), indirect=True)
+reusing = pytest.mark.parametrize("curl", REUSING, indirect=True)
 
 
-@REUSING
+@reusing
 def test_a_redirect_is_followed(curl: Way) -> None:
     about, body = curl.ask("sub", "-L")
     assert (about["response_code"], about["num_connects"]) == (200, 1)
     assert b"page.html" in body
 
 
-@REUSING
+@reusing
 def test_many_over_one_connection(curl: Way, site: Path) -> None:
     url = curl.url
     names = ["hello.txt", "large.bin", "none", "style.css"] * 5
