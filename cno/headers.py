@@ -32,6 +32,9 @@ TARGET: Final[bytes] = _table(bytes(o for o in range(0x21, 0x7F) if o != 0x23))
 #: 1 where the octet may be in an authority: RFC 3986 3.2 without userinfo's "@".
 AUTHORITY: Final[bytes] = _table(b"-._~!$&'()*+,;=:[]%" + _DIGIT + _ALPHA + _ALPHA.lower())
 
+#: Digits a content-length may have: what 2^63-1 needs. Longer ones differ from reader to reader.
+MAX_DIGITS: Final = 19
+
 _BLANKS: Final = 0x2020202020202020
 _ONES: Final = 0x0101010101010101
 _TENTH: Final = MAX_CONTENT_LENGTH // 10  # and 7 is its last digit
@@ -178,7 +181,7 @@ def content_length(value: str) -> i64:
     except UnicodeEncodeError:
         return -1
     n: i64 = len(text)
-    if n == 0:
+    if n == 0 or n > MAX_DIGITS:
         return -1
     number: i64 = 0
     for i in range(n):

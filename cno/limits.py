@@ -96,6 +96,20 @@ class Limits:
     #: Octets of one received message body, both protocols. Beyond: 413, or RST_STREAM(CANCEL).
     max_body_size: int | None = None
 
+    # -- HTTP/1.1: what is let pass though it should not be sent; all off ------------------------
+    #: Lines of a head may end with LF alone (RFC 9112 2.2): scripts and small devices write them.
+    #: Never lines of a chunked body, where another reader might see another end.
+    allow_bare_lf: bool = False
+    #: Field lines of a head may go on behind a line break (RFC 9112 5.2), as old servers fold long
+    #: ones; each break becomes a space. Never those that frame or route the message.
+    allow_obs_fold: bool = False
+    #: The same content-length may be there more than once (RFC 9110 8.6), as where both a program
+    #: and the server in front of it add one. It is delivered once.
+    allow_equal_content_lengths: bool = False
+    #: Chunked bodies may have other transfer codings inside (RFC 9112 7.2: gzip, ...). They are
+    #: delivered as they are, with a transfer-encoding field that names them; else 501.
+    allow_transfer_codings: bool = False
+
     # -- asyncio: buffers -------------------------------------------------------------------------
     #: Octets, and frames, of input worked off in one turn of the event loop; the rest waits.
     read_chunk: int = 262_144

@@ -153,6 +153,9 @@ _PREFIXES: Final = {
     )
 }
 
+#: What the Connection field must not name.
+_END_TO_END: Final = frozenset(("content-length", "host", "transfer-encoding"))
+
 
 @mypyc_attr(acyclic=True)
 class Outgoing:
@@ -297,6 +300,11 @@ def _tokens(name: str, value: str) -> list[str]:
 
 def _options(out: Outgoing, value: str) -> None:
     for option in _tokens("connection", value):
+        if option in _END_TO_END:
+            # > A sender MUST NOT send a connection option corresponding to a field that is intended
+            # > for all recipients of the content.   (RFC 9110 7.6.1; the next one would drop what
+            # > frames or routes the message)
+            raise UsageError(f"{option} is no connection option", rule="RFC 9110 7.6.1")
         if option == "close":
             out.close = True
         elif option != "keep-alive":
@@ -352,12 +360,20 @@ def connection(writer: BytesWriter, out: Outgoing, last: bool, keep_alive: bool)
         return
     line = f"connection: {', '.join(options)}\r\n".encode()
     if out.at != NOWHERE:
-        behind = writer.getvalue()[out.at :]
+        behind = _tail(writer, out.at)
         writer.truncate(out.at)
         writer.write(line)
         writer.write(behind)
     else:
         writer.write(line)
+
+
+def _tail(writer: BytesWriter, at: i64) -> bytes:
+    """What has been written from there on. (All of it may be many messages: that is not copied.)"""
+    copy = BytesWriter()
+    for i in range(at, len(writer)):
+        copy.append(writer[i])
+    return copy.getvalue()
 
 
 def authority(headers: list[tuple[str, str]]) -> str:

@@ -29,7 +29,7 @@ from cno.core import (
     Stream,
 )
 from cno.errors import ConnectionFault, WouldBlockError
-from cno.h1 import parse, target, upgrade
+from cno.h1 import lenient, parse, target, upgrade
 from cno.h1.parse import Bounds, Head, Memory
 from cno.h1.state import SIZE, Http1
 from cno.headers import is_authority
@@ -90,12 +90,15 @@ def _take_head(core: Core, h1: Http1) -> Head | None:
     head = h1.head
     if head is None:
         head = Head(core._server, False)
+        head.lenient = h1.lenient
         h1.head = head
     if not head.begun:
         data = core._in
         start = core._pos
         end: i64 = len(data)
-        if core._server:
+        if h1.lenient & lenient.LINES:
+            pos = lenient.start_line(head, data, start, end, h1.bounds)
+        elif core._server:
             pos = parse.request_line(head, data, start, end, h1.bounds)
         else:
             pos = parse.status_line(head, data, start, end, h1.bounds)
@@ -124,11 +127,14 @@ def take_fields(core: Core, h1: Http1, head: Head, bounds: Bounds, memory: Memor
         empty: i64 = data.find(b"\r\n\r\n", pos)
         if empty >= 0:
             end = empty + 4
-    pos = parse.field_lines(head, data, pos, end, bounds, memory)
+    if head.lenient & lenient.LINES:
+        pos = lenient.field_lines(head, data, pos, end, bounds)
+    else:
+        pos = parse.field_lines(head, data, pos, end, bounds, memory)
     core._pos = pos
     if head.complete:
         return True
-    h1.in_line = True
+    h1.in_line = head.lenient & lenient.OBS_FOLD == 0 or data.find(b"\n", pos) < 0
     h1.room = parse.room(head, bounds, end - pos)
     return False
 
@@ -159,6 +165,8 @@ def _request(core: Core, h1: Http1, head: Head) -> i64:
     else:
         fields.extend(parse.end_to_end(head))
     chunked = _request_framing(h1, head, old)
+    if chunked and head.lenient & lenient.CODINGS:
+        _name_codings(head, fields)
     id = core._last_remote + 2 if core._last_remote != 0 else 1
     if id == 1 and head.length == 0 and not chunked:
         if upgrade.accept(core, head, path, fields) == H2_PREFACE:
@@ -171,9 +179,12 @@ def _request(core: Core, h1: Http1, head: Head) -> i64:
     h1.current = stream
     _note_request(core, h1, head, stream)
     core._state = H1_BLOCKED if connect else H1_CHUNKED if chunked else H1_BODY
-    streams.start(core, stream)
-    if stream.read != DONE and core._wants & ON_MESSAGE_HEAD:
-        core.on_message_head(id, 0, method, path, cast("list[tuple[str, str]]", fields))
+    try:
+        streams.start(core, stream)
+    finally:
+        # Whatever that raises: no body may come of a message that has not been told of.
+        if stream.read != DONE and core._wants & ON_MESSAGE_HEAD:
+            core.on_message_head(id, 0, method, path, cast("list[tuple[str, str]]", fields))
     return core._state
 
 
@@ -217,6 +228,13 @@ def _request_framing(h1: Http1, head: Head, old: bool) -> bool:
         # > length is zero (no message body is present).   (RFC 9112 6.3)
         head.length = 0
     return False
+
+
+def _name_codings(head: Head, fields: list[object]) -> None:
+    """Tell the application of the transfer codings inside chunked."""
+    codings = parse.inner_codings(head)
+    if codings != "":
+        fields.append(("transfer-encoding", codings))
 
 
 def check_size(h1: Http1, size: i64) -> None:
@@ -268,6 +286,8 @@ def _response(core: Core, h1: Http1, head: Head) -> i64:
     code = head.code
     h1.peer_old = head.minor == 0
     fields = parse.end_to_end(head)
+    if head.lenient & lenient.CODINGS:
+        _name_codings(head, fields)
     follow: i64 = H1_HEAD
     if code == 101:
         follow = _switched(h1, head, stream)

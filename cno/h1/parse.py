@@ -17,7 +17,7 @@ from librt.strings import read_i64_be
 from mypy_extensions import i64, mypyc_attr
 
 from cno.errors import ConnectionFault
-from cno.headers import FIELD_VALUE, TARGET, TOKEN, content_length, plain
+from cno.headers import FIELD_VALUE, TARGET, TOKEN, content_length, is_token, plain
 
 SP: Final = 0x20
 HTAB: Final = 0x09
@@ -50,6 +50,10 @@ SPECIAL: Final = frozenset(
 #: How much of a head is remembered: lines, and octets of each.
 MAX_LINES: Final = 24
 MAX_LINE: Final = 256
+
+#: Allowances (`Limits.allow_*`): those that this module makes. For those of lines see `lenient`.
+EQUAL_LENGTHS: Final = 4
+CODINGS: Final = 8
 
 _VERSION_1: Final = 0x20485454502F312E  # " HTTP/1."
 _STATUS_1: Final = 0x485454502F312E  # "HTTP/1."
@@ -102,6 +106,7 @@ class Head:
     def __init__(self, request: bool, trailers: bool) -> None:
         self.request = request
         self.trailers = trailers
+        self.lenient: i64 = 0  # what is let pass
         self.begun = trailers  # the start line has been taken
         self.complete = False  # and so has the empty line
         self.size: i64 = 0
@@ -179,7 +184,7 @@ def _unfinished(head: Head, data: bytes, start: i64, end: i64, bounds: Bounds) -
         raise _too_long(head, bounds)
     if head.begun and size + bounds.overhead > bounds.size - head.size:
         if size > 0 or lf >= 0 or data[start] != CR:
-            raise _too_large(bounds)
+            raise too_large(bounds)
     if lf < 0:
         return INCOMPLETE
     if not head.begun:
@@ -189,13 +194,14 @@ def _unfinished(head: Head, data: bytes, start: i64, end: i64, bounds: Bounds) -
 
 def _too_long(head: Head, bounds: Bounds) -> ConnectionFault:
     if head.begun:
-        return _too_large(bounds)
+        return too_large(bounds)
     # > A server that receives a request-target longer than any URI it wishes to parse MUST respond
     # > with a 414 (URI Too Long) status code.   (RFC 9112 3)
     return ConnectionFault(414, "start line too long", "RFC 9112 3")
 
 
-def _too_large(bounds: Bounds) -> ConnectionFault:
+def too_large(bounds: Bounds) -> ConnectionFault:
+    """The fault of lines that are too long, or too many."""
     # > A server that receives a request header field line, field value, or set of fields larger
     # > than it wishes to process MUST respond with an appropriate 4xx (Client Error) status code.
     # > (RFC 9110 5.4)
@@ -432,7 +438,7 @@ def _account(head: Head, size: i64, bounds: Bounds) -> None:
     head.size += size + bounds.overhead
     head.count += 1
     if head.size > bounds.size or head.count > bounds.fields:
-        raise _too_large(bounds)
+        raise too_large(bounds)
 
 
 def _noted(head: Head, name: str, value: str) -> bool:
@@ -445,8 +451,7 @@ def _noted(head: Head, name: str, value: str) -> bool:
         _note_options(head, value)
         return True
     if name == "content-length":
-        _note_length(head, value)
-        return False
+        return _note_length(head, value)
     if name == "transfer-encoding":
         head.codings = value if head.codings is None else f"{head.codings},{value}"
         return True
@@ -471,14 +476,27 @@ def _note_host(head: Head, value: str) -> None:
     head.host = value
 
 
-def _note_length(head: Head, value: str) -> None:
+def _note_length(head: Head, value: str) -> bool:
+    """Note a content-length; whether the field has been delivered, or must not be."""
     # > If a message is received without Transfer-Encoding and with an invalid Content-Length header
     # > field, then the message framing is invalid and the recipient MUST treat it as an
-    # > unrecoverable error   (RFC 9112 6.3; equal values in one list might be taken, we don't)
+    # > unrecoverable error, unless the field value can be successfully parsed as a comma-separated
+    # > list, all values in the list are valid, and all values in the list are the same (RFC 9112
+    # > 6.3; only where that is switched on)
     length = content_length(value)
-    if length < 0 or head.length != NO_LENGTH:
+    if length >= 0 and head.length == NO_LENGTH:
+        head.length = length
+        return False
+    if head.lenient & EQUAL_LENGTHS == 0:
         raise malformed("malformed or repeated content-length", "RFC 9112 6.3")
-    head.length = length
+    for one in value.split(","):
+        length = content_length(one.strip(" \t"))
+        if length < 0 or (head.length != NO_LENGTH and head.length != length):
+            raise malformed("content-lengths that differ", "RFC 9112 6.3")
+        if head.length == NO_LENGTH:
+            head.length = length
+            head.fields.append(("content-length", one.strip(" \t")))
+    return True
 
 
 def _note_options(head: Head, value: str) -> None:
@@ -552,7 +570,16 @@ def is_chunked(head: Head) -> bool:
         if "chunked" in listed[:-1]:
             # > A sender MUST NOT apply the chunked transfer coding more than once   (RFC 9112 6.1)
             raise malformed("chunked twice", "RFC 9112 6.1")
-        # > A server that receives a request message with a transfer coding it does not understand
-        # > SHOULD respond with 501 (Not Implemented).   (RFC 9112 6.1)
-        raise ConnectionFault(501, "unknown transfer coding", "RFC 9112 6.1")
+        if head.lenient & CODINGS == 0 or not all(is_token(c) for c in listed):
+            # > A server that receives a request message with a transfer coding it does not
+            # > understand SHOULD respond with 501 (Not Implemented).   (RFC 9112 6.1)
+            raise ConnectionFault(501, "unknown transfer coding", "RFC 9112 6.1")
     return True
+
+
+def inner_codings(head: Head) -> str:
+    """The transfer codings that the application is to undo; "" if it need not know."""
+    if head.lenient & CODINGS == 0 or head.codings is None:
+        return ""
+    listed = [c.strip(" \t").lower() for c in head.codings.split(",")]
+    return ", ".join(c for c in listed if c != "" and c != "chunked")

@@ -7,13 +7,19 @@ from mypy_extensions import i64
 
 from cno import streams
 from cno.core import BODY, DONE, HEAD, UNKNOWN_LENGTH, Core, Stream
-from cno.errors import DisconnectError, InvalidStreamError, UsageError, WouldBlockError
+from cno.errors import (
+    ConnectionFault,
+    DisconnectError,
+    InvalidStreamError,
+    UsageError,
+    WouldBlockError,
+)
 from cno.h1 import compose, upgrade
 from cno.h1.compose import Outgoing
 from cno.h1.parse import protocols
 from cno.h1.state import CHUNKED, LENGTH, UNDECIDED
-from cno.h1.target import has_port
-from cno.headers import IDEMPOTENT, is_path, is_scheme, is_target, is_token
+from cno.h1.target import has_port, split
+from cno.headers import IDEMPOTENT, is_path, is_target, is_token
 
 
 def write_head(
@@ -106,15 +112,23 @@ def _target(method: str, path: str, host: str) -> str:
         # > If the target URI's path component is empty, the client MUST send "/" as the path within
         # > the origin-form of request-target.   (RFC 9112 3.2.1; "*" for OPTIONS: 3.2.4)
         return "*" if method == "OPTIONS" else "/"
-    if not is_path(path, method) and not _is_absolute(path):
-        raise UsageError(f"{path!r} is no request target", rule="RFC 9112 3.2")
+    if not is_path(path, method):
+        _check_absolute(method, path, host)
     return path
 
 
-def _is_absolute(path: str) -> bool:
-    """Whether this is a target in absolute-form, as proxies get it (RFC 9112 3.2.2)."""
-    scheme, colon, rest = path.partition("://")
-    return colon != "" and rest != "" and is_scheme(scheme) and is_target(path)
+def _check_absolute(method: str, path: str, host: str) -> None:
+    """Raise UsageError unless this is a target in absolute-form, as proxies get it, for `host`."""
+    if is_target(path):
+        try:
+            found = split(method, path)
+        except ConnectionFault as fault:
+            raise UsageError(f"{path!r}: {fault.text}", rule=fault.rule) from None
+        # > If the target URI includes an authority component, then a client MUST send a field value
+        # > for Host that is identical to that authority component   (RFC 9112 3.2)
+        if found.authority is not None and found.authority.lower() == host.lower():
+            return
+    raise UsageError(f"{path!r} is no request target for {host!r}", rule="RFC 9112 3.2")
 
 
 def _frame(core: Core, out: Outgoing, method: str, final: bool) -> i64:

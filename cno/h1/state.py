@@ -8,6 +8,7 @@ from typing import Final
 from mypy_extensions import i64, mypyc_attr
 
 from cno.const import MAX_CONTENT_LENGTH
+from cno.h1.lenient import BARE_LF, CODINGS, EQUAL_LENGTHS, OBS_FOLD
 from cno.h1.parse import Bounds, Head, Memory
 from cno.limits import UNBOUNDED, Limits, bound
 
@@ -38,6 +39,7 @@ class Http1:
         self.max_body: i64 = MAX_CONTENT_LENGTH
         self.max_ext: i64 = UNBOUNDED
         self.max_informational: i64 = UNBOUNDED
+        self.lenient: i64 = 0  # what heads are let pass, of `lenient`
 
         # -- the message being received ------------------------------------------------------------
         self.head: Head | None = None  # begun: a head, or a trailer section
@@ -97,6 +99,12 @@ class Http1:
         self.max_body = MAX_CONTENT_LENGTH if size is None else size
         self.max_ext = bound(limits.max_chunk_ext_size)
         self.max_informational = bound(limits.max_informational)
+        self.lenient = (
+            (BARE_LF if limits.allow_bare_lf else 0)
+            | (OBS_FOLD if limits.allow_obs_fold else 0)
+            | (EQUAL_LENGTHS if limits.allow_equal_content_lengths else 0)
+            | (CODINGS if limits.allow_transfer_codings else 0)
+        )
         self.ready = True
 
 

@@ -176,9 +176,11 @@ def deliver_request(core: Core, id: i64, request: Message, ended: bool) -> None:
     h2.free_updates += 2
     # Whatever an event raises, the next ones fire: a stream must not stay half open.
     try:
-        start(core, stream)
-        if core._wants & ON_MESSAGE_HEAD and id in core._streams:
-            core.on_message_head(id, 0, request.method, request.path, request.headers)
+        try:
+            start(core, stream)
+        finally:
+            if core._wants & ON_MESSAGE_HEAD and id in core._streams:
+                core.on_message_head(id, 0, request.method, request.path, request.headers)
     finally:
         if ended and stream.read != DONE:
             complete(core, stream, None)

@@ -277,9 +277,17 @@ def test_W2_empty_path() -> None:
 
 
 def test_W2_absolute_form_for_a_proxy() -> None:
-    written = sent("GET", "http://b/x?y", FIELDS)
-    assert written.start == "GET http://b/x?y HTTP/1.1"
+    written = sent("GET", "http://A/x?y", FIELDS)
+    assert written.start == "GET http://A/x?y HTTP/1.1"
     assert written.fields == [("host", "a")]
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["http://b/", "http://a:80/", "http:///x", "http://", "http://u@a/", "http://a#b", "a", "a/b"],
+)
+def test_W2_absolute_form_for_another_host(target: str) -> None:
+    wrong_request("GET", target, FIELDS)
 
 
 def test_W2_connect() -> None:

@@ -654,7 +654,7 @@ class Raising(Recorder):
         self.boom("end", stream)
 
 
-@pytest.mark.parametrize("where", ["head", "data", "tail"])
+@pytest.mark.parametrize("where", ["start", "head", "data", "tail"])
 @pytest.mark.parametrize("chunked", [True, False])
 def test_a_server_is_sound_behind_an_exception(where: str, chunked: bool) -> None:
     framing = b"Transfer-Encoding: chunked" if chunked else b"Content-Length: 5"
