@@ -57,7 +57,7 @@ def receive(core: Core, given: Octets) -> None:
     try:
         _drive(core)
     except ConnectionFault as fault:
-        raise _fail(core, fault) from None
+        raise fail(core, fault) from None
     finally:
         core._receiving = False
         _keep(core)
@@ -160,7 +160,7 @@ def _hand_over(core: Core, follow: i64) -> i64:
     return h2_start.upgraded_client(core, follow)
 
 
-def _fail(core: Core, fault: ConnectionFault) -> ProtocolError:
+def fail(core: Core, fault: ConnectionFault) -> ProtocolError:
     """The one fatal path: answer, end everything, close."""
     if core._http2:
         h2_output.goaway(core, core._h2.delivered, fault.code, fault.text)

@@ -111,6 +111,26 @@ def grant(core: Core, stream: Stream | None, size: i64) -> None:
         write_u32_frame(core, CNO_FRAME_WINDOW_UPDATE, stream.id, size)
 
 
+def widen(core: Core, stream: Stream | None, size: i64) -> None:
+    """Let the peer be `size` octets further ahead than now, for good; of all streams if None.
+
+    Not a setting: other streams, and those to come, keep their windows.
+    """
+    h2 = core._h2
+    if stream is None:
+        size = min(size, MAX_WINDOW - h2.recv_window - h2.recv_credit)
+        if size > 0:
+            h2.recv_size += size
+            h2.recv_window += size
+            write_u32_frame(core, CNO_FRAME_WINDOW_UPDATE, 0, size)
+    elif stream.read != DONE:
+        window = core._local._initial_window_size + stream.recv_window + stream.credit
+        size = min(size, MAX_WINDOW - window)
+        if size > 0:
+            stream.recv_window += size
+            write_u32_frame(core, CNO_FRAME_WINDOW_UPDATE, stream.id, size)
+
+
 def sendable(core: Core, stream: Stream, size: i64) -> i64:
     """How many of `size` octets may be sent on this stream now."""
     window = core._remote._initial_window_size + stream.send_window

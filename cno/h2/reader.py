@@ -64,7 +64,11 @@ def _preface(core: Core) -> i64:
 
 def _frames(core: Core, state: i64) -> i64:
     """Frame after frame, until one leads to another state or is not there as a whole."""
+    h2 = core._h2
     while True:
+        if h2.frames >= h2.pause_at:
+            core._need = 0  # no more octets are needed, just another call
+            return WAIT
         data = core._in
         pos = core._pos
         left: i64 = len(data) - pos
@@ -88,6 +92,7 @@ def _frames(core: Core, state: i64) -> i64:
         if left < HEADER_SIZE + length:
             core._need = HEADER_SIZE + length
             return WAIT
+        h2.frames += 1
         start = pos + HEADER_SIZE
         core._pos = start + length
         follow: i64 = H2_FRAME
@@ -137,6 +142,7 @@ def _begin_data(core: Core, length: i64, flags: i64, stream: i64) -> None:
     h2 = core._h2
     pad: i64 = 0
     content = length
+    h2.frames += 1
     core._pos += HEADER_SIZE
     if flags & CNO_FLAG_PADDED:
         if length == 0:

@@ -435,6 +435,8 @@ def _ping(core: Core, flags: i64, id: i64, data: bytes) -> None:
         output.ping(core, data, True)
     elif core._h2.goaway_ping and data == send.SHUTDOWN_PING:
         send.final_goaway(core)
+    elif core._h2.probing and data == send.PROBE_PING:
+        core._h2.probing = False
     else:
         if core._h2.pings == 0:
             glitch(core, 1)

@@ -42,6 +42,8 @@ from cno.streams import count, end, end_write, start
 
 #: What our PING during a graceful shutdown carries.
 SHUTDOWN_PING: Final = b"shutdown"
+#: Octets of the PING that measures a round trip.
+PROBE_PING: Final = b"\0cno rtt"
 
 
 def write_head(
@@ -308,6 +310,12 @@ def write_ping(core: Core, data: bytes) -> None:
         raise UsageError("a PING carries exactly 8 octets", rule="RFC 9113 6.7")
     core._h2.pings += 1
     output.ping(core, data, False)
+
+
+def probe(core: Core) -> None:
+    """A PING that the application is not told about: `Http2.probing` until it is answered."""
+    core._h2.probing = True
+    output.ping(core, PROBE_PING, False)
 
 
 def write_frame(core: Core, type: int, flags: int, id: int, payload: bytes) -> None:

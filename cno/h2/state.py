@@ -5,7 +5,7 @@ from mypy_extensions import i64, mypyc_attr
 from cno.budget import Bucket
 from cno.const import DEFAULT_WINDOW, MAX_STREAM_ID
 from cno.hpack import Decoder, Encoder
-from cno.limits import Limits, bound
+from cno.limits import UNBOUNDED, Limits, bound
 from cno.settings import Settings
 
 #: Runs of stream ids that the peer skipped are remembered up to this many.
@@ -42,6 +42,10 @@ class Http2:
         self.data_flags: i64 = 0
         self.data_seen = bytearray()  # for on_frame, if somebody listens
 
+        # -- frames begun (DATA) or received whole (others); at which count to stop for a while ---
+        self.frames: i64 = 0
+        self.pause_at: i64 = UNBOUNDED
+
         # -- a field block that has begun ---------------------------------------------------------
         self.block = bytearray()
         self.block_stream: i64 = 0
@@ -61,6 +65,7 @@ class Http2:
         self.delivered: i64 = 0  # highest peer id that the application has seen
         self.goaway_ping = False  # shutting down: our PING is on its way
         self.pings: i64 = 0  # sent by the application and not answered
+        self.probing = False  # a PING of our own, which the application is not told about, is out
 
         # -- budgets ------------------------------------------------------------------------------
         self.resets = Bucket(bound(limits.max_stream_resets), limits.stream_reset_rate)
