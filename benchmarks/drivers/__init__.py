@@ -1,0 +1,1 @@
+"""The same small servers and clients on each implementation; `benchmarks.engine` says what of."""
