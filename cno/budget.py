@@ -1,6 +1,7 @@
 """A token bucket: so many at once, so many a second. What a peer may do that costs us but not it.
 
-A leaf. It is told the time; without a clock it never refills by itself, only by `refund`.
+A leaf. It is told the time; without a clock it never refills by itself, only by `refund`: what gets
+something done pays for what does not.
 """
 
 from collections.abc import Callable
@@ -27,14 +28,19 @@ class Bucket:
 
     def refund(self, amount: i64) -> None:
         """Give tokens back for traffic that got something done."""
-        self.left = min(self.size, self.left + amount)
+        if self.left < self.size:
+            self.left = min(self.size, self.left + amount)
 
     def _refill(self, now: float) -> None:
         if self.stamp < 0.0 or now < self.stamp:
             self.stamp = now
             return
         gained = (now - self.stamp) * self.rate
-        if gained >= 1.0:
-            whole = min(int(gained), int(self.size))
-            self.left = min(self.size, self.left + whole)
+        if gained >= self.size - self.left:
+            self.left = self.size
             self.stamp = now
+        elif gained >= 1.0:
+            # What is less than a whole token is not lost: the time for it still counts.
+            whole = int(gained)
+            self.left += whole
+            self.stamp += whole / self.rate

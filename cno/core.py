@@ -109,6 +109,9 @@ class Stream:
         self.recv_window: i64 = 0
         self.unread: i64 = 0  # received, not yet given back by consume()
         self.credit: i64 = 0  # given back, not yet told to the peer
+        # What it holds of the connection's bounds, until it ends.
+        self.small: i64 = 0  # of `Limits.small_frame_budget`, for what is unread
+        self.header_size: i64 = 0  # of `Limits.max_header_bytes_per_connection`
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -156,6 +159,7 @@ class Core:
         # Shutting down: no new streams, on_close when the open ones are done.
         self._draining = False
         self._close_fired = False
+        self._blocked = False  # the transport takes no more: see Engine.pause_writing
 
         # -- settings -----------------------------------------------------------------------------
         self._local = local_settings(self._limits, server)  # what we last announced

@@ -161,6 +161,19 @@ class Engine(Core):
         self._held -= 1
         end_call(self)
 
+    def pause_writing(self) -> None:
+        """The transport takes no more for now. From here to `resume_writing`, replies to the peer
+        (PING and SETTINGS acknowledgements, RST_STREAM) are counted: more than
+        `Limits.max_queued_control_frames` end the connection (CVE-2019-9512). Nothing is held back;
+        whoever never calls this has no such bound."""
+        self._blocked = True
+
+    def resume_writing(self) -> None:
+        """The transport has drained."""
+        self._blocked = False
+        if self._http2:
+            self._h2.replies = 0
+
     # -- settings ---------------------------------------------------------------------------------
 
     def configure(
@@ -357,7 +370,7 @@ class Engine(Core):
             return
         cork(self)
         try:
-            found.unread -= returned
+            h2_flow.read(self, found, returned)
             h2_flow.consume(self, found, returned)
         finally:
             end_call(self)

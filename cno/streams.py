@@ -41,6 +41,7 @@ def end_read(core: Core, stream: Stream) -> None:
     """The peer's message is complete."""
     stream.read = DONE
     if stream.write == DONE:
+        _reward(core)
         end(core, stream, CNO_RST_NO_ERROR, CNO_REMOTE)
 
 
@@ -48,7 +49,18 @@ def end_write(core: Core, stream: Stream) -> None:
     """Our message is complete."""
     stream.write = DONE
     if stream.read == DONE:
+        _reward(core)
         end(core, stream, CNO_RST_NO_ERROR, CNO_LOCAL)
+
+
+def _reward(core: Core) -> None:
+    """A request has been answered, and all of it came and went: that pays for one that failed.
+
+    Without a clock nothing else would, and every connection would have an end.
+    """
+    if core._http2:
+        core._h2.resets.refund(1)
+        core._h2.errors.refund(1)
 
 
 def end(core: Core, stream: Stream, code: i64, side: i64) -> None:
@@ -64,6 +76,10 @@ def end(core: Core, stream: Stream, code: i64, side: i64) -> None:
             core._count_local -= 1
         else:
             core._count_remote -= 1
+    if stream.header_size != 0:
+        core._h2.header_bytes -= stream.header_size
+    if stream.small != 0:
+        core._h2.small_used -= stream.small
     if stream.unread != 0:
         # What nobody will read any more must not keep the other streams from being read.
         core._h2.recv_credit += stream.unread
@@ -99,6 +115,9 @@ def finish(core: Core) -> None:
     core._in = b""
     core._pos = 0
     core._kept = bytearray()
+    if core._http2:
+        core._h2.block = bytearray()
+        core._h2.data_seen = bytearray()
     try:
         flush_all(core)
     finally:

@@ -29,7 +29,7 @@ from cno.errors import ConnectionFault, StreamFault
 from cno.h2 import message, output, send
 from cno.h2.message import Malformed, Message
 from cno.h2.state import remember_reset, remember_skipped, was_skipped
-from cno.h2.streams import beyond_goaway, charge_error, find, glitch, is_idle
+from cno.h2.streams import beyond_goaway, charge_error, find, glitch, is_idle, reply
 from cno.hpack import Field, HPACKError
 from cno.limits import bound
 from cno.streams import count, end_read, start
@@ -61,7 +61,7 @@ def block(
     stream = find(core, id, "HEADERS")
     if stream is None:
         return
-    if too_large:
+    if too_large or not (stream.local or _keep(core, stream)):
         raise StreamFault(id, CNO_RST_ENHANCE_YOUR_CALM, "header list too large", "RFC 9113 10.5.1")
     try:
         if stream.read == HEAD:
@@ -70,6 +70,17 @@ def block(
             _trailers(core, stream, fields, ended)
     except Malformed as error:
         raise _stream_fault(id, error) from None
+
+
+def _keep(core: Core, stream: Stream) -> bool:
+    """Count the list just decoded for a stream of the peer's; False if there is no room for it."""
+    h2 = core._h2
+    size = h2.decoder.list_size
+    if h2.header_bytes + size > h2.header_most:
+        return False
+    h2.header_bytes += size
+    stream.header_size += size
+    return True
 
 
 def _stream_fault(id: i64, error: Malformed) -> StreamFault:
@@ -161,19 +172,25 @@ def _new_request(core: Core, id: i64, fields: list[Field], ended: bool, too_larg
         charge_error(core)
         send.refuse(core, id, "413", ended)
         return
-    deliver_request(core, id, request, ended)
+    stream = Stream(id, False, BODY, HEAD)
+    if not _keep(core, stream):
+        raise StreamFault(id, CNO_RST_REFUSED_STREAM, "too many header fields", "RFC 9113 10.5.1")
+    deliver_request(core, stream, request, ended)
 
 
-def deliver_request(core: Core, id: i64, request: Message, ended: bool) -> None:
+def deliver_request(core: Core, stream: Stream, request: Message, ended: bool) -> None:
     """A good request: its stream, its head, and its end if that has come as well."""
     h2 = core._h2
-    stream = Stream(id, False, BODY, HEAD)
+    id = stream.id
     stream.head = request.method == "HEAD"
     stream.connect = request.method == "CONNECT"
     # RFC 8441 5, RFC 9113 8.5: a tunnel has no message framing.
     stream.read_left = UNKNOWN_LENGTH if stream.connect else request.length
     h2.delivered = id
     h2.free_updates += 2
+    h2.requests_left -= 1
+    if h2.requests_left == 0 and not core._draining:
+        send.shutdown(core)
     # Whatever an event raises, the next ones fire: a stream must not stay half open.
     try:
         try:
@@ -264,6 +281,7 @@ def _promise(core: Core, id: i64, promised: i64, fields: list[Field], too_large:
     if too_large:
         _reject(core, promised, CNO_RST_ENHANCE_YOUR_CALM)
         return
+    stream = Stream(promised, False, HEAD, DONE)
     try:
         request = message.request(fields)
         _check_promise(parent, request)
@@ -271,7 +289,9 @@ def _promise(core: Core, id: i64, promised: i64, fields: list[Field], too_large:
         charge_error(core)
         _reject(core, promised, CNO_RST_PROTOCOL_ERROR)
         return
-    stream = Stream(promised, False, HEAD, DONE)
+    if not _keep(core, stream):
+        _reject(core, promised, CNO_RST_REFUSED_STREAM)
+        return
     stream.head = request.method == "HEAD"
     core._h2.delivered = promised
     start(core, stream, False)
@@ -295,5 +315,6 @@ def _check_promise(parent: Stream, request: Message) -> None:
 def _reject(core: Core, promised: i64, code: i64) -> None:
     """Refuse a promised stream that the application has not seen."""
     glitch(core, 1)
+    reply(core)
     remember_reset(core._h2, promised)
     output.rst_stream(core, promised, code)

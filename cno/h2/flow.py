@@ -4,10 +4,13 @@ Windows of streams are kept relative to INITIAL_WINDOW_SIZE, so that a change of
 per stream. Credit is returned for what has been consumed, and told once it is half a window.
 """
 
+from typing import Final
+
 from mypy_extensions import i64
 
 from cno.const import (
     CNO_FRAME_WINDOW_UPDATE,
+    CNO_RST_ENHANCE_YOUR_CALM,
     CNO_RST_FLOW_CONTROL_ERROR,
     CNO_RST_PROTOCOL_ERROR,
     MAX_WINDOW,
@@ -17,6 +20,8 @@ from cno.errors import ConnectionFault, StreamFault, UsageError
 from cno.h2.output import write_u32_frame
 
 _RULE = "RFC 9113 6.9.1"
+#: DATA frames of fewer octets cost their receiver more than their content does.
+SMALL_FRAME: Final = 256
 
 
 def charge_connection(core: Core, size: i64) -> None:
@@ -43,6 +48,30 @@ def charge_stream(core: Core, stream: Stream, size: i64) -> None:
 def discard(core: Core, size: i64) -> None:
     """Octets that nobody will read: the connection gets them back at once."""
     core._h2.recv_credit += size
+
+
+def charge_small(core: Core, stream: Stream, size: i64) -> None:
+    """A DATA frame of so few octets is going to wait for its reader."""
+    h2 = core._h2
+    short = SMALL_FRAME - size
+    stream.small += short
+    h2.small_used += short
+    # As much as half the connection's window is paid for by that window.
+    if h2.small_used > h2.small_most and h2.small_used * 2 > h2.recv_size:
+        raise ConnectionFault(
+            CNO_RST_ENHANCE_YOUR_CALM, "too many small DATA frames unread", "RFC 9113 10.5"
+        )
+
+
+def read(core: Core, stream: Stream, size: i64) -> None:
+    """The application has read so many of a stream's unread octets."""
+    unread = stream.unread
+    stream.unread = unread - size
+    if stream.small != 0:
+        # What the frames cost is spread over their octets.
+        paid = stream.small if size == unread else stream.small * size // unread
+        stream.small -= paid
+        core._h2.small_used -= paid
 
 
 def consume(core: Core, stream: Stream, size: i64) -> None:
@@ -104,7 +133,8 @@ def grant(core: Core, stream: Stream | None, size: i64) -> None:
     if window + size > MAX_WINDOW:
         raise UsageError("stream window above 2^31-1", stream=int(stream.id), rule=_RULE)
     returned = min(size, stream.unread)
-    stream.unread -= returned
+    if returned > 0:
+        read(core, stream, returned)
     h2.recv_credit += returned
     if stream.read != DONE:
         stream.recv_window += size
@@ -139,6 +169,21 @@ def sendable(core: Core, stream: Stream, size: i64) -> i64:
     if core._h2.send_window < size:
         size = core._h2.send_window
     return size if size > 0 else 0
+
+
+def worth_sending(core: Core, size: i64) -> i64:
+    """All of `size` octets, which a small window leaves of a larger piece; or none of them yet.
+
+    A peer that widens its window octet by octet is not answered octet by octet (CVE-2019-9511).
+    Some small frames it gets all the same: it may wait for just these to go on.
+    """
+    h2 = core._h2
+    if size == 0 or size >= core._remote._initial_window_size:
+        return size  # more cannot be hoped for
+    if h2.small_sent_left == 0:
+        return 0
+    h2.small_sent_left -= 1
+    return size
 
 
 def window_update(core: Core, id: i64, stream: Stream | None, increment: i64) -> None:

@@ -60,6 +60,7 @@ from cno.h2.streams import (
     glitch,
     is_idle,
     is_ours,
+    reply,
 )
 from cno.streams import end, end_each
 
@@ -146,12 +147,10 @@ def begin_data(core: Core, id: i64, length: i64, content: i64) -> None:
         check_reserved(stream, "DATA")
         raise StreamFault(id, CNO_RST_PROTOCOL_ERROR, "DATA before HEADERS", "RFC 9113 8.1")
     flow.charge_stream(core, stream, length)
-    if content == 0 and not h2.data_flags & CNO_FLAG_END_STREAM:
-        h2.empty_frames -= 1
-        if h2.empty_frames < 0:
-            raise ConnectionFault(
-                CNO_RST_ENHANCE_YOUR_CALM, "too many empty DATA frames", "RFC 9113 10.5"
-            )
+    if content < flow.SMALL_FRAME and not h2.data_flags & CNO_FLAG_END_STREAM:
+        _small_data(core, stream, content)
+    if content != 0:
+        h2.glitches.refund(1)
     if stream.read_left != UNKNOWN_LENGTH:
         if content > stream.read_left:
             raise StreamFault(
@@ -171,6 +170,19 @@ def begin_data(core: Core, id: i64, length: i64, content: i64) -> None:
         # Padding is nobody's to read: the stream gets it back at once.
         h2.recv_credit -= length - content
         flow.consume(core, stream, length - content)
+
+
+def _small_data(core: Core, stream: Stream, content: i64) -> None:
+    """A DATA frame that ends nothing and brings little, or nothing."""
+    if content == 0:
+        h2 = core._h2
+        h2.empty_frames -= 1
+        if h2.empty_frames < 0:
+            raise ConnectionFault(
+                CNO_RST_ENHANCE_YOUR_CALM, "too many empty DATA frames", "RFC 9113 10.5"
+            )
+    elif core.manual_flow_control:
+        flow.charge_small(core, stream, content)
 
 
 def data(core: Core, id: i64, piece: bytes) -> None:
@@ -272,10 +284,12 @@ def _fragment(
     core: Core, flags: i64, id: i64, promised: i64, data: bytes, start: i64, end: i64
 ) -> None:
     """The first piece of a field block: all of it, or kept until the rest is there."""
+    h2 = core._h2
+    if end - start > h2.block_most:
+        raise _too_long()
     if flags & CNO_FLAG_END_HEADERS:
         fields.block(core, flags, id, promised, data, start, end)
         return
-    h2 = core._h2
     h2.block_stream = id
     h2.block_flags = flags
     h2.block_promised = promised
@@ -284,24 +298,23 @@ def _fragment(
     h2.block = bytearray(data[start:end])
 
 
+def _too_long() -> ConnectionFault:
+    return ConnectionFault(
+        CNO_RST_ENHANCE_YOUR_CALM, "field block in too many or too large pieces", "RFC 9113 10.5.1"
+    )
+
+
 def _continuation(core: Core, flags: i64, data: bytes, start: i64, end: i64) -> None:
     h2 = core._h2
-    limits = core._limits
     h2.block_frames += 1
     if start == end and not flags & CNO_FLAG_END_HEADERS:
         h2.block_empty += 1
-    most_frames = limits.max_continuation_frames
-    most_octets = limits.max_header_block_size
     if (
-        (most_frames is not None and h2.block_frames > most_frames)
-        or (most_octets is not None and len(h2.block) + (end - start) > most_octets)
+        h2.block_frames > h2.block_frames_most
+        or len(h2.block) + (end - start) > h2.block_most
         or h2.block_empty > 1
     ):
-        raise ConnectionFault(
-            CNO_RST_ENHANCE_YOUR_CALM,
-            "field block in too many or too large pieces",
-            "RFC 9113 10.5.1",
-        )
+        raise _too_long()
     h2.block += data[start:end]
     if flags & CNO_FLAG_END_HEADERS:
         block = bytes(h2.block)
@@ -339,7 +352,7 @@ def _rst_stream(core: Core, id: i64, data: bytes, start: i64, stop: i64) -> None
             raise _protocol_error("RST_STREAM on an idle stream", "RFC 9113 6.4")
         glitch(core, 1)
         return
-    unanswered = stream.write != DONE if core._server else stream.read == HEAD
+    unanswered = stream.write != DONE if core._server else stream.read != DONE
     if unanswered and not stream.local:
         charge_reset(core)  # a request taken back, or a push
     end(core, stream, read_u32(data, start), CNO_REMOTE)
@@ -367,6 +380,7 @@ def _settings(core: Core, flags: i64, id: i64, data: bytes, start: i64, end: i64
             CNO_RST_ENHANCE_YOUR_CALM, "too many entries in SETTINGS", "RFC 9113 10.5"
         )
     glitch(core, 10)
+    reply(core)
     before = core._remote._initial_window_size
     apply_settings(core, data, start, end)
     # > Once all values have been processed, the recipient MUST immediately emit a SETTINGS frame
@@ -432,6 +446,7 @@ def _ping(core: Core, flags: i64, id: i64, data: bytes) -> None:
         raise _wrong_size("PING of wrong length", "RFC 9113 6.7")
     if not flags & CNO_FLAG_ACK:
         glitch(core, 1)
+        reply(core)
         output.ping(core, data, True)
     elif core._h2.goaway_ping and data == send.SHUTDOWN_PING:
         send.final_goaway(core)
@@ -458,6 +473,8 @@ def _goaway(core: Core, id: i64, data: bytes, start: i64, stop: i64) -> None:
     if last >= h2.goaway_received:
         return
     h2.goaway_received = last
+    if last >= core._last_local:
+        return  # many of these must not cost a look at every stream
     # > Any streams that the sender might have acted upon ... activity on streams numbered lower or
     # > equal to the last stream identifier might still complete successfully.   (RFC 9113 6.8)
     refused = [id for id in sorted(core._streams) if id > last and is_ours(core, id)]

@@ -37,7 +37,7 @@ from cno.errors import (
     WouldBlockError,
 )
 from cno.h2 import flow, outgoing, output
-from cno.h2.state import remember_reset
+from cno.h2.state import SMALL_SENT, SMALL_WINDOW, remember_reset
 from cno.streams import count, end, end_write, start
 
 #: What our PING during a graceful shutdown carries.
@@ -242,7 +242,10 @@ def write_data(core: Core, id: i64, data: bytes, final: bool) -> i64:
             output.data(core, id, b"", 0, 0, CNO_FLAG_END_STREAM)
             end_write(core, stream)
         return size
+    h2 = core._h2
     taken = flow.sendable(core, stream, size)
+    if taken < size and taken < h2.min_sent:
+        taken = flow.worth_sending(core, taken)
     last = final and taken == size
     left = stream.write_left
     if left != UNKNOWN_LENGTH and (size > left or (final and size < left)):
@@ -255,9 +258,14 @@ def write_data(core: Core, id: i64, data: bytes, final: bool) -> i64:
             rule="RFC 9113 8.1.1",
         )
     if taken > 0 or last:
-        h2 = core._h2
         h2.send_window -= taken
-        h2.free_updates += 10
+        if taken == size or taken >= SMALL_WINDOW:
+            # Each frame may be answered by some WINDOW_UPDATEs, and by a PING; not those that the
+            # peer's own window makes tiny.
+            h2.free_updates += 10 + 10 * (taken >> 14)
+            h2.glitches.refund(1)
+        if taken >= h2.min_sent and h2.small_sent_left < SMALL_SENT:
+            h2.small_sent_left += 1
         stream.send_window -= taken
         if left != UNKNOWN_LENGTH:
             stream.write_left = left - taken

@@ -6,7 +6,18 @@ Knows the connection preface and what `Upgrade: h2c` leaves behind.
 from mypy_extensions import i64
 
 from cno.const import CNO_FRAME_WINDOW_UPDATE, DEFAULT_WINDOW, PREFACE
-from cno.core import DONE, H2_CONTINUATION, H2_PREFACE, H2_SETTINGS, Core, put, waiting
+from cno.core import (
+    BODY,
+    DONE,
+    H2_CONTINUATION,
+    H2_PREFACE,
+    H2_SETTINGS,
+    HEAD,
+    Core,
+    Stream,
+    put,
+    waiting,
+)
 from cno.h2 import fields, output, recv
 from cno.h2.message import Message
 from cno.h2.state import Http2
@@ -64,7 +75,7 @@ def upgraded_server(core: Core) -> i64:
         request = Message()
         request.method, request.path, request.headers = upgraded
         core._last_remote = 1
-        fields.deliver_request(core, 1, request, True)
+        fields.deliver_request(core, Stream(1, False, BODY, HEAD), request, True)
     return core._state
 
 

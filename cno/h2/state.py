@@ -1,5 +1,7 @@
 """What only HTTP/2 has to remember about a connection. A leaf: knows no connection."""
 
+from typing import Final
+
 from mypy_extensions import i64, mypyc_attr
 
 from cno.budget import Bucket
@@ -9,7 +11,12 @@ from cno.limits import UNBOUNDED, Limits, bound
 from cno.settings import Settings
 
 #: Runs of stream ids that the peer skipped are remembered up to this many.
-MAX_SKIPPED = 32
+MAX_SKIPPED: Final = 32
+#: DATA frames below `Limits.min_data_frame` that a small window makes us send, beyond one for each
+#: larger one: a peer that means well may need the few octets that complete a message of its own.
+SMALL_SENT: Final = 16
+#: Octets of DATA cut by a window below which it pays for no WINDOW_UPDATE.
+SMALL_WINDOW: Final = 64
 
 
 @mypyc_attr(acyclic=True)
@@ -53,6 +60,8 @@ class Http2:
         self.block_promised: i64 = 0  # PUSH_PROMISE: the id it reserves
         self.block_frames: i64 = 0  # CONTINUATION frames so far
         self.block_empty: i64 = 0  # fragments without content
+        self.block_frames_most: i64 = bound(limits.max_continuation_frames)
+        self.block_most: i64 = bound(limits.max_header_block_size)
 
         # -- streams of the past ------------------------------------------------------------------
         self.reset_ids: dict[int, bool] = {}  # reset by us, oldest first
@@ -73,6 +82,15 @@ class Http2:
         self.glitches = Bucket(bound(limits.glitch_budget), limits.glitch_rate)
         self.empty_frames: i64 = bound(limits.max_empty_frames)
         self.free_updates: i64 = 16  # WINDOW_UPDATEs that are no glitch
+        self.small_used: i64 = 0  # by small DATA frames that nobody has read yet
+        self.small_most: i64 = bound(limits.small_frame_budget)
+        self.header_bytes: i64 = 0  # of the header lists of streams that the peer opened
+        self.header_most: i64 = bound(limits.max_header_bytes_per_connection)
+        self.requests_left: i64 = bound(limits.max_requests_per_connection)
+        self.replies: i64 = 0  # written since the transport takes no more
+        self.replies_most: i64 = bound(limits.max_queued_control_frames)
+        self.min_sent: i64 = limits.min_data_frame
+        self.small_sent_left: i64 = SMALL_SENT  # DATA frames that a small window may cut
 
 
 def remember_reset(h2: Http2, stream: i64) -> None:

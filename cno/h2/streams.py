@@ -26,8 +26,19 @@ def glitch(core: Core, weight: i64) -> None:
         )
 
 
+def reply(core: Core) -> None:
+    """Count an answer that the peer makes us write, while the transport takes none."""
+    if core._blocked:
+        core._h2.replies += 1
+        if core._h2.replies > core._h2.replies_most:
+            raise ConnectionFault(
+                CNO_RST_ENHANCE_YOUR_CALM, "too many replies that are not read", "RFC 9113 10.5"
+            )
+
+
 def charge_error(core: Core) -> None:
-    """Charge for a RST_STREAM that the peer's mistake makes us send."""
+    """Charge for a RST_STREAM, or a refusal, that the peer's mistake makes us send."""
+    reply(core)
     if not core._h2.errors.spend(1, core._clock):
         raise ConnectionFault(
             CNO_RST_ENHANCE_YOUR_CALM, "too many streams in error", "RFC 9113 10.5"
