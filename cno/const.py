@@ -40,6 +40,7 @@ CNO_FRAME_GOAWAY: Final = 7
 CNO_FRAME_WINDOW_UPDATE: Final = 8
 CNO_FRAME_CONTINUATION: Final = 9
 CNO_FRAME_UNKNOWN: Final = 10
+CNO_FRAME_PRIORITY_UPDATE: Final = 0x10  # RFC 9218 section 7.1
 
 # RFC 9113 section 6: frame flags.
 CNO_FLAG_ACK: Final = 0x1
@@ -72,6 +73,7 @@ CNO_SETTINGS_INITIAL_WINDOW_SIZE: Final = 4
 CNO_SETTINGS_MAX_FRAME_SIZE: Final = 5
 CNO_SETTINGS_MAX_HEADER_LIST_SIZE: Final = 6
 CNO_SETTINGS_ENABLE_CONNECT_PROTOCOL: Final = 8
+CNO_SETTINGS_NO_RFC7540_PRIORITIES: Final = 9  # RFC 9218 section 2.1
 
 # Bounds that the RFC itself sets.
 MAX_WINDOW: Final = 0x7FFF_FFFF  # RFC 9113 6.9.1, octets
@@ -121,7 +123,7 @@ class Errno(IntEnum):
 
 
 class FrameType(IntEnum):
-    """RFC 9113 section 6."""
+    """RFC 9113 section 6, RFC 9218 section 7.1."""
 
     DATA = 0
     HEADERS = 1
@@ -133,6 +135,7 @@ class FrameType(IntEnum):
     GOAWAY = 7
     WINDOW_UPDATE = 8
     CONTINUATION = 9
+    PRIORITY_UPDATE = 0x10
 
 
 class Flag(IntFlag):
@@ -165,7 +168,7 @@ class ErrorCode(IntEnum):
 
 
 class Setting(IntEnum):
-    """RFC 9113 section 6.5.2, RFC 8441 section 3."""
+    """RFC 9113 section 6.5.2, RFC 8441 section 3, RFC 9218 section 2.1."""
 
     HEADER_TABLE_SIZE = 1
     ENABLE_PUSH = 2
@@ -174,3 +177,4 @@ class Setting(IntEnum):
     MAX_FRAME_SIZE = 5
     MAX_HEADER_LIST_SIZE = 6
     ENABLE_CONNECT_PROTOCOL = 8
+    NO_RFC7540_PRIORITIES = 9

@@ -261,6 +261,8 @@ def local_settings(limits: Limits, server: bool) -> Settings:
     settings = Settings()
     settings._header_table_size = limits.header_table_size
     settings._enable_push = 0
+    # Those of RFC 7540 we neither send nor look at; those of RFC 9218 we do.
+    settings._no_rfc7540_priorities = 1
     settings._initial_window_size = limits.initial_window_size
     settings._max_frame_size = limits.max_frame_size
     if limits.max_header_list_size is not None:

@@ -15,6 +15,7 @@ from cno.const import (
     CNO_SETTINGS_MAX_CONCURRENT_STREAMS,
     CNO_SETTINGS_MAX_FRAME_SIZE,
     CNO_SETTINGS_MAX_HEADER_LIST_SIZE,
+    CNO_SETTINGS_NO_RFC7540_PRIORITIES,
     DEFAULT_HEADER_TABLE_SIZE,
     DEFAULT_WINDOW,
     MAX_MAX_FRAME_SIZE,
@@ -40,6 +41,7 @@ class Settings:
         self._max_frame_size: i64 = MIN_MAX_FRAME_SIZE
         self._max_header_list_size: i64 = MAX_U32
         self._enable_connect_protocol: i64 = 0
+        self._no_rfc7540_priorities: i64 = 0
 
     @property
     def header_table_size(self) -> int:
@@ -69,8 +71,12 @@ class Settings:
     def enable_connect_protocol(self) -> bool:
         return self._enable_connect_protocol != 0
 
+    @property
+    def no_rfc7540_priorities(self) -> bool:
+        return self._no_rfc7540_priorities != 0
+
     def __repr__(self) -> str:
-        values = ", ".join(f"{NAMES[i]}={self.get(i)}" for i in IDS)
+        values = ", ".join(f"{NAMES[i]}={self.get(i)}" for i in ALL_IDS)
         return f"Settings({values})"
 
     def get(self, key: i64) -> i64:
@@ -89,6 +95,8 @@ class Settings:
             return self._max_header_list_size
         if key == CNO_SETTINGS_ENABLE_CONNECT_PROTOCOL:
             return self._enable_connect_protocol
+        if key == CNO_SETTINGS_NO_RFC7540_PRIORITIES:
+            return self._no_rfc7540_priorities
         return -1
 
     def set(self, key: i64, value: i64) -> None:
@@ -109,11 +117,13 @@ class Settings:
             self._max_header_list_size = value
         elif key == CNO_SETTINGS_ENABLE_CONNECT_PROTOCOL:
             self._enable_connect_protocol = value
+        elif key == CNO_SETTINGS_NO_RFC7540_PRIORITIES:
+            self._no_rfc7540_priorities = value
 
     def copy(self) -> "Settings":
         """An independent copy."""
         other = Settings()
-        for key in IDS:
+        for key in ALL_IDS:
             other.set(key, self.get(key))
         return other
 
@@ -128,6 +138,9 @@ IDS = (
     CNO_SETTINGS_ENABLE_CONNECT_PROTOCOL,
 )
 
+#: Also what is said once and for all, in the first SETTINGS (RFC 9218 2.1).
+ALL_IDS = (*IDS, CNO_SETTINGS_NO_RFC7540_PRIORITIES)
+
 NAMES = {
     CNO_SETTINGS_HEADER_TABLE_SIZE: "header_table_size",
     CNO_SETTINGS_ENABLE_PUSH: "enable_push",
@@ -136,6 +149,7 @@ NAMES = {
     CNO_SETTINGS_MAX_FRAME_SIZE: "max_frame_size",
     CNO_SETTINGS_MAX_HEADER_LIST_SIZE: "max_header_list_size",
     CNO_SETTINGS_ENABLE_CONNECT_PROTOCOL: "enable_connect_protocol",
+    CNO_SETTINGS_NO_RFC7540_PRIORITIES: "no_rfc7540_priorities",
 }
 
 
@@ -164,6 +178,11 @@ def check(key: i64, value: i64) -> None:
         # RFC 8441 section 3: the value is 0 or 1.
         if value != 0 and value != 1:
             raise _fault("ENABLE_CONNECT_PROTOCOL must be 0 or 1")
+    elif key == CNO_SETTINGS_NO_RFC7540_PRIORITIES:
+        # > The value of SETTINGS_NO_RFC7540_PRIORITIES MUST be 0 or 1. Any value other than 0 or 1
+        # > MUST be treated as a connection error of type PROTOCOL_ERROR.   (RFC 9218 2.1)
+        if value != 0 and value != 1:
+            raise _fault("NO_RFC7540_PRIORITIES must be 0 or 1")
 
 
 def _fault(text: str) -> ConnectionFault:
@@ -173,7 +192,7 @@ def _fault(text: str) -> ConnectionFault:
 def encode(settings: Settings, known: Settings) -> bytes:
     """The payload of a SETTINGS frame: what differs from what the peer knows, in order of ids."""
     payload = bytearray()
-    for key in IDS:
+    for key in ALL_IDS:
         value = settings.get(key)
         if value != known.get(key):
             payload += int(key).to_bytes(2, "big") + int(value).to_bytes(4, "big")

@@ -84,6 +84,8 @@ def end(core: Core, stream: Stream, code: i64, side: i64) -> None:
         # What nobody will read any more must not keep the other streams from being read.
         core._h2.recv_credit += stream.unread
         stream.unread = 0
+    if core._http2 and core._h2.priorities:
+        core._h2.priorities.pop(stream.id, None)
     if core._wants & ON_STREAM_END:
         core.on_stream_end(stream.id, code, side)
 

@@ -14,6 +14,7 @@ PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 # Frame types, RFC 9113 section 6.
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS = 0, 1, 2, 3, 4
 PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = 5, 6, 7, 8, 9
+PRIORITY_UPDATE = 0x10  # RFC 9218 section 7.1
 
 # Frame flags.
 ACK, END_STREAM, END_HEADERS, PADDED, PRIORITY_FLAG = 0x1, 0x1, 0x4, 0x8, 0x20
@@ -26,6 +27,7 @@ CONNECT_ERROR, ENHANCE_YOUR_CALM, INADEQUATE_SECURITY, HTTP_1_1_REQUIRED = 10, 1
 # Settings, RFC 9113 section 6.5.2 and RFC 8441 section 3.
 HEADER_TABLE_SIZE, ENABLE_PUSH, MAX_CONCURRENT_STREAMS = 1, 2, 3
 INITIAL_WINDOW_SIZE, MAX_FRAME_SIZE, MAX_HEADER_LIST_SIZE, ENABLE_CONNECT_PROTOCOL = 4, 5, 6, 8
+NO_RFC7540_PRIORITIES = 9  # RFC 9218 section 2.1
 
 MAX_ID = 0x7FFFFFFF
 MAX_WINDOW = 0x7FFFFFFF
@@ -208,6 +210,9 @@ class FrameFactory:
 
     def priority(self, stream: int, dependency: int = 0, weight: int = 15) -> bytes:
         return frame(PRIORITY, 0, stream, u32(dependency) + bytes((weight,)))
+
+    def priority_update(self, stream: int, value: str, on: int = 0) -> bytes:
+        return frame(PRIORITY_UPDATE, 0, on, u32(stream) + value.encode("latin-1"))
 
     def push_promise(
         self,

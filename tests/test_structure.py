@@ -23,7 +23,7 @@ MAX_FUNCTION = 60
 LAYERS = (
     ("const",),
     ("errors", "limits"),
-    ("hpack", "settings", "headers", "budget"),
+    ("hpack", "settings", "headers", "budget", "priority"),
     ("h1.parse", "h1.lenient", "h1.body", "h1.target", "h2.frames"),
     ("h1.state", "h2.state"),
     ("core",),

@@ -18,6 +18,7 @@ from cno.const import (
     CNO_FRAME_HEADERS,
     CNO_FRAME_PING,
     CNO_FRAME_PRIORITY,
+    CNO_FRAME_PRIORITY_UPDATE,
     CNO_FRAME_PUSH_PROMISE,
     CNO_FRAME_RST_STREAM,
     CNO_FRAME_SETTINGS,
@@ -50,7 +51,7 @@ from cno.core import (
     Stream,
 )
 from cno.errors import ConnectionFault, StreamFault
-from cno.h2 import fields, flow, output, send
+from cno.h2 import fields, flow, output, priority, send
 from cno.h2.frames import read_u16, read_u32
 from cno.h2.streams import (
     beyond_goaway,
@@ -112,6 +113,8 @@ def _handle(
         _goaway(core, stream, data, start, end)
     elif type == CNO_FRAME_PRIORITY:
         _priority(core, stream, end - start)
+    elif type == CNO_FRAME_PRIORITY_UPDATE:
+        priority.update(core, stream, data, start, end)
     else:
         # > Implementations MUST ignore and discard frames of unknown types.   (RFC 9113 4.1)
         glitch(core, 1)

@@ -8,6 +8,7 @@ from cno.budget import Bucket
 from cno.const import DEFAULT_WINDOW, MAX_STREAM_ID
 from cno.hpack import Decoder, Encoder
 from cno.limits import UNBOUNDED, Limits, bound
+from cno.priority import Priority
 from cno.settings import Settings
 
 #: Runs of stream ids that the peer skipped are remembered up to this many.
@@ -67,6 +68,9 @@ class Http2:
         self.reset_ids: dict[int, bool] = {}  # reset by us, oldest first
         self.skipped: list[tuple[int, int]] = []  # runs of ids never opened: first, last
         self.max_reset_ids: i64 = limits.max_reset_history
+
+        # -- priorities (RFC 9218) ----------------------------------------------------------------
+        self.priorities: dict[int, Priority] = {}  # told by PRIORITY_UPDATE, of streams to come too
 
         # -- GOAWAY -------------------------------------------------------------------------------
         self.goaway_sent: i64 = -1  # the last id we said we would handle

@@ -49,6 +49,7 @@ from tests.support import (
     MAX_HEADER_LIST_SIZE,
     MAX_ID,
     NO_ERROR,
+    NO_RFC7540_PRIORITIES,
     PADDED,
     PING,
     POST,
@@ -432,6 +433,7 @@ def test_configure_before_the_start_is_announced() -> None:
         MAX_FRAME_SIZE: 20_000,
         MAX_HEADER_LIST_SIZE: 9_000,
         ENABLE_CONNECT_PROTOCOL: 1,
+        NO_RFC7540_PRIORITIES: 1,
     }
     assert conn.local_settings.initial_window_size == 70_000
     assert conn.remote_settings.initial_window_size == 65_535
