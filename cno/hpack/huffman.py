@@ -7,7 +7,7 @@ each length are all there is to write down; the tables are made from them at imp
 
 from typing import Final
 
-from librt.strings import BytesWriter, read_i32_le, read_i64_be, read_i64_le, write_i32_be
+from librt.strings import BytesWriter, read_i32_le, read_i64_be, read_i64_le, write_i32_be, write_i32_le
 from mypy_extensions import i32, i64, u8
 
 from cno.hpack.errors import HPACKError
@@ -76,21 +76,21 @@ def _encoding_table(rows: list[tuple[int, int, int]]) -> bytes:
 def _window_table(rows: list[tuple[int, int, int]]) -> bytes:
     """By the next `_WINDOW` bits, four octets each: the whole codes that they begin with.
 
-    The octets: first symbol; second; how many, two at most (low half) and bits of the first code
-    (high half); bits of all. All are 0 where even the first code is longer than the window.
+    The octets: first symbol; second, if any; bits of these one or two octets; bits of their codes.
+    All are 0 where even the first code is longer than the window.
     """
     table = [0] * (1 << _WINDOW)
     short = [row for row in rows if row[1] <= _WINDOW]
     for symbol, length, code in short:
         room = _WINDOW - length
-        entry = length << 24 | length << 20 | 1 << 16 | symbol
+        entry = length << 24 | 8 << 16 | symbol
         table[code << room : (code + 1) << room] = [entry] * (1 << room)
         for symbol2, length2, code2 in short:
             room = _WINDOW - length - length2
             if room < 0:
                 break
             both = code << length2 | code2
-            entry = (length + length2) << 24 | length << 20 | 2 << 16 | symbol2 << 8 | symbol
+            entry = (length + length2) << 24 | 16 << 16 | symbol2 << 8 | symbol
             table[both << room : (both + 1) << room] = [entry] * (1 << room)
     return b"".join([entry.to_bytes(4, "little") for entry in table])
 
@@ -151,21 +151,15 @@ def huffman_encode(out: BytesWriter, text: bytes) -> None:
         out.append(u8((pending >> bits) & 0xFF))
 
 
-def decoded_bound(length: i64) -> i64:
-    """Octets that `huffman_decode` needs room for: no code is shorter than five bits.
+def huffman_decode(out: BytesWriter, block: bytes, start: i64, end: i64) -> None:
+    """Append what `block[start:end]` is the code of to `out`.
 
-    Room for a few more, as it finds out late that the end is not what it should be.
-    """
-    return length * 8 // 5 + 4
-
-
-def huffman_decode(out: BytesWriter, at: i64, block: bytes, start: i64, end: i64) -> i64:
-    """Decode `block[start:end]` into `out` from `at` on; where the decoded octets end.
-
-    `out` must have room for as many as there may be, decoded_bound(end - start). Raises HPACKError
-    where there is the end-of-string symbol or wrong padding.
+    Raises HPACKError where there is the end-of-string symbol or wrong padding.
     """
     table = _DECODING
+    # Decoded octets that are yet to be written, the first one lowest, and their bits.
+    ready: i64 = 0
+    bits: i64 = 0
     # Bits of `block` before the next code and before the end.
     spent = start * 8
     stop = end * 8
@@ -188,19 +182,25 @@ def huffman_decode(out: BytesWriter, at: i64, block: bytes, start: i64, end: i64
             entry = i64(read_i32_le(table, pending >> spare & _WINDOW_MASK * 4))
             if entry == 0:
                 break
-            # Two symbols, always: if there is no second one, it will be overwritten.
-            out[at] = u8(entry & 0xFF)
-            out[at + 1] = u8((entry >> 8) & 0xFF)
-            at += (entry >> 16) & 3
+            ready |= (entry & 0xFFFF) << bits
+            bits += entry >> 16 & 0x1F
             spare -= entry >> 24
+            if bits >= 32:
+                # Four at once. write_i32_le() takes a signed number.
+                write_i32_le(out, i32((ready & 0xFFFFFFFF ^ 0x80000000) - 0x80000000))
+                ready >>= 32
+                bits -= 32
         spent = limit - spare
         if spare >= 0:
             # No code of the window's size: only ones, as padding is, or a longer one.
+            while bits > 0:
+                out.append(u8(ready & 0xFF))
+                ready >>= 8
+                bits -= 8
             if stop - spent < 8 and _is_padding(block, spent, end):
-                return at
+                return
             code = _long_code(block, spent, end)
-            out[at] = u8(code & 0xFF)
-            at += 1
+            out.append(u8(code & 0xFF))
             spent += code >> 8
         elif limit == stop:
             # > A padding not corresponding to the most significant bits of the code for the EOS
