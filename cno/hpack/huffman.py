@@ -7,7 +7,14 @@ each length are all there is to write down; the tables are made from them at imp
 
 from typing import Final
 
-from librt.strings import BytesWriter, read_i32_le, read_i64_be, read_i64_le, write_i32_be, write_i32_le
+from librt.strings import (
+    BytesWriter,
+    read_i32_le,
+    read_i64_be,
+    read_i64_le,
+    write_i32_be,
+    write_i32_le,
+)
 from mypy_extensions import i32, i64, u8
 
 from cno.hpack.errors import HPACKError
