@@ -29,7 +29,7 @@ from cno.aio.messages import (
 )
 from cno.aio.output import Headers, Sending
 from cno.const import CNO_RST_CANCEL
-from cno.core import CLOSED
+from cno.core import CLOSED, DONE
 from cno.errors import ConnectionError, DisconnectError, InvalidStreamError, WouldBlockError
 from cno.limits import Limits
 
@@ -44,9 +44,6 @@ SWITCHING: Final = range(101, 102)
 #: (RFC 9113 6.5.2), and what goes beyond would come back refused.
 MAX_BLIND: Final = 100
 
-#: Seconds that a body with `expect: 100-continue` waits for the 100 (RFC 9110 10.1.1).
-CONTINUE_WAIT: Final = 1.0
-
 
 @mypyc_attr(native_class=False)
 class UpgradeRefused(StreamError):
@@ -55,6 +52,33 @@ class UpgradeRefused(StreamError):
     def __init__(self, response: Response) -> None:
         super().__init__(f"the server refused with {response.code}", stream=response.stream, code=0)
         self.response = response
+
+
+class Order:
+    """A request as it is going to be sent, on whichever connection. Raises TypeError for bodies of
+    no kind."""
+
+    def __init__(
+        self, method: str, path: str, fields: Headers, data: Body, trailers: Headers | None
+    ) -> None:
+        self.method = method
+        self.path = path
+        self.trailers = trailers
+        self.source: AsyncIterable[bytes] | None = None  # a body that comes piece by piece
+        self.body = b""
+        if data is None:
+            pass
+        elif isinstance(data, bytes):
+            self.body = data
+        elif is_stream(data):
+            self.source = cast("AsyncIterable[bytes]", data)
+        else:
+            self.body = octets(data)
+        if self.body and not trailers:
+            fields = with_length(fields, len(self.body))
+        self.fields = fields
+        self.empty = not self.body and self.source is None and not trailers
+        self.patient = not self.empty and expects_continue(fields)
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -74,7 +98,7 @@ class Client(Connection):
         scheme: str | None = None,
         *,
         force_http2: bool = False,
-        settings: Mapping[str, int] | None = None,
+        settings: Mapping[str, int | None] | None = None,
         limits: Limits | None = None,
     ) -> None:
         if isinstance(loop, str):
@@ -86,6 +110,7 @@ class Client(Connection):
         if scheme is not None:
             self.scheme = scheme
         self._force_http2 = force_http2
+        self._credentials: str | None = None  # for all requests that bring none of their own
         self._single = False  # made for one request
         self._line: deque[asyncio.Future[None]] = deque()  # requests that wait for their turn
 
@@ -109,27 +134,15 @@ class Client(Connection):
         acted on the request), UsageError for what must not be sent, and whatever iterating over
         `data` raises.
         """
-        if data is None:
-            data = b""
-        streamed = is_stream(data)
-        body = b"" if streamed else octets(data)
-        fields = self._fields(headers)
-        if body and not trailers:
-            fields = with_length(fields, len(body))
-        empty = not streamed and not body and not trailers
-        response = await self._open_for(data, method, path, fields, empty)
-        patient = not empty and expects_continue(fields)
-        if streamed or patient:
-            source = cast("AsyncIterable[bytes]", data) if streamed else Once(body)
-            self._start_upload(response, source, trailers, patient)
-        elif not empty:
-            sending = Sending(response.stream, body, True)
-            sending.trailers = trailers
-            try:
-                self._post(sending)
-            except ConnectionError:
-                response.cancel()
-                raise
+        order = Order(method, path, self._fields(headers), data, trailers)
+        response: Response | None = None
+        if order.source is not None:
+            response = await self._open_or_dispose(order)
+        elif not self._line and not self._full:
+            response = self._try_open(order)
+        if response is None:
+            response = await self._open(order)
+        self._send(response, order)
         return await self._answer(response)
 
     async def upgrade(
@@ -145,10 +158,10 @@ class Client(Connection):
         if self._http2:
             await self._settings_known()
             fields = [(":protocol", protocol), *fields]
-            response = await self._open("CONNECT", path, fields, False)
+            response = await self._open(tunnel_order("CONNECT", path, fields))
             return await self._tunnel(response, SUCCESSFUL)
         fields = [*fields, ("connection", "upgrade"), ("upgrade", protocol)]
-        response = await self._open("GET", path, fields, True)
+        response = await self._open(Order("GET", path, fields, b"", None))
         return await self._tunnel(response, SWITCHING)
 
     async def tunnel(self, authority: str, headers: Iterable[tuple[str, str]] = ()) -> Tunnel:
@@ -158,7 +171,7 @@ class Client(Connection):
         (RFC 9110 9.3.6)
         """
         fields = [(":authority", authority), *listed(headers)]
-        response = await self._open("CONNECT", "", fields, False)
+        response = await self._open(tunnel_order("CONNECT", "", fields))
         return await self._tunnel(response, SUCCESSFUL)
 
     def close(self) -> None:
@@ -174,6 +187,20 @@ class Client(Connection):
         self._single = True
         if not self._exchanges:
             self.close()
+
+    def hand_over(self) -> tuple[asyncio.Transport, bytes]:
+        """Leave the transport to another protocol, at the beginning of a tunnel: the transport, and
+        what has come through the tunnel already. This client is done with."""
+        early = b""
+        for exchange in self._exchanges.values():
+            inflow = exchange._flow()
+            early += inflow._take(inflow._size)
+        self._stop_timer()
+        self._gone = True
+        self._closing = True
+        if self._deaf:
+            self.transport.resume_reading()
+        return self.transport, early
 
     async def __aenter__(self) -> "Client":
         return self
@@ -207,10 +234,10 @@ class Client(Connection):
             return
         exchange._completed(trailers)
         response = cast(Response, exchange)
-        if response.code >= 300 and (response._upload is not None or stream in self._stalled):
-            # The server has refused, and the rest of the body with it. After a 2xx it may well go
-            # on reading; if not, it says so by a reset (RFC 9113 8.1).
-            self.write_reset(stream, CNO_RST_CANCEL)
+        if response._proceed is not None:
+            response._wake()
+        if response.code >= 300 or response._declined:
+            self._end_upload(response)
 
     def on_message_push(
         self, stream: int, parent: int, method: str, path: str, headers: Headers
@@ -258,44 +285,37 @@ class Client(Connection):
     # -- requests --------------------------------------------------------------------------------
 
     def _fields(self, headers: Iterable[tuple[str, str]]) -> Headers:
-        """The headers with our authority, unless they have one."""
-        fields = listed(headers)
-        if self.authority is None:
-            return fields
-        for name, _ in fields:
-            if name == ":authority" or name.lower() == "host":
-                return fields
-        return [(":authority", self.authority), *fields]
+        """The headers with our authority and credentials, unless they have some."""
+        return completed(listed(headers), self.authority, self._credentials)
 
-    async def _open_for(
-        self, source: object, method: str, path: str, fields: Headers, final: bool
-    ) -> Response:
+    async def _open_or_dispose(self, order: Order) -> Response:
         """As `_open`; where that fails, who produces the body is told. (As in `write_body`.)"""
         failure: BaseException | None
         try:
-            return await self._open(method, path, fields, final)
+            return await self._open(order)
         except BaseException as error:
             failure = error
-        await dispose(source)
+        await dispose(order.source)
         try:
             raise failure
         finally:
             failure = None  # else it would hold, by its traceback, what holds it
 
-    async def _open(self, method: str, path: str, fields: Headers, final: bool) -> Response:
+    async def _open(self, order: Order) -> Response:
         """Write a request's head as soon as that is possible."""
         try:
             if self._line or self._full:
                 await self._wait_turn(False)
             while True:
-                response = self._try_open(method, path, fields, final)
+                response = self._try_open(order)
                 if response is not None:
                     return response
                 await self._wait_turn(True)
         finally:
             self._freed()  # perhaps there is room for one more; or this one gave up its turn
 
-    def _try_open(self, method: str, path: str, fields: Headers, final: bool) -> Response | None:
+    def _try_open(self, order: Order) -> Response | None:
+        """Write a request's head; None if it has to wait."""
         if self._closing:
             raise ConnectionLostError("the connection is closed", retryable=True)
         if not self._http2 and self._exchanges:
@@ -309,7 +329,7 @@ class Client(Connection):
         self._exchanges[stream] = response
         opened = False
         try:
-            self.write_head(stream, 0, method, path, fields, final)
+            self.write_head(stream, 0, order.method, order.path, order.fields, order.empty)
             opened = True
         except WouldBlockError:
             return None
@@ -319,6 +339,22 @@ class Client(Connection):
             if not opened:
                 self._exchanges.pop(stream, None)
         return response
+
+    def _send(self, response: Response, order: Order) -> None:
+        """Send the body, if there is one, or begin to."""
+        if order.empty:
+            return
+        if order.source is not None or order.patient:
+            source = Once(order.body) if order.source is None else order.source
+            self._start_upload(response, source, order.trailers, order.patient)
+            return
+        sending = Sending(response.stream, order.body, True)
+        sending.trailers = order.trailers
+        try:
+            self._post(sending)
+        except ConnectionError:
+            response.cancel()
+            raise
 
     async def _wait_turn(self, front: bool) -> None:
         """Wait in line, at its front for who has been there already."""
@@ -394,12 +430,30 @@ class Client(Connection):
         """Wait until the body may be sent; whether it is wanted."""
         # > A client that sends a 100-continue expectation is not required to wait for any specific
         # > length of time ... SHOULD NOT wait for an indefinite period   (RFC 9110 10.1.1)
-        waiter = response._proceed
-        if waiter is not None:
-            await asyncio.wait((waiter,), timeout=CONTINUE_WAIT)
-        if response.code >= 300 and not response._ended:
+        patience = self._limits.expect_timeout
+        await asyncio.wait((cast("asyncio.Future[None]", response._proceed),), timeout=patience)
+        if response.code == 0 or response._bidden:
+            return not response._ended
+        # An answer without a 100: it was given without the body. Only if it is a good one that
+        # goes on and on, the body may be what it waits for.
+        if response.code < 300 and goes_on(response):
+            response._proceed = self.loop.create_future()
+            await asyncio.wait((response._proceed,), timeout=patience)
+            if goes_on(response):
+                return True
+        response._declined = True
+        if response._complete:
+            self._end_upload(response)
+        return False
+
+    def _end_upload(self, response: Response) -> None:
+        """The response is complete, and the server does not want the rest of the request.
+
+        (After a 2xx it may well go on reading; if not, it says so by a reset: RFC 9113 8.1.)
+        """
+        stream = self._streams.get(response.stream)
+        if stream is not None and stream.write != DONE and not response._tunnel:
             self.write_reset(response.stream, CNO_RST_CANCEL)
-        return not response._ended
 
     def _unsent(self, stream: int, error: Exception) -> None:
         exchange = self._exchanges.get(stream)
@@ -415,6 +469,35 @@ class Client(Connection):
         response._failed(error)
         if not response._ended:
             self.write_reset(response.stream, CNO_RST_CANCEL)
+
+
+def goes_on(response: Response) -> bool:
+    """Whether more of a response is to come."""
+    return not response._complete and not response._ended
+
+
+def tunnel_order(method: str, path: str, fields: Headers) -> Order:
+    """A request without end."""
+    order = Order(method, path, fields, b"", None)
+    order.empty = False
+    return order
+
+
+def completed(fields: Headers, authority: str | None, credentials: str | None) -> Headers:
+    """Headers with an authority, and with credentials, unless they have their own."""
+    if credentials is not None and not has(fields, "authorization"):
+        fields = [*fields, ("authorization", credentials)]
+    if authority is None or has(fields, ":authority") or has(fields, "host"):
+        return fields
+    return [(":authority", authority), *fields]
+
+
+def has(fields: Headers, wanted: str) -> bool:
+    """Whether there is a field of that name."""
+    for name, _ in fields:
+        if len(name) == len(wanted) and name.lower() == wanted:
+            return True
+    return False
 
 
 def expects_continue(fields: Headers) -> bool:

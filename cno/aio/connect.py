@@ -1,62 +1,68 @@
 """From a URL to a connection, or right to a response.
 
-Knows URLs, addresses and when TLS is meant. Must never know what a connection does.
+Knows how a server is reached, and when TLS is meant. Must never know what a connection does.
 """
 
 import asyncio
 from collections.abc import Mapping
 from ssl import SSLContext
-from typing import Any, Final, overload
-from urllib.parse import SplitResult, quote, urlsplit
+from typing import Any, overload
 
 from cno.aio import tls
 from cno.aio.client import Client
 from cno.aio.messages import Body, Response
 from cno.aio.output import Headers
+from cno.aio.proxy import connect_through, proxy_of
+from cno.aio.urls import Target
 from cno.limits import Limits
 
-# Scheme of a URL -> scheme of its requests, port, whether HTTP/2 needs no agreement.
-SCHEMES: Final = {
-    "http": ("http", 80, False),
-    "https": ("https", 443, False),
-    "h2c": ("http", 80, True),
-    "h2": ("https", 443, True),
-}
 
-#: What a request target may have beside letters and digits; the rest is percent-encoded.
-SAFE: Final = "%/?:@!$&'()*+,;=-._~"
+class Route:
+    """How servers are reached: what TLS is to be like, whether by a proxy or by a Unix socket."""
 
+    def __init__(
+        self,
+        ssl_ctx: SSLContext | None,
+        ssl_hostname: str | None,
+        proxy: str | None,
+        unix: str | None,
+    ) -> None:
+        if proxy is not None and unix is not None:
+            raise ValueError("either a proxy or a Unix socket, not both")
+        self._context = ssl_ctx
+        self._checked = ssl_ctx is None  # whether it offers protocols
+        self._hostname = ssl_hostname
+        self._proxy = proxy_of(proxy)
+        self._unix = unix
 
-class Target:
-    """What a URL says about where to connect, and what to ask for there.
+    def _tls(self) -> SSLContext:
+        """The context to use, in all connections the same."""
+        if self._context is None:
+            self._context = tls.client_context()
+        elif not self._checked:
+            tls.offer(self._context)
+            self._checked = True
+        return self._context
 
-    Raises ValueError for URLs without a host, and for schemes that are not HTTP's.
-    """
-
-    def __init__(self, url: str) -> None:
-        parts = urlsplit(url)
-        known = SCHEMES.get(parts.scheme)
-        if known is None:
-            raise ValueError(f"{url!r}: the scheme must be one of {', '.join(SCHEMES)}")
-        if not parts.hostname:
-            raise ValueError(f"{url!r} names no host")
-        self.scheme, default, self.force_http2 = known
-        self.host = ascii_host(parts.hostname)
-        self.port = default if parts.port is None else parts.port
-        named = f"[{self.host}]" if ":" in self.host else self.host
-        self.authority = named if self.port == default else f"{named}:{self.port}"
-        self.path = path_of(parts)
-
-
-def ascii_host(host: str) -> str:
-    """A host as DNS knows it."""
-    return host if host.isascii() else host.encode("idna").decode("ascii")
-
-
-def path_of(parts: SplitResult) -> str:
-    """The request target in origin-form: path and query, never the fragment (RFC 9112 3.2.1)."""
-    path = quote(parts.path, safe=SAFE) or "/"
-    return f"{path}?{quote(parts.query, safe=SAFE)}" if parts.query else path
+    async def connect(
+        self, loop: asyncio.AbstractEventLoop, target: Target, client: Client
+    ) -> None:
+        """Connect `client` to the server that `target` names."""
+        context: SSLContext | None = None
+        hostname: str | None = None
+        if target.scheme == "https":
+            context = self._tls()
+            hostname = self._hostname or target.host
+        if self._proxy is not None:
+            await connect_through(loop, self._proxy, target, client, context, hostname)
+        elif self._unix is not None:
+            await loop.create_unix_connection(
+                lambda: client, self._unix, ssl=context, server_hostname=hostname
+            )
+        else:
+            await loop.create_connection(
+                lambda: client, target.host, target.port, ssl=context, server_hostname=hostname
+            )
 
 
 def with_loop(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
@@ -76,7 +82,9 @@ async def connect(
     ssl_hostname: str | None = None,
     *,
     force_http2: bool = False,
-    settings: Mapping[str, int] | None = None,
+    proxy: str | None = None,
+    unix: str | None = None,
+    settings: Mapping[str, int | None] | None = None,
     limits: Limits | None = None,
 ) -> Client: ...
 
@@ -88,7 +96,9 @@ async def connect(
     ssl_hostname: str | None = None,
     *,
     force_http2: bool = False,
-    settings: Mapping[str, int] | None = None,
+    proxy: str | None = None,
+    unix: str | None = None,
+    settings: Mapping[str, int | None] | None = None,
     limits: Limits | None = None,
 ) -> Client: ...
 
@@ -97,29 +107,47 @@ async def connect(*args: Any, **kwargs: Any) -> Client:
     """Connect to the server that a URL names.
 
     `http:` is clear text, `https:` TLS with ALPN `h2` and `http/1.1`; `h2c:` and `h2:` are the
-    same with HTTP/2 in any case, as is `force_http2`. `ssl_ctx` (by default one that trusts the
-    system's certificates) is told to offer these protocols; `ssl_hostname` is whom the
-    certificate must name, by default the URL's host. `settings` and `limits` are as for
-    `cno.Client`.
+    same with HTTP/2 in any case, as is `force_http2`. A `user:password@` in the URL is sent with
+    each request, as credentials of the Basic scheme, unless its headers have an `authorization`.
 
-    Raises ValueError for a URL that cannot be used, OSError and ssl.SSLError.
+    `ssl_ctx` is by default one that trusts the system's certificates. One of your own is used as it
+    is; only if it offers nothing by ALPN yet, it is made to offer `h2` and `http/1.1`, from then on
+    (`ssl_ctx.set_alpn_protocols(["http/1.1"])` before, and HTTP/2 is not offered). `ssl_hostname`
+    is whom the certificate must name, by default the URL's host.
+
+    `proxy` is the URL of an HTTP proxy (`http://[user:password@]host:port`) that is asked for a
+    tunnel by CONNECT, whatever the scheme: TLS is inside the tunnel. No environment variables are
+    looked at. `unix` is the path of a Unix socket, to be used whatever host the URL names.
+    `settings` and `limits` are as for `cno.Client`.
+
+    Raises ValueError for a URL that cannot be used, OSError and ssl.SSLError, and ProxyError (an
+    OSError as well) if the proxy refuses.
     """
     return await _connect(*with_loop(args, kwargs), **kwargs)
 
 
 async def _connect(
+    loop: asyncio.AbstractEventLoop | None, url: str, *args: Any, **kwargs: Any
+) -> Client:
+    return await dial(loop, Target(url), *args, **kwargs)
+
+
+async def dial(
     loop: asyncio.AbstractEventLoop | None,
-    url: str,
+    target: Target,
     ssl_ctx: SSLContext | None = None,
     ssl_hostname: str | None = None,
     *,
     force_http2: bool = False,
-    settings: Mapping[str, int] | None = None,
+    proxy: str | None = None,
+    unix: str | None = None,
+    settings: Mapping[str, int | None] | None = None,
     limits: Limits | None = None,
 ) -> Client:
+    """As `connect`, to where a URL leads that has been looked at already."""
     if loop is None:
         loop = asyncio.get_running_loop()
-    target = Target(url)
+    route = Route(ssl_ctx, ssl_hostname, proxy, unix)
     client = Client(
         loop,
         target.authority,
@@ -128,20 +156,8 @@ async def _connect(
         settings=settings,
         limits=limits,
     )
-    if target.scheme == "https":
-        if ssl_ctx is None:
-            ssl_ctx = tls.client_context()
-        else:
-            ssl_ctx.set_alpn_protocols(list(tls.PROTOCOLS))
-        await loop.create_connection(
-            lambda: client,
-            target.host,
-            target.port,
-            ssl=ssl_ctx,
-            server_hostname=ssl_hostname or target.host,
-        )
-    else:
-        await loop.create_connection(lambda: client, target.host, target.port)
+    client._credentials = target.credentials
+    await route.connect(loop, target, client)
     return client
 
 
@@ -157,7 +173,9 @@ async def request(
     ssl_ctx: SSLContext | None = None,
     ssl_hostname: str | None = None,
     force_http2: bool = False,
-    settings: Mapping[str, int] | None = None,
+    proxy: str | None = None,
+    unix: str | None = None,
+    settings: Mapping[str, int | None] | None = None,
     limits: Limits | None = None,
 ) -> Response: ...
 
@@ -173,7 +191,9 @@ async def request(
     ssl_ctx: SSLContext | None = None,
     ssl_hostname: str | None = None,
     force_http2: bool = False,
-    settings: Mapping[str, int] | None = None,
+    proxy: str | None = None,
+    unix: str | None = None,
+    settings: Mapping[str, int | None] | None = None,
     limits: Limits | None = None,
 ) -> Response: ...
 
@@ -197,11 +217,10 @@ async def _request(
     trailers: Headers | None = None,
     **connect_args: Any,
 ) -> Response:
-    client = await _connect(loop, url, **connect_args)
+    target = Target(url)
+    client = await dial(loop, target, **connect_args)
     try:
-        response = await client.request(
-            method, Target(url).path, headers or (), data, trailers=trailers
-        )
+        response = await client.request(method, target.path, headers or (), data, trailers=trailers)
     except BaseException:
         client.close()
         raise

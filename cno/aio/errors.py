@@ -1,11 +1,12 @@
 """What a user of the asyncio layer catches when a peer, or the network, ends something early.
 
-Knows the engine's errors, whose subclasses these are; must never know how they come about.
+Knows the engine's errors, whose subclasses these are; must never know how they come about. Each of
+them has `retryable`: whether it is certain that nobody has acted on the request.
 """
 
 from mypy_extensions import mypyc_attr
 
-from cno.const import CNO_ERRNO_INVALID_STREAM, ErrorCode
+from cno.const import CNO_ERRNO_DISCONNECT, CNO_ERRNO_INVALID_STREAM, ErrorCode
 from cno.errors import ConnectionError, DisconnectError
 
 
@@ -16,7 +17,7 @@ class StreamError(ConnectionError):
 
     `stream` is its id, `code` the `CNO_RST_*` it ended with (RFC 9113 section 7). `retryable` says
     that the peer promises not to have acted on the request (RFC 9113 section 8.7): it may be sent
-    again, whatever its method.
+    again, whatever its method. Else it may have been acted on.
     """
 
     retryable: bool
@@ -31,7 +32,8 @@ class ConnectionLostError(DisconnectError):
     """The connection ended, or takes no new requests.
 
     `stream` is the stream that was cut short (0: none). `retryable` says that nothing of the
-    request was sent, or that the peer promises not to have acted on it.
+    request was sent, or that the peer promises not to have acted on it. Else it may have been
+    acted on: a connection that ends without an answer does not tell.
     """
 
     retryable: bool
@@ -39,6 +41,25 @@ class ConnectionLostError(DisconnectError):
     def __init__(self, text: str, *, stream: int = 0, retryable: bool = False) -> None:
         super().__init__(text, stream=stream)
         self.retryable = retryable
+
+
+@mypyc_attr(native_class=False)
+class ConnectError(ConnectionError):
+    """There is no connection to send a request on; `__cause__` has the reason, if another said it.
+
+    `retryable` is always True: nothing of the request was sent.
+    """
+
+    retryable: bool
+
+    def __init__(self, text: str, *, code: int = 0) -> None:
+        super().__init__(CNO_ERRNO_DISCONNECT, text, code=code)
+        self.retryable = True
+
+
+@mypyc_attr(native_class=False)
+class ProxyError(ConnectError):
+    """The proxy did not make a connection; `code` is the status it answered with (0: none)."""
 
 
 def fresh(error: Exception) -> Exception:

@@ -69,7 +69,7 @@ class Listener(Keeper):
         handler: Handler,
         address: Address,
         ssl: SSLContext | None,
-        settings: Mapping[str, int] | None,
+        settings: Mapping[str, int | None] | None,
         limits: Limits | None,
     ) -> None:
         self._handler = handler
@@ -189,7 +189,7 @@ def serve(
     path: str | None = None,
     backlog: int = 1024,
     reuse_port: bool | None = None,
-    settings: Mapping[str, int] | None = None,
+    settings: Mapping[str, int | None] | None = None,
     limits: Limits | None = None,
 ) -> Listener:
     """Serve HTTP/2 and HTTP/1.1 on one address: `async with cno.serve(handler, host, port):`.

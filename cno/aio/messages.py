@@ -284,6 +284,8 @@ class Response(Exchange):
         self.informational: list[tuple[int, Headers]] = []
         self._head: asyncio.Future[None] | None = None
         self._proceed: asyncio.Future[None] | None = None  # an upload waits for 100
+        self._bidden = False  # that has come
+        self._declined = False  # the body has not been sent, and will not be
         self._upload: asyncio.Task[None] | None = None
         self._channel: Channel[bytes] | None = None  # its source
         self._pushes: Pushes | None = None
@@ -330,8 +332,10 @@ class Response(Exchange):
     def _continue(self, code: int, headers: Headers) -> None:
         """A 1xx response has come."""
         self.informational.append((code, headers))
-        if code == 100 and self._proceed is not None and not self._proceed.done():
-            self._proceed.set_result(None)
+        if code == 100 and self._proceed is not None:
+            self._bidden = True
+            if not self._proceed.done():
+                self._proceed.set_result(None)
 
     def _wake(self) -> None:
         for waiter in (self._head, self._proceed):

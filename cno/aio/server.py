@@ -61,7 +61,7 @@ class Server(Connection):
         loop: asyncio.AbstractEventLoop | Handler | None = None,
         handle: Handler | None = None,
         *,
-        settings: Mapping[str, int] | None = None,
+        settings: Mapping[str, int | None] | None = None,
         limits: Limits | None = None,
         keeper: Keeper | None = None,
     ) -> None:

@@ -4,6 +4,7 @@ Knows `ssl` and the RFC's demands. Must never know a connection.
 """
 
 import ssl
+from contextlib import suppress
 from os import PathLike
 from typing import Final, TypeAlias
 
@@ -52,3 +53,39 @@ def harden(context: ssl.SSLContext) -> None:
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
     context.set_ciphers(CIPHERS)
     context.set_alpn_protocols(list(PROTOCOLS))
+
+
+def offer(context: ssl.SSLContext) -> None:
+    """Have a client's context of the user's offer our protocols, unless it offers some already."""
+    if not offers_protocols(context):
+        context.set_alpn_protocols(list(PROTOCOLS))
+
+
+def offers_protocols(context: ssl.SSLContext) -> bool:
+    """Whether a client's context has been told what to offer by ALPN.
+
+    `ssl` does not tell, so look at what it would send: a ClientHello (RFC 8446 4.1.2).
+    """
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    trial = context.wrap_bio(incoming, outgoing, server_hostname="alpn.invalid")
+    with suppress(ssl.SSLWantReadError):
+        trial.do_handshake()
+    return ALPN in extensions_of(outgoing.read())
+
+
+#: The number of the extension (RFC 7301 3.1).
+ALPN: Final = 16
+
+
+def extensions_of(hello: bytes) -> list[int]:
+    """The numbers of the extensions of a ClientHello that is one record."""
+    at = 5 + 4 + 2 + 32  # the heads of record and message, the version, the random
+    at += 1 + hello[at]  # the session id
+    at += 2 + int.from_bytes(hello[at : at + 2], "big")  # the cipher suites
+    at += 1 + hello[at]  # the compression methods
+    at += 2
+    found: list[int] = []
+    while at + 4 <= len(hello):
+        found.append(int.from_bytes(hello[at : at + 2], "big"))
+        at += 4 + int.from_bytes(hello[at + 2 : at + 4], "big")
+    return found

@@ -14,7 +14,7 @@ from urllib.parse import urljoin
 
 from cno._build import VERSION
 from cno.aio.client import Client
-from cno.aio.connect import Target
+from cno.aio.urls import Target
 from cno.aio.errors import ConnectionLostError, StreamError
 from cno.aio.messages import Push, Response
 from cno.cli.origins import Origin, Origins, Wishes, target_of

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from cno.aio import tls
 from cno.aio.client import Client
-from cno.aio.connect import Target
+from cno.aio.urls import Target
 from cno.cli.problems import Problem, reason
 
 #: Seconds that the end of a connection may take.

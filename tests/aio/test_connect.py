@@ -6,7 +6,7 @@ import ssl
 import pytest
 
 from cno import aio
-from cno.aio.connect import Target
+from cno.aio.urls import Target
 from tests.aio.lab import HOST, HTTP1, HTTP2, HTTP2_TLS, Lab
 
 

@@ -1,0 +1,113 @@
+"""Through an HTTP proxy: CONNECT, then TLS inside if that is meant, then the client's connection.
+
+Knows how a transport passes from one protocol to another. Must never know who wants the connection,
+or what is going to be said on it. (RFC 9110 9.3.6)
+"""
+
+import asyncio
+from ssl import SSLContext
+
+from cno.aio.client import Client, UpgradeRefused
+from cno.aio.errors import ConnectionLostError, ProxyError
+from cno.aio.output import Headers
+from cno.aio.urls import Target
+
+
+def proxy_of(url: str | None) -> Target | None:
+    """The proxy that a URL names. Raises ValueError unless it is spoken to in clear text."""
+    if url is None:
+        return None
+    proxy = Target(url)
+    if proxy.scheme != "http" or proxy.force_http2:
+        raise ValueError("a proxy's URL must begin with http://: TLS comes inside of its tunnels")
+    return proxy
+
+
+async def connect_through(
+    loop: asyncio.AbstractEventLoop,
+    proxy: Target,
+    target: Target,
+    client: Client,
+    context: SSLContext | None,
+    hostname: str | None,
+) -> None:
+    """Connect `client` to what `target` names, over TLS if there is a context.
+
+    Raises ProxyError if the proxy refuses or is gone, OSError if it cannot be reached, and
+    ssl.SSLError.
+    """
+    transport, early = await open_tunnel(loop, proxy, target)
+    if context is None:
+        # Nothing can have come in between: whoever awaited this runs on at once.
+        transport.set_protocol(client)
+        client.connection_made(transport)
+        if early:
+            client.data_received(early)
+        return
+    if early:
+        transport.abort()
+        raise ProxyError("the proxy says something before TLS has begun")
+    antechamber = Antechamber()
+    secured = await loop.start_tls(transport, antechamber, context, server_hostname=hostname)
+    if secured is None:
+        raise ConnectionLostError("the connection ended during the handshake", retryable=True)
+    antechamber.pass_on(secured, client)
+
+
+async def open_tunnel(
+    loop: asyncio.AbstractEventLoop, proxy: Target, target: Target
+) -> tuple[asyncio.Transport, bytes]:
+    """A transport that leads to `target`, and what came on it right behind the proxy's answer."""
+    asker = Client(loop, proxy.authority, "http")
+    await loop.create_connection(lambda: asker, proxy.host, proxy.port)
+    fields: Headers = []
+    if proxy.credentials is not None:
+        fields.append(("proxy-authorization", proxy.credentials))
+    problem: ProxyError | None = None
+    done = False
+    try:
+        await asker.tunnel(target.address, fields)
+        done = True
+    except UpgradeRefused as refusal:
+        code = refusal.response.code
+        problem = ProxyError(f"the proxy answers {code} for {target.address}", code=code)
+    except ConnectionLostError as lost:
+        problem = ProxyError(f"the proxy is gone: {lost.strerror}")
+    finally:
+        if not done:
+            asker.abort()
+    if problem is not None:
+        raise problem
+    return asker.hand_over()
+
+
+class Antechamber(asyncio.Protocol):
+    """Keeps what comes over TLS until the one whom it is for is told of the connection."""
+
+    def __init__(self) -> None:
+        self._data: list[bytes] = []
+        self._eof = False
+        self._lost = False
+        self._error: Exception | None = None
+
+    def data_received(self, data: bytes) -> None:
+        self._data.append(data)
+
+    def eof_received(self) -> bool:
+        self._eof = True
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._lost = True
+        self._error = exc
+
+    def pass_on(self, transport: asyncio.Transport, client: Client) -> None:
+        """Give the connection to `client`, with all that has happened to it so far."""
+        transport.set_protocol(client)
+        client.connection_made(transport)
+        for data in self._data:
+            client.data_received(data)
+        if self._eof:
+            client.eof_received()
+        if self._lost:
+            client.connection_lost(self._error)
