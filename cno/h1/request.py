@@ -84,10 +84,9 @@ def _may_begin(core: Core, id: i64) -> None:
     h1 = core._h1
     if id in core._streams:
         raise UsageError("the request has begun already", stream=id)
-    if id != core._last_local + 2 and (id != 1 or core._last_local != 0):
-        raise InvalidStreamError(
-            f"the next request goes on stream {core._last_local + 2}", stream=id
-        )
+    due = core._last_local + 2 if core._last_local != 0 else 1
+    if id != due:
+        raise InvalidStreamError(f"the next request goes on stream {due}", stream=id)
     if h1.stop:
         raise DisconnectError("the connection takes no more requests", stream=id)
     # > A user agent SHOULD NOT pipeline requests after a non-idempotent method, until the final
