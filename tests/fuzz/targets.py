@@ -1,0 +1,83 @@
+"""What can be fuzzed, by name, and where inputs are kept.
+
+Knows every fuzzer; how each makes up its inputs is its own business.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from tests.fuzz import machines, octets, twins, worlds
+from tests.tree import ROOT as ROOT
+
+HERE: Final = Path(__file__).parent
+#: Where every search begins.
+CORPUS: Final = HERE / "corpus"
+#: Inputs that found something that has been fixed since.
+REGRESSIONS: Final = HERE / "regressions"
+#: What searches found, and the corpora that they have grown; not in the repository.
+KEPT: Final = ROOT / ".fuzz"
+
+
+class Target:
+    """Something to search; `octets`: by `explore`, whose inputs are files of octets."""
+
+    octets = False
+
+    def __init__(self, name: str, about: str) -> None:
+        self.name = name
+        self.about = about
+
+    def search(self, seconds: float, seed: int) -> list[Path]:
+        """Until the time is over or something is found; the files of what was found."""
+        raise NotImplementedError
+
+    def replay(self, path: Path) -> None:
+        """Raises what is wrong with one input."""
+        raise NotImplementedError
+
+
+class Octets(Target):
+    octets = True
+
+    def __init__(self, name: str, check: Callable[[bytes], None]) -> None:
+        super().__init__(name, "any octets, whole and cut: only documented errors")
+        self.check = check
+
+    def replay(self, path: Path) -> None:
+        self.check(path.read_bytes())
+
+
+class Machines(Target):
+    """Scripts in all worlds."""
+
+    def search(self, seconds: float, seed: int) -> list[Path]:
+        found = KEPT / self.name
+        return machines.search(list(worlds.WORLDS), machines.check_world, seconds, seed, found)
+
+    def replay(self, path: Path) -> None:
+        machines.replay(path)
+
+
+class Twins(Target):
+    def search(self, seconds: float, seed: int) -> list[Path]:
+        return twins.search([CORPUS, KEPT / "corpus"], KEPT / self.name, seconds, seed)
+
+    def replay(self, path: Path) -> None:
+        twins.replay(path)
+
+
+ALL: Final[dict[str, Target]] = {
+    **{name: Octets(name, check) for name, check in octets.TARGETS.items()},
+    "machines": Machines("machines", "scripts of peer and application: rules of order and flow"),
+    "twins": Twins("twins", "the compiled build and its sources say the same"),
+}
+
+
+def named(word: str) -> list[str]:
+    """The targets a word stands for."""
+    if word == "octets":
+        return [name for name, target in ALL.items() if target.octets]
+    if word not in ALL:
+        raise SystemExit(f"no target {word}: {', '.join(ALL)}")
+    return [word]

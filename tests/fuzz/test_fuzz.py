@@ -1,0 +1,46 @@
+"""What the fuzzers have found stays found; and a short, always equal, run of each.
+
+Corpora and regressions are replayed as they are. The searches proper are long: `python -m
+tests.fuzz`.
+"""
+
+from pathlib import Path
+
+import pytest
+
+from tests.fuzz import machines, octets
+from tests.fuzz.targets import ALL, CORPUS, REGRESSIONS
+from tests.fuzz.worlds import WORLDS
+
+#: Scripts for each world.
+SCRIPTS = 120
+
+
+def inputs(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*/*"))
+
+
+@pytest.mark.parametrize("path", inputs(REGRESSIONS), ids=lambda p: f"{p.parent.name}-{p.stem}")
+def test_what_was_found_is_fixed(path: Path) -> None:
+    target = ALL[path.parent.name]
+    if target.name == "twins":
+        pytest.skip("needs both builds at once")
+    target.replay(path)
+
+
+@pytest.mark.parametrize("target", octets.TARGETS)
+def test_corpus(target: str) -> None:
+    files = sorted((CORPUS / target).iterdir())
+    assert files
+    for path in files:
+        ALL[target].replay(path)
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_scripts(world: str) -> None:
+    machines.batch(world, WORLDS[world][1], machines.check_world, 1, SCRIPTS)
+
+
+def test_every_target_has_a_corpus_or_makes_up_its_inputs() -> None:
+    assert {p.name for p in CORPUS.iterdir()} == {t.name for t in ALL.values() if t.octets}
+    assert {p.name for p in REGRESSIONS.iterdir()} <= set(ALL)
