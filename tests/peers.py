@@ -26,10 +26,10 @@ def require(program: str) -> str:
 
 
 def missing(what: str) -> NoReturn:
-    """End the test that cannot run here: a skip, in CI a failure."""
+    """End the test, or module of tests, that cannot run here: a skip, in CI a failure."""
     if IN_CI:
         pytest.fail(f"{what}, and CI skips nothing", pytrace=False)
-    pytest.skip(what)
+    pytest.skip(what, allow_module_level=True)
 
 
 def free_port() -> int:
