@@ -48,6 +48,13 @@ class Inflow:
         self._waiter: asyncio.Future[None] | None = None
         #: The sender waits for a 100 before it sends anything.
         self.awaited = False
+        # -- for whoever measures it ---------------------------------------------------------------
+        self.fed_before: i64 = 0  # octets that had come when the round trip began ...
+        self.returned_before: i64 = 0  # ... and were given back
+        self.measured = False  # there has been a round trip
+        self.wider: i64 = 0  # by so much its window is larger than others are at first
+        self.fed_seen: i64 = 0  # octets that had come ...
+        self.waiting_since = 0.0  # ... when that was seen, while a reader waits (0: none does)
 
     # -- the connection's side -------------------------------------------------------------------
 
@@ -91,6 +98,14 @@ class Inflow:
         self._size = 0
         self._taken = self._fed
         self._give_back(0)
+
+    def moved(self) -> i64:
+        """Octets that have come, and been given back, since `..._before` were set."""
+        return min(self._fed - self.fed_before, self._returned - self.returned_before)
+
+    def waits(self) -> bool:
+        """Whether a reader waits for more."""
+        return self._waiter is not None and not self._waiter.done()
 
     # -- the reader's side -----------------------------------------------------------------------
 

@@ -1,102 +1,33 @@
-"""What a server's and a client's connection share: what comes in, the end, and time.
+"""What a server's and a client's connection share: what comes in, and the end.
 
-A stream's data goes to its `Exchange`, and is given back to the engine when read. One coarse timer
-watches a connection. Must never know what a request or a response is.
+A stream's data goes to its `Exchange`, and is given back to the engine when read. Must never know
+what a request or a response is.
 """
 
 import asyncio
 from collections.abc import Mapping
 from ssl import SSLObject
-from typing import Any, Final, cast
+from typing import Any, cast
 
 from mypy_extensions import i64, mypyc_attr
 
-from cno.aio.body import Inflow, Payload
 from cno.aio.errors import StreamError, name_of
-from cno.aio.output import WRITE_HIGH, Headers, Output, log
+from cno.aio.exchange import Exchange as Exchange
+from cno.aio.output import Headers, log
+from cno.aio.timers import Timers
 from cno.const import (
     CNO_LOCAL,
     CNO_RST_INADEQUATE_SECURITY,
     CNO_RST_NO_ERROR,
     CNO_RST_REFUSED_STREAM,
-    CNO_RST_SETTINGS_TIMEOUT,
 )
-from cno.core import H1_BLOCKED, H2_PREFACE, H2_SETTINGS
+from cno.core import H1_BLOCKED, waiting
 from cno.errors import ConnectionError, WouldBlockError
 from cno.limits import Limits
 
-#: HTTP/1.1: octets of body received and not read, above which the transport stops reading.
-READ_HIGH: Final = 262_144
-#: Octets of body that are read and dropped, so that an HTTP/1.1 connection can go on, say.
-MAX_DRAINED: Final = 262_144
-#: Seconds that handlers have to answer an HTTP/1.1 client that may have gone.
-HALF_CLOSED_WAIT: Final = 1.0
-#: Seconds in which a peer may read why the connection is closed while it is still sending.
-LINGER: Final = 2.0
-
-
-class Exchange:
-    """One stream: what is coming in on it, and how it ended.
-
-    `stream` is its id, `headers` those of the message coming in, `trailers` likewise (None until
-    it is complete, and where there are none).
-    """
-
-    def __init__(self, conn: "Connection", stream: int, headers: Headers) -> None:
-        self.conn = conn
-        self.stream = stream
-        self.headers = headers
-        self.trailers: Headers | None = None
-        self._inflow: Inflow | None = None
-        self._reader: Payload | None = None
-        self._complete = False  # all of the peer's message has come
-        self._sent = False  # all of ours has gone
-        self._ended = False  # the stream exists no longer
-        self._discard = False  # nobody is interested in the rest of the peer's message
-        self._drained: i64 = 0  # octets of it that came nevertheless
-        self._tunnel = False  # octets without end of message go either way
-        self._error: Exception | None = None  # why the peer's message will never be complete
-
-    @property
-    def payload(self) -> asyncio.StreamReader:
-        """The body that is coming in."""
-        if self._reader is None:
-            self._reader = Payload(self._flow())
-        return self._reader
-
-    def _flow(self) -> Inflow:
-        inflow = self._inflow
-        if inflow is None:
-            inflow = self._inflow = Inflow(self.conn, self.stream, self.conn.loop)
-            if self._complete:
-                inflow.end()
-            elif self._error is not None:
-                inflow.fail(self._error)
-            elif self._ended:
-                inflow.detach()
-        return inflow
-
-    def _open_tunnel(self) -> None:
-        """There are no messages on this stream any more."""
-        self._tunnel = True
-        self.conn._resume_input()
-
-    def _completed(self, trailers: Headers | None) -> None:
-        self._complete = True
-        self.trailers = trailers
-        if self._inflow is not None:
-            self._inflow.end()
-
-    def _failed(self, error: Exception) -> None:
-        """The peer's message will never be complete."""
-        if not self._complete and self._error is None:
-            self._error = error
-            if self._inflow is not None:
-                self._inflow.fail(error)
-
 
 @mypyc_attr(allow_interpreted_subclasses=True)
-class Connection(Output):
+class Connection(Timers):
     """The engine as an `asyncio.Protocol`. `Server` and `Client` are what to use.
 
     `loop` is the event loop, `transport` the transport once there is one.
@@ -107,34 +38,29 @@ class Connection(Output):
         server: bool,
         loop: asyncio.AbstractEventLoop | None,
         limits: Limits,
-        settings: Mapping[str, int] | None,
+        settings: Mapping[str, int | None] | None,
     ) -> None:
         super().__init__(server, loop, limits, settings)
-        self._exchanges: dict[int, Exchange] = {}
+        self._chunk: i64 = max(limits.read_chunk, 1)
+        self._most_frames: i64 = max(limits.read_frames, 1)
+        self._later = bytearray()  # came in pieces larger than that
 
         # -- input (HTTP/1.1; HTTP/2 has windows) ------------------------------------------------
         self._unread: i64 = 0
+        self._most_unread: i64 = limits.read_buffer
         self._kept_back = False  # more was pipelined than may wait: the engine keeps it
-        self._deaf = False  # the transport's reading is paused
-        self._half_closed = False  # the peer sends no more, but waits for answers
 
-        # -- the end, and time -------------------------------------------------------------------
+        # -- the end -----------------------------------------------------------------------------
         self._linger = False  # the peer may still be sending
         self._given_up = False  # HTTP/1.1: the client does not want what the server still sends
-        self._born = 0.0
-        self._timer: asyncio.TimerHandle | None = None
-        self._drain_until = 0.0  # 0: not shutting down
-        self._unacked_since = 0.0  # 0: all our SETTINGS are acknowledged
-        self._idle_since = 0.0  # 0: not idle
-        self._idle_mark: i64 = -1  # the peer's last stream when that was looked at
         self._closed: asyncio.Future[None] | None = None
 
     # -- asyncio.Protocol ------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
-        self.transport.set_write_buffer_limits(high=WRITE_HIGH)
-        self._born = self.loop.time()
+        self.transport.set_write_buffer_limits(high=self._limits.write_buffer)
+        self._born = self._heard_at = self.loop.time()
         if self._closing:
             self.transport.abort()
             return
@@ -154,6 +80,18 @@ class Connection(Output):
     def data_received(self, data: bytes) -> None:
         if self._closing:
             return
+        self._heard = True
+        if len(data) > self._chunk or self._later:
+            self._later += data
+            self._fall_behind()
+        else:
+            self._take_in(data)
+
+    def _take_in(self, data: bytes) -> None:
+        """What one turn of the event loop may be spent on."""
+        if self._http2:
+            h2 = self._h2
+            h2.pause_at = h2.frames + self._most_frames
         self._busy = True
         try:
             self.receive(data)
@@ -170,6 +108,8 @@ class Connection(Output):
 
     def eof_received(self) -> bool:
         """Whether the transport stays open for what is still to be written."""
+        while self._behind and not self._closing:
+            self._catch_up()
         if self._http2 or self._closing or not self._exchanges:
             return False
         secure = secured_by(self.transport) is not None
@@ -183,7 +123,7 @@ class Connection(Output):
         # to what it asked: nothing tells. So what can be answered soon is.
         self._half_closed = True
         self._stop_timer()
-        self._timer = self.loop.call_later(HALF_CLOSED_WAIT, self.transport.abort)
+        self._timer = self.loop.call_later(self._limits.half_closed_timeout, self.transport.abort)
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -219,10 +159,6 @@ class Connection(Output):
     def _after_loss(self) -> None:
         """The connection is gone, and so are all its streams."""
 
-    def _is_idle(self) -> bool:
-        """Whether a connection without streams may be closed for being idle."""
-        return False
-
     # -- events ----------------------------------------------------------------------------------
 
     def on_message_data(self, stream: int, data: bytes) -> None:
@@ -234,7 +170,7 @@ class Connection(Output):
             return
         if not self._http2:
             self._unread += len(data)
-            if self._unread > READ_HIGH and not self._deaf:
+            if self._unread > self._most_unread and not self._deaf:
                 self._listen()
         exchange._flow().feed(data)
 
@@ -266,7 +202,7 @@ class Connection(Output):
                 exchange._failed(self._reason(stream, code, side))
             if sending is not None:
                 self._resolve(sending, exchange._error or self._reason(stream, code, side))
-            self._over(exchange, clean)
+            self._over(exchange, clean or exchange._told)
         if not self._gone:
             self._stream_freed()
 
@@ -293,9 +229,9 @@ class Connection(Output):
 
     def shutdown(self) -> None:
         """Take no new streams, and close once those that are open are done, or out of time."""
-        if self._drain_until == 0.0 and self._limits.shutdown_timeout is not None:
-            self._drain_until = self.loop.time() + self._limits.shutdown_timeout
-            if not self._half_closed:
+        if self._drain_since == 0.0:
+            self._drain_since = self.loop.time()
+            if self._born != 0.0 and not self._half_closed:
                 self._stop_timer()
                 self._arm()
         super().shutdown()
@@ -327,15 +263,22 @@ class Connection(Output):
             except (OSError, NotImplementedError, RuntimeError):
                 self.transport.close()
             else:
-                self._timer = self.loop.call_later(LINGER, self.transport.abort)
+                self._timer = self.loop.call_later(
+                    self._limits.linger_timeout, self.transport.abort
+                )
                 self._kept_back = False
                 self._unread = 0
                 self._listen()
             return
         self.transport.close()
-        patience = self._limits.shutdown_timeout
+        # A client has all it wants by now, and some servers never answer that TLS is closed.
+        limits = self._limits
+        patience = limits.shutdown_timeout if self._server else limits.linger_timeout
         if patience is not None:
             self._timer = self.loop.call_later(patience, self.transport.abort)
+
+    def _linger_on(self) -> None:
+        self._linger = True
 
     def _half_close(self) -> None:
         """HTTP/1.1: tell the other side of a tunnel that this one has no more to say."""
@@ -385,6 +328,7 @@ class Connection(Output):
             return
         if self._http2:
             super().consume(stream, size)
+            self._consumed(stream, size)
             return
         exchange = self._exchanges.get(stream)
         if exchange is not None and not exchange._discard:
@@ -394,6 +338,12 @@ class Connection(Output):
 
     def _settle(self) -> None:
         """At the end of some input: do what it made possible, and write what it made us write."""
+        if self._http2:
+            h2 = self._h2
+            if self._probing and not h2.probing:
+                self._measured()
+            if h2.frames >= h2.pause_at:
+                self._fall_behind()
         if self._grown:
             self._grown = False
             if self._stalled:
@@ -411,13 +361,33 @@ class Connection(Output):
 
     def _listen(self) -> None:
         """Pause or resume reading from the transport, as is right now."""
-        deaf = self._kept_back or self._unread > READ_HIGH
+        deaf = self._kept_back or self._behind or self._unread > self._most_unread
         if deaf != self._deaf and not self._gone and not self.transport.is_closing():
             self._deaf = deaf
             if deaf:
                 self.transport.pause_reading()
             else:
                 self.transport.resume_reading()
+
+    def _fall_behind(self) -> None:
+        """Work off what is here in the turns to come; nothing is read meanwhile."""
+        if not self._behind and not self._gone and not self._closing:
+            self._behind = True
+            self._listen()
+            self.loop.call_soon(self._catch_up)
+
+    def _catch_up(self) -> None:
+        if self._gone or not self._behind:
+            return
+        self._behind = False
+        piece = b""
+        if self._later and waiting(self) < self._chunk:
+            piece = bytes(self._later[: self._chunk])
+            del self._later[: self._chunk]
+        self._take_in(piece)
+        if self._later:
+            self._fall_behind()
+        self._listen()
 
     def _resume_input(self) -> None:
         """HTTP/1.1: what had to wait for an answer need not wait any more."""
@@ -448,81 +418,9 @@ class Connection(Output):
     def _discarded(self, exchange: Exchange, size: int) -> None:
         """Data has come that nobody reads: there must be an end to that."""
         exchange._drained += size
-        if exchange._drained > MAX_DRAINED:
+        if exchange._drained > self._limits.max_drained:
             self._linger = self._linger or not self._http2
             self.write_reset(exchange.stream, CNO_RST_NO_ERROR)
-
-    # -- time ------------------------------------------------------------------------------------
-
-    def _stop_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _arm(self) -> None:
-        """Look again when a quarter of the shortest wait that is going on has passed."""
-        if self._closing or self._timer is not None:
-            return
-        limits = self._limits
-        shortest = 0.0
-        for active, wait in (
-            (self._is_greeting(), limits.handshake_timeout),
-            (self._is_greeting() or self._is_unacked(), limits.settings_timeout),
-            (self._server, limits.keepalive_timeout),
-            (self._drain_until != 0.0, limits.shutdown_timeout),
-        ):
-            if active and wait is not None and (shortest == 0.0 or wait < shortest):
-                shortest = wait
-        if shortest > 0.0:
-            self._timer = self.loop.call_later(shortest / 4, self._tick)
-
-    def _tick(self) -> None:
-        self._timer = None
-        now = self.loop.time()
-        limits = self._limits
-        if self._drain_until != 0.0 and now >= self._drain_until:
-            log.debug("not done in time after a shutdown: closing")
-            self.abort()
-            return
-        if self._is_greeting() and past(now, self._born, limits.handshake_timeout):
-            log.debug("the peer does not begin: closing")
-            self.close()
-        elif self._overdue_ack(now):
-            log.debug("the peer does not acknowledge SETTINGS: closing")
-            self.write_reset(0, CNO_RST_SETTINGS_TIMEOUT)
-        elif self._drain_until == 0.0 and self._idle_for_long(now):
-            log.debug("the peer does nothing: closing")
-            self.shutdown()
-        self._arm()
-
-    def _is_greeting(self) -> bool:
-        """Whether the peer has yet to send its preface and first SETTINGS, or first request."""
-        if self._http2:
-            return self._state == H2_PREFACE or self._state == H2_SETTINGS
-        return self._server and self._last_remote == 0
-
-    def _is_unacked(self) -> bool:
-        return self._http2 and bool(self._h2.unacked)
-
-    def _overdue_ack(self, now: float) -> bool:
-        # > If the sender of a SETTINGS frame does not receive an acknowledgment within a reasonable
-        # > amount of time, it MAY issue a connection error (Section 5.4.1) of type
-        # > SETTINGS_TIMEOUT.   (RFC 9113 6.5.3)
-        if not self._is_unacked():
-            self._unacked_since = 0.0
-            return False
-        if self._unacked_since == 0.0:
-            self._unacked_since = now
-        return past(now, self._unacked_since, self._limits.settings_timeout)
-
-    def _idle_for_long(self, now: float) -> bool:
-        if self._streams or not self._is_idle():
-            self._idle_since = 0.0
-            return False
-        if self._idle_since == 0.0 or self._idle_mark != self._last_remote:
-            self._idle_since = now
-            self._idle_mark = self._last_remote
-        return past(now, self._idle_since, self._limits.keepalive_timeout)
 
 
 def current_task(loop: asyncio.AbstractEventLoop) -> "asyncio.Task[Any] | None":
@@ -531,11 +429,6 @@ def current_task(loop: asyncio.AbstractEventLoop) -> "asyncio.Task[Any] | None":
         return asyncio.current_task(loop)
     except RuntimeError:
         return None
-
-
-def past(now: float, since: float, wait: float | None) -> bool:
-    """Whether more than `wait` seconds have passed; None: there is no bound."""
-    return wait is not None and now - since >= wait
 
 
 def secured_by(transport: asyncio.BaseTransport) -> SSLObject | None:

@@ -22,14 +22,10 @@ log: Final = logging.getLogger("cno")
 
 Headers: TypeAlias = list[tuple[str, str]]
 
-#: Octets in the transport above which writers wait.
-WRITE_HIGH: Final = 65_536
 #: Octets of one body written before another stream has its turn.
 QUANTUM: Final = 65_536
 #: Octets of such a piece in HTTP/2: what fits any peer's frame is not cut, and copied, once more.
 FRAME: Final = 16_384
-#: Octets written although the transport is full (replies to PING, SETTINGS, ...). Beyond: abort.
-MAX_BACKLOG: Final = 1_048_576
 
 
 class Sending:
@@ -46,6 +42,8 @@ class Sending:
         self.trailers: Headers | None = None
         self.stuck = False  # the last attempt wrote less than it could have
         self.waiter: asyncio.Future[None] | None = None
+        self.seen: i64 = 0  # how much was written ...
+        self.since = 0.0  # ... when a timer looked at it last; 0: none has
         self.error: Exception | None = None
 
 
@@ -60,7 +58,7 @@ class Output(Engine, asyncio.Protocol):
         server: bool,
         loop: asyncio.AbstractEventLoop | None,
         limits: Limits,
-        settings: Mapping[str, int] | None,
+        settings: Mapping[str, int | None] | None,
     ) -> None:
         super().__init__(server, limits=limits, clock=time.monotonic)
         self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop() if loop is None else loop
@@ -75,6 +73,10 @@ class Output(Engine, asyncio.Protocol):
         self._flush_soon = False  # a flush is scheduled
         self._collecting = False  # until then the engine is corked
         self._unflushed: i64 = 0  # octets of bodies written since the last flush
+        self._moved: i64 = 0  # octets of bodies written in all
+        self._written: i64 = 0  # octets given to the transport in all
+        self._write_high: i64 = limits.write_buffer
+        self._most_backlog: i64 = limits.max_write_backlog
         self._stalled: dict[int, Sending] = {}  # in line, by stream, longest waiting first
         self._grown = False  # some of these may be able to go on
         self._full = False  # the transport is
@@ -83,6 +85,10 @@ class Output(Engine, asyncio.Protocol):
     def pause_writing(self) -> None:
         self._full = True
         self._backlog = 0
+        self._hurry()
+
+    def _hurry(self) -> None:
+        """Something waits for the peer now: have an eye on it."""
 
     def resume_writing(self) -> None:
         self._full = False
@@ -116,6 +122,7 @@ class Output(Engine, asyncio.Protocol):
                 break
         if self._gone:
             raise self._lost(sending.stream, None)
+        self._hurry()
         sending.waiter = self.loop.create_future()
         self._stalled[sending.stream] = sending
         try:
@@ -133,6 +140,7 @@ class Output(Engine, asyncio.Protocol):
                 return
             if sending.stuck:
                 break
+        self._hurry()
         self._stalled[sending.stream] = sending
 
     def _advance(self, sending: Sending) -> bool:
@@ -175,7 +183,8 @@ class Output(Engine, asyncio.Protocol):
             taken: i64 = self.write_data(sending.stream, piece, final and stop == size)
             at += taken
             self._unflushed += taken
-            if self._unflushed >= WRITE_HIGH:
+            self._moved += taken
+            if self._unflushed >= self._write_high:
                 self._flush()
             if at < stop:
                 sending.stuck = True
@@ -267,9 +276,10 @@ class Output(Engine, asyncio.Protocol):
         data = outbox[0] if len(outbox) == 1 else b"".join(outbox)
         if self._full:
             self._backlog += len(data)
-            if self._backlog > MAX_BACKLOG:
+            if self._backlog > self._most_backlog:
                 # > An endpoint that doesn't monitor use of these features exposes itself to a risk
                 # > of denial of service.   (RFC 9113 10.5)
                 self.abort()
                 return
+        self._written += len(data)
         self.transport.write(data)

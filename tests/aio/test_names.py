@@ -11,6 +11,8 @@ from tests.tree import PACKAGE
 ENGINE = {"core.py": {"Core"}, "engine.py": {"Engine"}}
 LAYERS = {
     "aio/output.py": {"Output"},
+    "aio/windows.py": {"Windows"},
+    "aio/timers.py": {"Timers"},
     "aio/connection.py": {"Connection"},
     "aio/server.py": {"Server"},
     "aio/client.py": {"Client"},

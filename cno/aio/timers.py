@@ -1,0 +1,390 @@
+"""Time: what a peer may take its time for, and for how long.
+
+One coarse timer watches a connection: it looks at marks, and closes or resets what has not moved
+since. Nothing is set up per request. Must never know what a request or a response is.
+"""
+
+import asyncio
+import select
+from collections.abc import Mapping
+from typing import Final
+
+from mypy_extensions import i64, mypyc_attr
+
+from cno.aio.errors import StreamError
+from cno.aio.exchange import Exchange
+from cno.aio.output import Sending, log
+from cno.aio.windows import Windows
+from cno.const import (
+    CNO_RST_CANCEL,
+    CNO_RST_ENHANCE_YOUR_CALM,
+    CNO_RST_SETTINGS_TIMEOUT,
+)
+from cno.core import (
+    CLOSED,
+    H1_DETECT,
+    H1_HEAD,
+    H2_CONTINUATION,
+    H2_DATA,
+    H2_PREFACE,
+    H2_SETTINGS,
+    waiting,
+)
+from cno.drive import fail
+from cno.errors import ConnectionFault
+from cno.limits import Limits
+
+#: Seconds that a client without streams has to acknowledge the PING of a shutdown.
+GRACE: Final = 1.0
+#: Linux only: the peer has closed its sending side, whatever is still to be read.
+POLLRDHUP: Final[int] = getattr(select, "POLLRDHUP", 0)
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class Timers(Windows):
+    """The half of a connection's end that comes by itself."""
+
+    def __init__(
+        self,
+        server: bool,
+        loop: asyncio.AbstractEventLoop | None,
+        limits: Limits,
+        settings: Mapping[str, int | None] | None,
+    ) -> None:
+        super().__init__(server, loop, limits, settings)
+        self._timer: asyncio.TimerHandle | None = None
+        self._brisk = False  # streams are open: look as often as their waits need
+        self._born = 0.0
+        self._drain_since = 0.0  # 0: not shutting down
+        self._unacked_since = 0.0  # 0: all our SETTINGS are acknowledged
+        self._idle_since = 0.0  # 0: not idle
+        self._idle_mark: i64 = -1  # the peer's last stream when that was looked at
+        self._head_since = 0.0  # 0: no head has been begun
+        self._head_mark: i64 = 0  # which one
+        self._heard = False  # something has come since the last look
+        self._heard_at = 0.0
+        self._ping_sent = 0.0  # 0: no PING to hear from the peer is out
+        self._output_mark: i64 = 0  # octets the transport had got rid of
+        self._output_since = 0.0  # 0: there is nothing in the transport
+        self._moved_mark: i64 = 0  # octets of bodies that had been written
+        self._deaf = False  # the transport's reading is paused
+        self._deaf_since = 0.0  # 0: it is not, or the peer is still there
+        self._half_closed = False  # the peer sends no more, but waits for answers
+        self._behind = False  # more has come than is worked off in one turn
+
+    # -- what else a connection knows ------------------------------------------------------------
+
+    def _is_idle(self) -> bool:
+        """Whether a connection without streams may be closed for being idle."""
+        return False
+
+    def _waits_for_answer(self) -> bool:
+        """HTTP/1.1: whether a head that comes now has its turn."""
+        return not self._streams if self._server else bool(self._streams)
+
+    # -- the timer -------------------------------------------------------------------------------
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _hurry(self) -> None:
+        """Something waits for the peer now: look as often as that needs."""
+        if not self._brisk:
+            self._brisk = True
+            if self._timer is not None and not self._closing and not self._half_closed:
+                limits = self._limits
+                if shortest(limits.body_timeout, limits.write_stall_timeout) > 0.0:
+                    self._stop_timer()
+                    self._arm()
+
+    def _arm(self) -> None:
+        """Look again when a quarter of the shortest wait that may be going on has passed."""
+        if self._closing or self._timer is not None:
+            return
+        limits = self._limits
+        wait = 0.0 if limits.header_timeout is None else limits.header_timeout
+        if self._is_greeting():
+            wait = shortest(wait, limits.handshake_timeout)
+            wait = shortest(wait, limits.settings_timeout)
+        elif self._is_unacked():
+            wait = shortest(wait, limits.settings_timeout)
+        if self._brisk:
+            wait = shortest(wait, limits.body_timeout)
+            wait = shortest(wait, limits.write_stall_timeout)
+        if self._server:
+            wait = shortest(wait, limits.keepalive_timeout)
+        if self._http2 and limits.ping_interval is not None:
+            wait = shortest(wait, limits.ping_interval)
+            wait = shortest(wait, limits.ping_timeout)
+        if self._drain_since != 0.0:
+            wait = shortest(wait, limits.shutdown_timeout)
+            wait = shortest(wait, GRACE)
+        if wait > 0.0:
+            self._timer = self.loop.call_later(wait / 4, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        now = self.loop.time()
+        if self._heard:
+            self._heard = False
+            self._heard_at = now
+        if self._check_connection(now):
+            self._check_streams(now)
+            self._brisk = bool(self._streams) or self._output_since != 0.0
+        if not self._gone:
+            self._arm()
+
+    def _check_connection(self, now: float) -> bool:
+        """Look at what concerns all of it; False if it has been closed, or soon will be."""
+        limits = self._limits
+        if self._drain_since != 0.0 and past(now, self._drain_since, limits.shutdown_timeout):
+            log.debug("not done in time after a shutdown: closing")
+            self.abort()
+        elif self._is_greeting() and past(now, self._born, limits.handshake_timeout):
+            log.debug("the peer does not begin: closing")
+            self._give_up("the peer does not begin")
+        elif self._overdue_ack(now):
+            log.debug("the peer does not acknowledge SETTINGS: closing")
+            self.write_reset(0, CNO_RST_SETTINGS_TIMEOUT)
+        elif self._overdue_head(now):
+            log.debug("a head takes too long: closing")
+            self._give_up("the head takes too long")
+        elif self._overdue_output(now) or self._silent(now) or self._vanished(now):
+            log.debug("the peer is gone, or as good as: closing")
+            self.abort()
+        elif self._drain_since == 0.0 and self._idle_for_long(now):
+            log.debug("the peer does nothing: closing")
+            self.shutdown()
+        else:
+            if self._drain_since != 0.0 and now - self._drain_since >= GRACE and not self._streams:
+                self._end_drain()
+            return not self._closing
+        return False
+
+    def _end_drain(self) -> None:
+        """A client has nothing to say, not even to a PING: it has no more requests under way."""
+        if self._http2 and self._server and self._h2.goaway_ping:
+            self._engine_shutdown()
+
+    def _engine_shutdown(self) -> None:
+        super().shutdown()
+
+    def _give_up(self, why: str) -> None:
+        """Tell the peer that it takes too long, as far as that is possible, and close."""
+        if self._http2:
+            if self._state == H2_PREFACE or self._state == H2_SETTINGS:
+                self.close()  # whatever this is, it does not speak HTTP/2
+            else:
+                self.write_reset(0, CNO_RST_ENHANCE_YOUR_CALM)
+        elif self._server and waiting(self) == 0 and self._h1.head is None:
+            self.close()
+        else:
+            self._linger_on()
+            if not self._server:
+                for exchange in list(self._exchanges.values()):
+                    exchange._failed(late(exchange.stream, why))
+            # > 408 (Request Timeout) ... the server did not receive a complete request message
+            # > within the time that it was prepared to wait.   (RFC 9110 15.5.9)
+            fail(self, ConnectionFault(408, why, "RFC 9110 15.5.9"))
+
+    def _linger_on(self) -> None:
+        """The peer may still be sending."""
+
+    # -- the peer's beginning, its acknowledgements, and its idleness ----------------------------
+
+    def _is_greeting(self) -> bool:
+        """Whether the peer has yet to send its preface and first SETTINGS, or first request."""
+        if self._http2:
+            return self._state == H2_PREFACE or self._state == H2_SETTINGS
+        return self._server and self._last_remote == 0
+
+    def _is_unacked(self) -> bool:
+        return self._http2 and bool(self._h2.unacked)
+
+    def _overdue_ack(self, now: float) -> bool:
+        # > If the sender of a SETTINGS frame does not receive an acknowledgment within a reasonable
+        # > amount of time, it MAY issue a connection error (Section 5.4.1) of type
+        # > SETTINGS_TIMEOUT.   (RFC 9113 6.5.3)
+        if not self._is_unacked():
+            self._unacked_since = 0.0
+            return False
+        if self._unacked_since == 0.0:
+            self._unacked_since = now
+        return past(now, self._unacked_since, self._limits.settings_timeout)
+
+    def _idle_for_long(self, now: float) -> bool:
+        if self._streams or not self._is_idle():
+            self._idle_since = 0.0
+            return False
+        if self._idle_since == 0.0 or self._idle_mark != self._last_remote:
+            self._idle_since = now
+            self._idle_mark = self._last_remote
+        return past(now, self._idle_since, self._limits.keepalive_timeout)
+
+    def _overdue_head(self, now: float) -> bool:
+        """Whether one head, or frame, has been coming in for too long."""
+        mark = self._begun_head()
+        if mark < 0:
+            self._head_since = 0.0
+            return False
+        if self._head_since == 0.0 or self._head_mark != mark:
+            self._head_since = now
+            self._head_mark = mark
+        return past(now, self._head_since, self._limits.header_timeout)
+
+    def _begun_head(self) -> i64:
+        """What tells the head or frame that is half here from all others; -1: there is none."""
+        state = self._state
+        if self._behind or self._deaf:
+            return -1  # it is we who do not read
+        if self._http2:
+            h2 = self._h2
+            if state == H2_CONTINUATION:
+                return h2.frames - h2.block_frames - 1  # when its HEADERS frame began
+            return h2.frames if state != H2_DATA and waiting(self) != 0 else -1
+        if state != H1_HEAD and state != H1_DETECT:
+            return -1
+        if waiting(self) == 0 and self._h1.head is None:
+            return -1
+        if not self._waits_for_answer():
+            return -1
+        return self._last_remote if self._server else self._h1.turn
+
+    # -- a peer that takes nothing, or says nothing ----------------------------------------------
+
+    def _overdue_output(self, now: float) -> bool:
+        """Whether the transport gets rid of nothing."""
+        left: i64 = self.transport.get_write_buffer_size()
+        if left == 0:
+            self._output_since = 0.0
+            return False
+        gone = self._written - left
+        if self._output_since == 0.0 or gone != self._output_mark:
+            self._output_since = now
+            self._output_mark = gone
+        return past(now, self._output_since, self._limits.write_stall_timeout)
+
+    def _silent(self, now: float) -> bool:
+        """Whether the peer does not answer a PING; sends one when nothing else comes."""
+        limits = self._limits
+        if limits.ping_interval is None or not self._http2 or self._is_greeting():
+            return False
+        if self._heard_at >= self._ping_sent:
+            self._ping_sent = 0.0
+        if self._ping_sent != 0.0:
+            return past(now, self._ping_sent, limits.ping_timeout)
+        if past(now, self._heard_at, limits.ping_interval) and self._state != CLOSED:
+            self._ping_sent = now
+            if not self._probing:  # else one is out already
+                self._probe(now)
+        return False
+
+    def _vanished(self, now: float) -> bool:
+        """Whether a peer has gone to which we do not listen at the moment."""
+        if not self._deaf:
+            self._deaf_since = 0.0
+            return False
+        events = hung_up(self.transport)
+        if events & (select.POLLHUP | select.POLLERR):
+            return True
+        # One that sends no more may have gone, or wait for its answer. What is to be read gets the
+        # time that a body has.
+        if not events & POLLRDHUP:
+            self._deaf_since = 0.0
+            return False
+        if self._deaf_since == 0.0:
+            self._deaf_since = now
+        return past(now, self._deaf_since, self._limits.body_timeout)
+
+    # -- streams ---------------------------------------------------------------------------------
+
+    def _check_streams(self, now: float) -> None:
+        """Give up those whose peer has stopped sending, or taking, while we wait."""
+        wait = self._limits.body_timeout
+        if wait is not None:
+            for exchange in list(self._exchanges.values()):
+                if self._overdue_body(exchange, now) and not self._closing:
+                    self._too_late(exchange, "no more of the body came in time")
+        wait = self._limits.write_stall_timeout
+        moving = self._moved != self._moved_mark
+        self._moved_mark = self._moved
+        if wait is not None and self._stalled:
+            for sending in list(self._stalled.values()):
+                if self._overdue_write(sending, now, moving) and not self._closing:
+                    error = late(sending.stream, "the peer does not take what is to be sent")
+                    self._stalled.pop(sending.stream, None)
+                    stuck = self._exchanges.get(sending.stream)
+                    if stuck is not None:
+                        stuck._told = True
+                    self._resolve(sending, error)
+                    self.write_reset(sending.stream, CNO_RST_CANCEL)
+
+    def _overdue_body(self, exchange: Exchange, now: float) -> bool:
+        """Whether a reader has waited for too long, and nothing came."""
+        inflow = exchange._inflow
+        if inflow is None or exchange._tunnel or exchange._complete or not inflow.waits():
+            if inflow is not None:
+                inflow.waiting_since = 0.0
+            return False
+        if inflow.waiting_since == 0.0 or inflow._fed != inflow.fed_seen:
+            inflow.waiting_since = now
+            inflow.fed_seen = inflow._fed
+        return past(now, inflow.waiting_since, self._limits.body_timeout)
+
+    def _too_late(self, exchange: Exchange, why: str) -> None:
+        """Fail who waits for the rest of a message, and give its stream up."""
+        exchange._told = True
+        exchange._failed(late(exchange.stream, why))
+        if self._http2:
+            self.write_reset(exchange.stream, CNO_RST_CANCEL)
+        else:
+            self._linger_on()
+            fail(self, ConnectionFault(408, why, "RFC 9110 15.5.9"))
+
+    def _overdue_write(self, sending: Sending, now: float, moving: bool) -> bool:
+        """Whether a window has been closed for too long."""
+        if self._full or not self._http2:
+            # The transport's time is taken elsewhere; HTTP/1.1 waits for nothing else of the peer.
+            sending.since = 0.0
+            return False
+        stream = self._streams.get(sending.stream)
+        if stream is None:
+            return False
+        window = self._remote._initial_window_size + stream.send_window
+        if sending.headers is None and moving and window >= self._limits.min_data_frame:
+            # Others go first for now: that is not the peer's doing.
+            sending.since = 0.0
+            return False
+        if sending.since == 0.0 or sending.at != sending.seen:
+            sending.since = now
+            sending.seen = sending.at
+        return past(now, sending.since, self._limits.write_stall_timeout)
+
+
+def late(stream: int, why: str) -> StreamError:
+    return StreamError(why, stream=stream, code=CNO_RST_CANCEL)
+
+
+def shortest(first: float | None, second: float | None) -> float:
+    """The shorter of two waits; 0 (and None) stand for no wait."""
+    if not first:
+        return second or 0.0
+    return min(first, second) if second else first
+
+
+def past(now: float, since: float, wait: float | None) -> bool:
+    """Whether more than `wait` seconds have passed; None: there is no bound."""
+    return wait is not None and now - since >= wait
+
+
+def hung_up(transport: asyncio.BaseTransport) -> int:
+    """What the system knows of the other end of a transport that is not read from."""
+    sock = transport.get_extra_info("socket")
+    if sock is None or not hasattr(select, "poll"):
+        return 0
+    poll = select.poll()
+    poll.register(sock.fileno(), POLLRDHUP)
+    found = poll.poll(0)
+    return found[0][1] if found else 0
