@@ -1,114 +1,172 @@
-"""HPACK against the `hpack` package: `python -m benchmarks.hpack [folder of stories]`.
+"""HPACK against the `hpack` package: `python -m benchmarks.hpack`.
 
-Each row decodes or encodes every block of the stories in `../shared/vectors/hpack-test-case`,
-with a coder per story, as on a connection. The two libraries take turns within one process; a row
-gives the median time of each, per field, and the median ratio of their turns.
+Each row decodes or encodes every block of a set of stories, with a coder per story, as on a
+connection. The sets are those of http2jp/hpack-test-case, where they lie beside the checkout
+(`../shared/vectors/hpack-test-case`), and otherwise made up here.
 """
 
-import gc
 import json
-import statistics
-import sys
-import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-import hpack
 from librt.strings import BytesWriter
 
-from cno.hpack import Decoder, Encoder, decoder
+from benchmarks import lab, wire
+from benchmarks.lab import Claim, Missing, Options, Row
+from cno.hpack import Decoder, Encoder
 
-STORIES: Final = Path(__file__).parents[2] / "shared" / "vectors" / "hpack-test-case"
-ROUNDS: Final = 15
-#: How often ours runs for one run of theirs, so that both take turns of about the same length.
-REPEAT: Final = 20
+PUBLIC: Final = Path(__file__).resolve().parents[2] / "shared" / "vectors" / "hpack-test-case"
 
 Pairs = list[tuple[str, str]]
+Story = list[tuple[Pairs, bytes]]
 
 
-class Stories:
-    """The blocks of a folder of stories: what they say, and how some encoder put it."""
-
-    def __init__(self, folder: Path) -> None:
-        stories = [json.loads(path.read_text())["cases"] for path in sorted(folder.glob("*.json"))]
-        self.wire = [[bytes.fromhex(case.get("wire", "")) for case in story] for story in stories]
-        self.lists: list[list[Pairs]] = [
-            [[pair for field in case["headers"] for pair in field.items()] for case in story]
-            for story in stories
-        ]
-        self.fields = sum(len(headers) for story in self.lists for headers in story)
-
-    def decode(self) -> None:
-        for story in self.wire:
-            decode = Decoder().decode
-            for block in story:
-                decode(block)
-
-    def decode_fields(self) -> None:
-        for story in self.wire:
-            decode = Decoder().decode_fields
-            for block in story:
-                decode(block, 0, len(block))
-
-    def decode_theirs(self) -> None:
-        for story in self.wire:
-            decode = hpack.Decoder().decode
-            for block in story:
-                decode(block)
-
-    def encode(self) -> None:
-        for story in self.lists:
-            encode = Encoder().encode
-            for headers in story:
-                encode(headers)
-
-    def encode_pairs(self) -> None:
-        for story in self.lists:
-            encoder = Encoder()
-            write = encoder.write_pair
-            for headers in story:
-                out = BytesWriter()
-                encoder.begin(out)
-                for pair in headers:
-                    write(out, pair)
-                out.getvalue()
-
-    def encode_theirs(self) -> None:
-        for story in self.lists:
-            encode = hpack.Encoder().encode
-            for headers in story:
-                encode(headers)
+def public_stories(folder: Path) -> list[Story]:
+    """Those of http2jp/hpack-test-case: what each block says, and how some encoder put it."""
+    found = []
+    for path in sorted(folder.glob("*.json")):
+        cases = json.loads(path.read_text())["cases"]
+        found.append(
+            [
+                (
+                    [pair for field in case["headers"] for pair in field.items()],
+                    bytes.fromhex(case.get("wire", "")),
+                )
+                for case in cases
+            ]
+        )
+    return found
 
 
-def timed(run: Callable[[], None], repeat: int) -> float:
-    start = time.perf_counter()
-    for _ in range(repeat):
-        run()
-    return (time.perf_counter() - start) / repeat
+def made_stories() -> list[Story]:
+    """Twenty connections of a browser: pages, and what belongs to them."""
+    stories = []
+    for number in range(20):
+        encoder: Any = lab.peer("hpack").Encoder()
+        story: Story = []
+        for head in wire.request_lists("GET", wire.TEN) * 2:
+            fields = [*head, ("referer", f"https://example.com/{number}/{len(story) // 3}")]
+            story.append((fields, encoder.encode(fields)))
+        stories.append(story)
+    return stories
 
 
-def row(title: str, fields: int, ours: Callable[[], None], theirs: Callable[[], None]) -> None:
-    rounds = [(timed(ours, REPEAT), timed(theirs, 1)) for _ in range(ROUNDS)]
-    one = statistics.median(mine for mine, _ in rounds) / fields * 1e9
-    other = statistics.median(others for _, others in rounds) / fields * 1e9
-    ratio = statistics.median(others / mine for mine, others in rounds)
-    print(f"{title:50} {one:8.0f} {other:8.0f} {ratio:8.1f}", flush=True)
+def blocks(stories: list[Story]) -> list[list[bytes]]:
+    return [[block for _, block in story] for story in stories]
 
 
-def main(folder: Path) -> None:
-    build = "compiled" if decoder.__file__.endswith((".so", ".pyd")) else "not compiled"
-    print(f"cno ({build}) against hpack {hpack.__version__}; ns per field, median of {ROUNDS}")
-    print(f"{'':50} {'cno':>8} {'hpack':>8} {'ratio':>8}")
-    gc.disable()
-    for name in ("nghttp2-change-table-size", "go-hpack"):
-        stories = Stories(folder / name)
-        row(f"decode {name}", stories.fields, stories.decode, stories.decode_theirs)
-        row("  as the engine does it", stories.fields, stories.decode_fields, stories.decode_theirs)
-    stories = Stories(folder / "raw-data")
-    row("encode raw-data", stories.fields, stories.encode, stories.encode_theirs)
-    row("  as the engine does it", stories.fields, stories.encode_pairs, stories.encode_theirs)
+def lists(stories: list[Story]) -> list[list[Pairs]]:
+    return [[fields for fields, _ in story] for story in stories]
+
+
+def decode_as_engine(stories: list[list[bytes]]) -> None:
+    for story in stories:
+        decode = Decoder().decode_fields
+        for block in story:
+            decode(block, 0, len(block))
+
+
+def decode(make: Callable[[], Any], stories: list[list[bytes]]) -> None:
+    for story in stories:
+        decode = make().decode
+        for block in story:
+            decode(block)
+
+
+def encode_as_engine(stories: list[list[Pairs]]) -> None:
+    for story in stories:
+        encoder = Encoder()
+        write = encoder.write_pair
+        for fields in story:
+            out = BytesWriter()
+            encoder.begin(out)
+            for pair in fields:
+                write(out, pair)
+            out.getvalue()
+
+
+def encode(make: Callable[[], Any], stories: list[list[Pairs]]) -> None:
+    for story in stories:
+        encode = make().encode
+        for fields in story:
+            encode(fields)
+
+
+def sample(run: Callable[[], None], times: int, fields: int) -> float:
+    def often() -> None:
+        for _ in range(times):
+            run()
+
+    return lab.timed(often) / times / fields * 1e9
+
+
+def row(
+    case: str, runs: dict[str, Callable[[], None]], fields: int, goal: float, opts: Options
+) -> Row:
+    span = 0.01 if opts.quick else 0.2
+    samples = {}
+    for name, run in runs.items():
+        times = max(round(span / lab.timed(run)), 1)
+        samples[name] = partial(sample, run, times, fields)
+    return Row(case, "ns per field", lab.alternate(samples, opts.rounds), goals={"hpack": goal})
+
+
+def sets(folder: Path, quick: bool) -> list[tuple[str, str, list[Story]]]:
+    """What to do, of what, and the stories."""
+    if not folder.is_dir():
+        made = made_stories()
+        return [("decode", "made-up stories", made), ("encode", "made-up stories", made)]
+    wanted = [
+        ("decode", "nghttp2-change-table-size"),
+        ("decode", "go-hpack"),
+        ("encode", "raw-data"),
+    ]
+    found = [(what, name, public_stories(folder / name)) for what, name in wanted]
+    return [(what, name, stories[:3] if quick else stories) for what, name, stories in found]
+
+
+def measure(opts: Options, folder: Path = PUBLIC) -> Claim:
+    claim = Claim(
+        "hpack",
+        "HPACK",
+        "Nanoseconds of processor time per header field, over whole stories of field blocks: "
+        "median (least-most) of the rounds, **how many times longer the peer takes (goal)**.",
+        notes=["The engine makes no list of its own for a block, and calls the coder natively."],
+        versions={"hpack": lab.version("hpack")},
+    )
+    try:
+        theirs = lab.peer("hpack")
+    except Missing as reason:
+        claim.miss(str(reason))
+        return claim
+    for what, name, stories in sets(folder, opts.quick):
+        fields = sum(len(each) for story in stories for each, _ in story)
+        for variant in ("", ", as the engine does it"):
+            case = f"{what} {name}{variant}"
+            if not opts.wants(case):
+                continue
+            runs: dict[str, Callable[[], None]]
+            if what == "decode":
+                wires = blocks(stories)
+                mine = (
+                    partial(decode_as_engine, wires) if variant else partial(decode, Decoder, wires)
+                )
+                runs = {"cno": mine, "hpack": partial(decode, theirs.Decoder, wires)}
+                goal = 40.0
+            else:
+                plain = lists(stories)
+                mine = (
+                    partial(encode_as_engine, plain) if variant else partial(encode, Encoder, plain)
+                )
+                runs = {"cno": mine, "hpack": partial(encode, theirs.Encoder, plain)}
+                goal = 20.0
+            claim.rows.append(row(case, runs, fields, goal, opts))
+    if not folder.is_dir():
+        claim.notes.append("The public stories are not beside this checkout: these are made up.")
+    return claim
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else STORIES)
+    lab.main(__doc__, measure)

@@ -1,0 +1,72 @@
+"""What every server under load serves: a greeting, a large page, and uploads that are read.
+
+`app` is for ASGI servers; `python -m benchmarks.apps PORT` serves the same by `cno`, and
+says so when it is ready. Knows nothing of who loads it.
+"""
+
+import argparse
+import asyncio
+from typing import Any, Final
+
+BODY: Final = b"Hello, World!"
+BIG: Final = bytes(1 << 20)
+SMALL_HEAD: Final = [
+    ("content-type", "text/plain"),
+    ("content-length", str(len(BODY))),
+    ("server", "bench"),
+]
+BIG_HEAD: Final = [("content-type", "application/octet-stream"), ("content-length", str(len(BIG)))]
+
+SMALL_RAW: Final = [(name.encode(), value.encode()) for name, value in SMALL_HEAD]
+BIG_RAW: Final = [(name.encode(), value.encode()) for name, value in BIG_HEAD]
+
+
+async def app(scope: Any, receive: Any, send: Any) -> None:
+    """The ASGI application."""
+    if scope["type"] != "http":
+        raise NotImplementedError(scope["type"])
+    if scope["method"] == "POST":
+        while (await receive()).get("more_body"):
+            pass
+    big = scope["path"] == "/big"
+    headers = BIG_RAW if big else SMALL_RAW
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": BIG if big else BODY})
+
+
+async def handle(request: Any) -> None:
+    """The same, for `cno.serve`."""
+    if request.method == "POST":
+        while await request.payload.read(262_144):
+            pass
+    if request.path == "/big":
+        await request.respond(200, BIG_HEAD, BIG)
+    else:
+        await request.respond(200, SMALL_HEAD, BODY)
+
+
+async def serve(port: int, cert: str | None, key: str | None) -> None:
+    import cno
+
+    async with cno.serve(handle, "127.0.0.1", port, certfile=cert, keyfile=key) as server:
+        await server.serve_forever()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("port", type=int)
+    parser.add_argument("--uvloop", action="store_true")
+    parser.add_argument("--cert")
+    parser.add_argument("--key")
+    args = parser.parse_args()
+    factory = None
+    if args.uvloop:
+        import uvloop
+
+        factory = uvloop.new_event_loop
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(serve(args.port, args.cert, args.key))
+
+
+if __name__ == "__main__":
+    main()
