@@ -5,7 +5,6 @@ protocols), `h1.recv` / `h1.send`, `h2.recv` / `h2.send`, and `engine` (verbs an
 here points back at its connection, so that a connection is freed the moment its last user lets go.
 """
 
-from collections import deque
 from collections.abc import Callable
 from typing import Final
 from weakref import WeakKeyDictionary
@@ -61,6 +60,8 @@ ON_PONG: Final = 1 << 11
 ON_SETTINGS: Final = 1 << 12
 ON_UPGRADE: Final = 1 << 13
 
+#: Of connections that are given none.
+_LIMITS: Final = Limits()
 #: Output up to this many octets is copied together; larger payloads are passed through untouched.
 COPY_BELOW: Final = 4_096
 
@@ -121,7 +122,7 @@ class Core:
     def __init__(
         self, server: bool, limits: Limits | None, clock: Callable[[], float] | None
     ) -> None:
-        self._limits: Limits = Limits() if limits is None else limits
+        self._limits: Limits = _LIMITS if limits is None else limits
         self._clock: Callable[[], float] | None = clock
         self._wants: i64 = wanted(type(self))
 
@@ -147,7 +148,7 @@ class Core:
         self._writer = BytesWriter()  # small pieces, copied together; comes after _out
         self._corked: i64 = 0
         self._held: i64 = 0  # how often of those by cork(), which the application calls
-        self._announced: deque[Frame] = deque()  # among that, and not yet shown to on_frame_send
+        self._announced: list[Frame] = []  # among that, and not yet shown to on_frame_send
 
         # -- streams ------------------------------------------------------------------------------
         self._streams: dict[int, Stream] = {}
@@ -166,7 +167,7 @@ class Core:
         self._remote = Settings()
 
         # -- one protocol's own -------------------------------------------------------------------
-        self._h1: Http1 = Http1()
+        self._h1: Http1  # where it begins with HTTP/1.1
         self._h2: Http2  # from the start of HTTP/2 on
 
     # -- events: override what you care about -----------------------------------------------------
@@ -311,10 +312,18 @@ def _announce(core: Core) -> None:
     """Show what is about to be sent. Only here, where every frame is complete and all state is
     settled: what the event writes comes behind, whatever it raises concerns nobody else."""
     core._corked += 1
+    frames: list[Frame] = []
+    shown = 0
     try:
         while core._announced:
-            core.on_frame_send(core._announced.popleft())
+            frames = core._announced
+            core._announced = []
+            shown = 0
+            for frame in frames:
+                shown += 1
+                core.on_frame_send(frame)
     finally:
+        core._announced = frames[shown:] + core._announced
         core._corked -= 1
 
 

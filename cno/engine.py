@@ -38,6 +38,7 @@ from cno.errors import (
 )
 from cno.h1 import recv as h1_recv
 from cno.h1 import send as h1_send
+from cno.h1.state import Http1
 from cno.h2 import flow as h2_flow
 from cno.h2 import output as h2_output
 from cno.h2 import send as h2_send
@@ -97,6 +98,7 @@ class Engine(Core):
             if is_http2:
                 self._state = h2_start.begin(self)
             else:
+                self._h1 = Http1()
                 self._state = H1_DETECT if self._server else H1_HEAD
         finally:
             end_call(self)

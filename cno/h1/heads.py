@@ -255,7 +255,7 @@ def _note_request(core: Core, h1: Http1, head: Head, stream: Stream) -> None:
     old = head.minor == 0
     _begin_body(h1, stream)
     if old:
-        h1.old.add(stream.id)
+        h1.old[stream.id] = True
     # > If the "close" connection option is present, the connection will not persist after the
     # > current response; else, if the received protocol is HTTP/1.1 (or later), the connection will
     # > persist ... else, if the received protocol is HTTP/1.0, the "keep-alive" connection option

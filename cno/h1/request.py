@@ -93,7 +93,7 @@ def _may_begin(core: Core, id: i64) -> None:
     # > response status code for that method has been received   (RFC 9112 9.3.2)
     before = h1.sending or h1.unsafe or h1.asking
     if before != 0:
-        h1.waiting.add(id)
+        h1.waiting[id] = True
         raise WouldBlockError(
             f"stream {before} must be done with first", stream=id, rule="RFC 9112 9.3.2"
         )

@@ -46,7 +46,7 @@ def write_head(
     if code < 100 or code > 999:
         raise UsageError(f"{code} is no status code", stream=id, rule="RFC 9110 15")
     if id != core._h1.turn:
-        core._h1.waiting.add(id)
+        core._h1.waiting[id] = True
         raise WouldBlockError(
             f"the response on stream {core._h1.turn} must go first",
             stream=id,

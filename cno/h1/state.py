@@ -57,8 +57,8 @@ class Http1:
         self.turn: i64 = 1  # whose response is written (server) or received (client) next
         self.last: i64 = 0  # whose response is the last of this connection
         self.stop = False  # no message is begun any more
-        self.old: set[int] = set()  # requests of HTTP/1.0 peers
-        self.waiting: set[int] = set()  # were told to wait for their turn
+        self.old: dict[int, bool] = {}  # requests of HTTP/1.0 peers
+        self.waiting: dict[int, bool] = {}  # were told to wait for their turn
         self.asking: i64 = 0  # asks for an upgrade or a tunnel, undecided
         self.asked = False  # on_upgrade has been fired for it
         self.tunnel: i64 = 0

@@ -28,7 +28,7 @@ def written(core: Core, stream: Stream) -> None:
     elif stream.id == h1.turn:
         h1.turn += 2
         if len(h1.old) != 0:
-            h1.old.discard(stream.id)
+            h1.old.pop(stream.id, None)
     try:
         if core._server and stream.id == h1.last and stream.read != DONE and stream.read_left != 0:
             # > A server MUST read the entire request message body or close the connection after
@@ -99,7 +99,7 @@ def _wake(core: Core) -> None:
         id = core._last_local + 2
         if h1.sending != 0 or h1.unsafe != 0 or h1.asking != 0:
             return
-    h1.waiting.discard(id)
+    h1.waiting.pop(id, None)
     if core._wants & ON_FLOW_INCREASE:
         core.on_flow_increase(id)
 
