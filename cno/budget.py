@@ -36,7 +36,8 @@ class Bucket:
             self.stamp = now
             return
         gained = (now - self.stamp) * self.rate
-        if gained >= self.size - self.left:
+        room: int = self.size - self.left
+        if gained >= room:
             self.left = self.size
             self.stamp = now
         elif gained >= 1.0:
