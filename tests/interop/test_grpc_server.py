@@ -16,7 +16,7 @@ from tests.peers import missing
 from tests.processes import Pair
 
 try:
-    import grpc  # type: ignore[import-untyped]
+    import grpc  # type: ignore[import-untyped]  # as it comes
 except ImportError:
     missing("grpcio is not installed")
 
