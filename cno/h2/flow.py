@@ -175,14 +175,15 @@ def worth_sending(core: Core, size: i64) -> i64:
     """All of `size` octets, which a small window leaves of a larger piece; or none of them yet.
 
     A peer that widens its window octet by octet is not answered octet by octet (CVE-2019-9511).
-    Some small frames it gets all the same: it may wait for just these to go on.
+    Some small frames it gets all the same, about one for each large one: it may wait for just these
+    octets to go on.
     """
     h2 = core._h2
     if size == 0 or size >= core._remote._initial_window_size:
         return size  # more cannot be hoped for
-    if h2.small_sent_left == 0:
+    if h2.small_sent_left < h2.min_sent:
         return 0
-    h2.small_sent_left -= 1
+    h2.small_sent_left -= h2.min_sent
     return size
 
 

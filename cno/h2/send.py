@@ -264,8 +264,8 @@ def write_data(core: Core, id: i64, data: bytes, final: bool) -> i64:
             # peer's own window makes tiny.
             h2.free_updates += 10 + 10 * (taken >> 14)
             h2.glitches.refund(1)
-        if taken >= h2.min_sent and h2.small_sent_left < SMALL_SENT:
-            h2.small_sent_left += 1
+        if h2.small_sent_left < SMALL_SENT:
+            h2.small_sent_left += taken
         stream.send_window -= taken
         if left != UNKNOWN_LENGTH:
             stream.write_left = left - taken

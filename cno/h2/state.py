@@ -13,9 +13,9 @@ from cno.settings import Settings
 
 #: Runs of stream ids that the peer skipped are remembered up to this many.
 MAX_SKIPPED: Final = 32
-#: DATA frames below `Limits.min_data_frame` that a small window makes us send, beyond one for each
-#: larger one: a peer that means well may need the few octets that complete a message of its own.
-SMALL_SENT: Final = 16
+#: Octets sent that pay for DATA frames which a small window cuts, `Limits.min_data_frame` for each;
+#: for some of them in advance: a peer that means well may need the octets that end a message.
+SMALL_SENT: Final = 16_384
 #: Octets of DATA cut by a window below which it pays for no WINDOW_UPDATE.
 SMALL_WINDOW: Final = 64
 
@@ -94,7 +94,7 @@ class Http2:
         self.replies: i64 = 0  # written since the transport takes no more
         self.replies_most: i64 = bound(limits.max_queued_control_frames)
         self.min_sent: i64 = limits.min_data_frame
-        self.small_sent_left: i64 = SMALL_SENT  # DATA frames that a small window may cut
+        self.small_sent_left: i64 = SMALL_SENT
 
 
 def remember_reset(h2: Http2, stream: i64) -> None:
