@@ -16,6 +16,9 @@ MAX_PRIORITY: Final = 256
 
 ABSENT: Final = -1
 
+#: The rank of what nobody has said anything of: in turns with others of its urgency.
+SHARED: Final = DEFAULT_URGENCY * 2 + 1
+
 _KEY_START: Final = "abcdefghijklmnopqrstuvwxyz*"
 _KEY: Final = "abcdefghijklmnopqrstuvwxyz0123456789_-.*"
 _DIGITS: Final = "0123456789"
@@ -176,3 +179,34 @@ class _Reader:
             elif char < " " or char > "~":
                 return _WRONG
         return _WRONG
+
+
+def rank(client: Priority | None, server: Priority | None, expected: bool) -> i64:
+    """Twice the urgency; odd if it takes turns with others of this urgency. Smaller goes first.
+
+    `client` is what the request, or the last PRIORITY_UPDATE, says; `server` what the response
+    does. `expected`: the client says something wherever it differs from the defaults.
+    """
+    urgency: i64 = DEFAULT_URGENCY
+    incremental: i64 = 0 if expected else 1
+    if client is not None:
+        # > Omitting a priority parameter is a signal to use its default value.   (RFC 9218 7)
+        urgency = client.urgency if client.urgency != ABSENT else DEFAULT_URGENCY
+        incremental = 1 if client.incremental == 1 else 0
+    if server is not None:
+        # > The absence of a priority parameter in an HTTP response indicates the server's
+        # > disinterest in changing the client-provided value.   (RFC 9218 8)
+        if server.urgency != ABSENT:
+            urgency = server.urgency
+        if server.incremental != ABSENT:
+            incremental = server.incremental
+    return urgency * 2 + incremental
+
+
+def parse_fields(headers: list[tuple[str, str]]) -> Priority | None:
+    """What the `priority` fields among these say together; None: nothing, or nothing sound."""
+    found: str | None = None
+    for name, value in headers:
+        if name.lower() == "priority":
+            found = value if found is None else f"{found}, {value}"
+    return None if found is None else parse(found)

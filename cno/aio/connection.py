@@ -250,8 +250,10 @@ class Connection(Timers):
         self._stop_timer()
         self._flush()
         self._mute = True
-        if self._given_up:
-            self.transport.abort()  # what is left of a request that was given up helps nobody
+        if self._given_up or (self._linger and self._http2 and self._full):
+            # What is left of a request that was given up helps nobody; nor does it help to tell a
+            # peer that does not read why it is cut off.
+            self.transport.abort()
             return
         if self._linger and secured_by(self.transport) is None:
             # Closing while the peer is sending would make its system throw away what we said.

@@ -7,6 +7,7 @@ when it can. Knows the engine's writing verbs and the transport; must never know
 import asyncio
 import logging
 import time
+from collections import deque
 from collections.abc import Mapping
 from typing import Any, Final, TypeAlias, cast
 
@@ -17,6 +18,7 @@ from cno.core import INIT
 from cno.engine import Engine
 from cno.errors import UsageError, WouldBlockError
 from cno.limits import Limits
+from cno.priority import SHARED
 
 log: Final = logging.getLogger("cno")
 
@@ -26,6 +28,14 @@ Headers: TypeAlias = list[tuple[str, str]]
 QUANTUM: Final = 65_536
 #: Octets of such a piece in HTTP/2: what fits any peer's frame is not cut, and copied, once more.
 FRAME: Final = 16_384
+
+# What became of a turn.
+STUCK: Final = 0  # a window is closed, or an earlier response goes first
+MOVED: Final = 1  # there is more
+DONE: Final = 2
+PAUSED: Final = 3  # done; but more may come of the same stream, once who writes it is told
+
+UNRANKED: Final = -1
 
 
 class Sending:
@@ -41,6 +51,7 @@ class Sending:
         self.final = final  # nothing follows on this stream
         self.trailers: Headers | None = None
         self.stuck = False  # the last attempt wrote less than it could have
+        self.rank: i64 = UNRANKED  # smaller goes first; even: before all others of its urgency
         self.waiter: asyncio.Future[None] | None = None
         self.seen: i64 = 0  # how much was written ...
         self.since = 0.0  # ... when a timer looked at it last; 0: none has
@@ -79,10 +90,14 @@ class Output(Engine, asyncio.Protocol):
         self._most_backlog: i64 = limits.max_write_backlog
         self._stalled: dict[int, Sending] = {}  # in line, by stream, longest waiting first
         self._grown = False  # some of these may be able to go on
+        self._turn_due = False  # they will be asked, in the next turn of the loop
+        self._pumping = False  # they are being asked
+        self._ranked: i64 = 0  # PRIORITY_UPDATEs that their ranks take account of
         self._full = False  # the transport is
         self._backlog: i64 = 0  # octets written since then
 
     def pause_writing(self) -> None:
+        super().pause_writing()
         self._full = True
         self._backlog = 0
         self._hurry()
@@ -91,6 +106,7 @@ class Output(Engine, asyncio.Protocol):
         """Something waits for the peer now: have an eye on it."""
 
     def resume_writing(self) -> None:
+        super().resume_writing()
         self._full = False
         self._pump()
         self._freed()
@@ -115,11 +131,8 @@ class Output(Engine, asyncio.Protocol):
         """Write this; wait until all of it has been taken by the windows and by the transport."""
         if sending.stream in self._stalled:
             raise UsageError("another task is writing on this stream", stream=sending.stream)
-        while not self._full:
-            if self._advance(sending):
-                return
-            if sending.stuck:
-                break
+        if self._begin_sending(sending):
+            return
         if self._gone:
             raise self._lost(sending.stream, None)
         self._hurry()
@@ -135,13 +148,24 @@ class Output(Engine, asyncio.Protocol):
 
     def _post(self, sending: Sending) -> None:
         """Write this, now as far as possible, and the rest as it becomes possible."""
-        while not self._full:
-            if self._advance(sending):
-                return
-            if sending.stuck:
-                break
-        self._hurry()
-        self._stalled[sending.stream] = sending
+        if not self._begin_sending(sending):
+            self._hurry()
+            self._stalled[sending.stream] = sending
+
+    def _begin_sending(self, sending: Sending) -> bool:
+        """Write the first of this, unless others go first; whether that was all. Else to the line.
+
+        What is small and whole goes first always: to wait would cost more than it takes.
+        """
+        if self._full:
+            return False
+        if self._turn_due and (sending.headers is None or len(sending.data) > FRAME):
+            return False
+        if self._advance(sending):
+            return True
+        if not sending.stuck:
+            self._schedule_turn()
+        return False
 
     def _advance(self, sending: Sending) -> bool:
         """Write a quantum of this; whether all of it has been written now."""
@@ -196,32 +220,114 @@ class Output(Engine, asyncio.Protocol):
         """Whether the transport takes no more for now. (Any write may change that.)"""
         return self._full
 
+    def _schedule_turn(self) -> None:
+        """Let those in line go on in the next turn of the event loop."""
+        if not self._turn_due:
+            self._turn_due = True
+            self.loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        self._turn_due = False
+        if not self._gone:
+            self._pump()
+
     def _pump(self) -> None:
-        """Let those in line write, in turns, until the windows or the transport are full."""
-        moved = True
-        while moved and self._stalled and not self._full:
-            moved = False
-            for stream in list(self._stalled):
-                sending = self._stalled.get(stream)
-                if sending is None:
-                    continue
-                before = sending.at
-                error: Exception | None = None
-                try:
-                    done = self._advance(sending)
-                except Exception as caught:
-                    done = True
-                    error = caught
-                if done:
-                    self._stalled.pop(stream, None)
-                    self._resolve(sending, error)
-                elif sending.at != before and stream in self._stalled:
-                    # To the end of the line.
-                    del self._stalled[stream]
-                    self._stalled[stream] = sending
-                    moved = True
-                if self._is_full():
-                    return
+        """Let those in line write, the most urgent first, until windows or transport are full.
+
+        One call writes about as much as fits the transport; what can go on does so in the next turn
+        of the loop, so that others have theirs.
+        """
+        if self._pumping:
+            self._schedule_turn()  # an end of a stream among what is being written
+            return
+        if not self._stalled or self._full:
+            return
+        enough = self._moved + self._write_high
+        self._pumping = True
+        try:
+            if len(self._stalled) == 1:
+                self._serve(list(self._stalled.values()), enough)
+            else:
+                for level in self._by_urgency():
+                    if level and not self._serve(level, enough):
+                        break
+        finally:
+            self._pumping = False
+
+    def _by_urgency(self) -> list[list[Sending]]:
+        """Those in line, in groups: the first one goes first."""
+        told: i64 = self._h2.priorities_told if self._http2 else 0
+        anew = told != self._ranked
+        self._ranked = told
+        levels: list[list[Sending]] = [[], [], [], [], [], [], [], []]
+        for sending in self._stalled.values():
+            if anew or sending.rank == UNRANKED:
+                sending.rank = self._rank_of(sending.stream)
+            levels[sending.rank >> 1].append(sending)
+        return levels
+
+    def _rank_of(self, stream: int) -> i64:
+        """Who goes first: see `cno.priority.rank`."""
+        return SHARED
+
+    def _serve(self, level: list[Sending], enough: i64) -> bool:
+        """Let these write, all of one urgency; whether those less urgent may as well.
+
+        > Non-incremental responses of the same urgency SHOULD be served ... in ascending order of
+        > the stream ID ... Incremental responses of the same urgency SHOULD be served by sharing
+        > bandwidth among them.   (RFC 9218 10)
+
+        The first of the former shares with the latter as if it were one of them: neither can keep
+        the other waiting.
+        """
+        row: list[Sending] = []  # one after the other, the last of the list first
+        for sending in level:
+            if sending.rank & 1 == 0:
+                row.append(sending)
+        if len(row) > 1:
+            row.sort(key=stream_of, reverse=True)
+        first = row.pop() if row else None
+        turns: deque[Sending] = deque()
+        for sending in level:
+            if sending.rank & 1 or sending is first:
+                turns.append(sending)
+        paused = False
+        while turns and self._moved < enough:
+            sending = turns.popleft()
+            outcome = self._go_on(sending)
+            if outcome == MOVED:
+                turns.append(sending)
+            elif outcome == PAUSED:
+                paused = True
+            elif row and sending is first:
+                first = row.pop()
+                turns.appendleft(first)
+            if self._is_full():
+                return False
+        if self._stalled and (paused or turns):
+            self._schedule_turn()
+            return False
+        return True
+
+    def _go_on(self, sending: Sending) -> i64:
+        """A turn of somebody in line."""
+        stream = sending.stream
+        if self._stalled.get(stream) is not sending:
+            return DONE  # it has ended meanwhile
+        before = sending.at
+        error: Exception | None = None
+        try:
+            done = self._advance(sending)
+        except Exception as caught:
+            done = True
+            error = caught
+        if done:
+            self._stalled.pop(stream, None)
+            self._resolve(sending, error)
+            return DONE if sending.final or error is not None else PAUSED
+        if sending.at != before and self._stalled.pop(stream, None) is not None:
+            self._stalled[stream] = sending  # to the end of the line
+        return STUCK if sending.stuck else MOVED
 
     def _resolve(self, sending: Sending, error: Exception | None) -> None:
         sending.error = error
@@ -283,3 +389,7 @@ class Output(Engine, asyncio.Protocol):
                 return
         self._written += len(data)
         self.transport.write(data)
+
+
+def stream_of(sending: Sending) -> int:
+    return sending.stream

@@ -49,6 +49,7 @@ def update(core: Core, id: i64, data: bytes, start: i64, end: i64) -> None:
         said = parse(data[start + 4 : end].decode("latin-1"))
         if said is not None:
             core._h2.priorities[target] = said
+            core._h2.priorities_told += 1
 
 
 def _fault(text: str) -> ConnectionFault:

@@ -71,6 +71,7 @@ class Http2:
 
         # -- priorities (RFC 9218) ----------------------------------------------------------------
         self.priorities: dict[int, Priority] = {}  # told by PRIORITY_UPDATE, of streams to come too
+        self.priorities_told: i64 = 0
 
         # -- GOAWAY -------------------------------------------------------------------------------
         self.goaway_sent: i64 = -1  # the last id we said we would handle

@@ -132,8 +132,8 @@ def test_setting_of_another_value(value: int) -> None:
 
 
 def test_names() -> None:
-    assert raw.CNO_SETTINGS_NO_RFC7540_PRIORITIES == raw.Setting.NO_RFC7540_PRIORITIES == 9
-    assert raw.CNO_FRAME_PRIORITY_UPDATE == raw.FrameType.PRIORITY_UPDATE == 0x10
+    assert int(raw.Setting.NO_RFC7540_PRIORITIES) == raw.CNO_SETTINGS_NO_RFC7540_PRIORITIES
+    assert int(raw.FrameType.PRIORITY_UPDATE) == raw.CNO_FRAME_PRIORITY_UPDATE == PRIORITY_UPDATE
 
 
 # -- PRIORITY_UPDATE (7.1) -------------------------------------------------------------------------
