@@ -563,8 +563,11 @@ def is_chunked(head: Head) -> bool:
     if codings == "chunked":
         return True
     listed = [c.strip(" \t").lower() for c in codings.split(",")]
-    listed = [c for c in listed if c != ""]
-    if not listed or listed[-1] != "chunked":
+    if "" in listed:
+        # Lists may have empty elements (RFC 9110 5.6.1), but who sends this one hopes that another
+        # reader sees no coding.
+        raise malformed("malformed transfer-encoding", "RFC 9112 6.1")
+    if listed[-1] != "chunked":
         return False
     if len(listed) > 1:
         if "chunked" in listed[:-1]:
