@@ -31,7 +31,7 @@ from cno.core import (
     Frame,
 )
 from cno.errors import ConnectionFault, StreamFault
-from cno.h2 import recv
+from cno.h2 import recv, send
 from cno.h2.frames import HEADER_SIZE, read_u32
 from cno.h2.streams import stream_error
 
@@ -68,6 +68,9 @@ def _frames(core: Core, state: i64) -> i64:
     while True:
         if h2.frames >= h2.pause_at:
             core._need = 0  # no more octets are needed, just another call
+            return WAIT
+        if not core._streams and send.drained(core):
+            # The call ends with on_close: what is behind is as late as if it came after that.
             return WAIT
         data = core._in
         pos = core._pos

@@ -82,6 +82,10 @@ class H2World(World):
         if twist:
             at = twist % len(data)
             data = data[:at] + bytes((data[at] ^ 1 << twist % 8,)) + data[at + 1 :]
+        self.deliver(data)
+
+    def deliver(self, data: bytes) -> None:
+        """To the connection, whatever it is."""
         self.books.heard(data)
         cut = len(data) // 3 if len(data) % 5 == 0 else 0
         for piece in (data[:cut], data[cut:]):
@@ -366,6 +370,7 @@ class H1World(World):
         self.conn.refusals.clear()
 
     def say(self, data: bytes, cut: int = 0) -> None:
+        """Some octets, cut in two."""
         at = cut % (len(data) + 1)
         for piece in (data[:at], data[at:]):
             try:
