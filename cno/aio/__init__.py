@@ -3,16 +3,20 @@
 from cno.aio.body import Channel
 from cno.aio.client import Client, UpgradeRefused
 from cno.aio.connect import connect, request
-from cno.aio.errors import ConnectionLostError, StreamError
+from cno.aio.errors import ConnectError, ConnectionLostError, ProxyError, StreamError
 from cno.aio.listen import Listener, serve
 from cno.aio.messages import Push, Request, Response, Tunnel
+from cno.aio.pool import Pool
 from cno.aio.server import Server
 
 __all__ = [
     "Channel",
     "Client",
+    "ConnectError",
     "ConnectionLostError",
     "Listener",
+    "Pool",
+    "ProxyError",
     "Push",
     "Request",
     "Response",

@@ -1,0 +1,134 @@
+"""A connection that belongs to a pool, and the origin that it leads to.
+
+Knows whether the connection takes another request now, and tells its owner whenever that may have
+changed. Must never know who waits for it, or why.
+"""
+
+import asyncio
+import select
+import sys
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any, Final
+
+from mypy_extensions import i64, mypyc_attr
+
+from cno.aio.client import MAX_BLIND, Client
+from cno.aio.urls import Target
+from cno.const import MAX_STREAM_ID
+from cno.limits import Limits
+
+CAN_POLL: Final = sys.platform != "win32"
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class Owner:
+    """Who wants to know what becomes of its members."""
+
+    def changed(self, member: "Member") -> None:
+        """It may take more requests than before, or none any more."""
+
+    def lost(self, member: "Member") -> None:
+        """It is gone."""
+
+
+class Origin:
+    """Scheme, host and port: its connections, and who waits for one of them."""
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        #: Whether it speaks HTTP/2, as far as is known: what it spoke last. Clear text is HTTP/1.1
+        #: unless the URL says otherwise.
+        self.http2: bool | None = None
+        self.shared: Member | None = None  # HTTP/2: the connection that takes requests
+        self.idle: list[Member] = []  # HTTP/1.1: those without a request, used last at the end
+        self.live: i64 = 0  # connections that take requests, or may soon: dials counted
+        self.dialing: i64 = 0
+        #: Who waits, in order: what it gets, a Member or an Exception; and when it came.
+        self.line: OrderedDict[asyncio.Future[Any], int] = OrderedDict()
+
+
+class Member(Client):
+    """A client's connection in a pool."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        owner: Owner,
+        origin: Origin,
+        force_http2: bool,
+        settings: Mapping[str, int | None] | None,
+        limits: Limits,
+    ) -> None:
+        target = origin.target
+        super().__init__(
+            loop,
+            target.authority,
+            target.scheme,
+            force_http2=force_http2,
+            settings=settings,
+            limits=limits,
+        )
+        self._owner = owner
+        self._origin = origin
+        self._joined = False  # the owner knows it
+        self._retired = False  # the owner gives it no more requests
+        self._changed = False  # by the input that is being read
+        self._reserved: i64 = 0  # requests that it is promised to
+        self._poller: Any = None
+
+    def usable(self) -> bool:
+        """Whether it takes requests at all, now or later."""
+        if self._closing or self._draining or self._retired:
+            return False
+        if self._http2:
+            return self._h2.goaway_received > MAX_STREAM_ID and self._last_local < MAX_STREAM_ID - 2
+        return not self._h1.stop
+
+    def room(self) -> i64:
+        """How many requests it could take at once, beside those that it is promised to."""
+        if self._full:
+            return 0
+        if not self._http2:
+            return 0 if self._exchanges or self._reserved != 0 else 1
+        most: i64 = self._remote._max_concurrent_streams
+        if most > MAX_BLIND and self._is_greeting():
+            most = MAX_BLIND
+        return most - self._count_local - self._reserved
+
+    def is_free(self) -> bool:
+        """Whether nobody uses it, or is about to."""
+        return not self._exchanges and self._reserved == 0
+
+    def has_news(self) -> bool:
+        """Whether something has come that nobody has looked at yet: its end, perhaps."""
+        if self._poller is None:
+            sock = self.transport.get_extra_info("socket")
+            number = -1 if sock is None else sock.fileno()
+            if number < 0:
+                return False
+            if not CAN_POLL:
+                return bool(select.select([number], [], [], 0)[0])
+            self._poller = select.poll()
+            self._poller.register(number, select.POLLIN)
+        return bool(self._poller.poll(0))
+
+    # -- what the connection asks ----------------------------------------------------------------
+
+    def _freed(self) -> None:
+        super()._freed()
+        if self._busy:
+            self._changed = True
+        elif self._joined:
+            self._owner.changed(self)
+
+    def _begin_work(self) -> None:
+        # A GOAWAY, say, frees nothing, but who waits for this connection need not wait any more.
+        if self._joined and (self._changed or not (self._retired or self.usable())):
+            self._changed = False
+            self._owner.changed(self)
+
+    def _after_loss(self) -> None:
+        super()._after_loss()
+        if self._joined:
+            self._owner.lost(self)
