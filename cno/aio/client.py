@@ -33,8 +33,8 @@ from cno.core import CLOSED, DONE
 from cno.errors import ConnectionError, DisconnectError, InvalidStreamError, WouldBlockError
 from cno.limits import Limits
 
-#: A client reads from one server: windows of 2 MiB per stream, 8 MiB in all.
-CLIENT_LIMITS: Final = Limits(initial_window_size=2_097_152, connection_window=8_388_608)
+#: A client reads from one server: windows of 1 MiB per stream, 8 MiB in all.
+CLIENT_LIMITS: Final = Limits(initial_window_size=1_048_576, connection_window=8_388_608)
 
 #: Statuses that open a tunnel, in answer to CONNECT and to an upgrade.
 SUCCESSFUL: Final = range(200, 300)
@@ -88,7 +88,7 @@ class Client(Connection):
     `authority` and `scheme` are those of all requests that do not name others in their headers.
     `force_http2` begins with HTTP/2 where nothing was negotiated. `loop` may be left out.
     `settings` is what `configure` takes; `limits` are by default those of `cno.Limits` with windows
-    of 2 MiB per stream and 8 MiB in all. `async with` closes the connection at its end.
+    of 1 MiB per stream and 8 MiB in all. `async with` closes the connection at its end.
     """
 
     def __init__(
