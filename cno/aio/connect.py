@@ -33,7 +33,7 @@ class Route:
         self._checked = ssl_ctx is None  # whether it offers protocols
         self._hostname = ssl_hostname
         self._proxy = proxy_of(proxy)
-        self._unix = unix
+        self._unix_path = unix
 
     def _tls(self) -> SSLContext:
         """The context to use, in all connections the same."""
@@ -55,9 +55,9 @@ class Route:
             hostname = self._hostname or target.host
         if self._proxy is not None:
             await connect_through(loop, self._proxy, target, client, context, hostname)
-        elif self._unix is not None:
+        elif self._unix_path is not None:
             await loop.create_unix_connection(
-                lambda: client, self._unix, ssl=context, server_hostname=hostname
+                lambda: client, self._unix_path, ssl=context, server_hostname=hostname
             )
         else:
             await loop.create_connection(
