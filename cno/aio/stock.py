@@ -1,0 +1,423 @@
+"""The connections of a pool: who gets which, when more are made, when they end.
+
+Knows origins, and who waits. Must never know what is sent, or what may be sent again.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any, Final
+
+from mypy_extensions import i64, mypyc_attr
+
+from cno.aio.connect import Route
+from cno.aio.errors import ConnectError, ConnectionLostError, ProxyError
+from cno.aio.member import Member, Origin, Owner
+from cno.aio.urls import Target
+from cno.limits import Limits, bound
+
+#: The server accepts, and thinks better of it.
+CLOSED_AT_ONCE: Final = ConnectionAbortedError("the connection was closed before its first request")
+
+
+class Dial:
+    """A connection that is being made."""
+
+    def __init__(self, origin: Origin, member: Member) -> None:
+        self.origin = origin
+        self.member = member
+        self.timer: asyncio.TimerHandle | None = None
+        self.expired = False
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class Stock(Owner):
+    """What a pool has, and who waits for it."""
+
+    def __init__(
+        self,
+        route: Route,
+        force_http2: bool,
+        max_connections: int | None,
+        max_per_origin: int | None,
+        settings: Mapping[str, int | None] | None,
+        limits: Limits,
+    ) -> None:
+        self._route = route
+        self._force_http2 = force_http2
+        self._max_live: i64 = bound(max_connections)
+        self._max_per_origin: i64 = bound(max_per_origin)
+        if self._max_live < 1 or self._max_per_origin < 1:
+            raise ValueError("a pool needs room for a connection")
+        self._settings = settings
+        self._limits = limits
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._origins: dict[str, Origin] = {}
+        self._members: dict[Member, None] = {}
+        self._dials: dict[asyncio.Task[None], Dial] = {}
+        self._live: i64 = 0  # connections that take requests, or may soon: dials counted
+        self._idle: OrderedDict[Member, float] = OrderedDict()  # since when; the longest first
+        self._hungry: OrderedDict[Origin, None] = OrderedDict()  # in need of more than is allowed
+        self._tickets: i64 = 0  # given to those that had to wait
+        self._timer: asyncio.TimerHandle | None = None
+        self._closing = False
+        self._closed: asyncio.Future[None] | None = None
+
+    @property
+    def connections(self) -> int:
+        """How many connections there are, those included that take no more requests."""
+        return len(self._members)
+
+    async def wait_closed(self) -> None:
+        """Wait until all connections are closed."""
+        while self._members or self._dials:
+            if self._closed is None:
+                self._closed = asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._closed)
+
+    # -- who gets which ---------------------------------------------------------------------------
+
+    async def _is_well(self, member: Member) -> bool:
+        """Look at what has come on a connection that nobody uses; whether that was not its end."""
+        member._reserved += 1
+        looked = False
+        try:
+            # Once for the loop to find out, once for the transport to read.
+            for _ in range(3):
+                await asyncio.sleep(0)
+            looked = True
+        finally:
+            member._reserved -= 1
+            if not looked:
+                self.changed(member)
+        if member.usable() and not member.has_news():
+            return True
+        self._drop(member)
+        self._want(member._origin)
+        return False
+
+    async def _wait(self, origin: Origin) -> Member:
+        """Wait in line for a connection that takes one more request."""
+        waiter: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._tickets += 1
+        origin.line[waiter] = self._tickets
+        self._want(origin)
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            self._forsake(origin, waiter)
+            raise
+        given = waiter.result()
+        if isinstance(given, Member):
+            given._reserved -= 1
+            return given
+        raise given
+
+    def _forsake(self, origin: Origin, waiter: asyncio.Future[Any]) -> None:
+        """Somebody waits no longer: what it was given is for others."""
+        if not waiter.done() or waiter.cancelled():
+            origin.line.pop(waiter, None)
+            self._tidy(origin)
+            return
+        given = waiter.result()
+        if isinstance(given, Member):
+            given._reserved -= 1
+            self.changed(given)
+
+    def _pick(self, origin: Origin) -> Member | None:
+        """A connection that takes a request now; none if others wait for that already."""
+        if origin.line:
+            return None
+        member = origin.shared
+        if member is not None:
+            return member if member.usable() and member.room() > 0 else None
+        while origin.idle:
+            member = origin.idle.pop()
+            self._idle.pop(member, None)
+            if member.usable():
+                return member
+        return None
+
+    # -- Owner -----------------------------------------------------------------------------------
+
+    def changed(self, member: Member) -> None:
+        origin = member._origin
+        if not member.usable():
+            self._give_up(member)
+            if member.is_free():
+                member.close()
+            self._want(origin)
+            return
+        if not member._http2 and self._is_outranked(member):
+            self._drop(member)
+            self._feed()
+            self._want(origin)
+            return
+        while origin.line and member.room() > 0:
+            self._grant(origin, member)
+        if not member.is_free():
+            return
+        if member._http2:
+            self._idle.pop(member, None)
+        elif member in self._idle:
+            return
+        else:
+            origin.idle.append(member)
+        loop = member.loop
+        self._idle[member] = loop.time()
+        if self._timer is None:
+            self._sweep()
+        self._feed()
+
+    def lost(self, member: Member) -> None:
+        self._give_up(member)
+        self._members.pop(member, None)
+        self._want(member._origin)
+        self._check_closed()
+
+    # -- connections -----------------------------------------------------------------------------
+
+    def _origin_of(self, target: Target) -> Origin:
+        origin = self._origins.get(target.origin)
+        if origin is None:
+            origin = Origin(target)
+            self._origins[target.origin] = origin
+            if target.scheme == "http":
+                origin.http2 = self._force_http2 or target.force_http2
+        return origin
+
+    def _tidy(self, origin: Origin) -> None:
+        """Forget an origin that has nothing and needs nothing."""
+        if not origin.line:
+            self._hungry.pop(origin, None)
+            name = origin.target.origin
+            if origin.live == 0 and self._origins.get(name) is origin:
+                del self._origins[name]
+
+    def _want(self, origin: Origin) -> None:
+        """Make the connections that those in line need."""
+        while not self._closing and self._needs(origin):
+            if self._live >= self._max_live and not self._evict():
+                self._hungry[origin] = None
+                return
+            self._dial(origin)
+        self._hungry.pop(origin, None)
+        self._tidy(origin)
+        self._feed()
+
+    def _needs(self, origin: Origin) -> bool:
+        waiting: i64 = len(origin.line)
+        if waiting == 0:
+            return False
+        if origin.http2 is False:
+            return waiting > origin.dialing and origin.live < self._max_per_origin
+        # One is enough for all; if it turns out not to be, more follow.
+        return origin.shared is None and origin.dialing == 0
+
+    def _feed(self) -> None:
+        """There may be room for another connection: make it for who needs it the longest."""
+        while self._hungry and (self._live < self._max_live or self._idle):
+            origin, _ = self._hungry.popitem(last=False)
+            if not self._needs(origin):
+                continue
+            if self._live >= self._max_live and not self._evict():
+                self._hungry[origin] = None
+                self._hungry.move_to_end(origin, last=False)
+                return
+            self._dial(origin)
+            if self._needs(origin):
+                self._hungry[origin] = None
+
+    def _is_outranked(self, member: Member) -> bool:
+        """Whether somebody who waits elsewhere came before all who wait for this connection."""
+        if not self._hungry or not member.is_free() or self._live < self._max_live:
+            return False
+        line = member._origin.line
+        if not line:
+            return False  # it will be idle, and can be taken
+        return first_of(next(iter(self._hungry)).line) < first_of(line)
+
+    def _evict(self) -> bool:
+        """Make room: close what has been idle the longest. Whether there was any."""
+        while self._idle:
+            member = next(iter(self._idle))
+            if member.is_free():
+                self._drop(member)
+                return True
+            self._idle.pop(member, None)
+        return False
+
+    def _drop(self, member: Member) -> None:
+        """Close a connection that nobody uses."""
+        self._retire(member)
+        member.close()
+        self._tidy(member._origin)
+
+    def _give_up(self, member: Member) -> None:
+        """A connection takes no more requests. If it never took one, those who wait must know:
+        another would probably do no better."""
+        if not member._retired and member._last_local == 0 and member._reserved == 0:
+            self._retire(member)
+            self._fail(member._origin, CLOSED_AT_ONCE)
+        self._retire(member)
+
+    def _retire(self, member: Member) -> None:
+        """Give this connection no more requests."""
+        if member._retired:
+            return
+        member._retired = True
+        origin = member._origin
+        origin.live -= 1
+        self._live -= 1
+        if origin.shared is member:
+            origin.shared = None
+        if self._idle.pop(member, None) is not None and not member._http2:
+            if member in origin.idle:
+                origin.idle.remove(member)
+
+    def _grant(self, origin: Origin, member: Member) -> None:
+        """Promise this connection to the first in line."""
+        waiter, _ = origin.line.popitem(last=False)
+        if not waiter.done():
+            member._reserved += 1
+            waiter.set_result(member)
+
+    def _fail(self, origin: Origin, cause: Exception) -> None:
+        """No connection could be made: tell those that it would have been for."""
+        only_first = origin.http2 is False
+        while origin.line:
+            waiter, _ = origin.line.popitem(last=False)
+            if waiter.done():
+                continue
+            waiter.set_result(connect_error(origin.target, cause))
+            if only_first:
+                return
+
+    # -- making them -----------------------------------------------------------------------------
+
+    def _dial(self, origin: Origin) -> None:
+        loop = asyncio.get_running_loop()
+        self._loop = loop
+        force = self._force_http2 or origin.target.force_http2
+        member = Member(loop, self, origin, force, self._settings, self._limits)
+        dial = Dial(origin, member)
+        origin.live += 1
+        origin.dialing += 1
+        self._live += 1
+        task = loop.create_task(self._route.connect(loop, origin.target, member))
+        self._dials[task] = dial
+        if self._limits.handshake_timeout is not None:
+            dial.timer = loop.call_later(self._limits.handshake_timeout, self._expire, task)
+        task.add_done_callback(self._dialed)
+
+    def _expire(self, task: "asyncio.Task[None]") -> None:
+        """A connection takes too long to be made."""
+        dial = self._dials.get(task)
+        if dial is not None:
+            dial.timer = None
+            dial.expired = True
+            task.cancel()
+
+    def _dialed(self, task: "asyncio.Task[None]") -> None:
+        dial = self._dials.pop(task)
+        if dial.timer is not None:
+            dial.timer.cancel()
+        origin, member = dial.origin, dial.member
+        origin.dialing -= 1
+        problem: BaseException | None = None
+        if dial.expired:
+            problem = TimeoutError("it took too long")
+        elif task.cancelled():
+            problem = asyncio.CancelledError()
+        else:
+            problem = task.exception()
+        if problem is None and member._gone:
+            problem = CLOSED_AT_ONCE
+        if problem is None:
+            self._join(origin, member)
+        else:
+            member.abort()
+            self._retire(member)
+            if isinstance(problem, Exception):
+                self._fail(origin, problem)
+            self._want(origin)
+        self._check_closed()
+
+    def _join(self, origin: Origin, member: Member) -> None:
+        """A connection has been made."""
+        member._joined = True
+        self._members[member] = None
+        origin.http2 = member._http2
+        if self._closing or (member._http2 and origin.shared is not None):
+            self._drop(member)  # one is enough
+            self._feed()
+            return
+        if member._http2:
+            origin.shared = member
+        self.changed(member)
+        self._want(origin)
+
+    # -- the end ---------------------------------------------------------------------------------
+
+    def _sweep(self) -> None:
+        """Close what has been idle for too long; come again when the next one is due."""
+        self._timer = None
+        patience = self._limits.keepalive_timeout
+        if patience is None or self._closing:
+            return
+        while self._idle:
+            member = next(iter(self._idle))
+            due = self._idle[member] + patience
+            if not member.is_free():
+                self._idle.pop(member, None)
+            elif member.loop.time() >= due:
+                self._drop(member)
+            else:
+                self._timer = member.loop.call_at(due, self._sweep)
+                break
+        self._feed()
+
+    def _close(self, at_once: bool) -> None:
+        self._closing = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        for origin in self._origins.values():
+            while origin.line:
+                waiter, _ = origin.line.popitem(last=False)
+                if not waiter.done():
+                    waiter.set_result(ConnectionLostError("the pool was closed", retryable=True))
+        for task in list(self._dials):
+            task.cancel()
+        for member in list(self._members):
+            self._retire(member)
+            if at_once or not member._exchanges:
+                member.close()
+            elif not member._closing and not member._draining:
+                member.shutdown()
+        self._hungry.clear()
+        self._origins.clear()
+
+    def _check_closed(self) -> None:
+        waiter = self._closed
+        if waiter is not None and not self._members and not self._dials:
+            self._closed = None
+            if not waiter.done():
+                waiter.set_result(None)
+
+
+def first_of(line: OrderedDict[asyncio.Future[Any], int]) -> int:
+    """When the first in line came."""
+    for ticket in line.values():
+        return ticket
+    return 1 << 62
+
+
+def connect_error(target: Target, cause: Exception) -> ConnectError:
+    """What is raised when no connection could be made, for one of those who wait."""
+    text = f"cannot connect to {target.authority}: {cause}"
+    error = (
+        ProxyError(text, code=cause.code) if isinstance(cause, ProxyError) else ConnectError(text)
+    )
+    error.__cause__ = cause.with_traceback(None)  # which would hold all that it went through
+    return error
