@@ -12,7 +12,7 @@ from cno.hpack.fields import Field
 
 #: Fills the slots that hold no entry.
 _NOTHING: Final = Field("", 0, 0)
-_FIRST_SLOTS: Final = 16
+_FIRST_SLOTS: Final = 8
 
 
 @mypyc_attr(acyclic=True)

@@ -65,8 +65,10 @@ class _Name:
         #: Of its first entry in the static table; 0 if there is none.
         self.index: i64 = index
         self.policy: i64 = policy
-        #: The tables' entries of this name by their values.
+        #: The tables' entries of this name by their values; shared by all encoders until one of
+        #: them has a dynamic entry.
         self.values = values
+        self.shared = True
         #: The `note` of the newest dynamic one, 0 if there is none.
         self.newest: i64 = 0
         #: The value sent last, if it is volatile.
@@ -214,7 +216,7 @@ class Encoder:
         if known is None:
             # Kept only if it gets an entry, or else there would be no end of names.
             return _Name(len(_octets(name)), 0, _STABLE, {})
-        known = _Name(known.octets, known.index, known.policy, known.values.copy())
+        known = _Name(known.octets, known.index, known.policy, known.values)
         self._names[name] = known
         return known
 
@@ -229,6 +231,9 @@ class Encoder:
         self._inserted += 1
         field.note = self._inserted
         known.newest = field.note
+        if known.shared:
+            known.shared = False
+            known.values = known.values.copy()
         known.values[value] = field
         self._names[name] = known
         return True
