@@ -1,9 +1,12 @@
-"""h2load, nghttp2's load generator, against `cno serve`: every answer is good under load."""
+"""h2load, nghttp2's load generator, against `cno serve` and a handler: all answers are good."""
 
 import re
+from pathlib import Path
 
 import pytest
 
+import cno
+from tests.interop.conftest import App
 from tests.peers import require
 from tests.processes import Served, run
 
@@ -14,8 +17,27 @@ def test_every_request_is_answered(clear: Served, options: list[str]) -> None:
         load = ["-n", "2000", "-c", "10", *options]
     else:
         load = ["-n", "10000", "-c", "10", "-m", "20"]
+    all_good(load, clear.url + "hello.txt")
+
+
+@pytest.mark.parametrize(
+    ("options", "share"), [(["-m", "100"], 1), (["--h1"], 2)], ids=["HTTP/2", "HTTP/1.1"]
+)
+def test_a_handler_under_load(app: App, options: list[str], share: int) -> None:
+    """100,000 requests for the compiled build; the sources get what takes about as long."""
+    total = (100_000 if cno.COMPILED else 40_000) // share
+    all_good(["-n", str(total), "-c", "20", *options], app.clear + "hello")
+
+
+def test_uploads_side_by_side(app: App, site: Path) -> None:
+    load = ["-n", "40", "-c", "4", "-m", "5", "-d", str(site / "large.bin")]
+    all_good(load, app.clear + "sink")
+
+
+def all_good(load: list[str], url: str) -> None:
+    """Every single request is answered with 200."""
     total = load[1]
-    result = run(require("h2load"), *load, clear.url + "hello.txt", timeout=50)
+    result = run(require("h2load"), *load, url, timeout=50)
     assert result.status == 0, result.stderr
     assert re.search(
         rf"requests: {total} total, {total} started, {total} done, {total} succeeded, "
