@@ -1,0 +1,37 @@
+"""The corpus of requests: smuggling is refused, what is merely unusual passes.
+
+Each input is given whole, byte by byte and cut in two everywhere. What is refused has its exact
+status, ends the connection, and the request behind it is never delivered (`tests.h1.wire.refused`).
+"""
+
+import pytest
+
+from tests.h1.wire import FIELDS, SMUGGLED, accepted, refused
+from tests.security.smuggling import GROUPS, REFUSED, get
+from tests.security.unusual import VALID
+from tests.support import Event
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused(name: str) -> None:
+    attack = REFUSED[name]
+    refused(attack.data + SMUGGLED, attack.status, heads=attack.heads)
+
+
+@pytest.mark.parametrize("name", VALID)
+def test_valid(name: str) -> None:
+    want = VALID[name]
+    data: list[Event] = [("data", 1, want.body)] if want.body else []
+    assert accepted(want.data + get(first=b"GET /next HTTP/1.1")) == [
+        ("head", 1, 0, want.method, want.path, want.fields),
+        *data,
+        ("tail", 1, want.trailers),
+        ("head", 3, 0, "GET", "/next", FIELDS),
+        ("tail", 3, None),
+    ]
+
+
+def test_the_corpus_is_long_enough() -> None:
+    assert len(REFUSED) == sum(len(group.attacks) for group in GROUPS), "two of one name"
+    assert len(REFUSED) >= 250
+    assert len(VALID) >= 80
