@@ -1,1 +1,1 @@
-"""Other people's programs against ours: curl, nghttp2, nginx, Chromium."""
+"""Other people's programs against ours: curl, nghttp2, nginx, HAProxy, Chromium, grpcio …"""
