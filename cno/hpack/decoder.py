@@ -25,8 +25,6 @@ _MAX_INTEGER: Final = (1 << 32) - 1
 #: its own that are far lower.
 _MAX_BLOCK: Final = 1 << 30
 _NONE_DUE: Final = -1
-#: Octets of text that may stay allocated between blocks.
-_KEPT_ROOM: Final = 2048
 #: Octets that are appended one by one faster than sliced first.
 _SHORT: Final = 32
 #: In a note, in place of where the name begins: the name is known.
@@ -70,9 +68,8 @@ class Decoder:
         self._pos: i64 = 0
         # The octets of the block's literals; their text is decoded all at once, in the end. Until
         # then the fields that are to get it have no pair, and their `note` is where their name
-        # (high half) and value begin.
-        self._out = BytesWriter()
-        self._literals = False
+        # (high half) and value begin. None in blocks without literals, and between blocks.
+        self._out: BytesWriter | None = None
         self._broken = False
 
     @property
@@ -159,9 +156,11 @@ class Decoder:
                 room = 0
         self.list_size = size
         self.field_count = count
-        if self._literals:
-            self._literals = False
-            self._settle(fields + self._table.entries() if self.too_large else fields)
+        out = self._out
+        if out is not None:
+            self._out = None
+            text = out.getvalue()
+            _settle(text, fields + self._table.entries() if self.too_large else fields)
         self._broken = False
         return fields
 
@@ -242,7 +241,8 @@ class Decoder:
         if index == mask:
             index = self._integer(block, pos + 1, end, mask)
         out = self._out
-        self._literals = True
+        if out is None:
+            out = self._out = BytesWriter()
         start: i64 = len(out)
         name = ""
         note: i64 = start << 32
@@ -295,32 +295,6 @@ class Decoder:
                 pos += 1
         self._pos = stop
 
-    def _settle(self, fields: list[Field]) -> None:
-        """Give the literals of the block their text."""
-        octets = self._out.getvalue()
-        if len(octets) > _KEPT_ROOM:
-            self._out = BytesWriter()
-        else:
-            self._out.truncate(0)
-        ascii = True
-        text = ""
-        try:
-            text = octets.decode("ascii")
-        except UnicodeDecodeError:
-            ascii = False
-        for field in fields:
-            if field.pair is not None:
-                continue
-            at = field.note & _LOW_HALF
-            end = at + field.size - field.name_octets - ENTRY_OVERHEAD
-            value = text[at:end] if ascii else _text(octets[at:end])
-            if field.note >= 0:
-                at = field.note >> 32
-                end = at + field.name_octets
-                field.name = text[at:end] if ascii else _text(octets[at:end])
-            field.note = 0
-            field.set_value(value)
-
     def _integer(self, block: bytes, pos: i64, end: i64, value: i64) -> i64:
         """An integer whose prefix was all ones, `value`, and that goes on at `pos`. Sets `_pos`."""
         # > Integer encodings that exceed implementation limits -- in value or octet length -- MUST
@@ -341,6 +315,28 @@ class Decoder:
         else:
             raise HPACKError("the block ends within an integer (RFC 7541 5.1)")
         raise HPACKError("an integer above 32 bits or of too many octets (RFC 7541 5.1)")
+
+
+def _settle(octets: bytes, fields: list[Field]) -> None:
+    """Give the literals of the block their text."""
+    ascii = True
+    text = ""
+    try:
+        text = octets.decode("ascii")
+    except UnicodeDecodeError:
+        ascii = False
+    for field in fields:
+        if field.pair is not None:
+            continue
+        at = field.note & _LOW_HALF
+        end = at + field.size - field.name_octets - ENTRY_OVERHEAD
+        value = text[at:end] if ascii else _text(octets[at:end])
+        if field.note >= 0:
+            at = field.note >> 32
+            end = at + field.name_octets
+            field.name = text[at:end] if ascii else _text(octets[at:end])
+        field.note = 0
+        field.set_value(value)
 
 
 def _text(octets: bytes) -> str:
