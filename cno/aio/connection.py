@@ -192,6 +192,8 @@ class Connection(Timers):
                 left = inflow.detach()
                 if not self._http2:
                     self._unread -= left
+                    if self._deaf and not self._closing:
+                        self._listen()  # nobody has to read that before the next message comes
             if not exchange._complete:
                 if not self._http2:
                     # If this closes the connection, more may be coming.
