@@ -10,12 +10,14 @@ from typing import Any, Final
 
 BODY: Final = b"Hello, World!"
 BIG: Final = bytes(1 << 20)
+LARGE: Final = bytes(32 << 20)
 SMALL_HEAD: Final = [
     ("content-type", "text/plain"),
     ("content-length", str(len(BODY))),
     ("server", "bench"),
 ]
 BIG_HEAD: Final = [("content-type", "application/octet-stream"), ("content-length", str(len(BIG)))]
+LARGE_HEAD: Final = [("content-type", "text/plain"), ("content-length", str(len(LARGE)))]
 
 SMALL_RAW: Final = [(name.encode(), value.encode()) for name, value in SMALL_HEAD]
 BIG_RAW: Final = [(name.encode(), value.encode()) for name, value in BIG_HEAD]
@@ -41,6 +43,8 @@ async def handle(request: Any) -> None:
             pass
     if request.path == "/big":
         await request.respond(200, BIG_HEAD, BIG)
+    elif request.path == "/large":
+        await request.respond(200, LARGE_HEAD, LARGE)
     else:
         await request.respond(200, SMALL_HEAD, BODY)
 

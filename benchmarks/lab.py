@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -230,7 +230,7 @@ def verdict(ratio: float, goal: float | None) -> str:
 
 
 def row_cells(row: Row, names: Sequence[str]) -> list[str]:
-    cells = [f"{row.case}, {row.unit}"]
+    cells = [row.case]
     for name in names:
         values = row.samples.get(name)
         if not values:
@@ -246,16 +246,20 @@ def row_cells(row: Row, names: Sequence[str]) -> list[str]:
     return cells
 
 
+def tables(rows: Sequence[Row]) -> Iterator[str]:
+    """One for each unit, with those who were measured in it."""
+    for unit in dict.fromkeys(row.unit for row in rows):
+        some = [row for row in rows if row.unit == unit]
+        names = list(dict.fromkeys(name for row in some for name in row.samples))
+        yield table([unit, *names], (row_cells(row, names) for row in some))
+
+
 def markdown(claim: Claim) -> str:
-    """The claim's table with all that has to be said about it."""
-    names: list[str] = []
-    for row in claim.rows:
-        names += [name for name in row.samples if name not in names]
+    """The claim's tables with all that has to be said about them."""
     where = "; ".join(f"{name} {value}" for name, value in claim.machine.items())
     peers = ", ".join(f"{name} {value}" for name, value in claim.versions.items())
     parts = [f"## {claim.title}", claim.about, f"{where}. Peers: {peers or 'none'}."]
-    if claim.rows:
-        parts.append(table(["", *names], (row_cells(row, names) for row in claim.rows)))
+    parts += tables(claim.rows)
     said = [*claim.notes, *(f"{row.case}: {row.note}" for row in claim.rows if row.note)]
     said += [f"Not measured: {what}." for what in claim.missing]
     if said:

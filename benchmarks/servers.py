@@ -4,7 +4,6 @@ Knows commands and configuration files. Must never know what is measured of them
 """
 
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -99,6 +98,7 @@ class Site:
         site = Site(work)
         (work / "index.html").write_bytes(apps.BODY)
         (work / "big").write_bytes(apps.BIG)
+        (work / "large").write_bytes(apps.LARGE)
         (work / "hypercorn.toml").write_text(HYPERCORN)
         try:
             made = lab.peer("trustme").CA().issue_cert(HOST, "localhost")
@@ -277,8 +277,8 @@ def start(name: str, site: Site, core: set[int]) -> Running:
     ports = dict(zip(ways, numbers, strict=True))
     work = site.work / name.replace(" ", "-")
     work.mkdir(exist_ok=True)
-    for page in ("index.html", "big", "hypercorn.toml"):
-        shutil.copy(site.work / page, work / page)
+    for page in ("index.html", "big", "large", "hypercorn.toml"):
+        (work / page).symlink_to(site.work / page)
     if name in BOTH:
         ports[H1] = ports[H2C]
     running = Running(name, ports)
