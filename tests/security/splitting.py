@@ -10,7 +10,6 @@ from typing import NamedTuple
 from tests.security.smuggling import CHUNKS
 from tests.support import Headers
 
-
 NONE: Headers = []
 
 
