@@ -227,6 +227,7 @@ def _complete(core: Core, stream: Stream, trailers: list[tuple[str, str]] | None
     h1.reading = 0
     h1.received = 0
     if core._server:
+        h1.expecting = 0  # a chunked body may end without any data
         core._state = H1_BLOCKED if h1.asking == stream.id else H1_IGNORE if h1.stop else H1_HEAD
     else:
         h1.turn = stream.id + 2
