@@ -39,6 +39,7 @@ class Books:
     def __init__(self, server: bool, pen: FrameFactory) -> None:
         self.server = server
         self.pen = pen
+        self.preface = PREFACE if server else b""  # what is left of it
         self.partial = b""  # heard, and not yet a frame
         # What the peer granted.
         self.initial = WINDOW
@@ -63,6 +64,9 @@ class Books:
     # -- what it is given -------------------------------------------------------------------------
 
     def heard(self, data: bytes) -> None:
+        if self.preface:
+            size = len(self.preface)
+            self.preface, data = self.preface[len(data) :], data[size:]
         self.partial += data
         while len(self.partial) >= 9:
             end = 9 + int.from_bytes(self.partial[:3], "big")

@@ -7,14 +7,14 @@ import json
 import time
 import traceback
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from tests.fuzz.worlds import WORLDS, Step, play
+from tests.fuzz.worlds import Step, play
 
 Script = tuple[int, list[Step]]
 Check = Callable[[str, int, Sequence[Step]], object]
@@ -78,9 +78,9 @@ class Broken(Exception):
 
 
 def search(
-    worlds: Sequence[str], check: Check, seconds: float, number: int, folder: Path
+    worlds: Mapping[str, Sequence[str]], check: Check, seconds: float, number: int, folder: Path
 ) -> list[Path]:
-    """World after world until the time is over; each is left alone once it is broken."""
+    """World after world (name, rules) until the time is over; one that is broken is left alone."""
     until = time.monotonic() + seconds
     left = list(worlds)
     kept: list[Path] = []
@@ -89,7 +89,7 @@ def search(
         for world in list(left):
             number += 1
             try:
-                tried[world] += batch(world, WORLDS[world][1], check, number, BATCH)
+                tried[world] += batch(world, worlds[world], check, number, BATCH)
             except Broken as broken:
                 kept.append(broken.keep(folder))
                 left.remove(world)

@@ -130,12 +130,22 @@ class Watched(Recorder):
     def on_upgrade(self, stream: int) -> None:
         assert stream in self.open_streams
         super().on_upgrade(stream)
-        fields = [("upgrade", "x")]
-        if self.mood & UPGRADE and self.attempt(
-            lambda: self.write_head(stream, 101, "", "", fields, False)
-        ):
+        if self.mood & UPGRADE:
+            self.attempt(lambda: self.write_head(stream, 101, "", "", [("upgrade", "x")], False))
+
+    def write_head(
+        self, stream: int, code: int, method: str, path: str, headers: Headers, final: bool
+    ) -> None:
+        told = stream in self.told
+        if code == 101:
             # The request was complete; what follows is the tunnel's.
             self.told.discard(stream)
+        try:
+            super().write_head(stream, code, method, path, headers, final)
+        except raw.ConnectionError:
+            if told:
+                self.told.add(stream)
+            raise
 
     # -- the application --------------------------------------------------------------------------
 

@@ -3,11 +3,12 @@
 Knows every fuzzer; how each makes up its inputs is its own business.
 """
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from tests.fuzz import machines, octets, twins, worlds
+from tests.fuzz import machines, octets, oracles, twins, worlds
 from tests.tree import ROOT as ROOT
 
 HERE: Final = Path(__file__).parent
@@ -53,10 +54,26 @@ class Machines(Target):
 
     def search(self, seconds: float, seed: int) -> list[Path]:
         found = KEPT / self.name
-        return machines.search(list(worlds.WORLDS), machines.check_world, seconds, seed, found)
+        return machines.search(worlds.RULES, machines.check_world, seconds, seed, found)
 
     def replay(self, path: Path) -> None:
         machines.replay(path)
+
+
+class Oracles(Target):
+    def search(self, seconds: float, seed: int) -> list[Path]:
+        count: Counter[str] = Counter()
+
+        def check(world: str, mood: int, script: Sequence[worlds.Step]) -> None:
+            count.update(oracles.check(world, mood, script))
+
+        found = machines.search(oracles.RULES, check, seconds, seed, KEPT / self.name)
+        for reason, times in count.most_common():
+            print(f"{times:8} {reason}")
+        return found
+
+    def replay(self, path: Path) -> None:
+        oracles.check(*machines.load(path))
 
 
 class Twins(Target):
@@ -70,6 +87,7 @@ class Twins(Target):
 ALL: Final[dict[str, Target]] = {
     **{name: Octets(name, check) for name, check in octets.TARGETS.items()},
     "machines": Machines("machines", "scripts of peer and application: rules of order and flow"),
+    "oracles": Oracles("oracles", "h2 and h11 judge the same, or it is known why not"),
     "twins": Twins("twins", "the compiled build and its sources say the same"),
 }
 

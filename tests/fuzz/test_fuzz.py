@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fuzz import machines, octets
+from tests.fuzz import machines, octets, oracles
 from tests.fuzz.targets import ALL, CORPUS, REGRESSIONS
 from tests.fuzz.worlds import WORLDS
 
@@ -39,6 +39,11 @@ def test_corpus(target: str) -> None:
 @pytest.mark.parametrize("world", WORLDS)
 def test_scripts(world: str) -> None:
     machines.batch(world, WORLDS[world][1], machines.check_world, 1, SCRIPTS)
+
+
+@pytest.mark.parametrize("world", oracles.COMPARED)
+def test_oracles(world: str) -> None:
+    machines.batch(world, oracles.RULES[world], oracles.check, 1, SCRIPTS)
 
 
 def test_every_target_has_a_corpus_or_makes_up_its_inputs() -> None:

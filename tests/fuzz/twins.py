@@ -157,7 +157,7 @@ def search(folders: Sequence[Path], found: Path, seconds: float, seed: int) -> l
                     return [broken.keep(found, [kind, data.hex()])]
         print(f"tried {count} files of octets")
         left = until - time.monotonic()
-        return machines.search(list(worlds.WORLDS), twins.check, left, seed, found)
+        return machines.search(worlds.RULES, twins.check, left, seed, found)
     finally:
         twins.stop()
 

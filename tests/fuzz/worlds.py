@@ -65,6 +65,7 @@ class H2World(World):
         self.conn.connection_made(True)
         self.owed = 1  # acknowledgements of its SETTINGS
         if self.server:
+            self.books.heard(PREFACE)
             self.conn.data_received(PREFACE)
         self.listen()
 
@@ -308,7 +309,7 @@ class Pair(World):
         del data[:most]
         reader = self.other(writer)
         if self.http2 and not reader.over:
-            self.books[reader].heard(without_preface(piece))
+            self.books[reader].heard(piece)
         try:
             reader.data_received(piece)
         except raw.WouldBlockError:
@@ -527,6 +528,9 @@ WORLDS: dict[str, tuple[Callable[[int], World], Sequence[str]]] = {
     "h1-client": (H1Client, [*H1_RULES, *["peer_message", "app_request"] * 4, *APP_RULES]),
     "h1-pair": (H1Pair, [*["carry"] * 8, *["app_request"] * 3, *["app_answer"] * 2, *APP_RULES]),
 }
+
+
+RULES = {name: rules for name, (_, rules) in WORLDS.items()}
 
 
 def play(name: str, mood: int, script: Sequence[Step]) -> list[object]:
