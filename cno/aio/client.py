@@ -415,8 +415,7 @@ class Client(Connection):
     ) -> None:
         """The task that sends a body while the response is waited for, and read."""
         try:
-            if response._proceed is not None and not await self._permitted(response):
-                await dispose(source)
+            if response._proceed is not None and not await self._wanted(response, source):
                 return
             await write_body(self, response.stream, source, trailers)
         except (StreamError, DisconnectError, InvalidStreamError):
@@ -425,6 +424,22 @@ class Client(Connection):
             self._upload_failed(response, error)
         finally:
             response._upload = None
+
+    async def _wanted(self, response: Response, source: AsyncIterable[bytes]) -> bool:
+        """Wait until a body may be sent; if that is never, who produces it is told."""
+        failure: BaseException | None = None
+        try:
+            if await self._permitted(response):
+                return True
+        except BaseException as error:
+            failure = error
+        await dispose(source)  # (not in a `finally`: see `write_body`)
+        if failure is not None:
+            try:
+                raise failure
+            finally:
+                failure = None  # else it would hold, by its traceback, what holds it
+        return False
 
     async def _permitted(self, response: Response) -> bool:
         """Wait until the body may be sent; whether it is wanted."""
