@@ -159,7 +159,7 @@ BREAKS = [
 
 PSEUDO = [
     *[Downgrade(f"no {name}", without(name)) for name in (":method", ":scheme", ":path")],
-    *[Downgrade(f"two {name}", [(name, value), *BASE]) for name, value in BASE],
+    *[Downgrade(f"two {name!r}", [(name, value), *BASE]) for name, value in BASE],
     Downgrade("behind a field", [*BASE[:3], ("x", "y"), BASE[3]]),
     Downgrade("unknown", [(":x", "y"), *BASE]),
     Downgrade(":status", [*BASE, (":status", "200")]),

@@ -13,13 +13,13 @@ from tests.support import Event
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_refused(name: str) -> None:
+def test_e01_e02_e03_e04_e05_e06_e07_e09_e10_e11_e12_smuggled(name: str) -> None:
     attack = REFUSED[name]
     refused(attack.data + SMUGGLED, attack.status, heads=attack.heads)
 
 
 @pytest.mark.parametrize("name", VALID)
-def test_valid(name: str) -> None:
+def test_e01_e02_e04_e05_e06_e09_e10_e11_e12_e15_e16_honest(name: str) -> None:
     want = VALID[name]
     data: list[Event] = [("data", 1, want.body)] if want.body else []
     assert accepted(want.data + get(first=b"GET /next HTTP/1.1")) == [
@@ -31,7 +31,7 @@ def test_valid(name: str) -> None:
     ]
 
 
-def test_the_corpus_is_long_enough() -> None:
+def test_e01_the_corpus_is_long_enough() -> None:
     assert len(REFUSED) == sum(len(group.attacks) for group in GROUPS), "two of one name"
     assert len(REFUSED) >= 250
     assert len(VALID) >= 80

@@ -27,17 +27,17 @@ def check_refused(bad: Bad) -> None:
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_refused(name: str) -> None:
+def test_e01_e02_e03_e04_e09_e10_e18_e21_split(name: str) -> None:
     check_refused(REFUSED[name])
 
 
 @pytest.mark.parametrize("name", REFUSED_CHUNKS)
-def test_refused_chunks(name: str) -> None:
+def test_e05_e06_e07_e12_chunks(name: str) -> None:
     check_refused(REFUSED_CHUNKS[name])
 
 
 @pytest.mark.parametrize("name", VALID)
-def test_valid(name: str) -> None:
+def test_e01_e02_e04_e18_e21_honest(name: str) -> None:
     want = VALID[name]
     conn = play(lambda: asked(want.method), want.data)
     assert conn.error is None, conn.error
@@ -53,7 +53,7 @@ def test_valid(name: str) -> None:
     assert conn.take() == b""
 
 
-def test_the_corpus_is_long_enough() -> None:
+def test_e21_the_corpus_is_long_enough() -> None:
     assert len(REFUSED) == sum(len(group.responses) for group in GROUPS), "two of one name"
     assert len(REFUSED) >= 100
     assert len(VALID) >= 40

@@ -22,7 +22,7 @@ def frames(peer: FrameFactory, request: Downgrade) -> bytes:
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_refused(name: str) -> None:
+def test_e14_downgraded(name: str) -> None:
     request = REFUSED[name]
     conn = expect_stream_error(server, lambda peer: frames(peer, request), 1, PROTOCOL_ERROR)
     assert len(conn.of("head")) == request.head
@@ -31,7 +31,7 @@ def test_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", VALID)
-def test_valid(name: str) -> None:
+def test_e11_e14_honest(name: str) -> None:
     want = VALID[name]
     conn = each_way(server, lambda peer: peer.headers(1, want.fields, end_stream=True))
     assert conn.of("head", "data", "tail") == [
@@ -40,7 +40,7 @@ def test_valid(name: str) -> None:
     ]
 
 
-def test_the_corpus_is_long_enough() -> None:
+def test_e14_the_corpus_is_long_enough() -> None:
     assert len(REFUSED) == sum(len(group.requests) for group in GROUPS), "two of one name"
     assert len(REFUSED) >= 100
     assert len(VALID) >= 20
