@@ -116,10 +116,14 @@ class Limits:
     read_frames: int = 2_000
     #: HTTP/1.1: octets of body received and not read, above which reading stops.
     read_buffer: int = 262_144
-    #: Octets of a body nobody wants that are read and dropped before a connection is given up.
+    #: Octets of a body nobody wants that are read and dropped. Beyond: no more is asked for, or in
+    #: HTTP/1.1 the connection given up; as it is after `linger_timeout`, whatever has come.
     max_drained: int = 262_144
     #: Octets in the transport above which writers wait.
     write_buffer: int = 65_536
+    #: Octets in the system's socket that are not on their way yet, above which the transport waits
+    #: (TCP_NOTSENT_LOWAT): what is urgent waits behind no more than these. None: the system's.
+    max_unsent: int | None = 131_072
     #: Octets of replies written although the transport is full. Beyond: the connection is cut.
     max_write_backlog: int = 1_048_576
 

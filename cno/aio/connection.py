@@ -13,16 +13,18 @@ from mypy_extensions import i64, mypyc_attr
 
 from cno.aio.errors import StreamError, name_of
 from cno.aio.exchange import Exchange as Exchange
-from cno.aio.output import Headers, log
+from cno.aio.output import Headers, bound_unsent, log
 from cno.aio.timers import Timers
 from cno.const import (
     CNO_LOCAL,
+    CNO_RST_CANCEL,
     CNO_RST_INADEQUATE_SECURITY,
     CNO_RST_NO_ERROR,
     CNO_RST_REFUSED_STREAM,
 )
 from cno.core import H1_BLOCKED, waiting
 from cno.errors import ConnectionError, WouldBlockError
+from cno.h2 import flow
 from cno.limits import Limits
 
 
@@ -60,6 +62,7 @@ class Connection(Timers):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
         self.transport.set_write_buffer_limits(high=self._limits.write_buffer)
+        bound_unsent(transport, self._limits.max_unsent)
         self._born = self._heard_at = self.loop.time()
         if self._closing:
             self.transport.abort()
@@ -163,10 +166,11 @@ class Connection(Timers):
 
     def on_message_data(self, stream: int, data: bytes) -> None:
         exchange = self._exchanges.get(stream)
-        if exchange is None or exchange._discard:
+        if exchange is None:
             self.consume(stream, len(data))
-            if exchange is not None:
-                self._discarded(exchange, len(data))
+            return
+        if exchange._discard:
+            self._discarded(exchange, len(data))
             return
         if not self._http2:
             self._unread += len(data)
@@ -184,6 +188,9 @@ class Connection(Timers):
         sending = self._stalled.pop(stream, None)
         if exchange is not None:
             exchange._ended = True
+            if exchange._parting is not None:
+                exchange._parting.cancel()
+                exchange._parting = None
             clean = code == CNO_RST_NO_ERROR and (
                 side == CNO_LOCAL or (exchange._complete and exchange._sent)
             )
@@ -257,19 +264,19 @@ class Connection(Timers):
             # peer that does not read why it is cut off.
             self.transport.abort()
             return
-        if self._linger and secured_by(self.transport) is None:
+        if self._linger:
             # Closing while the peer is sending would make its system throw away what we said.
             # > If a server performs an immediate close of a TCP connection, there is a significant
             # > risk that the client will not be able to read the last HTTP response.
             # > (RFC 9112 9.6)
             try:
-                self.transport.write_eof()
+                # TLS has no half of an end: the peer learns from what was said.
+                if secured_by(self.transport) is None:
+                    self.transport.write_eof()
             except (OSError, NotImplementedError, RuntimeError):
                 self.transport.close()
             else:
-                self._timer = self.loop.call_later(
-                    self._limits.linger_timeout, self.transport.abort
-                )
+                self._timer = self.loop.call_later(self._limits.linger_timeout, self._part_from_all)
                 self._kept_back = False
                 self._unread = 0
                 self._listen()
@@ -283,6 +290,11 @@ class Connection(Timers):
 
     def _linger_on(self) -> None:
         self._linger = True
+
+    def _part_from_all(self) -> None:
+        self._timer = None
+        if not self._gone:
+            self.transport.abort()
 
     def _half_close(self) -> None:
         """HTTP/1.1: tell the other side of a tunnel that this one has no more to say."""
@@ -422,9 +434,45 @@ class Connection(Timers):
     def _discarded(self, exchange: Exchange, size: int) -> None:
         """Data has come that nobody reads: there must be an end to that."""
         exchange._drained += size
-        if exchange._drained > self._limits.max_drained:
-            self._linger = self._linger or not self._http2
-            self.write_reset(exchange.stream, CNO_RST_NO_ERROR)
+        if exchange._drained <= self._limits.max_drained:
+            self.consume(exchange.stream, size)
+        elif self._http2:
+            # The peer has a window's worth more to send, then it has to wait; the other streams
+            # have not. A reset at once would reach some clients before they read the response.
+            self.cork()
+            try:
+                flow.forget(self, exchange.stream, size)
+            finally:
+                self.uncork()
+        else:
+            self._parted(exchange)
+
+    def _part(self, exchange: Exchange) -> None:
+        """Our message is complete, the peer's is not and nobody will read it: let it finish, if
+        that takes little and not long."""
+        self._ignore(exchange)
+        if exchange._parting is None and not exchange._ended and not self._gone:
+            exchange._parting = self.loop.call_later(
+                self._limits.linger_timeout, self._parted, exchange
+            )
+
+    def _parted(self, exchange: Exchange) -> None:
+        """It did not."""
+        if exchange._parting is not None:
+            exchange._parting.cancel()
+            exchange._parting = None
+        if exchange._ended or self._closing:
+            return
+        if exchange.stream in self._stalled:
+            self._part(exchange)  # ours is not complete either
+            return
+        # > ... a server MAY request that the client abort transmission of a request without error
+        # > by sending a RST_STREAM with an error code of NO_ERROR after sending a complete
+        # > response.   (RFC 9113 8.1)
+        # > If a server ... does not read the entire request content ... it closes the connection
+        # > (RFC 9112 9.3)
+        self._linger = self._linger or not self._http2
+        self.write_reset(exchange.stream, CNO_RST_NO_ERROR if self._server else CNO_RST_CANCEL)
 
 
 def current_task(loop: asyncio.AbstractEventLoop) -> "asyncio.Task[Any] | None":

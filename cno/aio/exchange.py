@@ -34,6 +34,7 @@ class Exchange:
         self._ended = False  # the stream exists no longer
         self._discard = False  # nobody is interested in the rest of the peer's message
         self._drained: i64 = 0  # octets of it that came nevertheless
+        self._parting: asyncio.TimerHandle | None = None  # until when that may go on
         self._tunnel = False  # octets without end of message go either way
         self._error: Exception | None = None  # why the peer's message will never be complete
         self._told = False  # whoever waits for it is told by that error, and not cancelled

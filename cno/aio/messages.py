@@ -8,14 +8,22 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterable, Coroutine, Iterable
 from types import TracebackType
-from typing import Any, TypeAlias, cast
+from typing import Any, Final, TypeAlias, cast
+
+from mypy_extensions import i64
 
 from cno.aio.body import Channel, Inflow
 from cno.aio.connection import Connection, Exchange
 from cno.aio.errors import ConnectionLostError, fresh
 from cno.aio.output import Headers, Sending
-from cno.const import CNO_RST_CANCEL
+from cno.const import CNO_FRAME_PRIORITY_UPDATE, CNO_RST_CANCEL
 from cno.errors import ConnectionError, UsageError
+from cno.priority import DEFAULT_URGENCY
+
+# What the handler of a request does.
+WAITS: Final = 0  # it has not been asked, or has no task of its own yet
+WORKS: Final = 1
+WORKED: Final = 2  # it has returned
 
 Body: TypeAlias = bytes | bytearray | memoryview | AsyncIterable[bytes] | None
 
@@ -98,6 +106,8 @@ class Request(Exchange):
         self.method = method
         self.path = path
         self._begun = False  # the handler runs, or has run
+        self._work: i64 = 0  # WAITS, WORKS or WORKED
+        self._reply: Headers | None = None  # of the response
         self._answered = False  # a response has been begun
         self._upgradable = False  # HTTP/1.1: the client asks for another protocol
         self._task: asyncio.Task[None] | None = None
@@ -246,6 +256,7 @@ class Request(Exchange):
     async def _send_head(self, head: Sending) -> None:
         """Begin the response, or all of it."""
         self._answered = True
+        self._reply = head.headers
         if self._inflow is not None:
             self._inflow.awaited = False
         try:
@@ -309,6 +320,25 @@ class Response(Exchange):
             self.conn.write_reset(self.stream, code)
         if self._pushes is not None:
             self._pushes.cancel()
+
+    def reprioritize(self, urgency: int = DEFAULT_URGENCY, incremental: bool = False) -> None:
+        """Tell the server how urgent this response is now: 0 most, 7 least; `incremental` if a part
+        of it is of use. (The request may say so from the start: `("priority", "u=1, i")`.)
+
+        Nothing is sent where it would be ignored: over HTTP/1.1, to a server that has not said
+        that it knows of this, and once the response is here. (RFC 9218 7.1, 2.1.1)
+        """
+        if urgency < 0 or urgency > 7:
+            raise UsageError(f"{urgency} is no urgency", stream=self.stream, rule="RFC 9218 4.1")
+        conn = self.conn
+        if self._ended or self._complete or not conn._http2:
+            return
+        # > ... if the client receives SETTINGS_NO_RFC7540_PRIORITIES with a value of 0 or if the
+        # > settings parameter was absent, it SHOULD stop sending PRIORITY_UPDATE frames
+        if conn._remote._no_rfc7540_priorities or conn._is_greeting():
+            value = f"u={urgency}, i" if incremental else f"u={urgency}"
+            payload = self.stream.to_bytes(4, "big") + value.encode()
+            conn.write_frame(CNO_FRAME_PRIORITY_UPDATE, 0, 0, payload)
 
     async def __aenter__(self) -> "Response":
         return self
@@ -499,7 +529,7 @@ class Tunnel:
             return
         if self.conn._http2:
             # A reset could overtake, at the other side, what was written before.
-            self.conn._ignore(exchange)
+            self.conn._part(exchange)
         else:
             self.conn.write_data(self.stream, b"", True)
 

@@ -6,6 +6,7 @@ when it can. Knows the engine's writing verbs and the transport; must never know
 
 import asyncio
 import logging
+import socket
 import time
 from collections import deque
 from collections.abc import Mapping
@@ -393,3 +394,17 @@ class Output(Engine, asyncio.Protocol):
 
 def stream_of(sending: Sending) -> int:
     return sending.stream
+
+
+def bound_unsent(transport: asyncio.BaseTransport, octets: int | None) -> None:
+    """Have the system take no more than this ahead of what it sends: what waits longer can still
+    be overtaken by what is more urgent. Nothing happens where there is no such option."""
+    option = getattr(socket, "TCP_NOTSENT_LOWAT", None)
+    sock = transport.get_extra_info("socket")
+    if option is None or octets is None or sock is None:
+        return
+    if sock.family in (socket.AF_INET, socket.AF_INET6):
+        try:
+            sock.setsockopt(socket.IPPROTO_TCP, option, octets)
+        except OSError as error:
+            log.debug("TCP_NOTSENT_LOWAT: %s", error)

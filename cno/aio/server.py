@@ -12,16 +12,16 @@ from typing import Any, Final, TypeAlias, cast
 from mypy_extensions import i64, mypyc_attr
 
 from cno.aio.connection import Connection, Exchange, current_task
-from cno.aio.messages import Request
+from cno.aio.messages import WORKED, WORKS, Request
 from cno.aio.output import Headers, Sending, log
 from cno.const import (
     CNO_RST_CANCEL,
     CNO_RST_ENHANCE_YOUR_CALM,
     CNO_RST_INTERNAL_ERROR,
-    CNO_RST_NO_ERROR,
 )
 from cno.errors import ConnectionError
 from cno.limits import Limits, bound
+from cno.priority import SHARED, parse_fields, rank
 
 Handler: TypeAlias = Callable[[Request], Coroutine[Any, Any, None]]
 
@@ -83,8 +83,10 @@ class Server(Connection):
         self._running: i64 = 0  # handlers that have not returned, of streams that are gone as well
         self._tasks: set[asyncio.Task[None]] = set()
         self._deadline: asyncio.TimerHandle | None = None  # for handlers, once shutting down
-        streams = self._limits.max_concurrent_streams
-        self._max_running: i64 = bound(None if streams is None else max(4 * streams, 4))
+        self._slots: i64 = 0  # requests whose stream is open, or whose handler runs
+        self._max_slots: i64 = bound(self._limits.max_pending_handlers)
+        self._max_requests: i64 = bound(self._limits.max_requests_per_connection)
+        self._prioritizes = False  # the client tells how urgent a response is, if not as usual
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # Other factories than that of the loop itself may have to see each task.
@@ -100,6 +102,8 @@ class Server(Connection):
     ) -> None:
         request = Request(self, stream, method, path, headers)
         self._exchanges[stream] = request
+        if stream >= self._max_requests:
+            self._count_requests(stream)
         if self._busy:
             self._fresh.append(request)
         else:
@@ -109,6 +113,40 @@ class Server(Connection):
         exchange = self._exchanges.get(stream)
         if exchange is not None:
             cast(Request, exchange)._upgradable = True
+
+    def _count_requests(self, stream: int) -> None:
+        """This may be the last request for this connection."""
+        most = self._max_requests
+        number = (stream + 1) // 2
+        if number < most:
+            return
+        if not self._http2:
+            if not self._draining:
+                self._engine_shutdown()
+        elif self._h2.goaway_ping and -self._h2.requests_left > self._max_streams:
+            # It has been told, has not answered the PING that went with that, and asks on.
+            self._engine_shutdown()
+
+    def _rank_of(self, stream: int) -> i64:
+        exchange = self._exchanges.get(stream)
+        if exchange is None or not self._http2:
+            return SHARED
+        request = cast(Request, exchange)
+        # > ... the most recently received PRIORITY_UPDATE frame can be considered as the most
+        # > up-to-date information that overrides any other signal.   (RFC 9218 7)
+        said = self._h2.priorities.get(stream)
+        if said is None:
+            said = parse_fields(request.headers)
+        if not self._prioritizes and (said is not None or self._h2.priorities_told != 0):
+            self._prioritizes = True
+            self._ranked = -1  # who said nothing meant something by that
+        # > When receiving an HTTP request that does not carry these priority parameters, a server
+        # > SHOULD act as if their default values were specified.   (RFC 9218 4)
+        # Not on connections where nobody ever says anything: there, responses share what there is.
+        hint = None if request._reply is None else parse_fields(request._reply)
+        found = rank(said, hint, self._prioritizes)
+        # > ... servers SHOULD allocate some amount of bandwidths to streams acting as tunnels.
+        return found | 1 if request._tunnel else found
 
     # -- handlers --------------------------------------------------------------------------------
 
@@ -127,13 +165,15 @@ class Server(Connection):
             self._flush()  # those that had nothing to wait for have run by now
 
     def _spawn(self, request: Request, eager: bool) -> None:
-        if self._running >= self._max_running:
+        if self._slots >= self._max_slots:
             # Streams that are reset make room for new ones at once; their handlers do not.
             log.debug("too many handlers of streams that are gone still run: closing")
             if not self._closing:
                 self.write_reset(0, CNO_RST_ENHANCE_YOUR_CALM)
             return
+        self._slots += 1
         self._running += 1
+        request._work = WORKS
         if eager:
             task: asyncio.Task[None] = eager_task(
                 self._run(request), loop=self.loop, eager_start=True
@@ -161,6 +201,9 @@ class Server(Connection):
     def _done(self, request: Request) -> None:
         """A handler has returned, or will never start."""
         self._running -= 1
+        request._work = WORKED
+        if request._ended:
+            self._slots -= 1
         task = request._task
         request._task = None
         if task is not None:
@@ -186,7 +229,7 @@ class Server(Connection):
         elif not request._sent:
             self._abandon(request, CNO_RST_INTERNAL_ERROR)
         elif not request._complete:
-            self._leave(request)
+            self._part(request)
 
     def _apologize(self, request: Request) -> None:
         """The client gets no response from the handler: say so."""
@@ -202,7 +245,7 @@ class Server(Connection):
         sorry.headers = [("content-length", "0")]
         self._post(sorry)
         if not request._complete:
-            self._leave(request)
+            self._part(request)
 
     def _close_tunnel(self, request: Request) -> None:
         """A handler has left its byte stream open: nobody will read or write there any more."""
@@ -213,34 +256,19 @@ class Server(Connection):
             request._sent = True
             self._post(Sending(request.stream, b"", True))
         if not request._ended:
-            self._ignore(request)
+            self._part(request)
 
     def _abandon(self, request: Request, code: int) -> None:
         """The response will never be complete."""
         if not request._ended and not self._closing:
             self.write_reset(request.stream, code)
 
-    def _leave(self, request: Request) -> None:
-        """The response is complete, the request is not, and nobody is interested."""
-        if request._ended:
-            return
-        if self._http2:
-            # > ... a server MAY request that the client abort transmission of a request without
-            # > error by sending a RST_STREAM with an error code of NO_ERROR after sending a
-            # > complete response.   (RFC 9113 8.1)
-            if request.stream in self._stalled:
-                self._ignore(request)
-            else:
-                self.write_reset(request.stream, CNO_RST_NO_ERROR)
-        else:
-            # > If a server ... does not read the entire request content ... it closes the
-            # > connection: here only if there is much of it (RFC 9112 9.3).
-            self._ignore(request)
-
     def _over(self, exchange: Exchange, clean: bool) -> None:
+        request = cast(Request, exchange)
+        if request._work == WORKED:
+            self._slots -= 1
         if clean:
             return
-        request = cast(Request, exchange)
         task = request._task
         if task is None or task.done():
             return
@@ -272,6 +300,19 @@ class Server(Connection):
         self._deadline = None
         for task in list(self._tasks):
             task.cancel()
+        if self._tasks:
+            self._deadline = self.loop.call_later(self._limits.linger_timeout, self._forget)
+
+    def _forget(self) -> None:
+        """Some handlers do not even end when they are cancelled: nobody can wait for them."""
+        self._deadline = None
+        if self._running == 0:
+            return
+        self._report(f"{self._running} handlers do not end although they were cancelled", None)
+        if not self._gone:
+            self.abort()
+        self._running = 0
+        self._finished()
 
     def _is_idle(self) -> bool:
         return self._running == 0

@@ -74,6 +74,17 @@ def read(core: Core, stream: Stream, size: i64) -> None:
         core._h2.small_used -= paid
 
 
+def forget(core: Core, id: i64, size: i64) -> None:
+    """Octets that nobody reads: the connection gets them back, the stream does not."""
+    stream = core._streams.get(id)
+    if stream is None:
+        return
+    returned = min(size, stream.unread)
+    if returned > 0:
+        read(core, stream, returned)
+        core._h2.recv_credit += returned
+
+
 def consume(core: Core, stream: Stream, size: i64) -> None:
     """The application is done with octets of this stream: give them back."""
     core._h2.recv_credit += size

@@ -353,7 +353,7 @@ def test_handlers_of_streams_that_are_gone_are_bounded(lab: Lab) -> None:
                 await asyncio.sleep(0.3)
             running -= 1
 
-        limits = Limits(max_concurrent_streams=10)
+        limits = Limits(max_concurrent_streams=10, max_pending_handlers=40)
         async with lab.serving(HTTP2, stubborn, limits=limits) as url:
             async with await Peer.connect_http2(url) as peer:
                 for n in range(60):
