@@ -199,7 +199,11 @@ class _Regular:
         secret = False
         for crumb in self.cookies:
             secret = secret or crumb.never_indexed
-        self.pairs[self.cookie_at] = NeverIndexed(pair) if secret else pair
+        # No conditional expression: compiled, it would be a mere pair in either case.
+        if secret:
+            self.pairs[self.cookie_at] = NeverIndexed(pair)
+        else:
+            self.pairs[self.cookie_at] = pair
 
 
 def request(fields: list[Field]) -> Message:
