@@ -1,4 +1,6 @@
-"""One client that asks for a page again and again: `python -m benchmarks.clients NAME URL N SECONDS`.
+"""One client that asks for a page again and again, N at a time.
+
+    python -m benchmarks.clients NAME URL N SECONDS
 
 Runs in a process of its own, N requests at a time, on uvloop if that is installed, and prints
 what it saw as JSON. Each response is read whole. Knows nothing of who compares them.

@@ -197,6 +197,10 @@ def short(value: float) -> str:
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
+def middle(values: Sequence[float]) -> float:
+    return statistics.median(values)
+
+
 def spread(values: Sequence[float], form: Callable[[float], str] = short) -> str:
     """Median, and the least and the most of all rounds."""
     middle = form(statistics.median(values))
@@ -301,9 +305,11 @@ def folder(args: argparse.Namespace) -> Path:
     """Where results go: what is quick or partial never overwrites what is kept."""
     if args.out:
         return Path(args.out)
-    if args.quick or args.only:
-        return Path(tempfile.mkdtemp(prefix="cno-benchmarks-"))
-    return RESULTS
+    return temporary() if args.quick or args.only else RESULTS
+
+
+def temporary() -> Path:
+    return Path(tempfile.mkdtemp(prefix="cno-benchmarks-"))
 
 
 def main(about: str | None, measure: Callable[[Options], Claim]) -> None:

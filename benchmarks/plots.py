@@ -1,0 +1,100 @@
+"""Plots of claims, as SVG by matplotlib: how many times faster, and how cost grows.
+
+Knows rows, not what they measure. Without matplotlib there is a report all the same.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from benchmarks import lab
+from benchmarks.lab import Claim, Row
+
+BETTER, WORSE = "#b5301f", "#9a9a9a"
+TICKS: Final = (0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 50, 100)
+
+Headline = Sequence[tuple[str, str, tuple[str, ...]]]
+
+
+def canvas(rows: int) -> tuple[Any, Any]:
+    """A figure without a display, whose text stays text and whose bytes stay the same."""
+    lab.peer("matplotlib").use("svg")
+    pyplot = lab.peer("matplotlib.pyplot")
+    pyplot.rcParams["svg.fonttype"] = "none"
+    pyplot.rcParams["svg.hashsalt"] = "cno"
+    pyplot.rcParams["font.size"] = 9
+    figure, axes = pyplot.subplots(figsize=(8, 0.8 + 0.34 * rows), layout="constrained")
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)
+    return figure, axes
+
+
+def save(figure: Any, path: Path) -> str:
+    figure.savefig(path, metadata={"Date": None, "Creator": None})
+    lab.peer("matplotlib.pyplot").close(figure)
+    return path.name
+
+
+def label(what: str, other: str) -> str:
+    """On two lines where one would take too much of the picture."""
+    return f"{what}\nagainst {other}" if len(what) > 44 else f"{what}, against {other}"
+
+
+def ratios(title: str, bars: list[tuple[str, str, float]], path: Path) -> str:
+    """Bars of (what, peer, how many times faster we are), on a scale of powers."""
+    figure, axes = canvas(len(bars))
+    labels = [label(what, other) for what, other, _ in bars]
+    where = list(range(len(bars)))[::-1]
+    colours = [BETTER if ratio >= 1 else WORSE for _, _, ratio in bars]
+    axes.barh(where, [ratio - 1 for _, _, ratio in bars], left=1, color=colours, height=0.7)
+    axes.set_xscale("log")
+    axes.set_yticks(where, labels)
+    axes.axvline(1, color="black", linewidth=0.8)
+    most = max(ratio for _, _, ratio in bars)
+    least = min(1.0, *(ratio for _, _, ratio in bars))
+    axes.set_xlim(least * 0.7, most * 1.8)
+    ticks = [tick for tick in TICKS if least * 0.7 <= tick <= most * 1.5]
+    axes.set_xticks(ticks, [f"{tick:g}x" for tick in ticks])
+    axes.minorticks_off()
+    for at, (_, _, ratio) in zip(where, bars, strict=True):
+        axes.text(max(ratio, 1) * 1.04, at, lab.verdict(ratio, None), va="center")
+    axes.set_title(title, loc="left")
+    axes.tick_params(axis="y", length=0)
+    return save(figure, path)
+
+
+def bars_of(rows: list[Row]) -> list[tuple[str, str, float]]:
+    found = []
+    for row in rows:
+        for other in row.samples:
+            if other != row.ours and row.samples.get(row.ours) and row.samples[other]:
+                found.append((row.case, other, lab.middle(row.ratios(other))))
+    return found
+
+
+def headline_bars(claims: list[Claim], wanted: Headline) -> list[tuple[str, str, float]]:
+    found = []
+    for name, case, peers in wanted:
+        for claim in claims:
+            row = next((row for row in claim.rows if row.case == case), None)
+            if claim.name == name and row is not None:
+                what = f"{name}: {case}"
+                known = [bar for bar in bars_of([row]) if bar[1] in peers]
+                found += [(what, other, ratio) for _, other, ratio in known]
+    return found
+
+
+def draw(claims: list[Claim], wanted: Headline, folder: Path) -> list[str]:
+    """All plots; their names. Raises Missing without matplotlib."""
+    names = []
+    bars = headline_bars(claims, wanted)
+    if bars:
+        names.append(ratios("cno is so many times faster", bars, folder / "headline.svg"))
+    for claim in claims:
+        if not claim.rows or claim.name == "scale":
+            continue
+        unit = claim.rows[0].unit
+        bars = bars_of([row for row in claim.rows if row.unit == unit])
+        if bars:
+            names.append(ratios(f"{claim.title}: {unit}", bars, folder / f"{claim.name}.svg"))
+    return names
