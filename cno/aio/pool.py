@@ -198,7 +198,9 @@ class Pool(Stock):
             origin = self._origin_of(target)
             member = self._pick(origin)
             if member is None:
-                member = await self._wait(origin)
+                # Who was refused goes first, else a server that ends connections again and again
+                # could refuse the same request each time.
+                member = await self._wait(origin, attempt > 0)
             if member.is_free() and member.has_news() and not await self._is_well(member):
                 if member._last_local == 0:
                     raise connect_error(target, CLOSED_AT_ONCE)

@@ -96,11 +96,13 @@ class Stock(Owner):
         self._want(member._origin)
         return False
 
-    async def _wait(self, origin: Origin) -> Member:
-        """Wait in line for a connection that takes one more request."""
+    async def _wait(self, origin: Origin, again: bool) -> Member:
+        """Wait in line for a connection that takes one more request, at its front if `again`."""
         waiter: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._tickets += 1
         origin.line[waiter] = self._tickets
+        if again:
+            origin.line.move_to_end(waiter, last=False)
         self._want(origin)
         try:
             await waiter
