@@ -5,6 +5,8 @@ Knows RFC 9113 and nothing of `cno`. `heard` is what the connection is given, fr
 peer has granted. AssertionError where that is not so.
 """
 
+from itertools import pairwise
+
 from tests.frames import (
     ACK,
     CONTINUATION,
@@ -50,6 +52,7 @@ class Books:
         self.granted = WINDOW
         self.overrun = False
         self.settings_heard = 0
+        self.due: list[list[tuple[int, int]]] = []  # heard, and not acknowledged
         self.pings_heard = 0
         # What it has said.
         self.acks = 0
@@ -60,6 +63,19 @@ class Books:
         self.block = b""
         self.block_of = 0
         self.gone = False
+
+    def frames_of(self, data: bytes) -> list[bytes]:
+        """These octets cut where frames end: what is said between two of them counts."""
+        skip = len(self.preface)
+        known = self.partial + data[skip:]
+        back = len(self.partial) - skip
+        cuts, at = [0], 0
+        while len(known) - at >= 9:
+            at += 9 + int.from_bytes(known[at : at + 3], "big")
+            if at > len(known):
+                break
+            cuts.append(at - back)
+        return [data[start:end] for start, end in pairwise([*cuts, len(data)]) if start < end]
 
     # -- what it is given -------------------------------------------------------------------------
 
@@ -79,9 +95,7 @@ class Books:
     def _heard(self, f: Frame) -> None:
         if f.type == SETTINGS and not f.flags & ACK:
             self.settings_heard += 1
-            if len(f.payload) % 6 == 0:
-                for key, value in f.settings:
-                    self._setting(key, value)
+            self.due.append(f.settings if len(f.payload) % 6 == 0 else [])
         elif f.type == WINDOW_UPDATE and len(f.payload) == 4:
             increment = f.increment & MAX_WINDOW
             if f.stream:
@@ -145,7 +159,12 @@ class Books:
                 assert self.granted <= MAX_WINDOW
         elif f.type == SETTINGS:
             assert s == 0 and (not f.payload if f.flags & ACK else len(f.payload) % 6 == 0)
-            self.acks += f.flags & ACK
+            if f.flags & ACK:
+                self.acks += 1
+                assert self.due, "an acknowledgement of nothing"
+                # What was said before is under the settings before, however late it is written.
+                for key, value in self.due.pop(0):
+                    self._setting(key, value)
         elif f.type == PING:
             assert s == 0 and len(f.payload) == 8
             self.pongs += f.flags & ACK

@@ -308,13 +308,15 @@ class Pair(World):
             return False
         del data[:most]
         reader = self.other(writer)
-        if self.http2 and not reader.over:
-            self.books[reader].heard(piece)
-        try:
-            reader.data_received(piece)
-        except raw.WouldBlockError:
-            assert not self.http2 and reader.server_side
-        self.listen()
+        books = self.books[reader]
+        for part in books.frames_of(piece) if self.http2 else [piece]:
+            if self.http2 and not reader.over:
+                books.heard(part)
+            try:
+                reader.data_received(part)
+            except raw.WouldBlockError:
+                assert not self.http2 and reader.server_side
+            self.listen()
         return True
 
     def end(self) -> None:
