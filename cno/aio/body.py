@@ -49,9 +49,9 @@ class Inflow:
         #: The sender waits for a 100 before it sends anything.
         self.awaited = False
         # -- for whoever measures it ---------------------------------------------------------------
-        self.fed_before: i64 = 0  # octets that had come when the round trip began ...
-        self.returned_before: i64 = 0  # ... and were given back
-        self.measured = False  # there has been a round trip
+        self.fed_before: i64 = 0  # octets that had come ...
+        self.returned_before: i64 = 0  # ... and were given back ...
+        self.marked_at = 0.0  # ... at this time; 0: never
         self.wider: i64 = 0  # by so much its window is larger than others are at first
         self.fed_seen: i64 = 0  # octets that had come ...
         self.waiting_since = 0.0  # ... when that was seen, while a reader waits (0: none does)
@@ -99,8 +99,14 @@ class Inflow:
         self._taken = self._fed
         self._give_back(0)
 
+    def mark(self, now: float) -> None:
+        """Count from here."""
+        self.marked_at = now
+        self.fed_before = self._fed
+        self.returned_before = self._returned
+
     def moved(self) -> i64:
-        """Octets that have come, and been given back, since `..._before` were set."""
+        """Octets that have come, and been given back, since the mark."""
         return min(self._fed - self.fed_before, self._returned - self.returned_before)
 
     def waits(self) -> bool:

@@ -78,6 +78,8 @@ class Connection(Timers):
             self.begin(http2 or self._clear_http2())
             if http2 and not adequate(secured):
                 self.write_reset(0, CNO_RST_INADEQUATE_SECURITY)
+        if self._http2:
+            self._announced_at = self._born
         self._arm()
 
     def data_received(self, data: bytes) -> None:
@@ -356,6 +358,8 @@ class Connection(Timers):
         """At the end of some input: do what it made possible, and write what it made us write."""
         if self._http2:
             h2 = self._h2
+            if self._trip == 0.0:
+                self._greeted()
             if self._probing and not h2.probing:
                 self._measured()
             if h2.frames >= h2.pause_at:

@@ -1,8 +1,8 @@
 """Windows that grow as far as the network needs it, and no further.
 
-What comes in while a PING goes round is bandwidth times delay. A stream that takes in, and whose
-reader reads, half its window or more in that time is held back by the window: it gets a larger one,
-and the connection with it. What nobody reads never grows. Must never know what is in a stream.
+A PING (and SETTINGS, at first) tells how long a round trip takes. A stream of which half a window or more comes in, and is
+read, in less than that is held back by the window: it gets a larger one, and the connection with
+it. What nobody reads never grows. Must never know what is in a stream.
 """
 
 import asyncio
@@ -13,18 +13,17 @@ from mypy_extensions import i64, mypyc_attr
 
 from cno.aio.exchange import Exchange
 from cno.aio.output import Output
-from cno.core import CLOSED, cork
+from cno.core import CLOSED, Stream, cork
 from cno.drive import end_call
 from cno.h2 import flow, send
 from cno.limits import Limits
 
-#: A round trip is not worth measuring before this part of a window has been read.
+#: So small a part of a window is no reason to look at the clock.
 PART: Final = 8
-#: Seconds between two PINGs, at least; and when measuring changed nothing, doubled up to the most.
-SHORTEST_REST: Final = 0.02
-LONGEST_REST: Final = 10.0
-#: Seconds of round trip that are never taken for queues which our own data has filled.
-UNSUSPECTED: Final = 0.02
+#: Seconds between two PINGs while nothing changes.
+REST: Final = 10.0
+#: Seconds that a round trip takes at least, by our reckoning: event loops have their turns.
+SHORTEST: Final = 0.005
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -43,9 +42,11 @@ class Windows(Output):
         self._pace: i64 = 0  # octets still to be read before a look at the clock
         self._probing = False  # our PING is out; the engine knows whether it still is
         self._probe_sent = 0.0
-        self._probe_next = 0.0  # not before that
-        self._rest_time = SHORTEST_REST
-        self._shortest_trip = 0.0  # 0: none has been measured
+        self._trip = 0.0  # seconds; 0: unknown
+        self._announced_at = 0.0  # when our SETTINGS went out
+        self._read_in_all: i64 = 0  # octets
+        self._read_before: i64 = 0  # of these, when ...
+        self._marked_at = 0.0
 
     def _consumed(self, stream: int, size: i64) -> None:
         """HTTP/2: so much of a stream's data has been read."""
@@ -55,28 +56,21 @@ class Windows(Output):
 
     def _look(self, stream: int) -> None:
         """A good part of a window has been read: perhaps the window is what holds the peer back."""
-        window: i64 = self._h2.acked._initial_window_size
-        self._pace = window // PART
-        if self._probing or self._state == CLOSED:
+        part: i64 = self._h2.acked._initial_window_size // PART
+        self._read_in_all += part - self._pace
+        self._pace = part
+        if self._state == CLOSED or self._closing or self._gone:
             return
         now = self.loop.time()
-        if now < self._probe_next:
-            # Not again so soon; unless this is a stream of which nothing is known yet.
-            if now < self._probe_sent + SHORTEST_REST:
-                return
-            exchange = self._exchanges.get(stream)
-            inflow = None if exchange is None else exchange._inflow
-            if inflow is None or inflow.measured or inflow._returned * 4 < window:
-                return
-        self._probe(now)
+        exchange = self._exchanges.get(stream)
+        if exchange is not None:
+            self._judge(exchange, now)
+        self._judge_all(now)
+        if not self._probing and (self._trip == 0.0 or now - self._probe_sent >= REST):
+            self._probe(now)
 
     def _probe(self, now: float) -> None:
-        """Send a PING, and remember where everything is."""
-        for exchange in self._exchanges.values():
-            inflow = exchange._inflow
-            if inflow is not None:
-                inflow.fed_before = inflow._fed
-                inflow.returned_before = inflow._returned
+        """Send a PING."""
         self._probing = True
         self._probe_sent = now
         cork(self)
@@ -85,73 +79,85 @@ class Windows(Output):
         finally:
             end_call(self)
 
+    def _greeted(self) -> None:
+        """Take the time that our SETTINGS take to be acknowledged for a first round trip."""
+        if self._h2.unacked:
+            if self._announced_at == 0.0:
+                self._announced_at = self.loop.time()
+        elif self._announced_at != 0.0:
+            self._trip = max(self.loop.time() - self._announced_at, SHORTEST)
+
     def _measured(self) -> None:
-        """The PING has come back: widen the windows that were too small for its round trip."""
+        """The PING has come back."""
         self._probing = False
-        now = self.loop.time()
-        trip = now - self._probe_sent
-        if self._shortest_trip == 0.0 or trip < self._shortest_trip:
-            self._shortest_trip = trip
         if self._closing or self._gone or self._state == CLOSED:
             return
-        # What took longer than a round trip can be was waiting behind our own data.
-        usual = max(2 * self._shortest_trip, UNSUSPECTED)
-        scale = 1.0 if trip <= usual else usual / trip
+        now = self.loop.time()
+        trip = max(now - self._probe_sent, SHORTEST)
+        if self._trip == 0.0 or trip < self._trip:
+            self._trip = trip
+        else:
+            # It may have waited behind our own data; or the way is longer than it was.
+            self._trip += (trip - self._trip) / 8
+        for exchange in list(self._exchanges.values()):
+            self._judge(exchange, now)
+        self._judge_all(now)
+
+    def _judge(self, exchange: Exchange, now: float) -> None:
+        """Widen a stream's window if it is too small for a round trip."""
+        inflow = exchange._inflow
+        if inflow is None or exchange._complete or exchange._discard:
+            return
+        if self._is_old(inflow.marked_at, now):
+            inflow.mark(now)
+            return
+        window: i64 = self._h2.acked._initial_window_size + inflow.wider
+        wanted = self._ideal(window, inflow.moved(), now - inflow.marked_at)
+        wanted = min(wanted, self._limits.max_stream_window)
+        stream = self._streams.get(exchange.stream)
+        if wanted > window and stream is not None:
+            inflow.mark(now)
+            inflow.wider += wanted - window
+            # Twice that for all: one stream that is not read must not hold up the others.
+            self._widen(stream, wanted - window, 2 * wanted)
+            if not self._probing:
+                self._probe(now)
+
+    def _judge_all(self, now: float) -> None:
+        """The same for all streams together."""
+        if self._is_old(self._marked_at, now):
+            self._marked_at = now
+            self._read_before = self._read_in_all
+            return
+        moved = self._read_in_all - self._read_before
+        wanted = self._ideal(self._h2.recv_size, moved, now - self._marked_at)
+        if wanted > self._h2.recv_size:
+            self._marked_at = now
+            self._read_before = self._read_in_all
+            self._widen(None, 0, wanted)
+
+    def _is_old(self, marked_at: float, now: float) -> bool:
+        """Whether what has been counted since then is more than one round trip's."""
+        return marked_at == 0.0 or (self._trip != 0.0 and now - marked_at > self._trip)
+
+    def _ideal(self, window: i64, moved: i64, elapsed: float) -> i64:
+        """How large a window should be of which so much was used in so many seconds."""
+        if self._trip == 0.0 or moved * 2 < window:
+            return window
+        if elapsed * float(window) > self._trip * float(moved):
+            window_used = float(moved) * self._trip / elapsed
+        else:
+            window_used = float(window)
+        return max(2 * window, 4 * i64(window_used))
+
+    def _widen(self, stream: Stream | None, more: i64, size: i64) -> None:
+        """Let a stream have `more`, and all together `size`."""
+        size = min(size, self._limits.max_connection_window)
         cork(self)
         try:
-            grown = self._widen_all(scale)
+            if stream is not None:
+                flow.widen(self, stream, more)
+            if size > self._h2.recv_size:
+                flow.widen(self, None, size - self._h2.recv_size)
         finally:
             end_call(self)
-        if grown:
-            self._rest_time = SHORTEST_REST
-            self._probe_next = 0.0
-            self._pace = 0
-        else:
-            self._rest_time = min(2 * self._rest_time, LONGEST_REST)
-            self._probe_next = now + self._rest_time
-
-    def _widen_all(self, scale: float) -> bool:
-        h2 = self._h2
-        limits = self._limits
-        total: i64 = 0
-        largest: i64 = 0
-        grown = False
-        for exchange in list(self._exchanges.values()):
-            inflow = exchange._inflow
-            if inflow is None:
-                continue
-            moved = inflow.moved()
-            total += moved
-            window: i64 = h2.acked._initial_window_size + inflow.wider
-            inflow.measured = True
-            wanted = wider(window, scaled(moved, scale), limits.max_stream_window)
-            # Unread octets do not count as moved, but those of a moment ago may.
-            if wanted > window and (inflow._fed - inflow._returned) * 2 <= window:
-                stream = self._streams.get(exchange.stream)
-                if stream is not None and not exchange._complete and not exchange._discard:
-                    flow.widen(self, stream, wanted - window)
-                    inflow.wider += wanted - window
-                    window = wanted
-                    grown = True
-            largest = max(largest, window)
-        size = h2.recv_size
-        wanted = wider(size, scaled(total, scale), limits.max_connection_window)
-        if grown:
-            # One stream that is not read must not hold up the others.
-            wanted = max(wanted, min(2 * largest, limits.max_connection_window))
-        if wanted > size:
-            flow.widen(self, None, wanted - size)
-            grown = True
-        return grown
-
-
-def scaled(size: i64, scale: float) -> i64:
-    """So much of a size; exact if that is all."""
-    return size if scale >= 1.0 else i64(float(size) * scale)
-
-
-def wider(window: i64, moved: i64, most: i64) -> i64:
-    """What a window should be of which so much was used in one round trip."""
-    if moved * 2 < window or window >= most:
-        return window
-    return min(most, max(2 * window, 4 * moved))
