@@ -63,7 +63,7 @@ class Replay:
     async def release(self, answered: bool) -> None:
         """There is an answer, or there will never be one: it is not going to be sent again."""
         self.kept = False
-        if self._left or not answered:
+        if not self.begun and (self._left or not answered):  # else its sender sees to that
             await dispose(self._source)
 
 

@@ -1,0 +1,141 @@
+"""Servers that restart under a pool carrying load: every request is answered once, or fails with an
+error that says whether it may have been processed."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+
+import pytest
+
+from cno import aio
+from cno.limits import Limits
+from tests.aio.lab import HOST, HTTP1, HTTP2, HTTP2_TLS, Lab, Wire
+from tests.peers import free_port
+
+WORKERS = 20
+ROUNDS = 6
+
+
+class Site:
+    """A server that can be stopped, one way or another, and started again at its port."""
+
+    def __init__(self, lab: Lab, wire: Wire) -> None:
+        self.processed: Counter[str] = Counter()
+        self.port = free_port()
+        self.url = f"{wire.scheme}://{HOST}:{self.port}"
+        self._files = (lab.certs.certfile, lab.certs.keyfile) if wire.tls else (None, None)
+        self._conns: set[aio.Server] = set()
+        self._listener: aio.Listener | None = None
+        self._leaving: list[aio.Listener] = []
+
+    async def handle(self, request: aio.Request) -> None:
+        assert isinstance(request.conn, aio.Server)
+        self._conns.add(request.conn)
+        # From here on it counts as processed, whatever the client learns of it.
+        self.processed[request.path] += 1
+        if request.path.endswith("3"):
+            await asyncio.sleep(0.003)
+        body = await request.payload.read()
+        await request.respond(200, [("x-path", request.path)], body)
+
+    async def start(self) -> None:
+        certfile, keyfile = self._files
+        self._listener = await aio.serve(
+            self.handle, HOST, self.port, certfile=certfile, keyfile=keyfile, backlog=1000,
+            limits=Limits(max_concurrent_streams=50),
+        )  # fmt: skip
+
+    async def stop(self, kindly: bool) -> None:
+        assert self._listener is not None
+        listener, self._listener = self._listener, None
+        listener.close()
+        self._leaving.append(listener)
+        if not kindly:
+            for conn in self._conns:
+                conn.transport.abort()
+            self._conns.clear()
+
+    async def end(self) -> None:
+        self._conns.clear()
+        if self._listener is not None:
+            await self.stop(True)
+        for listener in self._leaving:
+            await listener.wait_closed()
+
+
+async def pieces(data: bytes) -> AsyncIterator[bytes]:
+    yield data[:1]
+    await asyncio.sleep(0)
+    yield data[1:]
+
+
+class Load:
+    """Workers that ask all the time, and judge what they get."""
+
+    def __init__(self, site: Site, pool: aio.Pool) -> None:
+        self.site = site
+        self.pool = pool
+        self.stopping = False
+        self.answered = 0
+        self.safe = 0
+        self.unsure = 0
+
+    async def work(self, name: int) -> None:
+        number = 0
+        while not self.stopping:
+            number += 1
+            path = f"/{name}/{number}"
+            data = path.encode()
+            try:
+                body = pieces(data) if number % 5 == 0 else data
+                async with await self.pool.request("POST", self.site.url + path, [], body) as got:
+                    assert got.code == 200
+                    assert await got.payload.read() == data
+            except (aio.ConnectError, aio.ConnectionLostError, aio.StreamError) as error:
+                if error.retryable:
+                    self.safe += 1
+                    assert self.site.processed[path] == 0, f"{path} was processed: {error}"
+                else:
+                    self.unsure += 1
+                    assert self.site.processed[path] <= 1
+                await asyncio.sleep(0.001)
+            else:
+                self.answered += 1
+                assert self.site.processed[path] == 1
+
+
+async def endure(site: Site, pool: aio.Pool, kindly: bool) -> Load:
+    load = Load(site, pool)
+    await site.start()
+    working = [asyncio.ensure_future(load.work(n)) for n in range(WORKERS)]
+    for _ in range(ROUNDS):
+        before = load.answered
+        while load.answered < before + 40:
+            await asyncio.sleep(0.001)
+            for each in working:
+                assert not each.done(), each
+        await site.stop(kindly)
+        if not kindly:
+            await asyncio.sleep(0.005)
+        await site.start()
+    load.stopping = True
+    await asyncio.gather(*working)
+    return load
+
+
+@pytest.mark.parametrize("kindly", [True, False], ids=["kindly", "abruptly"])
+@pytest.mark.parametrize("wire", [HTTP1, HTTP2, HTTP2_TLS], ids=str)
+def test_restarts(lab: Lab, wire: Wire, kindly: bool) -> None:
+    async def main() -> None:
+        site = Site(lab, wire)
+        context = lab.certs.client() if wire.tls else None
+        async with aio.Pool(context, force_http2=wire.http2 and not wire.tls) as pool:
+            load = await endure(site, pool, kindly)
+        await site.end()
+        assert load.answered >= 40 * ROUNDS
+        assert max(site.processed.values()) == 1
+        if kindly and wire.http2:
+            # GOAWAY tells exactly, and there is always somebody at the port.
+            assert (load.safe, load.unsure) == (0, 0)
+
+    lab.run(main())
