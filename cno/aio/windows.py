@@ -1,8 +1,8 @@
 """Windows that grow as far as the network needs it, and no further.
 
-A PING (and SETTINGS, at first) tells how long a round trip takes. A stream of which half a window or more comes in, and is
-read, in less than that is held back by the window: it gets a larger one, and the connection with
-it. What nobody reads never grows. Must never know what is in a stream.
+SETTINGS at first, a PING later tell how long a round trip takes. A stream of which half a window or
+more comes in, and is read, in less than that is held back by the window: it gets a larger one, and
+the connection with it. What nobody reads never grows. Must never know what is in a stream.
 """
 
 import asyncio
@@ -66,7 +66,8 @@ class Windows(Output):
         if exchange is not None:
             self._judge(exchange, now)
         self._judge_all(now)
-        if not self._probing and (self._trip == 0.0 or now - self._probe_sent >= REST):
+        known = self._trip != 0.0 or (self._announced_at != 0.0 and bool(self._h2.unacked))
+        if not self._probing and (not known or now - self._probe_sent >= REST):
             self._probe(now)
 
     def _probe(self, now: float) -> None:
@@ -85,23 +86,26 @@ class Windows(Output):
             if self._announced_at == 0.0:
                 self._announced_at = self.loop.time()
         elif self._announced_at != 0.0:
-            self._trip = max(self.loop.time() - self._announced_at, SHORTEST)
+            self._learn(self._announced_at)
 
     def _measured(self) -> None:
         """The PING has come back."""
         self._probing = False
-        if self._closing or self._gone or self._state == CLOSED:
-            return
+        self._learn(self._probe_sent)
+
+    def _learn(self, sent: float) -> None:
+        """What was sent then has come back."""
         now = self.loop.time()
-        trip = max(now - self._probe_sent, SHORTEST)
+        trip = max(now - sent, SHORTEST)
         if self._trip == 0.0 or trip < self._trip:
             self._trip = trip
         else:
             # It may have waited behind our own data; or the way is longer than it was.
             self._trip += (trip - self._trip) / 8
-        for exchange in list(self._exchanges.values()):
-            self._judge(exchange, now)
-        self._judge_all(now)
+        if not self._closing and not self._gone and self._state != CLOSED:
+            for exchange in list(self._exchanges.values()):
+                self._judge(exchange, now)
+            self._judge_all(now)
 
     def _judge(self, exchange: Exchange, now: float) -> None:
         """Widen a stream's window if it is too small for a round trip."""
