@@ -5,7 +5,6 @@ process of its own for each turn (`clients.py`). 1, 10 and 100 requests at a tim
 """
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks import lab
-from benchmarks.lab import HERE, Claim, Options, Row
+from benchmarks.lab import Claim, Options, Row
 from benchmarks.servers import H1, H2C, Running, Site, all_started
 
 HTTP2: Final = ("cno", "cno.Pool", "httpx", "niquests")
@@ -36,16 +35,10 @@ GOALS: Final[dict[int, dict[str, float]]] = {
 def turn(name: str, url: str, count: int, seconds: float, core: set[int]) -> dict[str, Any]:
     """A process that asks; what it saw."""
     command = [sys.executable, "-m", "benchmarks.clients", name, url, str(count), str(seconds)]
-    done = subprocess.run(
-        command,
-        cwd=HERE.parent,
-        env={**os.environ, "PYTHONPATH": str(HERE.parent)},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60 + 10 * seconds,
-        preexec_fn=lambda: os.sched_setaffinity(0, core),
-    )
+    try:
+        done = lab.run_pinned(command, core, 60 + 10 * seconds)
+    except subprocess.TimeoutExpired:
+        return {"missing": f"{name}: was not done in time"}
     if done.returncode:
         return {"missing": f"{name}: {done.stderr.strip().splitlines()[-1]}"}
     return dict(json.loads(done.stdout))

@@ -187,6 +187,31 @@ def cores() -> tuple[set[int], set[int]]:
     return {usable[0]}, {usable[-1]}
 
 
+def pinned(command: Sequence[str], core: set[int], **how: Any) -> "subprocess.Popen[Any]":
+    """Start a program on one core, before it has had the time to start others."""
+    process = subprocess.Popen(command, **how)
+    os.sched_setaffinity(process.pid, core)
+    return process
+
+
+def run_pinned(
+    command: Sequence[str], core: set[int], seconds: float
+) -> "subprocess.CompletedProcess[str]":
+    """Run a program to its end on one core, from where the benchmarks can be imported. Raises
+    TimeoutExpired."""
+    env = {**os.environ, "PYTHONPATH": str(HERE.parent)}
+    pipe = subprocess.PIPE
+    with pinned(
+        command, core, cwd=HERE.parent, env=env, stdout=pipe, stderr=pipe, text=True
+    ) as process:
+        try:
+            out, err = process.communicate(timeout=seconds)
+        except BaseException:
+            process.kill()
+            raise
+    return subprocess.CompletedProcess(command, process.returncode, out, err)
+
+
 # -- tables ----------------------------------------------------------------------------------------
 
 

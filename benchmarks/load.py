@@ -3,14 +3,13 @@
 Knows their flags and output. Must never know which server they load.
 """
 
-import os
 import re
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from benchmarks.lab import program
+from benchmarks.lab import program, run_pinned
 
 UPLOAD: Final = """
 wrk.method = "POST"
@@ -47,14 +46,7 @@ class Report:
 
 def run(command: list[str], core: set[int]) -> str:
     try:
-        done = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=PATIENCE,
-            preexec_fn=lambda: os.sched_setaffinity(0, core),
-        )
+        done = run_pinned(command, core, PATIENCE)
     except subprocess.TimeoutExpired:
         raise Failed(f"{Path(command[0]).name} was not done after {PATIENCE} seconds") from None
     if done.returncode:

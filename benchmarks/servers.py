@@ -283,18 +283,18 @@ def start(name: str, site: Site, core: set[int]) -> Running:
         ports[H1] = ports[H2C]
     running = Running(name, ports)
     for command in make(Site(work, site.cert, site.key), ports):
-        running.processes.append(
-            subprocess.Popen(
+        with (work / "log").open("ab") as log:
+            process = lab.pinned(
                 command,
+                core,
                 cwd=work,
                 env={**os.environ, "PYTHONPATH": str(HERE.parent)},
                 stdin=subprocess.DEVNULL,
-                stdout=(work / "log").open("ab"),
+                stdout=log,
                 stderr=subprocess.STDOUT,
-                preexec_fn=lambda: os.sched_setaffinity(0, core),
                 start_new_session=True,
             )
-        )
+        running.processes.append(process)
     try:
         for port in set(ports.values()):
             wait_listening(running, port, work / "log")
