@@ -9,8 +9,13 @@ import asyncio
 import hashlib
 import json
 import sys
+from base64 import b64encode
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
+
+from wsproto import events
+from wsproto.connection import Connection, ConnectionState, ConnectionType
 
 import cno
 
@@ -18,6 +23,9 @@ HELLO = b"hello, world\n"
 BLOCK = 65_536
 
 Headers = list[tuple[str, str]]
+
+#: The style sheet has been asked for.
+preloaded = asyncio.Event()
 
 
 def say(line: str) -> None:
@@ -134,6 +142,60 @@ async def hang(request: cno.Request, argument: str) -> None:
         raise
 
 
+async def style(request: cno.Request, _: str) -> None:
+    """What pages want: says that it is asked for, once for each that is kept."""
+    preloaded.set()
+    fields = [("content-type", "text/css"), ("cache-control", "max-age=60")]
+    await request.respond(200, fields, b"body { color: black }")
+
+
+async def page(request: cno.Request, argument: str) -> None:
+    """For a browser. With an argument it comes only once what it hints at has been asked for."""
+    if argument:
+        preloaded.clear()
+        await request.inform(103, [("link", "</style.css>; rel=preload; as=style")])
+        async with asyncio.timeout(20):
+            await preloaded.wait()
+        say(f"preloaded {argument}")
+    html = Path(__file__).with_name("page.html").read_bytes()
+    await request.respond(200, [("content-type", "text/html; charset=utf-8")], html)
+
+
+async def ticks(request: cno.Request, argument: str) -> None:
+    """Without end."""
+
+    async def body() -> AsyncIterator[bytes]:
+        while True:
+            yield b"tick\n"
+            await asyncio.sleep(0.05)
+
+    try:
+        await request.respond(200, [("content-type", "text/plain")], body())
+    except asyncio.CancelledError:
+        say(f"ticked {argument}")
+        raise
+
+
+async def websocket(request: cno.Request, _: str) -> None:
+    """Says what it hears, over either protocol."""
+    fields = []
+    for name, value in request.headers:
+        if name == "sec-websocket-key":
+            digest = hashlib.sha1(value.encode() + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest()
+            fields.append(("sec-websocket-accept", b64encode(digest).decode()))
+    say(f"websocket {request.method}")
+    async with await request.upgrade(fields) as tunnel:
+        talk = Connection(ConnectionType.SERVER)
+        while talk.state is not ConnectionState.CLOSED:
+            talk.receive_data(await tunnel.read(BLOCK) or None)
+            for event in talk.events():
+                if isinstance(event, events.CloseConnection):
+                    await tunnel.write(talk.send(event.response()))
+                elif isinstance(event, events.Message):
+                    end = event.message_finished
+                    await tunnel.write(talk.send(type(event)(event.data, message_finished=end)))
+
+
 async def report(request: cno.Request, _: str) -> None:
     """What a page has to say: one line of JSON, passed on."""
     text = (await request.payload.read()).decode()
@@ -143,7 +205,7 @@ async def report(request: cno.Request, _: str) -> None:
 
 ROUTES = {
     "hello": hello,
-    "style.css": hello,
+    "style.css": style,
     "script.js": hello,
     "echo": echo,
     "sink": sink,
@@ -157,6 +219,9 @@ ROUTES = {
     "hints": hints,
     "push": pushing,
     "hang": hang,
+    "page": page,
+    "ticks": ticks,
+    "websocket": websocket,
     "report": report,
 }
 

@@ -8,13 +8,14 @@ import os
 import random
 import re
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
-from tests.processes import Pair, Running, Served, certificate, serving
+from tests.processes import PATIENCE, Pair, Running, Served, certificate, serving
 
 LARGE = 5_000_017
 BIG = 100_000_000
@@ -82,7 +83,21 @@ class App(NamedTuple):
 
     def said(self, pattern: str) -> int:
         """How many lines it has written so far that match this."""
-        return sum(re.search(pattern, line) is not None for line in list(self.running.out))
+        return len(self._matches(pattern))
+
+    def wait_for(self, pattern: str, count: int) -> re.Match[str]:
+        """The match of the line that is the so-manieth to match this."""
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            found = self._matches(pattern)
+            if len(found) >= count:
+                return found[count - 1]
+            time.sleep(0.02)
+        raise AssertionError(f"no {pattern!r} in {self.running.out[-30:]}")
+
+    def _matches(self, pattern: str) -> list[re.Match[str]]:
+        tried = [re.search(pattern, line) for line in list(self.running.out)]
+        return [match for match in tried if match is not None]
 
 
 @pytest.fixture(scope="session")

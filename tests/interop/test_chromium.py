@@ -1,9 +1,12 @@
-"""Chromium, without a window, against `cno serve` over TLS: it must come by HTTP/2."""
+"""Chromium, without a window, against `cno serve` and handlers of ours: a page reports on both."""
 
+import json
 from pathlib import Path
+from typing import Any
 
+from tests.interop.conftest import App
 from tests.peers import require
-from tests.processes import Served, run
+from tests.processes import Running, Served, run
 
 OPTIONS = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run "
@@ -19,3 +22,38 @@ def test_a_page(secure: Served, tmp_path: Path) -> None:
     result = run(chromium, *OPTIONS, profile, "--dump-dom", url, timeout=50)
     assert result.status == 0, result.stderr
     assert '<p id="p">over h2</p>' in result.text, result.stderr
+
+
+def visit(app: App, url: str, profile: Path) -> dict[str, Any]:
+    """Open a page; what it reports."""
+    before = app.said("^report ")
+    with Running([require("chromium"), *OPTIONS, f"--user-data-dir={profile}", url]):
+        found: dict[str, Any] = json.loads(app.wait_for("^report (.*)", before + 1)[1])
+    return found
+
+
+# What a page reports from either protocol.
+COMMON = {
+    "largeUpload": 20_000_000,
+    "streamingDownload": [20_000_000, True],
+    "endless": "tick\ntick\n",
+    "many": 300,
+    "websocket": ["hello", 1_000_000, 1000, "bye", True],
+}
+
+
+def test_http2(app: App, tmp_path: Path) -> None:
+    """Streams both ways, a response given up, WebSocket by extended CONNECT; 103 first of all."""
+    found = visit(app, app.secure + "page/hinted", tmp_path)
+    assert found == {**COMMON, "protocol": "h2", "streamingUpload": 3_000_000, "refused": 413}
+    assert app.said("^preloaded hinted$") == 1  # before there was a page to ask for it
+    assert app.said("^websocket CONNECT$") == 1
+    app.wait_for("^ticked 6$", 1)
+
+
+def test_http1(app: App, tmp_path: Path) -> None:
+    """In clear text it does not try HTTP/2."""
+    found = visit(app, app.clear + "page", tmp_path)
+    assert found == {**COMMON, "protocol": "http/1.1"}
+    assert app.said("^websocket GET$") == 1
+    app.wait_for("^ticked 5$", 1)
