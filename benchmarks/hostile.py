@@ -300,7 +300,7 @@ def pour(conn: Target, parts: list[bytes]) -> None:
 
 
 def cost(case: Case, count: int, limits: Limits, conns: int = 1) -> float:
-    """Microseconds per piece, of so many connections. Raises ProtocolError where a limit ends it."""
+    """Microseconds per piece, over so many connections. ProtocolError where a limit ends it."""
     targets = [started(case, limits) for _ in range(conns)]
     parts = list(chunks(case, count))
 
