@@ -241,8 +241,8 @@ class Output(Engine, asyncio.Protocol):
         if self._pumping:
             self._schedule_turn()  # an end of a stream among what is being written
             return
-        if not self._stalled or self._full:
-            return
+        if not self._stalled or self._full or self._turn_due:
+            return  # if it is due: not before those who were told that all is written
         enough = self._moved + self._write_high
         self._pumping = True
         try:
