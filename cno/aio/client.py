@@ -415,7 +415,7 @@ class Client(Connection):
     ) -> None:
         """The task that sends a body while the response is waited for, and read."""
         try:
-            if response._proceed is not None and not await self._wanted(response, source):
+            if response._proceed is not None and not await self._bid(response, source):
                 return
             await write_body(self, response.stream, source, trailers)
         except (StreamError, DisconnectError, InvalidStreamError):
@@ -425,7 +425,7 @@ class Client(Connection):
         finally:
             response._upload = None
 
-    async def _wanted(self, response: Response, source: AsyncIterable[bytes]) -> bool:
+    async def _bid(self, response: Response, source: AsyncIterable[bytes]) -> bool:
         """Wait until a body may be sent; if that is never, who produces it is told."""
         failure: BaseException | None = None
         try:

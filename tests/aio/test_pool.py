@@ -607,7 +607,8 @@ def test_deadlines(lab: Lab, wire: Wire) -> None:
             if request.path == "/slow":
                 await asyncio.sleep(60)
 
-        async with pooled(lab, wire, House(work)) as (pool, url):
+        soon = Limits(half_closed_timeout=0.02)
+        async with pooled(lab, wire, House(work), server=soon) as (pool, url):
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.05):
                     await pool.request("GET", url + "/slow")

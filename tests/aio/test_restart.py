@@ -2,6 +2,7 @@
 error that says whether it may have been processed."""
 
 import asyncio
+import socket
 from collections import Counter
 from collections.abc import AsyncIterator
 
@@ -10,19 +11,18 @@ import pytest
 from cno import aio
 from cno.limits import Limits
 from tests.aio.lab import HOST, HTTP1, HTTP2, HTTP2_TLS, Lab, Wire
-from tests.peers import free_port
 
 WORKERS = 20
 ROUNDS = 6
 
 
 class Site:
-    """A server that can be stopped, one way or another, and started again at its port."""
+    """A server that can be stopped, one way or another, and started again. Its port stays open."""
 
     def __init__(self, lab: Lab, wire: Wire) -> None:
         self.processed: Counter[str] = Counter()
-        self.port = free_port()
-        self.url = f"{wire.scheme}://{HOST}:{self.port}"
+        self._sock = socket.create_server((HOST, 0), backlog=1000)
+        self.url = f"{wire.scheme}://{HOST}:{self._sock.getsockname()[1]}"
         self._files = (lab.certs.certfile, lab.certs.keyfile) if wire.tls else (None, None)
         self._conns: set[aio.Server] = set()
         self._listener: aio.Listener | None = None
@@ -41,7 +41,7 @@ class Site:
     async def start(self) -> None:
         certfile, keyfile = self._files
         self._listener = await aio.serve(
-            self.handle, HOST, self.port, certfile=certfile, keyfile=keyfile, backlog=1000,
+            self.handle, sock=self._sock.dup(), certfile=certfile, keyfile=keyfile, backlog=1000,
             limits=Limits(max_concurrent_streams=50),
         )  # fmt: skip
 
@@ -57,6 +57,7 @@ class Site:
 
     async def end(self) -> None:
         self._conns.clear()
+        self._sock.close()
         if self._listener is not None:
             await self.stop(True)
         for listener in self._leaving:
