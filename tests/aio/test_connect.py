@@ -2,12 +2,13 @@
 
 import asyncio
 import ssl
+from pathlib import Path
 
 import pytest
 
 from cno import aio
 from cno.aio.urls import Target
-from tests.aio.lab import HOST, HTTP1, HTTP2, HTTP2_TLS, Lab
+from tests.aio.lab import HOST, HTTP1, HTTP2, HTTP2_TLS, Lab, Wire
 
 
 @pytest.mark.parametrize(
@@ -36,10 +37,40 @@ def test_what_a_url_says(
     target = Target(url)
     assert (target.scheme, target.host, target.port) == (scheme, host, port)
     assert (target.authority, target.path, target.force_http2) == (authority, path, forced)
+    assert target.address == f"{authority.removesuffix(f':{port}')}:{port}"
 
 
 @pytest.mark.parametrize(
-    "url", ["", "/path", "h.test", "ftp://h.test/", "http://", "http:///x", "http://h.test:x/"]
+    ("userinfo", "credentials"),
+    [
+        ("", None),
+        ("Aladdin:open%20sesame@", "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="),
+        ("Aladdin:open sesame@", "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="),
+        ("user@", "Basic dXNlcjo="),
+        (":secret@", "Basic OnNlY3JldA=="),
+        ("u:p%3Aq@", "Basic dTpwOnE="),
+        ("%C3%A4:%C3%B6@", "Basic w6Q6w7Y="),
+    ],
+)
+def test_credentials_of_a_url(userinfo: str, credentials: str | None) -> None:
+    target = Target(f"http://{userinfo}h.test/")
+    assert (target.credentials, target.authority) == (credentials, "h.test")
+
+
+def test_origins() -> None:
+    """What may share connections, and what may not."""
+    same = ["http://h.test/", "http://H.TEST:80/x?y", "http://u:p@h.test#z"]
+    assert len({Target(url).origin for url in same}) == 1
+    others = ["https://h.test/", "http://h.test:81/", "http://i.test/", "h2c://h.test/"]
+    assert len({Target(url).origin for url in [*same, *others]}) == 5
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("", "/path", "h.test", "ftp://h.test/", "http://", "http:///x", "http://h.test:x/"),
+        "http://user%3Aname:password@h.test/",
+    ],
 )
 def test_urls_that_say_too_little(url: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011  # some texts are urllib's
@@ -106,5 +137,102 @@ def test_request_that_fails_leaves_no_connection(lab: Lab) -> None:
         async with lab.serving(HTTP2, handle) as url:
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(aio.request("GET", url), 0.05)
+
+    lab.run(main())
+
+
+# -- TLS contexts of the user's --------------------------------------------------------------------
+
+
+def test_contexts_that_offer_nothing_offer_ours(lab: Lab) -> None:
+    async def main() -> None:
+        async with lab.serving(HTTP2_TLS, about) as url:
+            context = lab.certs.client()
+            for _ in range(2):
+                async with await aio.connect(url, context) as client:
+                    assert client.is_http2
+
+    lab.run(main())
+
+
+@pytest.mark.parametrize(
+    ("offered", "http2"), [(["http/1.1"], False), (["h2"], True), (["http/1.1", "h2"], True)]
+)
+def test_contexts_keep_what_they_offer(lab: Lab, offered: list[str], http2: bool) -> None:
+    async def main() -> None:
+        async with lab.serving(HTTP2_TLS, about) as url:
+            context = lab.certs.client()
+            context.set_alpn_protocols(offered)
+            async with await aio.connect(url, context) as client:
+                assert client.is_http2 == http2
+            async with await aio.request("GET", url, ssl_ctx=context) as response:
+                assert ("x-http", "2" if http2 else "1") in response.headers
+            async with aio.Pool(context) as pool, await pool.request("GET", url) as response:
+                assert ("x-http", "2" if http2 else "1") in response.headers
+            # Others that use the context are not surprised.
+            reader, writer = await asyncio.open_connection(
+                HOST, int(url.rpartition(":")[2]), ssl=context
+            )
+            secured: ssl.SSLObject = writer.get_extra_info("ssl_object")
+            assert secured.selected_alpn_protocol() == ("h2" if http2 else "http/1.1")
+            writer.transport.abort()
+            del reader
+
+    lab.run(main())
+
+
+# -- what else says how to connect -----------------------------------------------------------------
+
+
+def test_credentials_are_sent_with_each_request(lab: Lab, wire: Wire) -> None:
+    async def main() -> None:
+        seen: list[list[str]] = []
+
+        async def handle(request: aio.Request) -> None:
+            seen.append([value for name, value in request.headers if name == "authorization"])
+            await request.respond(200)
+
+        async with lab.serving(wire, handle) as url:
+            named = url.replace("//", "//Aladdin:open%20sesame@")
+            async with await lab.connect(wire, named) as client:
+                assert client.authority == url.rpartition("/")[2]
+                for headers in ([], [("x", "y")], [("AUTHORIZATION", "Own")]):
+                    assert (await client.request("GET", "/", headers)).code == 200
+        basic = "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="
+        assert seen == [[basic], [basic], ["Own"]]
+
+    lab.run(main())
+
+
+@pytest.mark.parametrize("wire", [HTTP1, HTTP2, HTTP2_TLS], ids=str)
+def test_unix_sockets(lab: Lab, wire: Wire, tmp_path: Path) -> None:
+    async def main() -> None:
+        path = str(tmp_path / "socket")
+        certfile, keyfile = lab.certs.certfile, lab.certs.keyfile
+        if not wire.tls:
+            certfile = keyfile = None  # type: ignore[assignment]  # only here
+        context = lab.certs.client() if wire.tls else None
+        options = {"unix": path, "force_http2": wire.http2 and not wire.tls}
+        url = f"{wire.scheme}://cno.test/x"
+        async with aio.serve(about, path=path, certfile=certfile, keyfile=keyfile):
+            async with await aio.connect(url, context, **options) as client:  # type: ignore[call-overload]  # of the mapping's values
+                assert (client.is_http2, client.authority) == (wire.http2, "cno.test")
+                assert (await client.request("GET", "/")).code == 200
+            async with aio.Pool(context, **options) as pool:  # type: ignore[arg-type]  # the same
+                assert ("x-path", "/x") in (await pool.request("GET", url)).headers
+
+    lab.run(main())
+
+
+def test_settings_may_be_left_to_us(lab: Lab) -> None:
+    """None: what it would be anyway, as with `configure`."""
+
+    async def main() -> None:
+        async with lab.serving(HTTP2, about) as url:
+            settings = {"initial_window_size": 1 << 20, "enable_push": None}
+            async with await aio.connect(url, force_http2=True, settings=settings) as client:
+                assert client.local_settings.initial_window_size == 1 << 20
+                assert client.local_settings.enable_push == 1
+                assert (await client.request("GET", "/")).code == 200
 
     lab.run(main())
