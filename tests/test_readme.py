@@ -50,8 +50,9 @@ def run(code: str) -> str:
     return done.stdout
 
 
-def test_there_are_three_short_examples() -> None:
-    assert [title for title, _ in EXAMPLES] == ["A server", "A client", "The engine alone"]
+def test_there_are_a_few_short_examples() -> None:
+    titles = ["A server", "A client", "A pool", "The engine alone"]
+    assert [title for title, _ in EXAMPLES] == titles
     for _, code in EXAMPLES:
         lines = [line for line in code.splitlines() if line.strip()]
         assert len(lines) <= 16, "an example is to be taken in at a glance"
@@ -64,6 +65,7 @@ def test_server_and_client() -> None:
             "200 b'Hello, Ada!\\n'",
             "200 b'Hello, Grace!\\n'",
         ]
+        assert run(source("A pool", port)) == "200 b'Hello, Ada!\\n'\n"
 
 
 def test_engine() -> None:

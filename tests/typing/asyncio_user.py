@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from typing import assert_type
 
 import cno
-from cno import Channel, Client, Push, Request, Response, Server
+from cno import Channel, Client, Pool, Push, Request, Response, Server, Tunnel
 
 Headers = list[tuple[str, str]]
 
@@ -83,6 +83,52 @@ async def fetch() -> bytes:
         assert_type(answer.trailers, Headers | None)
     again = await cno.request("PUT", "http://cno.test/", [], lines())
     return await again.payload.read()
+
+
+async def pooled(context: ssl.SSLContext) -> bytes:
+    """Requests to anywhere."""
+    limits = cno.Limits(keepalive_timeout=30, ping_interval=10)
+    async with cno.Pool(limits=limits) as pool, asyncio.timeout(10):
+        assert_type(pool, Pool)
+        response = await pool.request("POST", "https://cno.test/?q", [("a", "b")], lines())
+        assert_type(response, Response)
+        assert_type(pool.connections, int)
+    other = Pool(
+        context,
+        proxy="http://user:password@proxy.test:3128",
+        max_connections=None,
+        max_per_origin=4,
+        retries=0,
+        pushes=True,
+        settings={"enable_push": None},
+    )
+    try:
+        async with await other.request("GET", "https://cno.test/", trailers=[("a", "b")]) as got:
+            return await got.payload.read()
+    except (cno.StreamError, cno.ConnectionLostError, cno.ConnectError) as error:
+        assert_type(error.retryable, bool)
+        return b""
+    except cno.ConnectionError:
+        raise
+    finally:
+        other.close()
+        await other.wait_closed()
+        await other.aclose()
+
+
+async def tunnels() -> bytes:
+    """Byte streams from a client's side."""
+    async with await cno.connect("https://cno.test/", proxy="http://proxy.test/") as client:
+        try:
+            tunnel = assert_type(await client.upgrade("websocket", "/chat"), Tunnel)
+        except cno.UpgradeRefused as refused:
+            return str(assert_type(refused.response, Response).code).encode()
+        except cno.ProxyError as refused:
+            return str(assert_type(refused.code, int)).encode()
+        async with tunnel:
+            await tunnel.write(b"hello")
+            assert_type(tunnel.reader, asyncio.StreamReader)
+            return await tunnel.read(5)
 
 
 async def own_connection(loop: asyncio.AbstractEventLoop) -> Client:
