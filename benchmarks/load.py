@@ -21,7 +21,7 @@ wrk.body = file:read("*a")
 PATIENCE: Final = 40
 
 
-class Failed(Exception):
+class Failed(RuntimeError):
     """The load did not go well: requests failed, or there were none."""
 
 

@@ -91,7 +91,7 @@ def draw(claims: list[Claim], wanted: Headline, folder: Path) -> list[str]:
     if bars:
         names.append(ratios("cno is so many times faster", bars, folder / "headline.svg"))
     for claim in claims:
-        if not claim.rows or claim.name == "scale":
+        if not claim.rows or claim.name in ("scale", "syscalls"):
             continue
         unit = claim.rows[0].unit
         bars = bars_of([row for row in claim.rows if row.unit == unit])

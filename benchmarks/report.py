@@ -14,7 +14,7 @@ from typing import Final
 from benchmarks import lab, plots
 from benchmarks.lab import Claim, Missing, Row
 
-CLAIMS: Final = ("engine", "hpack", "server", "client", "scale")
+CLAIMS: Final = ("engine", "hpack", "server", "syscalls", "client", "scale")
 
 #: What the README shows: claim, case, unit, peers.
 HEADLINE: Final = (
