@@ -103,6 +103,16 @@ def test_an_upload_that_is_refused_costs_nothing(curl: Way, big: Path) -> None:
     assert (about["response_code"], about["size_upload"], body) == (413, 0, b"too much\n")
 
 
+def test_an_upload_that_is_refused_midway(curl: Way, big: Path) -> None:
+    """curl 7.88 reads no response of an HTTP/2 stream that is reset while it is sending."""
+    for path in ("refuse", "refuse/100000"):
+        for _ in range(3):
+            about, body = curl.ask(path, "-T", str(big), "-H", "Expect:")
+            assert (about["response_code"], body) == (413, b"too much\n")
+            assert about["size_upload"] < BIG / 2
+            assert about["time_total"] < 10
+
+
 def test_head(curl: Way) -> None:
     for path, length in (("sized/12345", "12345"), ("stream/99", None), ("trailers", None)):
         about, _ = curl.ask(path, "-I")
