@@ -19,6 +19,9 @@ CODINGS: Final = parse.CODINGS
 #: Those that concern lines.
 LINES: Final = 3
 
+#: Lines that may continue one: they are looked at again with each that follows.
+MAX_FOLDS: Final = 64
+
 _BLANKS: Final = b" \t"
 
 
@@ -95,6 +98,8 @@ def _unfolded(
             raise parse.malformed("a field line begins with a blank", "RFC 9112 5.2")
         pieces.append(piece)
         size += 1 + len(piece)
+        if len(pieces) > MAX_FOLDS:
+            raise parse.too_large(bounds)
     if size > bounds.line or lf < 0:
         raise parse.too_large(bounds)
     if len(pieces) > 1:
