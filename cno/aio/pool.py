@@ -194,6 +194,8 @@ class Pool(Stock):
         attempt: i64 = 0
         while True:
             if self._closing:
+                if attempt > 0:
+                    raise ConnectionLostError("the pool was closed", retryable=True)
                 raise UsageError("the pool is closed")
             origin = self._origin_of(target)
             member = self._pick(origin)

@@ -562,6 +562,36 @@ def test_idle_ones_are_closed(lab: Lab) -> None:
     lab.run(main())
 
 
+def test_idle_ones_are_kept_alive_by_pings(lab: Lab) -> None:
+    """As long as they are answered; who does not, has gone."""
+
+    async def main() -> None:
+        pings = [0, 0]
+
+        async def script(peer: Peer) -> None:
+            mine = 0 if pings[0] == 0 else 1
+            await greet(peer)
+            await peer.expect(f.HEADERS, 1)
+            peer.send(peer.pen.headers(1, f.RESPONSE, end_stream=True))
+            while True:
+                got = await peer.expect(f.PING)
+                if not got.flags & f.ACK:
+                    pings[mine] += 1
+                    if mine or pings[0] < 3:
+                        peer.send(peer.pen.ping(got.payload, ack=True))
+
+        limits = Limits(ping_interval=0.04, ping_timeout=0.04)
+        async with by_hand(script) as url, aio.Pool(force_http2=True, limits=limits) as pool:
+            assert (await pool.request("GET", url)).code == 200
+            await until(lambda: pings[0] == 3, "PINGs")
+            await until(lambda: pool.connections == 0, "the end")
+            assert (await pool.request("GET", url)).code == 200
+            await until(lambda: pings[1] >= 3, "PINGs")
+            assert pool.connections == 1
+
+    lab.run(main())
+
+
 # -- those who give up -----------------------------------------------------------------------------
 
 
