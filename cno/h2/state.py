@@ -21,10 +21,41 @@ SMALL_WINDOW: Final = 64
 
 
 @mypyc_attr(acyclic=True)
-class Http2:
+class Budgets:
+    """What the peer has left to spend, what it has spent, and the bounds of that."""
+
+    def __init__(self, limits: Limits) -> None:
+        # -- what useful traffic, and time, pay back ----------------------------------------------
+        self.resets = Bucket(bound(limits.max_stream_resets), limits.stream_reset_rate)
+        self.errors = Bucket(bound(limits.max_error_resets), limits.error_reset_rate)
+        self.glitches = Bucket(bound(limits.glitch_budget), limits.glitch_rate)
+        self.empty_frames: i64 = bound(limits.max_empty_frames)
+        self.free_updates: i64 = 16  # WINDOW_UPDATEs that are no glitch
+        self.requests_left: i64 = bound(limits.max_requests_per_connection)
+
+        # -- of one field block -------------------------------------------------------------------
+        self.block_frames_most: i64 = bound(limits.max_continuation_frames)
+        self.block_most: i64 = bound(limits.max_header_block_size)
+
+        # -- what is held, until it is read or ends -----------------------------------------------
+        self.small_used: i64 = 0  # by small DATA frames that nobody has read yet
+        self.small_most: i64 = bound(limits.small_frame_budget)
+        self.header_bytes: i64 = 0  # of the header lists of streams that the peer opened
+        self.header_most: i64 = bound(limits.max_header_bytes_per_connection)
+        self.replies: i64 = 0  # written since the transport takes no more
+        self.replies_most: i64 = bound(limits.max_queued_control_frames)
+
+        # -- DATA frames of ours that a small window would cut ------------------------------------
+        self.min_sent: i64 = limits.min_data_frame
+        self.small_sent_left: i64 = SMALL_SENT
+
+
+@mypyc_attr(acyclic=True)
+class Http2(Budgets):
     """Frame, window and settings state of an HTTP/2 connection."""
 
     def __init__(self, limits: Limits) -> None:
+        super().__init__(limits)
         self.decoder = Decoder(
             max_list_size=limits.max_header_list_size, max_fields=limits.max_header_fields
         )
@@ -61,8 +92,6 @@ class Http2:
         self.block_promised: i64 = 0  # PUSH_PROMISE: the id it reserves
         self.block_frames: i64 = 0  # CONTINUATION frames so far
         self.block_empty: i64 = 0  # fragments without content
-        self.block_frames_most: i64 = bound(limits.max_continuation_frames)
-        self.block_most: i64 = bound(limits.max_header_block_size)
 
         # -- streams of the past ------------------------------------------------------------------
         self.reset_ids: dict[int, bool] = {}  # reset by us, oldest first
@@ -80,22 +109,6 @@ class Http2:
         self.goaway_ping = False  # shutting down: our PING is on its way
         self.pings: i64 = 0  # sent by the application and not answered
         self.probing = False  # a PING of our own, which the application is not told about, is out
-
-        # -- budgets ------------------------------------------------------------------------------
-        self.resets = Bucket(bound(limits.max_stream_resets), limits.stream_reset_rate)
-        self.errors = Bucket(bound(limits.max_error_resets), limits.error_reset_rate)
-        self.glitches = Bucket(bound(limits.glitch_budget), limits.glitch_rate)
-        self.empty_frames: i64 = bound(limits.max_empty_frames)
-        self.free_updates: i64 = 16  # WINDOW_UPDATEs that are no glitch
-        self.small_used: i64 = 0  # by small DATA frames that nobody has read yet
-        self.small_most: i64 = bound(limits.small_frame_budget)
-        self.header_bytes: i64 = 0  # of the header lists of streams that the peer opened
-        self.header_most: i64 = bound(limits.max_header_bytes_per_connection)
-        self.requests_left: i64 = bound(limits.max_requests_per_connection)
-        self.replies: i64 = 0  # written since the transport takes no more
-        self.replies_most: i64 = bound(limits.max_queued_control_frames)
-        self.min_sent: i64 = limits.min_data_frame
-        self.small_sent_left: i64 = SMALL_SENT
 
 
 def remember_reset(h2: Http2, stream: i64) -> None:

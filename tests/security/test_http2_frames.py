@@ -4,6 +4,7 @@ Each test's name begins with its row.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -55,9 +56,9 @@ LEFT = 10_000 - 10
 # -- A8: DATA in tiny pieces (CVE-2019-9511, RUSTSEC-2026-0258) ------------------------------------
 
 
-def downloading(window: int = 65_535, **options: object) -> Started:
+def downloading(window: int = 65_535, **options: Any) -> Started:
     """A server whose response is cut short by the client's window, 1 MB to go."""
-    conn, peer = server({INITIAL_WINDOW_SIZE: window}, **options)  # type: ignore[arg-type]
+    conn, peer = server({INITIAL_WINDOW_SIZE: window}, **options)
     conn.data_received(peer.headers(1, REQUEST, end_stream=True))
     conn.write_head(1, 200, "", "", [], False)
     conn.write_data(1, bytes(1_000_000), False)
@@ -175,12 +176,12 @@ def test_a08_min_data_frame_can_be_switched_off() -> None:
     assert data_sizes(conn) == [1] * 100
 
 
-def uploading(role: str, **options: object) -> Started:
+def uploading(role: str, **options: Any) -> Started:
     """A stream on which the peer sends DATA, which waits to be consumed."""
     if role == "server":
-        conn, peer = server_with_request(POST, **options)  # type: ignore[arg-type]
+        conn, peer = server_with_request(POST, **options)
     else:
-        conn, peer = client_with_request("POST", final=False, **options)  # type: ignore[arg-type]
+        conn, peer = client_with_request("POST", final=False, **options)
         conn.data_received(peer.headers(1, RESPONSE))
     conn.manual_flow_control = True
     conn.take()
