@@ -252,7 +252,8 @@ def table(head: Sequence[str], body: Iterable[Sequence[str]]) -> str:
 
 def verdict(ratio: float, goal: float | None) -> str:
     """The ratio, and where there is a goal how it compares."""
-    text = f"{ratio:.1f}x" if ratio < 100 else f"{ratio:.0f}x"
+    digits = 2 if ratio < 2 else 1 if ratio < 100 else 0
+    text = f"{ratio:.{digits}f}x"
     if goal is None:
         return text
     return f"{text} ({'' if ratio >= goal else 'short of '}{goal:g})"
