@@ -5,6 +5,7 @@ gives a wheel for any platform. The package's name, needs and contents are in py
 """
 
 import os
+import re
 import sys
 import tempfile
 from pathlib import Path
@@ -58,6 +59,27 @@ def refuse_without_compiler() -> None:
             )
 
 
+def mend_weak_references(source: Path) -> None:
+    """Make weak references to objects with an interpreted base (the asyncio classes) safe.
+
+    mypyc 2.4 gives them a place for such references where Python is older than 3.12 (where there
+    are none), but frees what is there as if it were its own, and never tells those who refer that
+    the object is gone: a crash of the process, later. Neither visited nor freed, but told.
+    """
+    text = source.read_text("utf-8")
+    of_self = r"\(\(char \*\)self \+ sizeof\(PyObject \*\) \+ sizeof\(\w+\)\)"
+    text = re.sub(rf"Py_(?:VISIT|CLEAR)\(\*\(\(PyObject \*\*\){of_self}\)\);", "", text)
+    for kind in re.findall(r"PyTypeObject \w+_template_ = \{.*?\n\s*\};", text, re.DOTALL):
+        place = re.search(r"\.tp_weaklistoffset = (.*),", kind)
+        freed_by = re.search(r"\.tp_dealloc = \(destructor\)(\w+),", kind)
+        if place and freed_by:
+            last_word = "PyObject_ClearWeakRefs((PyObject *)self);"
+            tell = f"if (*(PyObject **)((char *)self + {place[1]}) != NULL) {last_word}"
+            definition = rf"(\b{freed_by[1]}\(\w+ \*self\)\s*\{{.*?\bPyObject_GC_UnTrack\(self\);)"
+            text = re.sub(definition, rf"\1 {tell}", text, count=1, flags=re.DOTALL)
+    source.write_text(text, "utf-8")
+
+
 def extensions() -> list[Extension]:
     """What `CNO_BUILD` asks for: the extensions of the one compilation unit, or none."""
     build = os.environ.get("CNO_BUILD") or "mypyc"
@@ -81,6 +103,8 @@ def extensions() -> list[Extension]:
             # Calls and globals of the unit need no detour for a library that might replace them:
             # 3 % fewer instructions a request. What Python looks for is exported all the same.
             extension.extra_compile_args = [*extension.extra_compile_args, "-fvisibility=hidden"]
+    for source in sorted({source for extension in found for source in extension.sources}):
+        mend_weak_references(Path(source))
     return found
 
 

@@ -115,7 +115,7 @@ class Timers(Windows):
             wait = shortest(wait, limits.write_stall_timeout)
         if self._server:
             wait = shortest(wait, limits.keepalive_timeout)
-        if self._http2 and limits.ping_interval is not None:
+        if limits.ping_interval is not None and (self._http2 or self._is_greeting()):
             wait = shortest(wait, limits.ping_interval)
             wait = shortest(wait, limits.ping_timeout)
         if self._drain_since != 0.0:

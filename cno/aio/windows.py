@@ -86,6 +86,7 @@ class Windows(Output):
             if self._announced_at == 0.0:
                 self._announced_at = self.loop.time()
         elif self._announced_at != 0.0:
+            self._probe_sent = self._announced_at  # as good as a PING
             self._learn(self._announced_at)
 
     def _measured(self) -> None:
