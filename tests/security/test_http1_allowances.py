@@ -329,6 +329,7 @@ LENIENT = (
     "deflate",
     "unknown",
     "identity then",
+    "three lines",
     r"\n",
 )
 
