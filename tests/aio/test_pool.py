@@ -705,7 +705,7 @@ def test_server_that_closes_at_once(lab: Lab) -> None:
                 for _ in range(3):
                     with pytest.raises((aio.ConnectError, aio.ConnectionLostError)):
                         await pool.request("GET", url)
-        assert conns <= 30
+        assert conns <= 40  # six requests, none sent more than six times
 
     lab.run(main())
 
