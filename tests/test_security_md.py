@@ -1,4 +1,4 @@
-"""SECURITY.md says what is so: its table of limits, the names it mentions, all classes of attack."""
+"""SECURITY.md says what is so: its table of limits, the names it has, all classes of attack."""
 
 import dataclasses
 import re
