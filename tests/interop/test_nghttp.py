@@ -70,9 +70,9 @@ def test_pushes(url: str) -> None:
     assert len(re.findall(r"recv PUSH_PROMISE frame <.*, stream_id=13>", text)) == 2
     assert re.findall(r"promised_stream_id=(\d+)", text) == ["2", "4"]
     assert text.count("x-pushed: 1") == 2
-    for stream in (2, 4, 13):
+    for stream, size in ((2, 21), (4, 13), (13, 13)):
         assert f"recv (stream_id={stream}) :status: 200" in text
-        assert f"recv DATA frame <length=13, flags=0x01, stream_id={stream}>" in text
+        assert f"recv DATA frame <length={size}, flags=0x01, stream_id={stream}>" in text
 
 
 def test_pushes_refused(url: str) -> None:

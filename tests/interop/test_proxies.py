@@ -77,6 +77,7 @@ class Proxy(NamedTuple):
     secure: str
     authority: str
     http2: bool  # between it and us
+    duplex: bool  # it passes a body on while the answer to it comes
 
 
 def start(kind: str, work: Path, app: str, pair: Pair) -> tuple[Running, int, int]:
@@ -107,6 +108,7 @@ def proxy(
             f"https://127.0.0.1:{secure}/",
             str(pair.authority),
             kind.endswith("HTTP/2"),
+            kind != "nginx",  # 1.22 sometimes waits forever, whatever server is behind it
         )
         # Nothing was amiss with what we said, but where that was meant.
         assert [line for line in running.err if "GET /break " not in line] == []
@@ -150,7 +152,7 @@ def test_bodies(client: Client, proxy: Proxy, big: Path, big_sha256: str) -> Non
         assert (result.status, result.text) == (0, f"200 {BIG}"), result.stderr
 
 
-def test_chunked_uploads(client: Client, site: Path) -> None:
+def test_chunked_uploads(client: Client, proxy: Proxy, site: Path) -> None:
     """Of unknown length: in HTTP/1.1 chunked, whichever side speaks it."""
     large = site / "large.bin"
     unknown = ["-H", "Transfer-Encoding: chunked"] if client.version == "1.1" else []
@@ -159,9 +161,10 @@ def test_chunked_uploads(client: Client, site: Path) -> None:
     seen = json.loads(body)
     assert (code, seen["size"]) == (200, large.stat().st_size)
     assert not [name for name, _ in seen["headers"] if name == "content-length"]
-    # (The response begins before the body, where nobody waits for a 100.)
-    code, body = client.ask("echo", "-T", str(large), *unknown, "-H", "Expect:")
-    assert (code, body) == (200, large.read_bytes())
+    if proxy.duplex:
+        # (The response begins before the body is read: nobody waits for a 100.)
+        code, body = client.ask("echo", "-T", str(large), *unknown, "-H", "Expect:")
+        assert (code, body) == (200, large.read_bytes())
 
 
 def test_head(client: Client) -> None:
