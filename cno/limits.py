@@ -4,16 +4,36 @@ One frozen object, passed to a connection. `None` switches a bound off. The figu
 the well-known implementations hold (nghttp2, hyper, Go, nginx, Node.js, Envoy).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Final
+
+from cno.const import MAX_MAX_FRAME_SIZE, MAX_U32, MAX_WINDOW, MIN_MAX_FRAME_SIZE
 
 #: What `None` becomes inside: a number that nothing reaches.
 UNBOUNDED: Final = 1 << 62
 
+#: The types of fields that None is no value of, and the names of those that hold seconds or rates.
+_PLAIN: Final = (bool, int, float)
+_TIMES: Final = ("_timeout", "_interval", "_rate")
+#: What the protocol itself allows, where that is less than everything.
+_RANGES: Final = {
+    "max_concurrent_streams": (0, MAX_U32),
+    "max_header_list_size": (0, MAX_U32),
+    "header_table_size": (0, MAX_U32),
+    "max_encoder_table_size": (0, MAX_U32),
+    "max_frame_size": (MIN_MAX_FRAME_SIZE, MAX_MAX_FRAME_SIZE),
+    "initial_window_size": (0, MAX_WINDOW),
+    "connection_window": (0, MAX_WINDOW),
+}
+
 
 @dataclass(frozen=True)
 class Limits:
-    """Bounds of one connection. All counts are per connection unless said otherwise."""
+    """Bounds of one connection. All counts are per connection unless said otherwise.
+
+    `cno.aio.Server` and `Client` have larger windows by default than those given here. Raises
+    ValueError for values that no bound can have, TypeError for what is no number.
+    """
 
     # -- streams ----------------------------------------------------------------------------------
     #: Streams the peer may have open; advertised. Beyond: RST_STREAM(REFUSED_STREAM).
@@ -27,7 +47,8 @@ class Limits:
     max_pipelined: int | None = 16
     #: Client: pushed streams promised or open. Beyond: RST_STREAM(REFUSED_STREAM).
     max_pushes: int | None = 100
-    #: Ids of streams we reset, remembered so that frames already under way are ignored.
+    #: Ids of streams we reset, remembered so that frames already under way are ignored; those of
+    #: older ones are answered by RST_STREAM(STREAM_CLOSED), and charged.
     max_reset_history: int = 128
 
     # -- header fields ----------------------------------------------------------------------------
@@ -36,52 +57,71 @@ class Limits:
     max_header_list_size: int | None = 65_536
     #: Fields per list, cookie crumbs counted (Chromium allows 180 cookies). Beyond: the same.
     max_header_fields: int | None = 256
-    #: Octets of header lists (counted as above) of all open streams. Beyond: REFUSED_STREAM.
+    #: HTTP/2: octets of header lists (counted as above) of all open streams that the peer opened:
+    #: a few octets can refer to many, and streams can be kept open. Beyond: new streams get
+    #: RST_STREAM(REFUSED_STREAM), those whose trailers it is RST_STREAM(ENHANCE_YOUR_CALM). To be
+    #: raised with max_concurrent_streams.
     max_header_bytes_per_connection: int | None = 1_048_576
     #: Octets of one compressed field block. Beyond: GOAWAY(ENHANCE_YOUR_CALM).
     max_header_block_size: int | None = 65_536
-    #: CONTINUATION frames of one block. Beyond: GOAWAY(ENHANCE_YOUR_CALM).
+    #: CONTINUATION frames of one block; a second one without content is too many in any case.
+    #: Beyond: GOAWAY(ENHANCE_YOUR_CALM).
     max_continuation_frames: int | None = 8
-    #: Octets of the dynamic table our decoder keeps; advertised.
+    #: Octets of the dynamic table our decoder keeps; advertised. Beyond: GOAWAY(COMPRESSION_ERROR).
     header_table_size: int = 4_096
     #: Octets of the dynamic table our encoder keeps, whatever the peer allows.
     max_encoder_table_size: int = 4_096
-    #: Client: 1xx responses before the final one. Beyond: the stream (HTTP/1.1: connection) ends.
+    #: Client: 1xx responses before the final one. Beyond: RST_STREAM(ENHANCE_YOUR_CALM); in
+    #: HTTP/1.1 the connection ends.
     max_informational: int | None = 16
 
     # -- frames and windows -----------------------------------------------------------------------
     #: Octets of the largest frame payload we take; advertised. Beyond: GOAWAY(FRAME_SIZE_ERROR).
     max_frame_size: int = 16_384
-    #: Octets of body a stream may send ahead of `consume`/`open_flow`; advertised.
+    #: Octets of body a stream may send ahead of `consume`/`open_flow`; advertised. Beyond:
+    #: RST_STREAM(FLOW_CONTROL_ERROR).
     initial_window_size: int = 65_535
-    #: The same for all streams together.
+    #: The same for all streams together; not below 65,535. Beyond: GOAWAY(FLOW_CONTROL_ERROR).
+    #: Should be more than one stream's, or one that nobody reads keeps the others waiting.
     connection_window: int = 65_535
     #: asyncio: what the two may grow to while the application reads as fast as the network sends
     #: (bandwidth times delay, measured by PING). Never smaller than where they begin.
     max_stream_window: int = 16_777_216
     max_connection_window: int = 33_554_432
-    #: Octets below which no DATA frame is written because of a small window, unless it ends the
-    #: body or no larger window can be hoped for.
+    #: Octets below which a small window makes us write no DATA frame: a peer that widens its window
+    #: octet by octet would make us send nothing but headers of frames. `write_data` takes nothing
+    #: then; it does if that is the rest of the body, all of the peer's INITIAL_WINDOW_SIZE, or for
+    #: 16 frames and one more for each so many octets sent: a peer that means well may need what
+    #: completes a message. 0: off.
     min_data_frame: int = 1_024
     #: Entries of one SETTINGS frame. Beyond: GOAWAY(ENHANCE_YOUR_CALM).
     max_settings_entries: int | None = 32
     #: Empty DATA frames between two complete messages. Beyond: GOAWAY(ENHANCE_YOUR_CALM).
     max_empty_frames: int | None = 100
-    #: Octets short of 256, summed over DATA frames received and not yet consumed; at least half
-    #: the connection window. Beyond: GOAWAY(ENHANCE_YOUR_CALM).
+    #: With manual flow control: octets short of 256, summed over DATA frames received and not yet
+    #: consumed, for these cost more to keep than their octets say; half the connection's window
+    #: where that is more. Beyond: GOAWAY(ENHANCE_YOUR_CALM).
     small_frame_budget: int | None = 25_600
-    #: Replies (acknowledgements, RST_STREAM) not yet taken by the transport. Beyond:
-    #: GOAWAY(ENHANCE_YOUR_CALM); asyncio stops reading before that.
+    #: Replies (acknowledgements, RST_STREAM) written while the transport takes no more, as told by
+    #: `pause_writing` and `resume_writing`. Beyond: GOAWAY(ENHANCE_YOUR_CALM). asyncio stops
+    #: reading in that case, so that few can come.
     max_queued_control_frames: int | None = 1_000
 
     # -- budgets: a bucket of so many, refilled at so many a second -------------------------------
-    #: Streams the peer reset before they were answered (rapid reset). Beyond: ENHANCE_YOUR_CALM.
+    # Time needs a clock; without one (`raw.Connection` has none unless given) only useful traffic
+    # refills them, which it does with a clock as well.
+    #: Streams the peer reset before they were answered (rapid reset), pushes it took back. A stream
+    #: that both sides complete gives one back. Beyond: GOAWAY(ENHANCE_YOUR_CALM).
     max_stream_resets: int | None = 1_000
     stream_reset_rate: float = 33.0
-    #: RST_STREAMs that the peer's mistakes made us send. Beyond: GOAWAY(ENHANCE_YOUR_CALM).
+    #: RST_STREAMs, 431s and 413s that the peer's mistakes made us send, streams refused included. A
+    #: stream that both sides complete gives one back. Beyond: GOAWAY(ENHANCE_YOUR_CALM).
     max_error_resets: int | None = 128
     error_reset_rate: float = 8.0
-    #: Frames that move nothing forward: PING, SETTINGS, PRIORITY, unknown types, late frames.
+    #: Frames that move nothing forward: PING, PRIORITY, GOAWAY, unknown types, frames of streams
+    #: that are closed, WINDOW_UPDATE beyond 10 for each DATA frame of ours and 2 for each stream;
+    #: SETTINGS count as 10. A message received gives 8 back, a DATA frame either way 1. Beyond:
+    #: GOAWAY(ENHANCE_YOUR_CALM).
     glitch_budget: int | None = 10_000
     glitch_rate: float = 330.0
 
@@ -93,7 +133,8 @@ class Limits:
     #: Octets and fields of one trailer section. Beyond: 400.
     max_trailer_size: int | None = 16_384
     max_trailer_fields: int | None = 64
-    #: Octets of one received message body, both protocols. Beyond: 413, or RST_STREAM(CANCEL).
+    #: Octets of one received message body, both protocols: the application's policy. Beyond: 413,
+    #: or RST_STREAM(CANCEL).
     max_body_size: int | None = None
 
     # -- HTTP/1.1: what is let pass though it should not be sent; all off ------------------------
@@ -152,6 +193,22 @@ class Limits:
     half_closed_timeout: float = 1.0
     #: In which a peer that is still sending may read why the connection is closed.
     linger_timeout: float = 2.0
+
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if value is None:
+                if each.type in _PLAIN:
+                    raise TypeError(f"{each.name} cannot be switched off")
+                continue
+            fits = isinstance(value, int)
+            if not fits and each.name.endswith(_TIMES):
+                fits = isinstance(value, float)
+            if not fits:
+                raise TypeError(f"{each.name} cannot be {value!r}")
+            least, most = _RANGES.get(each.name, (0, UNBOUNDED))
+            if not least <= value <= most:
+                raise ValueError(f"{each.name}={value} is not in {least:,} to {most:,}")
 
 
 def bound(value: int | None) -> int:
