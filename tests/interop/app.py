@@ -75,6 +75,7 @@ async def sink(request: cno.Request, _: str) -> None:
         "sha256": digest.hexdigest(),
         "trailers": request.trailers,
         "http2": request.conn.is_http2,
+        "peer": request.conn.transport.get_extra_info("peername")[1],
     }
     fields = [("content-type", "application/json")]
     await request.respond(200, fields, json.dumps(about).encode())

@@ -14,6 +14,7 @@ import pytest
 
 import cno
 from tests.interop.conftest import BIG, App
+from tests.interop.websocket import HANDSHAKE, converse
 from tests.peers import free_port, require
 from tests.processes import Pair, Result, Running, run
 
@@ -219,7 +220,7 @@ def test_many_requests(proxy: Proxy) -> None:
     assert "status codes: 3000 2xx" in result.text
 
 
-def test_a_client_of_ours(proxy: Proxy, pair: Pair) -> None:
+def test_a_client_of_ours(proxy: Proxy) -> None:
     """Both ends are ours: requests one after another, in HTTP/1.1, and many at once in HTTP/2."""
 
     async def ask(client: cno.Client, count: int) -> None:
@@ -229,13 +230,39 @@ def test_a_client_of_ours(proxy: Proxy, pair: Pair) -> None:
             assert await response.payload.read() == b"x" * 1000
 
     async def main() -> None:
-        context = cno.aio.tls.client_context(str(pair.authority))
+        context = cno.aio.tls.client_context(proxy.authority)
         for url, tasks, count in ((proxy.clear, 1, 300), (proxy.secure, 20, 30)):
             async with asyncio.timeout(15), await cno.connect(url, context) as client:
                 assert client.is_http2 == (url == proxy.secure)
                 await asyncio.gather(*(ask(client, count) for _ in range(tasks)))
 
     asyncio.run(main())
+
+
+def test_websockets(proxy: Proxy, app: App) -> None:
+    """Through HAProxy each side may be HTTP/1.1 (Upgrade) or HTTP/2 (extended CONNECT)."""
+    if not proxy.duplex:
+        return  # nginx knows them in HTTP/1.1 only, and has to be told
+
+    async def main() -> None:
+        context = cno.aio.tls.client_context(proxy.authority)
+        for url in (proxy.clear, proxy.secure):
+            async with asyncio.timeout(15), await cno.connect(url, context) as client:
+                path, fields = "/websocket", [] if client.is_http2 else HANDSHAKE
+                async with await client.upgrade("websocket", path, fields) as tunnel:
+                    await converse(tunnel)
+
+    method = "CONNECT" if proxy.http2 else "GET"
+    before = app.said(f"^websocket {method}$")
+    asyncio.run(main())
+    assert app.said(f"^websocket {method}$") == before + 2
+
+
+def test_connections_are_kept(proxy: Proxy) -> None:
+    """Between the proxy and us, whatever becomes of its clients'."""
+    client = Client(proxy, "http HTTP/1.1")
+    peers = [json.loads(client.ask("sink")[1])["peer"] for _ in range(10)]
+    assert len(set(peers)) <= 2  # HAProxy has a thread for each core
 
 
 def test_a_client_that_goes_away(proxy: Proxy, app: App) -> None:

@@ -9,12 +9,11 @@ from typing import Any
 
 import httpx
 import pytest
-from wsproto import events
-from wsproto.connection import Connection, ConnectionType
 
 import cno
 from tests.interop.conftest import App
 from tests.interop.test_client_nginx import run
+from tests.interop.websocket import HANDSHAKE, converse
 from tests.peers import missing
 from tests.processes import Pair
 
@@ -158,28 +157,8 @@ def test_bodies_to_aiohttp() -> None:
 
 def test_websocket_to_aiohttp() -> None:
     async def script(client: cno.Client) -> None:
-        # The tunnel begins after the handshake, which is HTTP's business.
-        fields = [
-            ("sec-websocket-version", "13"),
-            ("sec-websocket-key", "AAAAAAAAAAAAAAAAAAAAAA=="),
-        ]
-        talk = Connection(ConnectionType.CLIENT)
-        async with await client.upgrade("websocket", "/websocket", fields) as tunnel:
+        async with await client.upgrade("websocket", "/websocket", HANDSHAKE) as tunnel:
             assert "sec-websocket-accept" in dict(tunnel.headers)
-            for size in (0, 5, 70_000, 500_000):
-                await tunnel.write(talk.send(events.BytesMessage(bytes(size))))
-                assert await heard(tunnel, talk) == bytes(size)
-            await tunnel.write(talk.send(events.CloseConnection(1000)))
+            await converse(tunnel)
 
     against_aiohttp(script)
-
-
-async def heard(tunnel: cno.Tunnel, talk: Connection) -> bytes:
-    whole = b""
-    while True:
-        talk.receive_data(await tunnel.read(65_536) or None)
-        for event in talk.events():
-            assert isinstance(event, events.BytesMessage)
-            whole += event.data
-            if event.message_finished:
-                return whole
