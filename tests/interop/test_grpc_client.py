@@ -251,6 +251,23 @@ def test_many_at_once(serving: Serving) -> None:
     assert len(serving.connections) == 1
 
 
+def test_connections_that_end() -> None:
+    """The server ends each after some calls: none of those under way is lost, others move on."""
+    serving = Serving(limits=cno.Limits(max_requests_per_connection=50))
+
+    def client(target: str) -> None:
+        with grpc.insecure_channel(target) as channel:
+            call = channel.unary_unary("/test/echo")
+            for number in range(120):
+                assert call(b"%d" % number, timeout=WAIT) == b"%d" % number
+            futures = [call.future(b"%d" % number, timeout=WAIT) for number in range(300)]
+            assert [future.result() for future in futures] == [b"%d" % n for n in range(300)]
+
+    serving.run(client)
+    assert serving.failures == []
+    assert len(serving.connections) >= 5
+
+
 def test_large_messages(serving: Serving) -> None:
     def client(target: str) -> None:
         unbounded = [("grpc.max_receive_message_length", -1)]
