@@ -21,6 +21,7 @@ INTERPRETED = {
     "cno/_build.py": "as cno/__init__.py, which needs it first",
     "cno/__main__.py": "`python -m` runs code, and an extension module has none to give",
     "cno/cli/": "click looks into the functions it is given, and nothing there is hot",
+    "cno/examples/": "to be read and copied; wsproto need not be there to build",
     "cno/asgi.py": "calls interpreted applications all the time; compiled it would gain nothing",
     "cno/httpx.py": "subclasses classes of httpx, which need not be there to build",
 }

@@ -32,11 +32,15 @@ LAYERS = (
     ("drive",),
     ("engine",),
     ("raw", "aio"),
-    ("asgi", "httpx", "cli"),
+    ("asgi", "httpx", "cli", "examples"),
 )
 
 # They choose the build and hand over to the rest; their own tests are in test_packaging.py.
 OUTSIDE = {"", "_build", "__main__"}
+
+# Programs as users write them: they know the public names and no others.
+USERS = {"examples"}
+PUBLIC = {"", "raw", "hpack"}
 
 # What needs more than the engine's two small packages, and what it may need.
 THIRD_PARTY = {"mypy_extensions", "librt"}
@@ -44,6 +48,7 @@ ADAPTERS = {
     "asgi": set[str](),
     "httpx": {"httpx"},
     "cli": {"click", "rich", "trustme", "uvloop"},
+    "examples": {"wsproto"},
 }
 
 # The engine does no I/O and waits for nobody.
@@ -140,6 +145,10 @@ def imports_point_up(tree: Tree) -> list[str]:
             for whole, line in imported(node, path, set(known)):
                 target = inside(whole)
                 if target is None or (target == "_build" and package_of(name) in DOES_IO):
+                    continue
+                if package_of(name) in USERS:
+                    if target not in PUBLIC:
+                        problems.append(f"{path}:{line}: cno.{target} is not for users")
                     continue
                 theirs = rank(target)
                 if theirs is None:
@@ -328,6 +337,7 @@ SOUND = {
     "cno/cli/__init__.py": DOC + "import click\nfrom cno.aio import serve\n",
     "cno/headers.py": DOC,
     "cno/raw.py": DOC + "from cno.engine import E\n",
+    "cno/examples/proxy.py": DOC + "import cno\nfrom cno import raw\n",
     "tests/test_any.py": DOC + "import hpack\n",
 }
 
@@ -345,6 +355,7 @@ BROKEN: list[tuple[Rule, str, str]] = [
     (imports_point_up, "cno/engine.py", "from cno._build import describe\n"),
     (imports_point_up, "cno/aio/__init__.py", "from cno.cli import main\n"),
     (imports_point_up, "cno/utilities.py", ""),
+    (imports_point_up, "cno/examples/proxy.py", "from cno.engine import E\n"),
     (shared_packages_are_empty, "cno/h1/__init__.py", "from cno.h1.recv import state\n"),
     (no_import_cycles, "cno/h2/send.py", "from cno.h2.recv import state\n"),
     (no_third_party, "cno/engine.py", "import h2.connection\n"),

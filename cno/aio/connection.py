@@ -54,6 +54,7 @@ class Connection(Timers):
 
         # -- the end -----------------------------------------------------------------------------
         self._linger = False  # the peer may still be sending
+        self._was_tunnel = False  # HTTP/1.1: it has become one, and that has ended
         self._given_up = False  # HTTP/1.1: the client does not want what the server still sends
         self._closed: asyncio.Future[None] | None = None
 
@@ -206,6 +207,7 @@ class Connection(Timers):
             if not exchange._complete:
                 if not self._http2:
                     # If this closes the connection, more may be coming.
+                    self._was_tunnel = exchange._tunnel
                     if self._server or exchange._tunnel:
                         self._linger = True
                     else:
@@ -266,14 +268,16 @@ class Connection(Timers):
             # peer that does not read why it is cut off.
             self.transport.abort()
             return
-        if self._linger:
+        secure = secured_by(self.transport) is not None
+        if self._linger and not (secure and self._was_tunnel):
             # Closing while the peer is sending would make its system throw away what we said.
             # > If a server performs an immediate close of a TCP connection, there is a significant
             # > risk that the client will not be able to read the last HTTP response.
             # > (RFC 9112 9.6)
             try:
-                # TLS has no half of an end: the peer learns from what was said.
-                if secured_by(self.transport) is None:
+                # TLS has no half of an end: the peer learns from what was said. (From a tunnel, which
+                # says no such thing, by the whole end.)
+                if not secure:
                     self.transport.write_eof()
             except (OSError, NotImplementedError, RuntimeError):
                 self.transport.close()

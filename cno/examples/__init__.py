@@ -1,0 +1,1 @@
+"""Programs to read, run and copy from: `python -m cno.examples.websocket`, `.proxy`, `.upload`."""

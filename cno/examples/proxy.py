@@ -1,0 +1,99 @@
+"""A forward proxy for CONNECT, over HTTP/1.1 and HTTP/2. It understands nothing of what it carries.
+
+    python -m cno.examples.proxy
+    curl --proxytunnel --proxy http://127.0.0.1:8080 https://example.com/
+
+Anybody who reaches it can reach what it can: it listens on the loopback interface unless told, and
+lets nobody through to ports that `--ports` does not name.
+"""
+
+import argparse
+import asyncio
+
+import cno
+
+#: Seconds for a connection to be made.
+PATIENCE = 10.0
+
+
+class Proxy:
+    """`handle` is the handler. `ports` are those that can be reached; none named: any."""
+
+    def __init__(self, ports: frozenset[int] = frozenset()) -> None:
+        self.ports = ports
+
+    async def handle(self, request: cno.Request) -> None:
+        fields = dict(request.headers)
+        if request.method != "CONNECT" or ":protocol" in fields:
+            await request.respond(405, [("allow", "CONNECT")])
+            return
+        host, _, number = fields[":authority"].rpartition(":")
+        if not host or not number.isascii() or not number.isdigit():
+            await request.respond(400)
+            return
+        if self.ports and int(number) not in self.ports:
+            await request.respond(403)
+            return
+        try:
+            async with asyncio.timeout(PATIENCE):
+                reader, writer = await asyncio.open_connection(host.strip("[]"), int(number))
+        except TimeoutError:
+            await request.respond(504)
+        except (OSError, OverflowError):
+            await request.respond(502)
+        else:
+            try:
+                await join(await request.upgrade(), reader, writer)
+            finally:
+                writer.close()
+
+
+async def join(
+    tunnel: cno.Tunnel, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> None:
+    """Carry bytes both ways until both sides have said all they had, or one is lost."""
+    try:
+        async with tunnel, asyncio.TaskGroup() as group:
+            group.create_task(up(tunnel, writer))
+            group.create_task(down(reader, tunnel))
+    except* (OSError, cno.ConnectionError):
+        pass  # `tunnel` has been reset, and that is all that can be said
+
+
+async def up(tunnel: cno.Tunnel, writer: asyncio.StreamWriter) -> None:
+    while data := await tunnel.read(65536):
+        writer.write(data)
+        await writer.drain()
+    writer.write_eof()
+
+
+async def down(reader: asyncio.StreamReader, tunnel: cno.Tunnel) -> None:
+    while data := await reader.read(65536):
+        await tunnel.write(data)
+    await tunnel.write_eof()
+
+
+async def serve(host: str, port: int, ports: frozenset[int]) -> None:
+    server = cno.serve(Proxy(ports).handle, host, port)
+    async with server:
+        name = server.sockets[0].getsockname()
+        print(f"http://{name[0]}:{name[1]}", flush=True)
+        await server.serve_forever()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m cno.examples.proxy")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8080)
+    parser.add_argument(
+        "--ports", type=int, nargs="*", default=[], help="to connect to: only these"
+    )
+    options = parser.parse_args()
+    try:
+        asyncio.run(serve(options.host, options.port, frozenset(options.ports)))
+    except KeyboardInterrupt:
+        pass
+
+
+if __name__ == "__main__":
+    main()

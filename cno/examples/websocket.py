@@ -1,0 +1,224 @@
+"""WebSocket (RFC 6455) over HTTP/1.1 and over HTTP/2 (RFC 8441), with wsproto.
+
+    python -m cno.examples.websocket                       an echo server, on port 8765
+    python -m cno.examples.websocket ws://127.0.0.1:8765/  sends it the lines of standard input
+
+It needs `pip install wsproto`. cno knows how either protocol turns a request into a byte stream,
+wsproto knows the messages on it; `WebSocket` is all there is in between.
+"""
+
+import argparse
+import asyncio
+import secrets
+import sys
+from base64 import b64encode
+from urllib.parse import urlsplit
+
+from wsproto.connection import Connection, ConnectionType
+from wsproto.events import BytesMessage, CloseConnection, Ping, TextMessage
+from wsproto.extensions import Extension, PerMessageDeflate
+from wsproto.utilities import LocalProtocolError, generate_accept_token
+
+import cno
+
+#: Octets, or characters, of the largest message that is taken.
+MAX_MESSAGE = 1_048_576
+
+#: A server over HTTP/2 says that it takes CONNECT with a protocol.
+SETTINGS = {"enable_connect_protocol": 1}
+
+
+class Refused(Exception):
+    """The request is not one for a WebSocket; `code` and `headers` are what to answer."""
+
+    def __init__(self, code: int, headers: list[tuple[str, str]]) -> None:
+        super().__init__(f"no WebSocket: {code}")
+        self.code = code
+        self.headers = headers
+
+
+class WebSocket:
+    """Messages over a tunnel, `str` or `bytes`. `async for` gives those of the other side."""
+
+    def __init__(
+        self, tunnel: cno.Tunnel, kind: ConnectionType, extensions: list[Extension] | None = None
+    ) -> None:
+        self._tunnel = tunnel
+        self._wire = Connection(kind, extensions)
+        self._pieces: list[str] | list[bytes] = []  # of the message that is coming in
+        self._size = 0
+
+    async def send(self, message: str | bytes) -> None:
+        """Raises BrokenPipeError once it is closed, cno.ConnectionError when it is lost."""
+        whole = TextMessage(message) if isinstance(message, str) else BytesMessage(message)
+        try:
+            data = self._wire.send(whole)
+        except LocalProtocolError:
+            raise BrokenPipeError("the WebSocket is closed") from None
+        await self._tunnel.write(data)
+
+    async def receive(self) -> str | bytes | None:
+        """The next message; None when there are no more."""
+        while True:
+            for event in self._wire.events():
+                if isinstance(event, CloseConnection):
+                    await self._answer_close(event)
+                    return None
+                if isinstance(event, Ping):
+                    await self._tunnel.write(self._wire.send(event.response()))
+                elif isinstance(event, TextMessage | BytesMessage):
+                    if self._size + len(event.data) > MAX_MESSAGE:
+                        await self.close(1009)
+                        return None
+                    if (message := self._joined(event)) is not None:
+                        return message
+            data = await self._tunnel.read(65536)
+            if not data:
+                return None
+            self._wire.receive_data(data)
+
+    def _joined(self, event: TextMessage | BytesMessage) -> str | bytes | None:
+        """Take a piece of a message; the message, if that was the last."""
+        self._pieces.append(event.data)  # type: ignore[arg-type]  # all of a message are of one kind
+        self._size += len(event.data)
+        if not event.message_finished:
+            return None
+        pieces, self._pieces, self._size = self._pieces, [], 0
+        return (b"" if isinstance(event, BytesMessage) else "").join(pieces)  # type: ignore[arg-type]  # as above
+
+    async def _answer_close(self, event: CloseConnection) -> None:
+        try:
+            await self._tunnel.write(self._wire.send(event.response()))
+        except LocalProtocolError:
+            pass  # it was the answer to ours
+        await self._tunnel.close()
+
+    async def close(self, code: int = 1000) -> None:
+        """Say goodbye; what the other side still sends is dropped."""
+        try:
+            await self._tunnel.write(self._wire.send(CloseConnection(code)))
+        except (LocalProtocolError, cno.raw.UsageError):
+            pass  # it has been said already
+        await self._tunnel.close()
+
+    def __aiter__(self) -> "WebSocket":
+        return self
+
+    async def __anext__(self) -> str | bytes:
+        message = await self.receive()
+        if message is None:
+            raise StopAsyncIteration
+        return message
+
+    async def __aenter__(self) -> "WebSocket":
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        try:
+            await self.close()
+        except cno.ConnectionError:
+            pass  # the other side was faster
+
+
+# -- the server's side -----------------------------------------------------------------------------
+
+
+async def accept(request: cno.Request) -> WebSocket:
+    """Turn a request into a WebSocket. Raises Refused if it does not ask for one."""
+    fields = dict(request.headers)
+    extended = request.method == "CONNECT"  # HTTP/2
+    asked = fields.get(":protocol" if extended else "upgrade", "")
+    if asked.lower() != "websocket":
+        raise Refused(426, [("upgrade", "websocket"), ("connection", "upgrade")])
+    if fields.get("sec-websocket-version") != "13":
+        raise Refused(400, [("sec-websocket-version", "13")])
+    headers: list[tuple[str, str]] = []
+    if not extended:
+        # > ... the Sec-WebSocket-Key and Sec-WebSocket-Accept header fields ... not processed, as
+        # > they are superseded by the :protocol pseudo-header field.   (RFC 8441 5)
+        key = fields.get("sec-websocket-key", "")
+        if not key:
+            raise Refused(400, [])
+        headers.append(("sec-websocket-accept", generate_accept_token(key.encode()).decode()))
+    extensions: list[Extension] = []
+    for offer in fields.get("sec-websocket-extensions", "").split(","):
+        deflate = PerMessageDeflate()
+        if offer.strip().startswith(deflate.name) and not extensions:
+            agreed = deflate.accept(offer)
+            if agreed is not None and agreed is not False:
+                parameters = f"; {agreed}" if isinstance(agreed, str) and agreed else ""
+                headers.append(("sec-websocket-extensions", deflate.name + parameters))
+                extensions.append(deflate)
+    return WebSocket(await request.upgrade(headers), ConnectionType.SERVER, extensions)
+
+
+async def echo(request: cno.Request) -> None:
+    """The handler: every message goes back to where it came from."""
+    try:
+        socket = await accept(request)
+    except Refused as refused:
+        await request.respond(refused.code, refused.headers)
+        return
+    async with socket:
+        async for message in socket:
+            await socket.send(message)
+
+
+# -- the client's side -----------------------------------------------------------------------------
+
+
+async def connect(client: cno.Client, path: str = "/") -> WebSocket:
+    """A WebSocket over a stream of this client. Raises cno.UpgradeRefused, and what it raises."""
+    key = b64encode(secrets.token_bytes(16)).decode()
+    headers = [("sec-websocket-version", "13")]
+    if not client.is_http2:
+        headers.append(("sec-websocket-key", key))
+    tunnel = await client.upgrade("websocket", path, headers)
+    if not client.is_http2:
+        expected = generate_accept_token(key.encode()).decode()
+        if dict(tunnel.headers).get("sec-websocket-accept") != expected:
+            raise Refused(0, tunnel.headers)
+    return WebSocket(tunnel, ConnectionType.CLIENT)
+
+
+async def talk(url: str, http2: bool) -> None:
+    """Send each line of standard input, print what comes back."""
+    where = urlsplit(url)
+    scheme = {"ws": "http", "wss": "https"}.get(where.scheme, where.scheme)
+    origin = f"{scheme}://{where.netloc}/"
+    path = (where.path or "/") + (f"?{where.query}" if where.query else "")
+    async with await cno.connect(None, origin, force_http2=http2) as client:
+        async with await connect(client, path) as socket:
+            while line := await asyncio.to_thread(sys.stdin.readline):
+                await socket.send(line.rstrip("\n"))
+                print(await socket.receive(), flush=True)
+
+
+async def serve(host: str, port: int, cert: str | None, key: str | None) -> None:
+    server = cno.serve(echo, host, port, certfile=cert, keyfile=key, settings=SETTINGS)
+    async with server:
+        name = server.sockets[0].getsockname()
+        print(f"{'wss' if cert else 'ws'}://{name[0]}:{name[1]}/", flush=True)
+        await server.serve_forever()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m cno.examples.websocket")
+    parser.add_argument("url", nargs="?", help="ws: or wss: URL to talk to; without, serve")
+    parser.add_argument("--http2", action="store_true", help="ws: over HTTP/2 (prior knowledge)")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8765)
+    parser.add_argument("--cert", help="serve over TLS: the certificate (PEM)")
+    parser.add_argument("--key", help="its private key")
+    options = parser.parse_args()
+    try:
+        if options.url:
+            asyncio.run(talk(options.url, options.http2))
+        else:
+            asyncio.run(serve(options.host, options.port, options.cert, options.key))
+    except KeyboardInterrupt:
+        pass
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,218 @@
+"""The WebSocket example, in this process and as a program: over HTTP/1.1 and over HTTP/2."""
+
+import asyncio
+import sys
+from typing import Any
+
+import pytest
+from wsproto import ConnectionType, WSConnection
+from wsproto.connection import Connection
+from wsproto.events import (
+    AcceptConnection,
+    BytesMessage,
+    CloseConnection,
+    Event,
+    Ping,
+    Pong,
+    Request,
+    TextMessage,
+)
+from wsproto.extensions import PerMessageDeflate
+
+import cno
+from cno.examples import websocket
+from tests import frames as f
+from tests.aio.lab import HTTP1, HTTP2, Lab, Peer, Wire
+from tests.processes import ENVIRONMENT
+
+VERSION = ("sec-websocket-version", "13")
+
+
+# -- our client and our server ---------------------------------------------------------------------
+
+
+def test_messages_come_back(lab: Lab, wire: Wire) -> None:
+    async def main() -> None:
+        async with lab.serving(wire, websocket.echo, settings=websocket.SETTINGS) as url:
+            async with await lab.connect(wire, url) as client:
+                async with await websocket.connect(client, "/chat?room=1") as socket:
+                    for message in ("hello", b"\0\xff", "", "ü" * 100_000, bytes(100_000)):
+                        await socket.send(message)
+                        assert await socket.receive() == message
+                with pytest.raises(BrokenPipeError):
+                    await socket.send("more")
+                if wire.http2:
+                    # The connection is there for others.
+                    async with await websocket.connect(client) as again:
+                        await again.send("x")
+                        assert await again.receive() == "x"
+
+    lab.run(main())
+
+
+def test_many_over_one_connection(lab: Lab) -> None:
+    async def main() -> None:
+        async def chat(client: cno.Client, name: str) -> None:
+            async with await websocket.connect(client) as socket:
+                for n in range(20):
+                    await socket.send(f"{name} {n}")
+                    assert await socket.receive() == f"{name} {n}"
+
+        async with lab.serving(HTTP2, websocket.echo, settings=websocket.SETTINGS) as url:
+            async with await lab.connect(HTTP2, url) as client:
+                await asyncio.gather(*(chat(client, f"client {n}") for n in range(30)))
+
+    lab.run(main())
+
+
+def test_message_that_is_too_large(lab: Lab, wire: Wire) -> None:
+    async def main() -> None:
+        async with lab.serving(wire, websocket.echo, settings=websocket.SETTINGS) as url:
+            async with await lab.connect(wire, url) as client:
+                socket = await websocket.connect(client)
+                try:
+                    await socket.send(bytes(websocket.MAX_MESSAGE + 1))
+                except cno.ConnectionError:
+                    pass  # it has been told before all was sent
+                assert await socket.receive() is None
+                await socket.close()
+
+    lab.run(main())
+
+
+def test_what_is_no_websocket_is_refused(lab: Lab, wire: Wire) -> None:
+    async def main() -> None:
+        async with lab.serving(wire, websocket.echo, settings=websocket.SETTINGS) as url:
+            async with await lab.connect(wire, url) as client:
+                response = await client.request("GET", "/")
+                assert response.code == 426
+                for protocol, headers, code in (
+                    ("chat", [VERSION], 426),
+                    ("websocket", [("sec-websocket-version", "8")], 400),
+                ):
+                    with pytest.raises(cno.UpgradeRefused) as caught:
+                        await client.upgrade(protocol, "/", headers)
+                    assert caught.value.response.code == code
+
+    lab.run(main())
+
+
+# -- wsproto at the other end ----------------------------------------------------------------------
+
+
+class Other:
+    """Another implementation's client: what it is told, and what it has to say."""
+
+    def __init__(self, peer: Peer) -> None:
+        self.peer = peer
+        self.events: list[Event] = []
+
+    async def next(self, wire: Any, receive: Any) -> Event:
+        while not self.events:
+            wire.receive_data(await receive())
+            self.events.extend(wire.events())
+        return self.events.pop(0)
+
+
+def test_wsproto_over_http1(lab: Lab) -> None:
+    """Its own handshake, with compression; a message in pieces; the end."""
+
+    async def main() -> None:
+        async with lab.serving(HTTP1, websocket.echo) as url, await Peer.connect(url) as peer:
+            wire = WSConnection(ConnectionType.CLIENT)
+            other = Other(peer)
+
+            async def receive() -> bytes:
+                return await peer.reader.read(65536)
+
+            request = Request(host="x", target="/", extensions=[PerMessageDeflate()])
+            peer.send(wire.send(request))
+            accepted = await other.next(wire, receive)
+            assert isinstance(accepted, AcceptConnection)
+            assert [type(each) for each in accepted.extensions] == [PerMessageDeflate]
+            peer.send(wire.send(TextMessage("Hel", message_finished=False)))
+            peer.send(wire.send(TextMessage("lo")))
+            assert await other.next(wire, receive) == TextMessage("Hello")
+            peer.send(wire.send(BytesMessage(bytes(100_000))))
+            size = 0
+            while size < 100_000:
+                piece = await other.next(wire, receive)
+                assert isinstance(piece, BytesMessage)
+                size += len(piece.data)
+            peer.send(wire.send(CloseConnection(1000, "bye")))
+            closed = await other.next(wire, receive)
+            assert isinstance(closed, CloseConnection)
+            assert closed.code == 1000
+            assert await peer.reader.read() == b""
+
+    lab.run(main())
+
+
+def test_wsproto_over_http2(lab: Lab) -> None:
+    async def main() -> None:
+        async with lab.serving(HTTP2, websocket.echo, settings=websocket.SETTINGS) as url:
+            async with await Peer.connect_http2(url) as peer:
+                assert (f.ENABLE_CONNECT_PROTOCOL, 1) in peer.seen[0].settings
+                ask = [
+                    (":method", "CONNECT"),
+                    (":protocol", "websocket"),
+                    (":scheme", "http"),
+                    (":authority", "x"),
+                    (":path", "/"),
+                    VERSION,
+                ]
+                peer.send(peer.pen.headers(1, ask))
+                head = peer.pen.decode((await peer.expect(f.HEADERS, 1)).payload)
+                # > ... the Sec-WebSocket-Key and Sec-WebSocket-Accept header fields are not
+                # > processed.   (RFC 8441 5)
+                assert head == [(":status", "200")]
+                wire = Connection(ConnectionType.CLIENT)
+                other = Other(peer)
+
+                async def receive() -> bytes | None:
+                    return (await peer.expect(f.DATA, 1)).payload or None
+
+                said = [
+                    TextMessage("Hel", message_finished=False),
+                    Ping(b"you?"),
+                    TextMessage("lo"),
+                ]
+                peer.send(b"".join(peer.pen.data(1, wire.send(each)) for each in said))
+                assert await other.next(wire, receive) == Pong(b"you?")
+                assert await other.next(wire, receive) == TextMessage("Hello")
+                peer.send(peer.pen.data(1, wire.send(CloseConnection(1001))))
+                closed = await other.next(wire, receive)
+                assert isinstance(closed, CloseConnection)
+                assert closed.code == 1001
+                assert (await peer.expect(f.DATA, 1)).flags & f.END_STREAM
+                peer.send(peer.pen.data(1, b"", end_stream=True))
+
+    lab.run(main())
+
+
+# -- as a program ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("options", [[], ["--http2"]], ids=["http1", "http2"])
+def test_program(options: list[str]) -> None:
+    async def main() -> None:
+        program = [sys.executable, "-m", "cno.examples.websocket"]
+        server = await asyncio.create_subprocess_exec(
+            *program, "--port=0", env=ENVIRONMENT, stdout=asyncio.subprocess.PIPE
+        )
+        try:
+            assert server.stdout is not None
+            url = (await asyncio.wait_for(server.stdout.readline(), 20)).decode().strip()
+            talk = await asyncio.create_subprocess_exec(
+                *(*program, url, *options),
+                env=ENVIRONMENT,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+            )
+            out, _ = await asyncio.wait_for(talk.communicate(b"one\ntwo\n"), 20)
+            assert (talk.returncode, out.split()) == (0, [b"one", b"two"])
+        finally:
+            server.terminate()
+            await server.wait()
+
+    asyncio.run(main())
