@@ -12,7 +12,20 @@ from typing import Any
 import click
 
 from cno._build import describe
+from cno.cli.bounds import limited, names
 from cno.cli.problems import OUTPUT_CLOSED, Problem, one_line, reason
+from cno.limits import Limits
+
+#: Names of limits, for those who ask for help.
+_LIMITS = f"Limits (none: no bound; octets may be given as 64k or 2M): {', '.join(names())}."
+
+
+def limit_option(command: Any) -> Any:
+    """`--limit`, as both commands have it."""
+    text = "A bound of each connection, see below; may be repeated."
+    return click.option("--limit", "limits", metavar="NAME=VALUE", multiple=True, help=text)(
+        command
+    )
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -21,7 +34,7 @@ def app() -> None:
     """HTTP/2 and HTTP/1.1: serve a folder, fetch a URL."""
 
 
-@app.command()
+@app.command(epilog=_LIMITS)
 @click.argument("folder", metavar="[DIR]", default=".", type=click.Path())
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
@@ -38,12 +51,14 @@ def app() -> None:
 @click.option("--listing/--no-listing", default=True, help="Whether to list folders.")
 @click.option("--log/--no-log", default=None, help="A line per request (on a terminal: yes).")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing but what goes wrong.")
+@limit_option
 def serve(**options: Any) -> None:
     """Serve the files of a folder (this one, unless told) until Ctrl-C.
 
     In clear text, HTTP/2 is for clients that start with it (prior knowledge); over TLS it is
     negotiated. Hidden files, and links that lead out of the folder, are not served.
     """
+    from cno.aio.server import SERVER_LIMITS
     from cno.cli.serve import Serving, run
 
     if options["self_signed"] and (options["cert"] or options["key"]):
@@ -52,10 +67,11 @@ def serve(**options: Any) -> None:
         )
     if options["key"] and not options["cert"]:
         raise click.UsageError("--key needs --cert")
+    options["limits"] = with_limits(options["limits"], SERVER_LIMITS)
     asyncio.run(run(Serving(**options)))
 
 
-@app.command()
+@app.command(epilog=_LIMITS)
 @click.argument("urls", metavar="URL...", nargs=-1, required=True)
 @click.option("-o", "--output", metavar="FILE", help="Save the body in this file.")
 @click.option("-O", "--remote-name", is_flag=True, help="Save each under the URL's last name.")
@@ -72,11 +88,13 @@ def serve(**options: Any) -> None:
 @click.option("-k", "--insecure", is_flag=True, help="Trust any certificate.")
 @click.option("--cacert", metavar="FILE", help="Trust only what these certificates (PEM) sign.")
 @click.option("--max-time", metavar="SECONDS", type=click.FloatRange(min=0, min_open=True))
+@limit_option
 def get(**options: Any) -> int:
     """Fetch URLs, those of one server over one connection.
 
     On a terminal, heads and pushes are shown and text is dressed up; into a pipe goes the body.
     """
+    from cno.aio.client import CLIENT_LIMITS
     from cno.cli.get import Getting, run
     from cno.cli.origins import Wishes
 
@@ -84,11 +102,22 @@ def get(**options: Any) -> int:
         raise click.UsageError("-o is for one URL; for several there is -O")
     if options["head"] and options["data"]:
         raise click.UsageError("-I asks for no body, so there is none to send: leave out -d")
-    wishes = Wishes(options.pop("version") or "", options.pop("insecure"), options.pop("cacert"))
+    limits = with_limits(options.pop("limits"), CLIENT_LIMITS)
+    wishes = Wishes(
+        options.pop("version") or "", options.pop("insecure"), options.pop("cacert"), limits
+    )
     options["urls"] = tuple(with_scheme(url) for url in options["urls"])
     options["headers"] = [split_header(line) for line in options["headers"]]
     options["data"] = joined(options["data"])
     return asyncio.run(run(Getting(wishes=wishes, **options)))
+
+
+def with_limits(texts: tuple[str, ...], base: Limits) -> Limits:
+    """Those of the library for this role, but for what the options say."""
+    try:
+        return limited(texts, base)
+    except ValueError as error:
+        raise click.UsageError(f"--limit: {error}") from None
 
 
 def with_scheme(url: str) -> str:

@@ -17,6 +17,7 @@ from cno.aio import tls
 from cno.aio.client import Client
 from cno.aio.urls import Target
 from cno.cli.problems import Problem, reason
+from cno.limits import Limits
 
 #: Seconds that the end of a connection may take.
 PATIENCE: Final = 1.0
@@ -29,6 +30,7 @@ class Wishes:
     version: str = ""
     insecure: bool = False
     cacert: str | None = None
+    limits: Limits | None = None
 
 
 def target_of(url: str) -> Target:
@@ -119,6 +121,7 @@ class Origins:
             target.scheme,
             force_http2=target.force_http2 or clear_http2,
             settings=None if self._pushes else {"enable_push": False},
+            limits=self._wishes.limits,
         )
         try:
             await asyncio.get_running_loop().create_connection(

@@ -21,6 +21,7 @@ from cno.aio.listen import Listener, serve
 from cno.cli.accesslog import AccessLog
 from cno.cli.files import Files
 from cno.cli.problems import Problem, one_line, reason, report
+from cno.limits import Limits
 
 #: Whom a certificate of our own making is for, beside the host that is listened on.
 LOCAL_NAMES: Final = ("localhost", "127.0.0.1", "::1")
@@ -45,6 +46,7 @@ class Serving:
     listing: bool = True
     log: bool | None = None
     quiet: bool = False
+    limits: Limits | None = None
 
 
 async def run(serving: Serving) -> None:
@@ -63,7 +65,9 @@ async def run(serving: Serving) -> None:
         raise Problem(f"cannot serve {serving.folder}: {reason(error)}") from None
     asyncio.get_running_loop().set_exception_handler(report)
     try:
-        listener = await serve(handler, serving.host, serving.port, ssl=context)
+        listener = await serve(
+            handler, serving.host, serving.port, ssl=context, limits=serving.limits
+        )
     except (OSError, UnicodeError) as error:
         where = f"{bracketed(serving.host)}:{serving.port}"
         raise Problem(f"cannot listen on {where}: {listen_reason(error)}") from None

@@ -1,0 +1,57 @@
+"""`--limit NAME=VALUE`: the fields of `cno.Limits` as users type them.
+
+Knows the names and what their values look like. Must never know what a limit is for.
+"""
+
+from collections.abc import Iterable
+from dataclasses import fields, replace
+from typing import Any, Final
+
+from cno.cli.problems import one_line
+from cno.limits import Limits
+
+#: How a bound is switched off.
+OFF: Final = ("none", "off")
+_SWITCH: Final = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
+
+
+def names() -> list[str]:
+    return [field.name for field in fields(Limits)]
+
+
+def limited(texts: Iterable[str], base: Limits) -> Limits:
+    """`base`, but for what these say. Raises ValueError, in words for whoever typed them."""
+    changes: dict[str, Any] = {}
+    known = names()
+    for text in texts:
+        name, equals, value = text.partition("=")
+        name = name.strip().replace("-", "_")
+        if not equals:
+            raise ValueError(f"{one_line(text)!r} should be NAME=VALUE")
+        if name not in known:
+            raise ValueError(f"there is no limit {one_line(name)!r}; see --help")
+        changes[name] = value_of(name, value.strip())
+    try:
+        return replace(base, **changes)
+    except TypeError as error:
+        raise ValueError(str(error)) from None
+
+
+def value_of(name: str, text: str) -> float | bool | None:
+    """What is meant by it: none, a number (of octets, frames, ...; 64k, 2M), or yes and no."""
+    if text.lower() in OFF and not name.startswith("allow_"):
+        return None
+    try:
+        if name.startswith("allow_"):
+            return _SWITCH[text.lower()]
+        if name.endswith(("_timeout", "_interval", "_rate")):
+            return float(text)
+        return whole(text)
+    except (KeyError, ValueError):
+        raise ValueError(f"{name} cannot be {one_line(text)!r}") from None
+
+
+def whole(text: str) -> int:
+    """A number, perhaps of 1,024 or 1,048,576 octets each."""
+    unit = {"k": 1 << 10, "m": 1 << 20}.get(text[-1:].lower(), 1)
+    return int(text[:-1] if unit > 1 else text) * unit
