@@ -545,6 +545,58 @@ def test_end_without_an_answer_says_so(lab: Lab) -> None:
     lab.run(main())
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 4\r\n\r\nfine",
+        b"HTTP/1.0 200 OK\r\ncontent-length: 4\r\n\r\nfine",
+        b"HTTP/1.1 200 OK\r\n\r\nfine",
+    ],
+    ids=["close", "old", "unframed"],
+)
+def test_connections_for_one_request_each(lab: Lab, answer: bytes) -> None:
+    async def main() -> None:
+        conns = 0
+
+        async def script(peer: Peer) -> None:
+            nonlocal conns
+            conns += 1
+            await peer.head()
+            peer.send(answer)
+
+        async with by_hand(script) as url, aio.Pool(max_per_origin=2) as pool:
+            got = await asyncio.gather(*(get(pool, url) for _ in range(6)))
+            assert got == [b"fine"] * 6
+        assert conns == 6
+
+    lab.run(main())
+
+
+def test_unasked_answers_end_a_connection(lab: Lab) -> None:
+    """Such as 408 on one that is idle: it is no answer to the next request."""
+
+    async def main() -> None:
+        conns = 0
+
+        async def script(peer: Peer) -> None:
+            nonlocal conns
+            conns += 1
+            await peer.head()
+            peer.send(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nfine")
+            if conns == 1:
+                await asyncio.sleep(0.01)
+                peer.send(b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\n\r\n")
+            await peer.reader.read()
+
+        async with by_hand(script) as url, aio.Pool() as pool:
+            assert await get(pool, url) == b"fine"
+            await until(lambda: pool.connections == 0, "the end")
+            assert await get(pool, url) == b"fine"
+        assert conns == 2
+
+    lab.run(main())
+
+
 def test_idle_ones_are_closed(lab: Lab) -> None:
     async def main() -> None:
         house = House()
