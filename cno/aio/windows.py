@@ -43,6 +43,7 @@ class Windows(Output):
         self._probing = False  # our PING is out; the engine knows whether it still is
         self._probe_sent = 0.0
         self._trip = 0.0  # seconds; 0: unknown
+        self._guessed = False  # no PING has been answered yet
         self._announced_at = 0.0  # when our SETTINGS went out
         self._read_in_all: i64 = 0  # octets
         self._read_before: i64 = 0  # of these, when ...
@@ -86,12 +87,15 @@ class Windows(Output):
             if self._announced_at == 0.0:
                 self._announced_at = self.loop.time()
         elif self._announced_at != 0.0:
-            self._probe_sent = self._announced_at  # as good as a PING
+            self._guessed = True
             self._learn(self._announced_at)
 
     def _measured(self) -> None:
         """The PING has come back."""
         self._probing = False
+        if self._guessed:
+            self._guessed = False
+            self._trip = 0.0
         self._learn(self._probe_sent)
 
     def _learn(self, sent: float) -> None:
@@ -102,7 +106,7 @@ class Windows(Output):
             self._trip = trip
         else:
             # It may have waited behind our own data; or the way is longer than it was.
-            self._trip += (trip - self._trip) / 8
+            self._trip += (trip - self._trip) / 4
         if not self._closing and not self._gone and self._state != CLOSED:
             for exchange in list(self._exchanges.values()):
                 self._judge(exchange, now)

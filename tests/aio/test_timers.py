@@ -5,6 +5,7 @@ Waits under test are short; nothing is asserted of how long anything took, only 
 
 import asyncio
 import socket
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -184,7 +185,7 @@ def test_request_body_that_does_not_go_on(lab: Lab, wire: Wire) -> None:
 def test_response_body_that_does_not_go_on(lab: Lab, wire: Wire) -> None:
     async def main() -> None:
         async def handle(request: aio.Request) -> None:
-            async def pieces():  # type: ignore[no-untyped-def]  # of a test
+            async def pieces() -> AsyncIterator[bytes]:
                 yield b"start"
                 await asyncio.sleep(30)
 
@@ -204,7 +205,7 @@ def test_body_that_goes_on_slowly_is_read(lab: Lab, wire: Wire) -> None:
     """The time is between two pieces, not for all of them."""
 
     async def main() -> None:
-        async def slow():  # type: ignore[no-untyped-def]  # of a test
+        async def slow() -> AsyncIterator[bytes]:
             for _ in range(8):
                 await asyncio.sleep(SHORT)
                 yield b"."
@@ -225,7 +226,7 @@ def test_body_that_nobody_waits_for_has_time(lab: Lab, wire: Wire) -> None:
     async def main() -> None:
         more = asyncio.Event()
 
-        async def pieces():  # type: ignore[no-untyped-def]  # of a test
+        async def pieces() -> AsyncIterator[bytes]:
             yield b"start"
             await more.wait()
             yield b" end"
@@ -481,7 +482,7 @@ def test_nothing_is_left_of_a_closed_connection(lab: Lab, wire: Wire) -> None:
         async with lab.serving(wire, handle, limits=limits) as url:
             for _ in range(3):
                 async with await lab.connect(wire, url) as client:
-                    client.canary = Canary()
+                    client.canary = Canary()  # type: ignore[attr-defined]  # it has a __dict__
                     response = await client.request("POST", "/", [], bytes(300_000))
                     assert len(await response.payload.read()) == 300_000
                 del client, response
