@@ -104,7 +104,7 @@ def extensions() -> list[Extension]:
             # Calls and globals of the unit need no detour for a library that might replace them:
             # 3 % fewer instructions a request. What Python looks for is exported all the same.
             extension.extra_compile_args = [*extension.extra_compile_args, "-fvisibility=hidden"]
-    for source in sorted({source for extension in found for source in extension.sources}):
+    for source in sorted({str(source) for extension in found for source in extension.sources}):
         mend_weak_references(Path(source))
     return found
 
