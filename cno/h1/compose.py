@@ -12,7 +12,7 @@ from mypy_extensions import i64, mypyc_attr
 
 from cno.errors import UsageError
 from cno.h1.body import NOT_IN_TRAILERS
-from cno.headers import content_length, is_authority, is_token, is_value_octets, octets
+from cno.headers import content_length, is_authority, is_scheme, is_token, is_value_octets, octets
 
 UNKNOWN: Final = -1
 NOWHERE: Final = -1
@@ -209,7 +209,7 @@ def field_lines(writer: BytesWriter, headers: list[tuple[str, str]], out: Outgoi
         except UnicodeEncodeError:
             text = _octets(value)
         if not is_value_octets(text):
-            raise UsageError(f"{name}: {value!r} is no field value", rule="RFC 9110 5.5")
+            _check_value(name, text)
         writer.write(prefix)
         writer.write(text)
         writer.write(_CRLF)
@@ -222,8 +222,7 @@ def trailer_lines(writer: BytesWriter, trailers: list[tuple[str, str]]) -> None:
         if lowered in NOT_IN_TRAILERS:
             raise UsageError(f"{lowered} must not be in trailers", rule="RFC 9110 6.5.1")
         text = _octets(value)
-        if not is_value_octets(text):
-            raise UsageError(f"{name}: {value!r} is no field value", rule="RFC 9110 5.5")
+        _check_value(name, text)
         writer.write(lowered.encode())
         writer.write(b": ")
         writer.write(text)
@@ -237,6 +236,11 @@ def _octets(text: str) -> bytes:
         raise UsageError(f"{text!r} stands for no octets", rule="RFC 9110 5.5") from None
 
 
+def _check_value(name: str, text: bytes) -> None:
+    if not is_value_octets(text):
+        raise UsageError(f"{name}: {text!r} is no field value", rule="RFC 9110 5.5")
+
+
 def _lowered(name: str) -> str:
     if not is_token(name):
         raise UsageError(f"{name!r} is no field name", rule="RFC 9110 5.1")
@@ -248,9 +252,9 @@ def _prefix(out: Outgoing, name: str, value: str, at: i64) -> bytes:
     if name == "content-length":
         return _content_length(out, value)
     if name.startswith(":"):
-        if out.request and (name == ":authority" or name == ":scheme"):
+        if out.request and (name == ":authority" or (name == ":scheme" and is_scheme(value))):
             return b""
-        raise UsageError(f"{name} cannot be sent in HTTP/1.1", rule="RFC 9112 5")
+        raise UsageError(f"{name}: {value!r} cannot be sent in HTTP/1.1", rule="RFC 9112 5")
     name = _lowered(name)
     prefix = _PREFIXES.get(name)
     if prefix is not None:
@@ -266,6 +270,7 @@ def _prefix(out: Outgoing, name: str, value: str, at: i64) -> bytes:
             out.at = at
         return b""
     if name == "proxy-connection" or (name == "host" and out.request):
+        _check_value(name, _octets(value))  # what is wrong is told even where it is dropped
         return b""
     if name == "upgrade":
         out.upgrade = value if out.upgrade is None else f"{out.upgrade},{value}"

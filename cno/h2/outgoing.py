@@ -54,7 +54,8 @@ def _check(item: object, trailer: bool) -> object | None:
     """One field as it is to be sent; None if it is to be left out."""
     name, value = cast(tuple[str, str], item)
     lowered = name.lower()
-    if not is_lower_name(lowered):
+    # Before it was lowered: some letters become ASCII ones (the Kelvin sign, say).
+    if not name.isascii() or not is_lower_name(lowered):
         raise UsageError(f"invalid field name {name!r}", rule="RFC 9113 8.2.1")
     if not is_value(value):
         raise UsageError(f"invalid value of field {name!r}", rule="RFC 9113 8.2.1")

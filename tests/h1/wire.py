@@ -100,7 +100,8 @@ def _message(data: bytes, at: int, line: re.Pattern[bytes], bodiless: bool) -> t
     lengths = [v for k, v in fields if k == "content-length"]
     codings = [v for k, v in fields if k == "transfer-encoding"]
     assert not (lengths and codings), f"both ways of framing: {fields}"
-    assert len(lengths) < 2 and len(codings) < 2 and names.count("host") < 2, fields
+    assert len(lengths) < 2 and len(codings) < 2, fields
+    assert line is _STATUS_LINE or names.count("host") == 1, fields
     body, trailers = b"", None
     if bodiless:
         pass

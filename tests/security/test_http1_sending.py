@@ -114,6 +114,9 @@ def refused(conn: Recorder, call: Callable[[], T]) -> T | None:
 @example("GET", "/", "a\r\nX: y", [], True)
 @example("GET", "/", "a", [("x", "y\r\nTransfer-Encoding: chunked")], True)
 @example("GET", "/", "a", [("x: y\r\nz", "")], True)
+@example("GET", "/", "a", [("coo\u212aie", "")], True)
+@example("GET", "/", "a", [("proxy-connection", "\0")], True)
+@example("GET", "/", "a", [(":scheme", "\0")], True)
 @example("GET", "/", "a", [("connection", "content-length"), ("content-length", "5")], False)
 def test_e13_requests(method: str, path: str, authority: str, fields: Headers, final: bool) -> None:
     conn = h1_client()
@@ -139,6 +142,7 @@ def test_e13_requests(method: str, path: str, authority: str, fields: Headers, f
         assert conn.take() == b"GET /fine HTTP/1.1\r\nhost: a\r\n\r\n"
         return
     assert sendable([f for f in fields if not f[0].startswith(":")])
+    assert all(re.fullmatch(r"[!-~]*", v) for n, v in fields if n.startswith(":"))
     target = authority if method == "CONNECT" else path or ("*" if method == "OPTIONS" else "/")
     assert written.start == f"{method} {target} HTTP/1.1"
     assert written.fields[0] == ("host", authority)
@@ -311,6 +315,7 @@ def test_e13_e14_requests(
 )
 @example(200, [("location", "/\r\nSet-Cookie: a=b")], True)
 @example(200, [("Set-Cookie", "a\0b")], True)
+@example(200, [("Set-Coo\u212aie", "ab")], True)
 def test_e13_e14_responses(code: int, fields: Headers, final: bool) -> None:
     conn, _ = server_with_request(end_stream=True)
 
@@ -330,6 +335,7 @@ def test_e13_e14_responses(code: int, fields: Headers, final: bool) -> None:
 
 @given(trailers=LISTS)
 @example([("x", "y\r\n")])
+@example([("coo\u212aie", "y")])
 def test_e13_e14_trailers(trailers: Headers) -> None:
     conn, _ = server_with_request(end_stream=True)
     conn.write_head(1, 200, "", "", [], False)
