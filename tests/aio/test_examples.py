@@ -1,0 +1,153 @@
+"""The other examples, as programs and in this process: a proxy, and uploads."""
+
+import asyncio
+import hashlib
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import cno
+from cno.examples.proxy import Proxy
+from cno.examples.upload import Uploads
+from tests.aio.lab import HOST, HTTP1, HTTP2, Lab, Wire, skip
+from tests.peers import require
+from tests.processes import Running, run
+
+
+@pytest.fixture
+def program(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Runs `python -m cno.examples.PROGRAM`; where it can be reached."""
+    name, *options = request.param
+    with Running([sys.executable, "-m", f"cno.examples.{name}", "--port=0", *options]) as running:
+        yield running.wait_for(r"^(http://\S+:\d+)/?$")[1]
+        assert running.stop() == 0, running.err
+        assert running.err == []
+
+
+def program_is(*arguments: str) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("program", [arguments], indirect=True, ids=[arguments[0]])
+
+
+# -- the proxy -------------------------------------------------------------------------------------
+
+
+async def hello(request: cno.Request) -> None:
+    await request.respond(200, [], b"hello " + await request.payload.read())
+
+
+@program_is("proxy")
+@pytest.mark.parametrize("version", ["--http1.1", "--http2-prior-knowledge"])
+def test_curl_through_the_proxy(lab: Lab, program: str, version: str) -> None:
+    curl = require("curl")
+
+    async def main() -> None:
+        async with lab.serving(HTTP1, hello) as url:
+            options = ["-sS", "--max-time", "15", version, "--proxytunnel", "--proxy", program]
+            done = await asyncio.to_thread(run, curl, *options, "-d", "you", f"{url}/")
+            assert (done.stdout, done.stderr) == (b"hello you", "")
+
+    lab.run(main())
+
+
+def test_tunnels_through_the_proxy(lab: Lab, wire: Wire) -> None:
+    """Much, both ways at once; each side's end is told to the other."""
+
+    async def main() -> None:
+        async def reverse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            while data := await reader.read(65536):
+                writer.write(data)
+                await writer.drain()
+            writer.write(b"the end")
+            writer.close()
+
+        target = await asyncio.start_server(reverse, HOST, 0)
+        place = f"{HOST}:{target.sockets[0].getsockname()[1]}"
+        async with lab.serving(wire, Proxy().handle) as url:
+            async with await lab.connect(wire, url) as client:
+                async with await client.tunnel(place) as tunnel:
+                    talking = asyncio.ensure_future(tunnel.write(bytes(3_000_000)))
+                    assert await tunnel.reader.readexactly(3_000_000) == bytes(3_000_000)
+                    await talking
+                    if wire.http2 or not wire.tls:
+                        await tunnel.write_eof()
+                        assert await tunnel.read() == b"the end"
+        target.close()
+        await target.wait_closed()
+
+    lab.run(main())
+
+
+def test_what_the_proxy_refuses(lab: Lab, wire: Wire) -> None:
+    async def main() -> None:
+        silent = await asyncio.start_server(lambda *_: None, HOST, 0)
+        port = silent.sockets[0].getsockname()[1]
+        silent.close()
+        await silent.wait_closed()
+        async with lab.serving(wire, Proxy(frozenset([port])).handle) as url:
+            async with await lab.connect(wire, url) as client:
+                response = await client.request("GET", "/")
+                assert response.code == 405
+                for place, code in (
+                    (f"{HOST}:{port}", 502),
+                    (f"{HOST}:1", 403),
+                ):
+                    with pytest.raises(cno.UpgradeRefused) as caught:
+                        await client.tunnel(place)
+                    assert caught.value.response.code == code
+
+    lab.run(main())
+
+
+# -- uploads ---------------------------------------------------------------------------------------
+
+
+@program_is("upload", "--limit=30000000")
+def test_curl_uploads(program: str, tmp_path: Path) -> None:
+    curl = require("curl")
+    file = tmp_path / "file"
+    file.write_bytes(bytes(25_000_000))
+    small, large = str(file), str(tmp_path / "large")
+    Path(large).write_bytes(bytes(31_000_000))
+    for version in ("--http1.1", "--http2-prior-knowledge"):
+        common = ["-sS", "--max-time", "15", version]
+        done = run(curl, *common, "-T", small, f"{program}/")
+        assert (done.status, done.stderr) == (0, "")
+        assert re.fullmatch(rb"(\d+ octets so far\n){2}25000000 octets\n", done.stdout)
+        done = run(curl, *common, "-T", large, f"{program}/")
+        assert (done.status, done.stdout, done.stderr) == (0, b"too much\n", "")
+
+
+def test_upload_says_in_trailers_what_it_was(lab: Lab, wire: Wire) -> None:
+    async def main() -> None:
+        async with lab.pair(wire, Uploads(1_000_000).handle) as client:
+            response = await client.request("PUT", "/", [], b"x" * 100_000)
+            assert await response.payload.read() == b"100000 octets\n"
+            digest = hashlib.sha256(b"x" * 100_000).hexdigest()
+            assert response.trailers == [("digest", f"sha-256={digest}")]
+            assert (await client.request("GET", "/")).code == 405
+
+    lab.run(main())
+
+
+def test_upload_that_does_not_say_how_large_it_is(lab: Lab) -> None:
+    async def main() -> None:
+        body: cno.Channel[bytes] = cno.Channel(4)
+
+        async def fill() -> None:
+            try:
+                while True:
+                    await body.put(bytes(100_000))
+            except BrokenPipeError:
+                pass
+
+        async with lab.pair(HTTP2, Uploads(1_000_000).handle) as client:
+            filling = asyncio.ensure_future(fill())
+            response = await client.request("PUT", "/", [], body)
+            with pytest.raises(cno.StreamError):
+                await skip(response.payload)
+            await filling
+
+    lab.run(main(), failures=1)  # the handler's
