@@ -21,7 +21,7 @@ import trustme
 from tests.tree import PACKAGE
 
 #: Seconds that a program may take for anything, unless told.
-PATIENCE = 20.0
+PATIENCE = 40.0
 
 # What is under test, wherever the test runs; and no user's settings.
 ENVIRONMENT = {

@@ -1,7 +1,7 @@
 """A server on `cno` for other people's clients: each path shows one thing a handler can do.
 
 A program: it serves in clear text and, with a certificate, over TLS, says where, and writes a line
-for each thing a test may want to wait for. Knows the public names of `cno` only.
+for each thing a test may want to wait for.
 """
 
 import argparse
@@ -11,6 +11,8 @@ import json
 import sys
 from base64 import b64encode
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from wsproto import events
 from wsproto.connection import Connection, ConnectionState, ConnectionType
 
 import cno
+from cno.aio.server import SERVER_LIMITS
 
 HELLO = b"hello, world\n"
 BLOCK = 65_536
@@ -245,16 +248,18 @@ async def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--cert")
     parser.add_argument("--key")
+    parser.add_argument("--requests", type=int, help="after which a connection ends")
     options = parser.parse_args()
+    limits = replace(SERVER_LIMITS, max_requests_per_connection=options.requests)
     asyncio.get_running_loop().set_exception_handler(failed)
-    settings = {"enable_connect_protocol": 1}
-    async with cno.serve(handle, "127.0.0.1", 0, settings=settings) as clear:
+    serve = partial(
+        cno.serve, handle, "127.0.0.1", 0, settings={"enable_connect_protocol": 1}, limits=limits
+    )
+    async with serve() as clear:
         say(f"at http://127.0.0.1:{clear.sockets[0].getsockname()[1]}/")
         if options.cert is None:
             await clear.serve_forever()
-        async with cno.serve(
-            handle, "127.0.0.1", 0, settings=settings, certfile=options.cert, keyfile=options.key
-        ) as secure:
+        async with serve(certfile=options.cert, keyfile=options.key) as secure:
             say(f"at https://127.0.0.1:{secure.sockets[0].getsockname()[1]}/")
             await secure.serve_forever()
 

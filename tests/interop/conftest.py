@@ -10,6 +10,7 @@ import re
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -102,8 +103,15 @@ class App(NamedTuple):
 
 @pytest.fixture(scope="session")
 def app(pair: Pair) -> Iterator[App]:
+    with running_app(pair) as app:
+        yield app
+
+
+@contextmanager
+def running_app(pair: Pair, *options: str) -> Iterator[App]:
     program = Path(__file__).with_name("app.py")
     args: list[str | Path] = [sys.executable, program, "--cert", pair.cert, "--key", pair.key]
+    args += options
     with Running(args) as running:
         clear = running.wait_for(r"at (http://.*)")[1]
         secure = running.wait_for(r"at (https://.*)")[1]

@@ -28,8 +28,8 @@ class Way:
         self._curl = require("curl")
 
     def __call__(self, path: str, *options: str) -> Result:
-        common = ["-sS", "--max-time", "15", "--path-as-is", *self._options]
-        return run(self._curl, *common, *options, self.url + path)
+        common = ["-sS", "--max-time", "50", "--path-as-is", *self._options]
+        return run(self._curl, *common, *options, self.url + path, timeout=60)
 
     def ask(self, path: str, *options: str) -> tuple[dict[str, Any], bytes]:
         """What curl knows of the response (with its headers as "fields"), and the body."""

@@ -19,7 +19,7 @@ def test_a_page(secure: Served, tmp_path: Path) -> None:
     chromium = require("chromium")
     profile = f"--user-data-dir={tmp_path / 'profile'}"
     url = secure.url + "protocol.html"
-    result = run(chromium, *OPTIONS, profile, "--dump-dom", url, timeout=50)
+    result = run(chromium, *OPTIONS, profile, "--dump-dom", url, timeout=60)
     assert result.status == 0, result.stderr
     assert '<p id="p">over h2</p>' in result.text, result.stderr
 

@@ -30,7 +30,7 @@ def client(root: Path, script: Script, *options: str) -> None:
     """Run a script on one connection to a server with these options."""
 
     async def main(url: str) -> None:
-        async with asyncio.timeout(20), await cno.connect(url) as client:
+        async with asyncio.timeout(60), await cno.connect(url) as client:
             await script(client)
 
     with nghttpd(root, *options) as (url, _):
@@ -151,7 +151,7 @@ def test_a_server_that_is_killed(big: Path) -> None:
     """In the middle of a download: an error for who reads, and for who asks next."""
 
     async def main(url: str, running: Running) -> None:
-        async with asyncio.timeout(20), await cno.connect(url) as client:
+        async with asyncio.timeout(60), await cno.connect(url) as client:
             response = await client.request("GET", "/big.bin")
             await response.payload.readexactly(100_000)
             running.process.kill()

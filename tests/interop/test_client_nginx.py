@@ -83,7 +83,7 @@ class Ways:
     def client(self, script: Callable[[cno.Client], Coroutine[Any, Any, None]]) -> None:
         async def main() -> None:
             context = cno.aio.tls.client_context(self._authority) if self.http2 else None
-            async with asyncio.timeout(20), await cno.connect(self.url, context) as client:
+            async with asyncio.timeout(60), await cno.connect(self.url, context) as client:
                 assert client.is_http2 == self.http2
                 await script(client)
 
@@ -92,7 +92,7 @@ class Ways:
     def pool(self, script: Callable[[cno.Pool], Coroutine[Any, Any, None]], **options: Any) -> None:
         async def main() -> None:
             context = cno.aio.tls.client_context(self._authority)
-            async with asyncio.timeout(20), cno.Pool(context, **options) as pool:
+            async with asyncio.timeout(60), cno.Pool(context, **options) as pool:
                 await script(pool)
 
         run(main())

@@ -90,7 +90,7 @@ def test_expectations(curl: Way, site: Path) -> None:
     ):
         about, seen = sunk(curl, "-T", str(large), *options)
         assert (seen["size"], seen["sha256"]) == expected, options
-        assert about["time_total"] < 15
+        assert about["time_total"] < 25
     if curl.version == "1.1":  # over HTTP/2 it sends the body at once
         result = curl("sink", "-T", str(large), *expect, "--expect100-timeout", "30", "-v")
         assert result.stderr.count("< HTTP/1.1 100") == 1

@@ -37,7 +37,7 @@ def test_uploads_side_by_side(app: App, site: Path) -> None:
 def all_good(load: list[str], url: str) -> None:
     """Every single request is answered with 200."""
     total = load[1]
-    result = run(require("h2load"), *load, url, timeout=50)
+    result = run(require("h2load"), *load, url, timeout=60)
     assert result.status == 0, result.stderr
     assert re.search(
         rf"requests: {total} total, {total} started, {total} done, {total} succeeded, "
@@ -49,6 +49,6 @@ def all_good(load: list[str], url: str) -> None:
 
 def test_large_files_side_by_side(secure: Served) -> None:
     load = ["-n", "40", "-c", "4", "-m", "5"]
-    result = run(require("h2load"), *load, secure.url + "large.bin", timeout=50)
+    result = run(require("h2load"), *load, secure.url + "large.bin", timeout=60)
     assert "40 succeeded, 0 failed, 0 errored" in result.text, result.text
     assert re.search(r"traffic: .* \(200000680\) data", result.text), result.text

@@ -128,7 +128,7 @@ def against_aiohttp(script: Callable[[cno.Client], Coroutine[Any, Any, None]]) -
         port = runner.addresses[0][1]
         try:
             async with (
-                asyncio.timeout(20),
+                asyncio.timeout(60),
                 await cno.connect(f"http://127.0.0.1:{port}/") as client,
             ):
                 await script(client)
