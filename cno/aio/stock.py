@@ -132,12 +132,15 @@ class Stock(Owner):
             return None
         member = origin.shared
         if member is not None:
-            return member if member.usable() and member.room() > 0 else None
+            if member.usable():
+                return member if member.room() > 0 else None
+            self.changed(member)
         while origin.idle:
             member = origin.idle.pop()
             self._idle.pop(member, None)
             if member.usable():
                 return member
+            self.changed(member)
         return None
 
     # -- Owner -----------------------------------------------------------------------------------

@@ -545,6 +545,22 @@ def test_end_without_an_answer_says_so(lab: Lab) -> None:
     lab.run(main())
 
 
+def test_connections_that_the_user_ends(lab: Lab, wire: Wire) -> None:
+    async def main() -> None:
+        house = House()
+        async with pooled(lab, wire, house) as (pool, url):
+            for n in range(4):
+                response = await pool.request("GET", url)
+                assert await response.payload.read() == b"fine"
+                if n % 2:
+                    response.conn.shutdown()
+                else:
+                    response.conn.close()
+        assert len(house.conns) == 4
+
+    lab.run(main())
+
+
 @pytest.mark.parametrize(
     "answer",
     [
