@@ -5,6 +5,7 @@ what a request or a response is.
 """
 
 import asyncio
+import time
 from collections.abc import Mapping
 from ssl import SSLObject
 from typing import Any, cast
@@ -57,6 +58,8 @@ class Connection(Timers):
         self._was_tunnel = False  # HTTP/1.1: it has become one, and that has ended
         self._given_up = False  # HTTP/1.1: the client does not want what the server still sends
         self._closed: asyncio.Future[None] | None = None
+        self._echoes: dict[bytes, asyncio.Future[None]] = {}  # PINGs that users wait for
+        self._echo_count = 0
 
     # -- asyncio.Protocol ------------------------------------------------------------------------
 
@@ -147,8 +150,35 @@ class Connection(Timers):
         except Exception as bug:
             self._broken(bug)
         self._after_loss()
+        for waiter in self._echoes.values():
+            if not waiter.done():
+                waiter.set_exception(self._lost(0, exc))
         if self._closed is not None and not self._closed.done():
             self._closed.set_result(None)
+
+    # -- the round trip --------------------------------------------------------------------------
+
+    async def ping(self) -> float:
+        """Send a PING, and wait for its answer; the seconds that took.
+
+        Waits as long as the connection lasts: `asyncio.timeout` is for less. Raises
+        UnsupportedError over HTTP/1.1, ConnectionLostError, DisconnectError. (RFC 9113 6.7)
+        """
+        self._echo_count += 1
+        data = b"ping" + (self._echo_count & 0xFFFF_FFFF).to_bytes(4, "big")
+        self.write_ping(data)
+        waiter = self._echoes[data] = self.loop.create_future()
+        sent = time.perf_counter()  # uvloop's own clock counts milliseconds
+        try:
+            await waiter
+        finally:
+            self._echoes.pop(data, None)
+        return time.perf_counter() - sent
+
+    def on_pong(self, data: bytes) -> None:
+        waiter = self._echoes.get(data)
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
 
     # -- what a server and a client do differently -----------------------------------------------
 
@@ -275,8 +305,8 @@ class Connection(Timers):
             # > risk that the client will not be able to read the last HTTP response.
             # > (RFC 9112 9.6)
             try:
-                # TLS has no half of an end: the peer learns from what was said. (From a tunnel, which
-                # says no such thing, by the whole end.)
+                # TLS has no half of an end: the peer learns from what was said. (From a tunnel,
+                # which says no such thing, by the whole end.)
                 if not secure:
                     self.transport.write_eof()
             except (OSError, NotImplementedError, RuntimeError):
