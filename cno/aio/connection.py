@@ -23,7 +23,7 @@ from cno.const import (
     CNO_RST_NO_ERROR,
     CNO_RST_REFUSED_STREAM,
 )
-from cno.core import H1_BLOCKED, waiting
+from cno.core import H1_BLOCKED
 from cno.errors import ConnectionError, WouldBlockError
 from cno.h2 import flow
 from cno.limits import Limits
@@ -119,6 +119,8 @@ class Connection(Timers):
         """Whether the transport stays open for what is still to be written."""
         while self._behind and not self._closing:
             self._catch_up()
+        if not self._gone:
+            self._flush()  # the transport may be closed before that happens by itself
         if self._http2 or self._closing or not self._exchanges:
             return False
         secure = secured_by(self.transport) is not None
@@ -369,7 +371,7 @@ class Connection(Timers):
                 self.on_flow_increase(0)
             self._resume_input()
             if self._half_closed and not self._exchanges:
-                self.close()
+                self.loop.call_soon(self.close)  # the last of the response is still in the engine
         self._freed()
 
     # -- input -----------------------------------------------------------------------------------
@@ -435,7 +437,7 @@ class Connection(Timers):
             return
         self._behind = False
         piece = b""
-        if self._later and waiting(self) < self._chunk:
+        if self._later and not (self._http2 and self._h2.frames >= self._h2.pause_at):
             piece = bytes(self._later[: self._chunk])
             del self._later[: self._chunk]
         self._take_in(piece)

@@ -448,3 +448,60 @@ def test_requests_wait_for_settings(lab: Lab) -> None:
         assert streams == [1, 3, 5, 7]
 
     lab.run(main())
+
+
+@pytest.mark.parametrize("octets", [False, True], ids=["frames", "octets"])
+def test_one_connection_does_not_keep_the_loop(lab: Lab, octets: bool) -> None:
+    """However much comes at once: others have their turns in between, and nothing is lost."""
+
+    async def main() -> None:
+        turns = 0
+        spinning = True
+
+        async def spin() -> None:
+            nonlocal turns
+            while spinning:
+                turns += 1
+                await asyncio.sleep(0)
+
+        bodies: list[bytes] = []
+
+        async def handle(request: aio.Request) -> None:
+            bodies.append(await request.payload.read())
+            await request.respond(200)
+
+        bound = Limits(read_chunk=100) if octets else Limits(read_frames=5)
+        async with lab.serving(HTTP2, handle, limits=bound) as url:
+            async with await Peer.connect_http2(url) as peer:
+                other = asyncio.ensure_future(spin())
+                body = b"".join(peer.pen.data(1, b"%3d" % n) for n in range(400))
+                before = turns
+                # Small enough to come in one piece.
+                peer.send(peer.pen.headers(1, f.POST) + body + peer.pen.data(1, b"", end_stream=True))
+                peer.send(peer.pen.headers(3, f.REQUEST, end_stream=True))
+                await peer.expect(f.HEADERS, 1)
+                await peer.expect(f.HEADERS, 3)
+                spinning = False
+                await other
+        assert turns - before >= (4800 // 100 if octets else 400 // 5)
+        assert bodies == [b"".join(b"%3d" % n for n in range(400)), b""]
+
+    lab.run(main())
+
+
+def test_requests_that_wait_are_answered_before_the_end(lab: Lab) -> None:
+    """A client that closes its sending side at once has asked all the same (HTTP/1.1)."""
+
+    async def main() -> None:
+        async def handle(request: aio.Request) -> None:
+            await request.respond(200, [], await request.payload.read())
+
+        async with lab.serving(HTTP1, handle, limits=Limits(read_chunk=7)) as url:
+            async with await Peer.connect(url) as peer:
+                request = b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 500\r\n\r\n" + b"x" * 500
+                peer.send(request)
+                peer.writer.write_eof()
+                assert (await peer.head()).startswith(b"HTTP/1.1 200 ")
+                assert await peer.reader.readexactly(500) == b"x" * 500
+
+    lab.run(main())
