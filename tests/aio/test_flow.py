@@ -477,7 +477,8 @@ def test_one_connection_does_not_keep_the_loop(lab: Lab, octets: bool) -> None:
                 body = b"".join(peer.pen.data(1, b"%3d" % n) for n in range(400))
                 before = turns
                 # Small enough to come in one piece.
-                peer.send(peer.pen.headers(1, f.POST) + body + peer.pen.data(1, b"", end_stream=True))
+                body += peer.pen.data(1, b"", end_stream=True)
+                peer.send(peer.pen.headers(1, f.POST) + body)
                 peer.send(peer.pen.headers(3, f.REQUEST, end_stream=True))
                 await peer.expect(f.HEADERS, 1)
                 await peer.expect(f.HEADERS, 3)
