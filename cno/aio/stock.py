@@ -90,9 +90,12 @@ class Stock(Owner):
             member._reserved -= 1
             if not looked:
                 self.changed(member)
-        if member.usable() and not member.has_news():
+        if member.usable() and not (member.has_news() and member.is_free()):
             return True
-        self._drop(member)
+        if member.is_free():
+            self._drop(member)
+        else:
+            self._retire(member)  # others share it, who have not looked: theirs may go on
         self._want(member._origin)
         return False
 

@@ -391,6 +391,32 @@ def test_goaway_frees_those_that_wait(lab: Lab) -> None:
     lab.run(main())
 
 
+def test_goaway_that_one_has_seen_and_others_have_not(lab: Lab) -> None:
+    """Who looks at an idle connection first, and finds it at its end, does not take along those
+    who came meanwhile and just used it."""
+    peers: list[Peer] = []
+
+    async def script(peer: Peer) -> None:
+        await greet(peer)
+        peers.append(peer)
+        while True:
+            asked = await peer.expect(f.HEADERS)
+            await asyncio.sleep(0.02)  # a close would be known by now
+            peer.send(peer.pen.headers(asked.stream, f.RESPONSE, end_stream=True))
+
+    async def main() -> None:
+        async with by_hand(script) as url:
+            async with pool_for(lab, HTTP2) as pool:
+                async with await pool.request("GET", url):
+                    pass
+                peers[0].send(peers[0].pen.goaway(f.MAX_ID))
+                answers = await asyncio.gather(*(pool.request("GET", url) for _ in range(3)))
+                assert [answer.code for answer in answers] == [200] * 3
+        assert len(peers) == 2
+
+    lab.run(main())
+
+
 def test_what_was_never_processed_is_sent_again(lab: Lab) -> None:
     async def main() -> None:
         seen: list[list[tuple[str, str]]] = []
