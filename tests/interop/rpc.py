@@ -148,13 +148,14 @@ class Call:
 
 
 async def call(
-    client: cno.Client,
+    client: cno.Client | cno.Pool,
     path: str,
     requests: AsyncIterable[bytes],
     metadata: Headers | None = None,
     deadline: float | None = None,
 ) -> Call:
-    """Begin a call of any kind. The server is told of the deadline, in seconds from now."""
+    """Begin a call of any kind; a pool wants a URL as the path. The server is told of the deadline,
+    in seconds from now."""
 
     async def body() -> AsyncIterator[bytes]:
         async for message in requests:
@@ -172,7 +173,7 @@ async def each(*items: bytes) -> AsyncIterator[bytes]:
 
 
 async def unary(
-    client: cno.Client, path: str, message: bytes, deadline: float | None = None
+    client: cno.Client | cno.Pool, path: str, message: bytes, deadline: float | None = None
 ) -> bytes:
     """A call with one request and one reply."""
     replies = [reply async for reply in await call(client, path, each(message), None, deadline)]

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import AsyncIterable, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -86,7 +87,9 @@ class Methods:
 Script = Callable[[cno.Client, Methods], Coroutine[Any, Any, None]]
 
 
-def against_grpcio(script: Script, pair: Pair | None = None, **options: int) -> None:
+def against_grpcio(
+    script: Script, pair: Pair | None = None, limits: cno.Limits = LIMITS, **options: int
+) -> None:
     """Run a script on one connection to a server with these `grpc.` options."""
     methods = Methods()
     named = [(f"grpc.{name.replace('__', '.')}", value) for name, value in options.items()]
@@ -99,20 +102,20 @@ def against_grpcio(script: Script, pair: Pair | None = None, **options: int) -> 
             port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials(chain))
         server.start()
         try:
-            asyncio.run(over_one_connection(script, methods, port, pair))
+            asyncio.run(over_one_connection(script, methods, port, pair, limits))
         finally:
             server.stop(0).wait(WAIT)
 
 
 async def over_one_connection(
-    script: Script, methods: Methods, port: int, pair: Pair | None
+    script: Script, methods: Methods, port: int, pair: Pair | None, limits: cno.Limits
 ) -> None:
     failures: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: failures.append(context))
     context = None if pair is None else cno.aio.tls.client_context(str(pair.authority))
     url = f"{'h2c' if pair is None else 'https'}://127.0.0.1:{port}/"
     async with asyncio.timeout(WAIT):
-        async with await cno.connect(url, context, limits=LIMITS) as client:
+        async with await cno.connect(url, context, limits=limits) as client:
             await script(client, methods)
     await settle()
     assert asyncio.all_tasks() == {asyncio.current_task()}
@@ -327,3 +330,35 @@ def test_a_server_that_ends_connections() -> None:
             await anext(replies)
 
     against_grpcio(script, max_connection_age_ms=300, max_connection_age_grace_ms=500)
+
+
+def test_pings_of_ours() -> None:
+    """As often as this server allows; it does not always."""
+
+    async def script(client: cno.Client, _: Methods) -> None:
+        begun = time.monotonic()
+        await until(lambda: time.monotonic() > begun + 0.5)
+        assert await unary(client, "/test/unary", b"hello") == b"hello"
+
+    limits = replace(LIMITS, ping_interval=0.1, ping_timeout=WAIT)
+    against_grpcio(script, limits=limits, http2__min_ping_interval_without_data_ms=50)
+
+
+def test_a_pool_moves_on() -> None:
+    """The server ends each connection after 100 ms or so; each call gets its reply."""
+
+    async def script(client: cno.Client, _: Methods) -> None:
+        seen: set[object] = set()
+
+        async def talk(pool: cno.Pool, number: int) -> None:
+            deadline = time.monotonic() + 1
+            while time.monotonic() < deadline:
+                begun = await call(pool, f"h2c://{client.authority}/test/unary", each(b"hello"))
+                seen.add(begun.response.conn)
+                assert await received(begun) == [b"hello"]
+
+        async with cno.Pool() as pool:
+            await asyncio.gather(*(talk(pool, number) for number in range(10)))
+        assert len(seen) >= 3
+
+    against_grpcio(script, max_connection_age_ms=100, max_connection_age_grace_ms=10_000)
