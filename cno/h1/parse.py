@@ -47,6 +47,9 @@ SPECIAL: Final = frozenset(
     )
 )
 
+#: Characters of a list, beyond which no other line is put behind it: that copies all of them.
+MAX_JOINED: Final = 1_024
+
 #: How much of a head is remembered: lines, and octets of each.
 MAX_LINES: Final = 24
 MAX_LINE: Final = 256
@@ -453,13 +456,22 @@ def _noted(head: Head, name: str, value: str) -> bool:
     if name == "content-length":
         return _note_length(head, value)
     if name == "transfer-encoding":
-        head.codings = value if head.codings is None else f"{head.codings},{value}"
+        head.codings = _joined(head.codings, value)
         return True
     if name == "upgrade":
-        head.upgrade = value if head.upgrade is None else f"{head.upgrade},{value}"
+        head.upgrade = _joined(head.upgrade, value)
     elif name == "expect" and value.lower() == "100-continue":
         head.expects = True
     return name == "keep-alive" or name == "proxy-connection"
+
+
+def _joined(before: str | None, value: str) -> str:
+    """The value of a list that goes on in another line."""
+    if before is None:
+        return value
+    if len(before) > MAX_JOINED:
+        raise malformed("a list of too many lines", "RFC 9110 5.4")
+    return f"{before},{value}"
 
 
 def _noted_again(head: Head, field: object) -> bool:

@@ -6,6 +6,7 @@ traffic of the same shape, in both roles.
 
 import itertools
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
@@ -205,7 +206,7 @@ def test_e19_a_field_without_end(make: Make) -> None:
     for start in (b"X: ", b"X", b""):
         conn = make(None)
         conn.data_received(LINE[make] + start)
-        held = peak(lambda conn=conn: pour(conn, b"a" * 1000, 431, 100))  # type: ignore[misc]
+        held = peak(partial(pour, conn, b"a" * 1000, 431, 100))
         assert held < 100_000
 
 
@@ -237,6 +238,18 @@ def test_e19_bounds_can_be_set_and_switched_off(make: Make) -> None:
         conn = make(limits)
         conn.data_received(LINE[make] + b"X: yyyyyyyyyyy\r\n")
         assert pour(conn, b"X: yyyyyyyyyyyyyyyyyyyy\r\n", 431, 5) <= 4
+
+
+@pytest.mark.parametrize("name", [b"Upgrade", b"Transfer-Encoding"])
+@pytest.mark.parametrize("make", [server, client])
+def test_e19_lists_of_many_lines(make: Make, name: bytes) -> None:
+    """Those that are put together, which copies what was there."""
+    conn = make(Limits(max_header_list_size=None, max_header_fields=None))
+    conn.data_received(LINE[make])
+    assert pour(conn, name + b": x\r\n", 400, 1000) == 1 + 1026 // 2
+    if name == b"Upgrade":
+        long = [b"Upgrade: " + b", ".join(b"protocol/%d" % i for i in range(100))]
+        assert accepted(get(*long, b"X: y"))[0][5] == [*FIELDS, ("x", "y")]
 
 
 def test_e19_empty_lines_before_a_request() -> None:
