@@ -4,6 +4,7 @@ Knows asyncio's servers and which connections are open. Must never know what the
 """
 
 import asyncio
+import os
 import socket
 from collections.abc import Callable, Generator, Mapping, Sequence
 from ssl import SSLContext
@@ -35,15 +36,18 @@ class Address:
         self._path = path
         self._backlog = backlog
         self._reuse_port = reuse_port
+        self._file: tuple[int, int] | None = None  # that of a Unix socket
 
     async def listen(
         self, factory: Callable[[], asyncio.Protocol], ssl: SSLContext | None
     ) -> asyncio.Server:
         loop = asyncio.get_running_loop()
         if self._path is not None:
-            return await loop.create_unix_server(
+            server = await loop.create_unix_server(
                 factory, self._path, ssl=ssl, backlog=self._backlog
             )
+            self._file = file_at(self._path)
+            return server
         if self._sock is not None:
             return await loop.create_server(
                 factory, sock=self._sock, ssl=ssl, backlog=self._backlog
@@ -56,6 +60,22 @@ class Address:
             backlog=self._backlog,
             reuse_port=self._reuse_port,
         )
+
+    def clean_up(self) -> None:
+        """Remove the file of a Unix socket, unless another server has put its own there."""
+        if self._path is not None and self._file is not None:
+            if file_at(self._path) == self._file:
+                os.unlink(self._path)
+            self._file = None
+
+
+def file_at(path: str) -> tuple[int, int] | None:
+    """What tells a file from all others; None if there is none, or it has no place among files."""
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return found.st_dev, found.st_ino
 
 
 class Listener(Keeper):
@@ -81,6 +101,7 @@ class Listener(Keeper):
         self._sockets: list[socket.socket] = []
         self._servers: set[Server] = set()  # connections that are open, or have handlers running
         self._closing = False
+        self._timeout: float | None = None
         self._empty: asyncio.Future[None] | None = None
 
     @property
@@ -108,19 +129,21 @@ class Listener(Keeper):
         self.close()
         await self.wait_closed()
 
-    def close(self) -> None:
+    def close(self, timeout: float | None = None) -> None:
         """Accept no more connections, and no more requests on those that are open.
 
         HTTP/2 connections get a GOAWAY, HTTP/1.1 responses say `connection: close`; requests that
-        have come are answered. What is not done after `Limits.shutdown_timeout` is cut off.
+        have come are answered. What is not done after `Limits.shutdown_timeout` is cut off, or
+        after `timeout` seconds if that is less. A second call can only make that sooner.
         """
-        if self._closing:
-            return
-        self._closing = True
-        if self._server is not None:
-            self._server.close()
+        if not self._closing:
+            self._closing = True
+            if self._server is not None:
+                self._server.close()
+                self._address.clean_up()
+        self._timeout = timeout
         for server in list(self._servers):
-            server.drain()
+            server.drain(timeout)
 
     async def wait_closed(self) -> None:
         """Wait until all connections are closed, and their handlers have returned."""
@@ -154,7 +177,7 @@ class Listener(Keeper):
     def opened(self, server: Server) -> None:
         self._servers.add(server)
         if self._closing:
-            server.drain()
+            server.drain(self._timeout)
 
     def finished(self, server: Server) -> None:
         self._servers.discard(server)

@@ -287,13 +287,28 @@ class Server(Connection):
 
     # -- the end ---------------------------------------------------------------------------------
 
-    def drain(self) -> None:
+    def drain(self, timeout: float | None = None) -> None:
         """Shut down, if that has not happened yet; end what is not done in time."""
         if not self._closing:
             self.shutdown()
         patience = self._limits.shutdown_timeout
-        if self._deadline is None and patience is not None:
-            self._deadline = self.loop.call_later(patience, self.cancel_handlers)
+        if timeout is not None and (patience is None or timeout < patience):
+            patience = timeout
+        if patience is None:
+            return
+        due = self.loop.time() + patience
+        if self._deadline is not None:
+            if self._deadline.when() <= due:
+                return
+            self._deadline.cancel()
+        self._deadline = self.loop.call_at(due, self._expire)
+
+    def _expire(self) -> None:
+        """Time is up."""
+        self._deadline = None
+        if not self._gone:
+            self.abort()
+        self.cancel_handlers()
 
     def cancel_handlers(self) -> None:
         """Cancel all handlers, those of streams that ended well included."""

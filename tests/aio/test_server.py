@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import os
 import socket
 import tempfile
 import weakref
@@ -74,6 +75,56 @@ def test_serve_on_a_socket_and_a_path(lab: Lab) -> None:
                 assert await response.payload.read() == b"hello"
                 client.close()
                 await client.wait_closed()
+
+    lab.run(main())
+
+
+def remove(path: str) -> bool:
+    """Whether the file was there."""
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def test_socket_file_is_removed_by_whom_it_belongs_to(lab: Lab) -> None:
+    async def main() -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            path = f"{folder}/socket"
+            async with aio.serve(hello, path=path):
+                pass
+            assert not remove(path)
+            first = await aio.serve(hello, path=path)
+            assert remove(path)
+            second = await aio.serve(hello, path=path)
+            first.close()
+            await first.wait_closed()
+            _, client = await asyncio.get_running_loop().create_unix_connection(
+                lambda: aio.Client("cno.test", "http"), path
+            )
+            assert (await client.request("GET", "/")).code == 200
+            second.close()
+            await second.wait_closed()
+            await client.wait_closed()
+
+    lab.run(main())
+
+
+def test_serve_on_several_hosts_and_on_a_port_that_is_shared(lab: Lab) -> None:
+    async def main() -> None:
+        async with aio.serve(hello, [HOST, "127.0.0.2"], 0) as listener:
+            addresses = {sock.getsockname()[:2] for sock in listener.sockets}
+            assert len(addresses) >= 2
+            for host, port in addresses:
+                response = await aio.request("GET", f"http://{host}:{port}/")
+                assert await response.payload.read() == b"hello"
+        async with aio.serve(hello, HOST, 0, reuse_port=True) as listener:
+            port = listener.sockets[0].getsockname()[1]
+            async with aio.serve(hello, HOST, port, reuse_port=True) as other:
+                assert other.sockets[0].getsockname()[1] == port
+                response = await aio.request("GET", place(listener))
+                assert await response.payload.read() == b"hello"
 
     lab.run(main())
 
@@ -189,6 +240,45 @@ def test_what_is_not_done_in_time_is_cut_off(lab: Lab, wire: Wire) -> None:
         assert sorted(ends) == ["/after", "/before"]
         with pytest.raises(CnoConnectionError):
             await asked
+
+    lab.run(main())
+
+
+@LISTENED
+def test_close_in_a_hurry(lab: Lab, wire: Wire) -> None:
+    """`close(timeout)` bounds it further; what is done by then is done well."""
+
+    async def main() -> None:
+        ends: list[str] = []
+
+        async def handle(request: aio.Request) -> None:
+            try:
+                await asyncio.sleep(60 if request.path == "/slow" else 0.1)
+                await request.respond(200, [], b"done")
+            finally:
+                ends.append(request.path)
+
+        certs = lab.certs
+        arguments = {"certfile": certs.certfile, "keyfile": certs.keyfile} if wire.tls else {}
+        listener = await aio.serve(handle, HOST, 0, **arguments)  # type: ignore[arg-type]  # of the mapping's values
+        url = place(listener).replace("http", wire.scheme)
+        clients = [await lab.connect(wire, url) for _ in range(2)]
+        paths = ("/quick", "/slow")
+        asked = [
+            asyncio.ensure_future(client.request("GET", path))
+            for client, path in zip(clients, paths, strict=True)
+        ]
+        await asyncio.sleep(0.05)
+        listener.close()
+        listener.close(0.3)
+        listener.close(20)
+        await asyncio.wait_for(listener.wait_closed(), 5)
+        assert sorted(ends) == ["/quick", "/slow"]
+        assert await (await asked[0]).payload.read() == b"done"
+        with pytest.raises(CnoConnectionError):
+            await asked[1]
+        for client in clients:
+            await client.wait_closed()
 
     lab.run(main())
 
