@@ -71,10 +71,16 @@ class Scale:
     def memory(self) -> None:
         count = 500 if self.quick else 10_000
         case = "idle connection after one request"
-        self.add(Row(case, "KiB", self.samples("idle", HTTP2, count, 1), at_most=4))
+        idle = self.samples("idle", HTTP2, count, 1)
+        self.add(Row(case, "KiB", idle, at_most=4))
         case += ", by tracemalloc"
         self.add(Row(case, "KiB", self.samples("traced", HTTP2, 200, 1), note=TRACED))
-        streams = self.samples("stream", HTTP2, 50 if self.quick else 300, 1)
+        busy = self.samples("busy", HTTP2, 100 if self.quick else 500, 1)
+        streams = {
+            name: [(found[0] - idle[name][0]) * 1024 / 100]
+            for name, found in busy.items()
+            if name in idle
+        }
         self.add(Row("open stream", "octets", streams, at_most=300))
 
     def servers(self) -> None:
@@ -83,7 +89,7 @@ class Scale:
     def age(self) -> None:
         rounds = min(self.opts.rounds, 3)
         for part, role in (("age", "server"), ("age_client", "client")):
-            for count in AGES[:3] if self.quick else AGES:
+            for count in AGES[1:3] if self.quick else AGES:
                 # zttp's server gives up at 10,000, and its client takes minutes.
                 names = HTTP2 if count <= 1000 else HTTP2[:2] if count <= 10_000 else HTTP2[:1]
                 case = f"{role}, a thousand requests after {count:,}"
@@ -114,7 +120,7 @@ class Scale:
                 )
 
     def width(self) -> None:
-        for count in WIDTHS[:3] if self.quick else WIDTHS:
+        for count in WIDTHS[1:3] if self.quick else WIDTHS:
             found = self.samples("width", ("cno", "h2"), count, min(self.opts.rounds, 3))
             self.add(Row(f"request of {count} fields", "ns per field", found))
 

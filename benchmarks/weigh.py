@@ -97,10 +97,9 @@ def traced(name: str, count: int) -> float:
     return tracemalloc.get_traced_memory()[0] / count / 1024
 
 
-def stream(name: str, count: int) -> float:
-    """Octets per open stream: connections that have a hundred, less those that have none."""
-    without = per_unit(answered(name), count)
-    return (per_unit(opened(name), count) - without) / 100
+def busy(name: str, count: int) -> float:
+    """KiB per connection with a hundred requests under way."""
+    return per_unit(opened(name), count) / 1024
 
 
 # -- age and width ---------------------------------------------------------------------------------
@@ -175,7 +174,7 @@ def width(name: str, count: int) -> float:
 PARTS: Final[dict[str, Callable[[str, int], float]]] = {
     "idle": idle,
     "traced": traced,
-    "stream": stream,
+    "busy": busy,
     "age": age,
     "age_client": age_client,
     "width": width,
