@@ -9,7 +9,7 @@ import pytest
 from tests.h1.wire import FIELDS, SMUGGLED, accepted, refused
 from tests.security.smuggling import GROUPS, REFUSED, get
 from tests.security.unusual import VALID
-from tests.support import Event
+from tests.support import CUT_BELOW, Event
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -35,3 +35,5 @@ def test_e01_the_corpus_is_long_enough() -> None:
     assert len(REFUSED) == sum(len(group.attacks) for group in GROUPS), "two of one name"
     assert len(REFUSED) >= 250
     assert len(VALID) >= 80
+    longest = max(len(entry.data) for entry in (*REFUSED.values(), *VALID.values()))
+    assert longest + len(SMUGGLED) < CUT_BELOW, "not cut everywhere"

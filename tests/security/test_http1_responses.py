@@ -7,9 +7,9 @@ of it, and nothing of what is forged behind a response is delivered.
 import pytest
 
 from cno import raw
-from tests.h1.wire import asked, closed
+from tests.h1.wire import SMUGGLED, asked, closed
 from tests.security.splitting import GROUPS, REFUSED, REFUSED_CHUNKS, VALID, Bad
-from tests.support import Event, play
+from tests.support import CUT_BELOW, Event, play
 
 
 def check_refused(bad: Bad) -> None:
@@ -57,3 +57,5 @@ def test_e21_the_corpus_is_long_enough() -> None:
     assert len(REFUSED) == sum(len(group.responses) for group in GROUPS), "two of one name"
     assert len(REFUSED) >= 100
     assert len(VALID) >= 40
+    longest = max(len(entry.data) for entry in (*REFUSED.values(), *VALID.values()))
+    assert longest + len(SMUGGLED) < CUT_BELOW, "not cut everywhere"
