@@ -11,12 +11,13 @@ LIMITS = Limits(max_concurrent_streams=1000, max_pipelined=1000)
 
 
 class Small(cno.raw.Connection):
+    feed = cno.raw.Connection.data_received
+
     def __init__(self, http2: bool, megabytes: int) -> None:
         super().__init__(True, limits=LIMITS)
         self.out: list[bytes] = []
         self.received = 0
         self.megabytes = megabytes
-        self.feed = self.data_received
         self.connection_made(http2)
 
     def on_writev(self, chunks: list[bytes]) -> None:
@@ -86,6 +87,7 @@ def server1(app: str, megabytes: int) -> Small:
 
 
 class Client(cno.raw.Connection):
+    feed = cno.raw.Connection.data_received
     FIELDS: ClassVar[Fields] = [(":scheme", "https"), (":authority", "example.com"), *wire.TEN]
 
     def __init__(self, http2: bool, megabytes: int) -> None:
@@ -93,7 +95,6 @@ class Client(cno.raw.Connection):
         self.out: list[bytes] = []
         self.received = self.ended = 0
         self.megabytes = megabytes
-        self.feed = self.data_received
         self.connection_made(http2)
 
     def request(self) -> None:
