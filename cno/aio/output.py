@@ -93,6 +93,7 @@ class Output(Engine, asyncio.Protocol):
         self._grown = False  # some of these may be able to go on
         self._turn_due = False  # they will be asked, in the next turn of the loop
         self._pumping = False  # they are being asked
+        self._bounded = False  # the system has been told how much it may hold back
         self._ranked: i64 = 0  # PRIORITY_UPDATEs that their ranks take account of
         self._full = False  # the transport is
         self._backlog: i64 = 0  # octets written since then
@@ -165,6 +166,9 @@ class Output(Engine, asyncio.Protocol):
         if self._advance(sending):
             return True
         if not sending.stuck:
+            if self._http2 and not self._bounded:
+                self._bounded = True
+                bound_unsent(self.transport, self._limits.max_unsent)
             self._schedule_turn()
         return False
 
