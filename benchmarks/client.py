@@ -81,7 +81,7 @@ def rows(
 
 def targets(running: dict[str, Running]) -> dict[str, str]:
     """Where HTTP/2 and HTTP/1.1 are asked for: in want of the others, of ours."""
-    both = running.get("cno")
+    both = running.get("cno (asyncio)")
     found = {}
     for way, server in ((H2C, running.get("nghttpd", both)), (H1, running.get("nginx", both))):
         if server is not None:
@@ -102,7 +102,7 @@ def measure(opts: Options) -> Claim:
         servers = ["nghttpd", "nginx"]
         with all_started(servers, site, server_core, claim) as running:
             if len(running) < len(servers):
-                with all_started(["cno"], site, server_core, claim) as own:
+                with all_started(["cno (asyncio)"], site, server_core, claim) as own:
                     measure_all({**own, **running}, core, opts, claim)
             else:
                 measure_all(running, core, opts, claim)

@@ -339,7 +339,10 @@ def measure(opts: Options) -> Claim:
     for case in all_cases():
         if not opts.wants(case.name):
             continue
-        claim.rows.append(measure_case(case, opts, claim))
+        try:
+            claim.rows.append(measure_case(case, opts, claim))
+        except Missing as reason:
+            claim.miss(f"{case.name}: {reason}")
     claim.versions = {name: lab.version(name) for name in ("h2", "zttp", "h11", "httptools")}
     return claim
 

@@ -29,6 +29,9 @@ RESULTS: Final = HERE / "results"
 #: Servers live in sbin, which is often not on a user's PATH.
 PATH: Final = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin"])
 
+#: The version of what is not installed.
+MISSING: Final = "missing"
+
 Samples = dict[str, list[float]]
 
 
@@ -62,7 +65,7 @@ def version(name: str) -> str:
     try:
         done = subprocess.run([program(name), flag], capture_output=True, text=True, check=False)
     except Missing:
-        return "missing"
+        return MISSING
     found = re.search(r"\d+\.\d+[.\d]*", done.stdout + done.stderr)
     return found[0] if found else "unknown"
 
@@ -287,7 +290,8 @@ def tables(rows: Sequence[Row]) -> Iterator[str]:
 def markdown(claim: Claim) -> str:
     """The claim's tables with all that has to be said about them."""
     where = "; ".join(f"{name} {value}" for name, value in claim.machine.items())
-    peers = ", ".join(f"{name} {value}" for name, value in claim.versions.items())
+    here = {name: value for name, value in claim.versions.items() if value != MISSING}
+    peers = ", ".join(f"{name} {value}" for name, value in here.items())
     parts = [f"## {claim.title}", claim.about, f"{where}. Peers: {peers or 'none'}."]
     parts += tables(claim.rows)
     said = [*claim.notes, *(f"{row.case}: {row.note}" for row in claim.rows if row.note)]

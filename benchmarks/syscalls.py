@@ -100,7 +100,7 @@ def measure(opts: Options) -> Claim:
                         seen[name] = traced(server, load, requests, core, log)
                     except (Missing, RuntimeError) as reason:
                         claim.miss(f"{name}: {reason}")
-                claim.rows += rows(label, seen, requests)
+                claim.rows += rows(label, seen, requests) if seen else []
     return claim
 
 
