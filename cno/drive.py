@@ -118,8 +118,6 @@ def _drive(core: Core) -> None:
         state = core._state
         if state >= H2_PREFACE:
             follow = h2_reader.step(core, state)
-        elif state == CLOSED:
-            return
         elif state == H1_DETECT:
             follow = _detect(core)
         else:
