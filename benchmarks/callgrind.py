@@ -10,7 +10,9 @@ import platform
 import re
 import subprocess
 import sys
+from collections import Counter, defaultdict
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +20,9 @@ from benchmarks.lab import HERE, program
 
 #: Call it where counting begins, and where it ends.
 mark: Final[Callable[[], int]] = os.getppid
+
+#: What mypyc calls the functions it compiles.
+OURS: Final = ("CPyDef_", "CPyPy_")
 
 #: Nothing of the caller's environment changes a count.
 ENVIRONMENT: Final = {
@@ -67,16 +72,61 @@ def total(path: Path) -> int:
     return int(found[1])
 
 
-def annotate(path: Path, inclusive: bool) -> str:
-    """Where they went, function by function: in it and what it calls, or in itself."""
-    flag = "yes" if inclusive else "no"
-    done = subprocess.run(
-        [program("callgrind_annotate"), f"--inclusive={flag}", "--threshold=98", str(path)],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return done.stdout
+@dataclass
+class Profile:
+    """Where instructions went: of functions themselves, and of calls by caller and callee."""
+
+    own: Counter[str]
+    calls: dict[tuple[str, str], list[int]]  # how many calls, and what they took
+
+
+def profile(path: Path) -> Profile:
+    """Read a dump: names are given once, and stand as numbers from then on."""
+    names: dict[str, str] = {}
+    found = Profile(Counter(), defaultdict(lambda: [0, 0]))
+
+    def name_of(text: str) -> str:
+        number, _, name = text.partition(" ")
+        # A function that is entered again has a number behind it.
+        return names.setdefault(number, name.partition("'")[0])
+
+    caller = callee = ""
+    count = 0
+    for line in path.read_text(errors="replace").splitlines():
+        if line.startswith("fn="):
+            caller = name_of(line[3:])
+        elif line.startswith("cfn="):
+            callee = name_of(line[4:])
+        elif line.startswith("calls="):
+            count = int(line[6:].split()[0])
+        elif line[:1].isdigit() or line[:1] in ("+", "-", "*"):
+            spent = int(line.split()[-1])
+            if count:
+                call = found.calls[caller, callee]
+                call[0] += count
+                call[1] += spent
+                count = 0
+            else:
+                found.own[caller] += spent
+    return found
+
+
+def describe(path: Path, units: int, most: int = 25) -> str:
+    """Our functions, by what they and all they call outside of ours take per unit."""
+    seen = profile(path)
+    callees: dict[str, list[tuple[int, int, str]]] = defaultdict(list)
+    total = Counter(seen.own)
+    for (caller, callee), (count, spent) in seen.calls.items():
+        callees[caller].append((spent, count, callee))
+        if not callee.startswith(OURS):
+            total[caller] += spent
+    lines = []
+    ours = Counter({name: spent for name, spent in total.items() if name.startswith(OURS)})
+    for name, spent in ours.most_common(most):
+        lines.append(f"{spent / units:9,.0f}  {name}, itself {seen.own[name] / units:,.0f}")
+        for below, count, callee in sorted(callees[name], reverse=True)[:6]:
+            lines.append(f"{'':14}{below / units:9,.0f}  {callee}, {count / units:.3g} times")
+    return "\n".join(lines)
 
 
 def toolchain() -> dict[str, str]:

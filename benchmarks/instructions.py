@@ -39,8 +39,7 @@ def measure(names: list[str], profile: bool = False) -> dict[str, float]:
             found[script.name] = round(count / script.units, 1)
             if profile:
                 print(f"\n==== {script.name}: {found[script.name]:,.0f} per unit")
-                for inclusive in (False, True):
-                    print(callgrind.annotate(path, inclusive))
+                print(callgrind.describe(path, script.units))
     return found
 
 

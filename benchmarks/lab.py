@@ -280,9 +280,9 @@ def row_cells(row: Row, names: Sequence[str]) -> list[str]:
 
 
 def tables(rows: Sequence[Row]) -> Iterator[str]:
-    """One for each unit, with those who were measured in it."""
-    for unit in dict.fromkeys(row.unit for row in rows):
-        some = [row for row in rows if row.unit == unit]
+    """One for each unit and kind of ours, with those who were measured in it."""
+    for unit, ours in dict.fromkeys((row.unit, row.ours) for row in rows):
+        some = [row for row in rows if (row.unit, row.ours) == (unit, ours)]
         names = list(dict.fromkeys(name for row in some for name in row.samples))
         yield table([unit, *names], (row_cells(row, names) for row in some))
 

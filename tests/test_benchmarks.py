@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import engine, instructions, lab, report, scale
+from benchmarks import callgrind, engine, instructions, lab, report, scale, syscalls
 from benchmarks.lab import Claim, Missing, Options, Row
 from tests.peers import missing, require
 from tests.tree import ROOT
@@ -109,3 +109,49 @@ def test_scripts_of_instructions_run() -> None:
         timeout=60,
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+DUMP = """\
+events: Ir
+fn=(1) CPyDef_outer
+1 10
+cfn=(2) PyList_New
+calls=2 0
+1 100
+cfn=(3) CPyDef_inner'2
+calls=4 0
++1 48
+fn=(2)
+1 100
+fn=(3)
+* 48
+totals: 158
+"""
+
+
+def test_a_profile_counts_what_functions_take_and_whom_they_call(tmp_path: Path) -> None:
+    path = tmp_path / "out.2"
+    path.write_text(DUMP)
+    assert callgrind.total(path) == 158
+    lines = [" ".join(line.split()) for line in callgrind.describe(path, 2).splitlines()]
+    assert lines == [
+        "55 CPyDef_outer, itself 5",
+        "50 PyList_New, 1 times",
+        "24 CPyDef_inner, 2 times",
+        "24 CPyDef_inner, itself 24",
+    ]
+
+
+def test_writes_are_counted_between_waits_by_connection_and_thread() -> None:
+    lines = [
+        "7 epoll_wait(3, ...) = 2",
+        "7 recvfrom(8, ...) = 10",
+        "7 sendto(8, ...) = 10",
+        "9 sendto(8, ...) = 10",
+        "7 sendto(9, ...) = 10",
+        "7 epoll_wait(3, ...) = 1",
+        "7 sendto(8, ...) = 10",
+        "7 sendto(8, ...) = 10",
+        "8 +++ exited with 0 +++",
+    ]
+    assert syscalls.count(lines) == syscalls.Count(turns=2, reads=1, writes=5, most=2)
