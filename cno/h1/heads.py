@@ -266,6 +266,7 @@ def _note_request(core: Core, h1: Http1, head: Head, stream: Stream) -> None:
     elif head.upgrade is not None and core._wants & ON_UPGRADE and upgrade.for_application(head):
         h1.asking = stream.id
         h1.asked = False
+        h1.offered = parse.protocols(head.upgrade)
     if stream.connect:
         h1.asking = stream.id
     if head.expects and not old and stream.read_left != 0:

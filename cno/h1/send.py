@@ -23,6 +23,7 @@ from cno.core import (
 from cno.errors import InvalidStreamError, UsageError, WouldBlockError
 from cno.h1 import compose, request, turns
 from cno.h1.compose import Outgoing
+from cno.h1.parse import protocols
 from cno.h1.state import CHUNKED, LENGTH, UNDECIDED, UNTIL_CLOSE
 from cno.h1.turns import error_response as error_response  # the engine calls it here
 
@@ -119,6 +120,9 @@ def _write_switch(
             # > A server that sends a 101 (Switching Protocols) response MUST send an Upgrade header
             # > field to indicate the new protocol(s)   (RFC 9110 7.8)
             raise UsageError("101 needs an upgrade field", stream=stream.id, rule="RFC 9110 7.8")
+        named, offered = protocols(out.upgrade), h1.offered or []
+        if not named or not all(protocol in offered for protocol in named):
+            raise UsageError("101 to what was not asked for", stream=stream.id, rule="RFC 9110 7.8")
         compose.connection(core._writer, out, False, False)
         core._writer.write(b"\r\n")
     except BaseException:

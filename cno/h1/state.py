@@ -73,7 +73,7 @@ class Http1:
         # -- h2c: the request that HTTP/2 goes on with ---------------------------------------------
         self.upgraded: tuple[str, str, list[tuple[str, str]]] | None = None
         self.upgrade_settings = b""  # payload of the peer's SETTINGS
-        self.offered: list[str] | None = None  # client: protocols named in Upgrade, lower-case
+        self.offered: list[str] | None = None  # protocols named in Upgrade, lower-case
         self.offered_h2c = False  # ... and that was our doing
 
         # -- what consecutive requests have in common ----------------------------------------------

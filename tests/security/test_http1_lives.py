@@ -124,6 +124,17 @@ def test_e16_a_body_before_an_upgrade_is_a_body(framing: bytes) -> None:
     assert conn.of("data")[-1][2].endswith(b"of the new protocol!")
 
 
+@pytest.mark.parametrize("other", ["z", "x, z", "", ",", "h2c"])
+def test_e16_no_other_protocol_than_was_asked_for(other: str) -> None:
+    conn = h1_server()
+    conn.data_received(get(b"Connection: upgrade", b"Upgrade: x, Y/1"))
+    with pytest.raises(raw.UsageError):
+        conn.write_head(1, 101, "", "", [("upgrade", other)], False)
+    assert conn.take() == b""
+    conn.write_head(1, 101, "", "", [("upgrade", "y/1")], False)
+    assert conn.take().startswith(SWITCHED)
+
+
 def test_e16_an_upgrade_that_is_declined_leaves_http_in_order() -> None:
     conn = h1_server()
     conn.data_received(
