@@ -57,5 +57,5 @@ def test_e21_the_corpus_is_long_enough() -> None:
     assert len(REFUSED) == sum(len(group.responses) for group in GROUPS), "two of one name"
     assert len(REFUSED) >= 100
     assert len(VALID) >= 40
-    longest = max(len(entry.data) for entry in (*REFUSED.values(), *VALID.values()))
-    assert longest + len(SMUGGLED) < CUT_BELOW, "not cut everywhere"
+    sizes = [len(e.data) for e in REFUSED.values()] + [len(e.data) for e in VALID.values()]
+    assert max(sizes) + len(SMUGGLED) < CUT_BELOW, "not cut everywhere"
