@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 
@@ -288,7 +289,8 @@ def test_window_updates_are_few(lab: Lab) -> None:
                 pass
             await request.respond(200)
 
-        async with lab.serving(HTTP2, handle, limits=SMALL) as url:
+        fixed = replace(SMALL, max_stream_window=0, max_connection_window=0)
+        async with lab.serving(HTTP2, handle, limits=fixed) as url:
             async with await Peer.connect_http2(url) as peer:
                 peer.send(peer.pen.headers(1, f.POST))
                 left = {0: 65_535, 1: 65_535}
