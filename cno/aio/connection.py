@@ -89,7 +89,7 @@ class Connection(Timers):
         if self._closing:
             return
         self._heard = True
-        if len(data) > self._chunk or self._later:
+        if len(data) > self._chunk or self._behind:
             self._later += data
             self._fall_behind()
         else:
