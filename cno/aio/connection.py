@@ -435,6 +435,10 @@ class Connection(Timers):
         if self._gone or not self._behind:
             return
         self._behind = False
+        if self._closing:
+            self._later = bytearray()
+            self._listen()
+            return
         piece = b""
         if self._later and not (self._http2 and self._h2.frames >= self._h2.pause_at):
             piece = bytes(self._later[: self._chunk])
