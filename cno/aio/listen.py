@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, cast
 
 from cno.aio import tls
-from cno.aio.server import Handler, Keeper, Server
+from cno.aio.server import SERVER_LIMITS, Handler, Keeper, Server
 from cno.limits import Limits
 
 
@@ -39,18 +39,27 @@ class Address:
         self._file: tuple[int, int] | None = None  # that of a Unix socket
 
     async def listen(
-        self, factory: Callable[[], asyncio.Protocol], ssl: SSLContext | None
+        self, factory: Callable[[], asyncio.Protocol], ssl: SSLContext | None, limits: Limits
     ) -> asyncio.Server:
         loop = asyncio.get_running_loop()
+        patience = None if ssl is None else limits.handshake_timeout  # for TLS, None: a minute
         if self._path is not None:
             server = await loop.create_unix_server(
-                factory, self._path, ssl=ssl, backlog=self._backlog
+                factory,
+                self._path,
+                ssl=ssl,
+                backlog=self._backlog,
+                ssl_handshake_timeout=patience,
             )
             self._file = file_at(self._path)
             return server
         if self._sock is not None:
             return await loop.create_server(
-                factory, sock=self._sock, ssl=ssl, backlog=self._backlog
+                factory,
+                sock=self._sock,
+                ssl=ssl,
+                backlog=self._backlog,
+                ssl_handshake_timeout=patience,
             )
         return await loop.create_server(
             factory,
@@ -59,6 +68,7 @@ class Address:
             ssl=ssl,
             backlog=self._backlog,
             reuse_port=self._reuse_port,
+            ssl_handshake_timeout=patience,
         )
 
     def clean_up(self) -> None:
@@ -195,7 +205,9 @@ class Listener(Keeper):
 
     async def _begin(self) -> "Listener":
         if self._server is None:
-            self._server = server = await self._address.listen(self._protocol, self._ssl)
+            self._server = server = await self._address.listen(
+                self._protocol, self._ssl, SERVER_LIMITS if self._limits is None else self._limits
+            )
             self._sockets = list(cast("Any", server).sockets)  # a tuple, or in uvloop a list
         return self
 

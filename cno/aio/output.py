@@ -215,6 +215,7 @@ class Output(Engine, asyncio.Protocol):
             self._moved += taken
             if self._unflushed >= self._write_high:
                 self._flush()
+                self._schedule_turn()  # that is enough for one; what else there is gets in line
             if at < stop:
                 sending.stuck = True
                 return at

@@ -295,7 +295,8 @@ def buffered(peer: Peer) -> int:
     return size
 
 
-def test_others_have_their_turn_while_a_large_body_is_written(lab: Lab) -> None:
+@pytest.mark.parametrize("path", ["/20000000", "/20000000/10000"])
+def test_others_have_their_turn_while_a_large_body_is_written(lab: Lab, path: str) -> None:
     """The loop is not held up by one response, however fast the client takes it."""
 
     async def main() -> None:
@@ -309,7 +310,7 @@ def test_others_have_their_turn_while_a_large_body_is_written(lab: Lab) -> None:
 
         async with lab.pair(HTTP2, handle) as client:
             counting = asyncio.ensure_future(count())
-            response = await client.request("GET", "/20000000")
+            response = await client.request("GET", path)
             assert len(await response.payload.read()) == 20_000_000
             counting.cancel()
         assert turns > 20_000_000 // QUANTUM // 4

@@ -347,6 +347,18 @@ def test_peers_that_do_not_begin(lab: Lab) -> None:
     lab.run(main())
 
 
+def test_peers_that_do_not_begin_tls(lab: Lab) -> None:
+    async def main() -> None:
+        limits = Limits(handshake_timeout=0.2)
+        async with lab.serving(HTTP2_TLS, hello, limits=limits) as url:
+            for start in (b"", b"\x16\x03\x01\x02\x00\x01\x00"):
+                async with await Peer.connect(url) as peer:
+                    peer.send(start)
+                    assert await asyncio.wait_for(peer.reader.read(), 5) == b""
+
+    lab.run(main())
+
+
 def test_peers_that_do_not_acknowledge_settings(lab: Lab) -> None:
     async def main() -> None:
         limits = Limits(settings_timeout=0.2)
