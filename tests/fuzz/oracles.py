@@ -52,6 +52,33 @@ def plain(fields: Any) -> list[tuple[bytes, bytes]]:
     return sorted((n, v) for n, v in pairs if (n, v) != (b"host", authority))
 
 
+#: What each may be (RFC 9110 5, 8.6, 9.1, 15; RFC 9113 8.3; RFC 3986 3.1-3.3), read strictly.
+TOKEN = rb"[!#$%&'*+\-.^_`|~0-9a-z]+"
+ENCODED = rb"([!$&-.0-;=@A-Z_a-z~]|%[0-9A-Fa-f]{2})"
+GRAMMAR = {
+    b":method": re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"),
+    b":scheme": re.compile(rb"[A-Za-z][A-Za-z0-9+.\-]*"),
+    b":authority": re.compile(rb"([!$&-,\-.;=0-9A-Z_a-z~]|%[0-9A-Fa-f]{2})*(:\d*)?"),
+    b":path": re.compile(rb"\*|/(" + ENCODED + rb"|[/?])*"),
+    b":protocol": re.compile(TOKEN, re.IGNORECASE),
+    b":status": re.compile(rb"[1-9]\d\d"),
+    b"content-length": re.compile(rb"\d{1,18}"),
+    b"": re.compile(rb"([\x21-\x7e\x80-\xff]([\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?"),
+}
+
+
+def malformed(told: Sequence[Event]) -> str:
+    """The first field among these that cannot be, or ''."""
+    for event in told:
+        for name, value in event[-1] if event[0] in ("head", "end") else ():
+            rule = GRAMMAR.get(name)
+            if rule is None and not re.fullmatch(TOKEN, name):
+                return f"{name!r}"
+            if not (rule or GRAMMAR[b""]).fullmatch(value):
+                return f"{name!r} {value!r}"
+    return ""
+
+
 class Unexplained(AssertionError):
     """Two implementations disagree and nobody knows why."""
 
@@ -67,6 +94,8 @@ def explain(
         what += f" | told otherwise {ours.told} {theirs.told}"
     elif theirs.kind == "ok":
         what += f" {theirs.told}"
+        if (bad := malformed(theirs.told)) and name == "h2":
+            what = f"{name} takes what cannot be: {bad}"
     elif ours.kind == "ok":
         what += f" | told {ours.told}"
     for pattern, reason in table:
