@@ -75,6 +75,7 @@ class Member(Client):
         self._retired = False  # the owner gives it no more requests
         self._changed = False  # by the input that is being read
         self._reserved: i64 = 0  # requests that it is promised to
+        self._looked_at = False  # whether it is still there
         self._poller: Any = None
 
     def usable(self) -> bool:
@@ -87,7 +88,7 @@ class Member(Client):
 
     def room(self) -> i64:
         """How many requests it could take at once, beside those that it is promised to."""
-        if self._full:
+        if self._full or self._looked_at:
             return 0
         if not self._http2:
             return 0 if self._exchanges or self._reserved != 0 else 1
@@ -95,6 +96,10 @@ class Member(Client):
         if most > MAX_BLIND and self._is_greeting():
             most = MAX_BLIND
         return most - self._count_local - self._reserved
+
+    def passed(self, stream: i64) -> bool:
+        """Whether the server has said good-bye after other requests, and before this one."""
+        return self._http2 and 0 < self._h2.goaway_received < stream
 
     def is_free(self) -> bool:
         """Whether nobody uses it, or is about to."""

@@ -78,8 +78,12 @@ class Stock(Owner):
     # -- who gets which ---------------------------------------------------------------------------
 
     async def _is_well(self, member: Member) -> bool:
-        """Look at what has come on a connection that nobody uses; whether that was not its end."""
+        """Look at what has come on a connection that nobody uses; whether that was not its end.
+
+        Until that is known, nobody else is given it.
+        """
         member._reserved += 1
+        member._looked_at = True
         looked = False
         try:
             # Once for the loop to find out, once for the transport to read.
@@ -87,15 +91,16 @@ class Stock(Owner):
                 await asyncio.sleep(0)
             looked = True
         finally:
-            member._reserved -= 1
+            member._looked_at = False
             if not looked:
+                member._reserved -= 1
                 self.changed(member)
-        if member.usable() and not (member.has_news() and member.is_free()):
+        if member.usable() and not member.has_news():
+            self.changed(member)  # who came meanwhile may go on
+            member._reserved -= 1
             return True
-        if member.is_free():
-            self._drop(member)
-        else:
-            self._retire(member)  # others share it, who have not looked: theirs may go on
+        member._reserved -= 1
+        self._drop(member)
         self._want(member._origin)
         return False
 

@@ -1,6 +1,8 @@
 """The pool: which connections it makes, how requests share them, when they end."""
 
 import asyncio
+import os
+import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -546,6 +548,37 @@ def test_idle_connection_that_was_closed_is_not_used(lab: Lab) -> None:
                 serve = aio.serve(house, HOST, port)
                 async with serve:
                     assert await get(pool, url) == b"fine"
+
+    lab.run(main())
+
+
+@pytest.mark.parametrize("wire", [HTTP1, HTTP2], ids=str)
+def test_burst_on_an_idle_connection_that_has_ended(lab: Lab, wire: Wire) -> None:
+    """While one looks whether it is still there, nobody else uses it."""
+
+    async def main() -> None:
+        peers: list[Peer] = []
+
+        async def script(peer: Peer) -> None:
+            peers.append(peer)
+            if not wire.http2:
+                while True:
+                    await peer.head()
+                    peer.send(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+            await greet(peer)
+            while True:
+                asked = await peer.expect(f.HEADERS)
+                peer.send(peer.pen.headers(asked.stream, f.RESPONSE, end_stream=True))
+
+        async with by_hand(script) as url, pool_for(lab, wire) as pool:
+            assert (await pool.request("GET", url)).code == 200
+            # At once, and without a word.
+            number = peers[0].writer.get_extra_info("socket").fileno()
+            with socket.socket(fileno=os.dup(number)) as sock:
+                sock.shutdown(socket.SHUT_WR)
+            answers = await asyncio.gather(*(pool.request("GET", url) for _ in range(5)))
+            assert [answer.code for answer in answers] == [200] * 5
+            assert len(peers) == (2 if wire.http2 else 6)
 
     lab.run(main())
 
