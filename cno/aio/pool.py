@@ -80,9 +80,10 @@ class Pool(Stock):
 
     A request that has certainly not been processed is sent again, up to `retries` times, whatever
     its method: its stream was refused, or is beyond the last that a GOAWAY names (RFC 9113 8.7), or
-    the connection was at its end before it was sent. Nothing else is: errors have `retryable`, and
-    where that is False, the request may have been processed. A body that comes piece by piece can
-    only be sent again while none of it has been asked for.
+    the connection was at its end before it was sent. (Where a server ends a connection after some
+    of many requests, those beyond are sent again however often.) Nothing else is: errors have
+    `retryable`, and where that is False, the request may have been processed. A body that comes
+    piece by piece can only be sent again while none of it has been asked for.
 
     `ssl_ctx`, `force_http2`, `proxy`, `unix`, `settings` and `limits` are as for `cno.connect`, and
     hold for all connections. Of the limits, `keepalive_timeout` closes what has been idle for so
@@ -192,9 +193,10 @@ class Pool(Stock):
     async def _carry(self, target: Target, order: Order, replay: Replay | None) -> Response:
         """Send a request until somebody has processed it, or may have."""
         attempt: i64 = 0
+        passed = False  # by a server that did process requests before this one
         while True:
             if self._closing:
-                if attempt > 0:
+                if attempt > 0 or passed:
                     raise ConnectionLostError("the pool was closed", retryable=True)
                 raise UsageError("the pool is closed")
             origin = self._origin_of(target)
@@ -202,11 +204,12 @@ class Pool(Stock):
             if member is None:
                 # Who was refused goes first, else a server that ends connections again and again
                 # could refuse the same request each time.
-                member = await self._wait(origin, attempt > 0)
+                member = await self._wait(origin, attempt > 0 or passed)
             if member.is_free() and member.has_news() and not await self._is_well(member):
                 if member._last_local == 0:
                     raise connect_error(target, CLOSED_AT_ONCE)
                 continue
+            passed = False
             response: Response | None = None
             try:
                 response = member._try_open(order)
@@ -214,7 +217,10 @@ class Pool(Stock):
                     member._send(response, order)
                     return await member._answer(response)
             except (StreamError, ConnectionLostError) as error:
-                if not error.retryable or attempt >= self._retries:
+                # A server that ends a connection after some requests takes the next ones there:
+                # it happens no more often than there are others, and needs neither bound nor pause.
+                passed = response is not None and member.passed(response.stream)
+                if not error.retryable or (attempt >= self._retries and not passed):
                     raise
                 if replay is not None and not replay.again():
                     raise
@@ -222,6 +228,8 @@ class Pool(Stock):
             finally:
                 if response is None:
                     self.changed(member)
+            if passed:
+                continue
             attempt += 1
             if attempt > 1:
                 await asyncio.sleep(FIRST_PAUSE * float(1 << min(attempt - 2, 6)))
