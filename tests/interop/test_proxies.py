@@ -281,11 +281,11 @@ def test_websockets(proxy: Proxy, app: App) -> None:
 def test_connections_are_kept(proxy: Proxy) -> None:
     """Between the proxy and us, whatever becomes of its clients'."""
     client = Client(proxy, "http HTTP/1.1")
-    result = client("sink", *[client.url + "sink"] * 49)
+    result = client("sink", *[client.url + "sink"] * 499)
     peers = re.findall(r'"peer": (\d+)', result.text)
-    assert len(peers) == 50
-    # As many as there were requests at once before: they take turns.
-    assert len(set(peers)) <= 20
+    assert len(peers) == 500
+    # As many as there were requests at once in the test before: they take turns.
+    assert len(set(peers)) <= 250
 
 
 def test_a_client_that_goes_away(proxy: Proxy, app: App) -> None:
