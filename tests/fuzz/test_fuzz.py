@@ -13,7 +13,7 @@ from tests.fuzz.targets import ALL, CORPUS, REGRESSIONS
 from tests.fuzz.worlds import WORLDS
 
 #: Scripts for each world.
-SCRIPTS = 120
+SCRIPTS = 60
 
 
 def inputs(folder: Path) -> list[Path]:
