@@ -9,18 +9,15 @@ import asyncio
 import hashlib
 import json
 import sys
-from base64 import b64encode
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from wsproto import events
-from wsproto.connection import Connection, ConnectionState, ConnectionType
-
 import cno
 from cno.aio.server import SERVER_LIMITS
+from cno.examples.websocket import echo as echo_websocket
 
 HELLO = b"hello, world\n"
 BLOCK = 65_536
@@ -181,23 +178,8 @@ async def ticks(request: cno.Request, argument: str) -> None:
 
 
 async def websocket(request: cno.Request, _: str) -> None:
-    """Says what it hears, over either protocol."""
-    fields = []
-    for name, value in request.headers:
-        if name == "sec-websocket-key":
-            digest = hashlib.sha1(value.encode() + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest()
-            fields.append(("sec-websocket-accept", b64encode(digest).decode()))
     say(f"websocket {request.method}")
-    async with await request.upgrade(fields) as tunnel:
-        talk = Connection(ConnectionType.SERVER)
-        while talk.state is not ConnectionState.CLOSED:
-            talk.receive_data(await tunnel.read(BLOCK) or None)
-            for event in talk.events():
-                if isinstance(event, events.CloseConnection):
-                    await tunnel.write(talk.send(event.response()))
-                elif isinstance(event, events.Message):
-                    end = event.message_finished
-                    await tunnel.write(talk.send(type(event)(event.data, message_finished=end)))
+    await echo_websocket(request)
 
 
 async def report(request: cno.Request, _: str) -> None:

@@ -13,8 +13,8 @@ from typing import NamedTuple
 import pytest
 
 import cno
+from cno.examples.websocket import connect as websocket_to
 from tests.interop.conftest import BIG, App, running_app
-from tests.interop.websocket import HANDSHAKE, converse
 from tests.peers import free_port, require
 from tests.processes import Pair, Result, Running, run
 
@@ -268,9 +268,10 @@ def test_websockets(proxy: Proxy, app: App) -> None:
         context = cno.aio.tls.client_context(proxy.authority)
         for url in (proxy.clear, proxy.secure):
             async with asyncio.timeout(60), await cno.connect(url, context) as client:
-                path, fields = "/websocket", [] if client.is_http2 else HANDSHAKE
-                async with await client.upgrade("websocket", path, fields) as tunnel:
-                    await converse(tunnel)
+                async with await websocket_to(client, "/websocket") as socket:
+                    for size in (0, 5, 70_000, 500_000):
+                        await socket.send(bytes(size))
+                        assert await socket.receive() == bytes(size)
 
     method = "CONNECT" if proxy.http2 else "GET"
     before = app.said(f"^websocket {method}$")

@@ -11,9 +11,9 @@ import httpx
 import pytest
 
 import cno
+from cno.examples.websocket import connect as websocket_to
 from tests.interop.conftest import App
 from tests.interop.test_client_nginx import run
-from tests.interop.websocket import HANDSHAKE, converse
 from tests.peers import missing
 from tests.processes import Pair
 
@@ -157,8 +157,9 @@ def test_bodies_to_aiohttp() -> None:
 
 def test_websocket_to_aiohttp() -> None:
     async def script(client: cno.Client) -> None:
-        async with await client.upgrade("websocket", "/websocket", HANDSHAKE) as tunnel:
-            assert "sec-websocket-accept" in dict(tunnel.headers)
-            await converse(tunnel)
+        async with await websocket_to(client, "/websocket") as socket:
+            for size in (0, 5, 70_000, 500_000):
+                await socket.send(bytes(size))
+                assert await socket.receive() == bytes(size)
 
     against_aiohttp(script)
