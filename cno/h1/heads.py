@@ -122,6 +122,13 @@ def take_fields(core: Core, h1: Http1, head: Head, bounds: Bounds, memory: Memor
     data = core._in
     pos = core._pos
     end: i64 = len(data)
+    start = pos
+    fresh = memory is not None and head.count == 0
+    if memory is not None and fresh:
+        pos = memory.recall(head, data, pos, end)
+        if pos != start:
+            core._pos = pos
+            return True
     if end - pos > _DECODE_WHOLE:
         # Don't decode what is behind the section.
         empty: i64 = data.find(b"\r\n\r\n", pos)
@@ -133,6 +140,8 @@ def take_fields(core: Core, h1: Http1, head: Head, bounds: Bounds, memory: Memor
         pos = parse.field_lines(head, data, pos, end, bounds, memory)
     core._pos = pos
     if head.complete:
+        if memory is not None and fresh and head.again == head.count:
+            memory.keep_whole(head, data, start, pos)
         return True
     h1.in_line = head.lenient & lenient.OBS_FOLD == 0 or data.find(b"\n", pos) < 0
     h1.room = parse.room(head, bounds, end - pos)

@@ -14,9 +14,13 @@ difference how the octets were cut on their way. Line ends are CRLF; a bare CR o
 from typing import Final, cast
 
 from librt.strings import read_i64_be
-from mypy_extensions import i64, mypyc_attr
+from mypy_extensions import i64
 
 from cno.errors import ConnectionFault
+from cno.h1.head import NO_LENGTH as NO_LENGTH
+from cno.h1.head import Bounds as Bounds
+from cno.h1.head import Head as Head
+from cno.h1.head import Memory as Memory
 from cno.headers import FIELD_VALUE, TARGET, TOKEN, content_length, is_token, plain
 
 SP: Final = 0x20
@@ -30,9 +34,6 @@ NINE: Final = 0x39
 
 #: What a line parser returns when the line has no end yet.
 INCOMPLETE: Final = -1
-#: `Head.length` without a content-length.
-NO_LENGTH: Final = -1
-
 #: Fields that the engine looks at.
 SPECIAL: Final = frozenset(
     (
@@ -49,10 +50,6 @@ SPECIAL: Final = frozenset(
 
 #: Characters of a list, beyond which no other line is put behind it: that copies all of them.
 MAX_JOINED: Final = 1_024
-
-#: How much of a head is remembered: lines, and octets of each.
-MAX_LINES: Final = 24
-MAX_LINE: Final = 256
 
 #: Allowances (`Limits.allow_*`): those that this module makes. For those of lines see `lenient`.
 EQUAL_LENGTHS: Final = 4
@@ -84,91 +81,6 @@ KNOWN: Final = _known(
     x-content-type-options x-forwarded-for x-forwarded-host x-forwarded-proto x-frame-options
     x-powered-by x-real-ip x-request-id x-requested-with"""
 )
-
-
-@mypyc_attr(acyclic=True)
-class Bounds:
-    """How much a section of lines may hold.
-
-    `line`: octets of one line without its end. `size`: octets of all lines, each counted with
-    `overhead` more. `fields`: their number. `status`: what answers a section that is too large.
-    """
-
-    def __init__(self, line: i64, size: i64, fields: i64, overhead: i64, status: i64) -> None:
-        self.line: i64 = line
-        self.size: i64 = size
-        self.fields: i64 = fields
-        self.overhead: i64 = overhead
-        self.status: i64 = status
-
-
-@mypyc_attr(acyclic=True)
-class Head:
-    """A start line and fields, as far as they have come."""
-
-    def __init__(self, request: bool, trailers: bool) -> None:
-        self.request = request
-        self.trailers = trailers
-        self.lenient: i64 = 0  # what is let pass
-        self.begun = trailers  # the start line has been taken
-        self.complete = False  # and so has the empty line
-        self.size: i64 = 0
-        self.count: i64 = 0
-        # The start line.
-        self.method = ""
-        self.target = ""
-        self.origin = False  # which begins with a slash
-        self.code: i64 = 0
-        self.minor: i64 = 1
-        # The fields to deliver, pairs of str.
-        self.fields: list[object] = []
-        # What fields say about the message and the connection. Values as latin-1: one character
-        # for each octet, so that no other character can turn into an ASCII one.
-        self.host: str | None = None
-        self.length: i64 = NO_LENGTH
-        self.codings: str | None = None
-        self.close = False
-        self.keep_alive = False
-        self.upgrading = False  # Connection lists "upgrade"
-        self.upgrade: str | None = None
-        self.expects = False  # 100-continue
-        self.named: set[str] | None = None  # other fields that Connection lists
-
-
-@mypyc_attr(acyclic=True)
-class Memory:
-    """The field lines of the head before, and what they say: for the next one on a connection.
-
-    Only ASCII lines, so that what is delivered is what the engine looks at.
-    """
-
-    def __init__(self) -> None:
-        self.size: i64 = 0
-        self.lines: list[bytes] = []  # with their CRLF; b"" for one that is too long
-        self.fields: list[object] = []  # pairs of str
-        self.special: list[bool] = []  # the engine looks at it
-
-    def keep(self, at: i64, line: bytes, field: object, special: bool) -> None:
-        """Remember the line number `at`."""
-        if len(line) > MAX_LINE:
-            line, field = b"", None
-        if at < self.size:
-            self.lines[at] = line
-            self.fields[at] = field
-            self.special[at] = special
-        elif at == self.size and at < MAX_LINES:
-            self.lines.append(line)
-            self.fields.append(field)
-            self.special.append(special)
-            self.size += 1
-
-    def forget(self, at: i64) -> None:
-        """Remember only the lines before that number."""
-        if at < self.size:
-            self.size = at
-            del self.lines[at:]
-            del self.fields[at:]
-            del self.special[at:]
 
 
 def malformed(text: str, rule: str) -> ConnectionFault:
@@ -396,6 +308,7 @@ def _again(head: Head, data: bytes, start: i64, end: i64, bounds: Bounds, memory
     if size == 0 or start + size > end or data[start : start + size] != line:
         return start
     _account(head, size - 2, bounds)
+    head.again += 1
     field = memory.fields[at]
     if not memory.special[at] or not _noted_again(head, field):
         head.fields.append(field)

@@ -8,8 +8,8 @@ from typing import Final
 from mypy_extensions import i64, mypyc_attr
 
 from cno.const import MAX_CONTENT_LENGTH
+from cno.h1.head import Bounds, Head, Memory
 from cno.h1.lenient import BARE_LF, CODINGS, EQUAL_LENGTHS, OBS_FOLD
-from cno.h1.parse import Bounds, Head, Memory
 from cno.limits import UNBOUNDED, Limits, bound
 
 # What comes next in a chunked body.

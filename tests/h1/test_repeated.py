@@ -69,6 +69,8 @@ def give(conn: Recorder, data: bytes, cut: int) -> tuple[list[Event], bytes, int
 
 
 OTHER = b"X-Other: z\r\n"
+#: How often the same comes before: lines are remembered first, then all of them as one.
+TIMES = 5
 
 
 @pytest.mark.parametrize("cut", [1, 1 << 20])
@@ -76,10 +78,10 @@ OTHER = b"X-Other: z\r\n"
 @pytest.mark.parametrize(("section", "body"), SECTIONS)
 def test_requests(section: bytes, body: bytes, line: bytes, cut: int) -> None:
     outcomes = []
-    # Two that keep the connection and then the one in question; with its own fields, or others.
+    # Some that keep the connection and then the one in question; with its own fields, or others.
     for before in (section, section + OTHER, HOST):
         conn = h1_server(recorder=Answering)
-        for first in (b"PUT /1 HTTP/1.1\r\n", b"PUT /2 HTTP/1.1\r\n"):
+        for first in [b"PUT /1 HTTP/1.1\r\n"] * TIMES:
             give(conn, first + before + b"\r\n" + (b"" if before == HOST else body), 1 << 20)
         outcomes.append(give(conn, line + section + b"\r\n" + body, cut))
     assert outcomes[0] == outcomes[1]
@@ -109,9 +111,9 @@ def test_responses(section: bytes, body: bytes, line: bytes, method: str, cut: i
     outcomes = []
     for before in (section, section + OTHER):
         conn = h1_client()
-        for i, of in enumerate(["HEAD", "HEAD", method]):
+        for i, of in enumerate(["HEAD"] * TIMES + [method]):
             conn.write_head(2 * i + 1, 0, of, "/", FIELDS, True)
-        give(conn, (b"HTTP/1.1 200 OK\r\n" + before + b"\r\n") * 2, 1 << 20)
+        give(conn, (b"HTTP/1.1 200 OK\r\n" + before + b"\r\n") * TIMES, 1 << 20)
         outcomes.append(give(conn, b"HTTP/" + line + b"\r\n" + section + b"\r\n" + body, cut))
     assert outcomes[0] == outcomes[1]
 
@@ -152,7 +154,7 @@ def test_almost_the_same_fields() -> None:
             outcomes = []
             for before in (section, b"Host: a\r\n\r\n"):
                 conn = h1_server(recorder=Answering)
-                give(conn, (b"GET / HTTP/1.1\r\n" + before) * 2, 1 << 20)
+                give(conn, (b"GET / HTTP/1.1\r\n" + before) * TIMES, 1 << 20)
                 outcomes.append(give(conn, b"GET / HTTP/1.1\r\n" + changed, 1 << 20))
             assert outcomes[0] == outcomes[1], changed
 
@@ -160,10 +162,29 @@ def test_almost_the_same_fields() -> None:
 def test_a_longer_section_that_begins_the_same() -> None:
     conn = h1_server(recorder=Answering)
     short = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
-    conn.data_received(short)
+    conn.data_received(short * TIMES)
     conn.data_received(short[:-2] + b"X: y\r\n\r\n" + short)
-    assert [e[5][2:] for e in conn.of("head")] == [[], [("x", "y")], []]
-    assert len(responses(conn.take())) == 3
+    assert [e[5][2:] for e in conn.of("head")] == [[]] * TIMES + [[("x", "y")], []]
+    assert len(responses(conn.take())) == TIMES + 2
+
+
+def test_what_came_in_pieces_is_remembered_in_whole_or_not_at_all() -> None:
+    """A section that was cut each time, and then its second part alone."""
+    head = b"GET / HTTP/1.1\r\nHost: a\r\nX: y\r\nZ: w\r\n\r\n"
+    for at in range(1, len(head)):
+        conn = h1_server(recorder=Answering)
+        for _ in range(TIMES):
+            conn.data_received(head[:at])
+            conn.data_received(head[at:])
+        events, _, status = give(conn, b"GET / HTTP/1.1\r\nX: y\r\nZ: w\r\n\r\n", 1 << 20)
+        assert (status, [e for e in events if e[0] == "head"]) == (400, [])
+    conn = h1_server(recorder=Answering)
+    for _ in range(TIMES):
+        conn.data_received(head)
+        events, _, _ = give(conn, head.replace(b"X: y\r\n", b""), 1 << 20)
+        assert events[0][5] == [*FIELDS, ("z", "w")]
+        events, _, _ = give(conn, head, 5)
+        assert events[0][5] == [*FIELDS, ("x", "y"), ("z", "w")]
 
 
 def test_a_fault_is_not_remembered_as_fine() -> None:
@@ -171,7 +192,7 @@ def test_a_fault_is_not_remembered_as_fine() -> None:
     for bad in (b"Host: a b\r\n\r\n", b"X: y\r\n\r\n", b"Host: a\r\nTransfer-Encoding: x\r\n\r\n"):
         for _ in range(2):
             conn = h1_server(recorder=Answering)
-            give(conn, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" * 2, 1 << 20)
+            give(conn, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" * TIMES, 1 << 20)
             events, _, status = give(conn, b"GET / HTTP/1.1\r\n" + bad, 1 << 20)
             assert (status, [e for e in events if e[0] == "head"]) == (400, [])
 
@@ -204,8 +225,8 @@ def test_lines_that_have_come_before(before: bytes, then: bytes, status: int) ->
     body = b"0\r\n\r\n" if b"chunked" in before else b""
     for cut in (1, 7, 1 << 20):
         conn = h1_server(recorder=Answering)
-        give(conn, (b"PUT / HTTP/1.1\r\n" + before + b"\r\n" + body) * 3, 1 << 20)
-        assert len(conn.of("head")) == 3
+        give(conn, (b"PUT / HTTP/1.1\r\n" + before + b"\r\n" + body) * TIMES, 1 << 20)
+        assert len(conn.of("head")) == TIMES
         events, out, error = give(conn, b"PUT / HTTP/1.1\r\n" + then + b"\r\n", cut)
         assert error == status
         assert len([e for e in events if e[0] == "head"]) == (0 if status else 1)
@@ -218,8 +239,8 @@ def test_lines_that_have_come_before_count() -> None:
     limits = Limits(max_header_fields=10, max_header_list_size=1000)
     for more in (b"X: y\r\n" * 11, b"X: " + b"y" * 1000 + b"\r\n"):
         conn = h1_server(limits=limits, recorder=Answering)
-        give(conn, (b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X: y\r\n" * 5 + b"\r\n") * 3, 1 << 20)
-        assert len(conn.of("head")) == 3
+        give(conn, (b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X: y\r\n" * 5 + b"\r\n") * TIMES, 1 << 20)
+        assert len(conn.of("head")) == TIMES
         _, _, status = give(
             conn, b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X: y\r\n" * 5 + more + b"\r\n", 1 << 20
         )
