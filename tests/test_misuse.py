@@ -72,6 +72,7 @@ def test_settings_and_frames_have_a_readable_form() -> None:
     conn, _ = server({3: 7})
     assert "max_concurrent_streams=7" in repr(conn.remote_settings)
     shown = repr(raw.Frame(0, 1, 3, b"abc"))
+    assert conn.local_settings.get(99) == -1
     assert shown == "Frame(type=0, flags=0x1, stream=3, payload=3 octets)"
 
 

@@ -29,6 +29,11 @@ def test_rank(client: str | None, server: str | None, expected: bool, result: in
     assert rank(said(client), said(server), expected) == result
 
 
+def test_items_that_are_none() -> None:
+    for text in ("u=1, x=(?2)", "u=1, x=(a", "u=1, x=(a;)", "u=1, x=?2"):
+        assert parse(text) is None, text
+
+
 def test_fields_of_a_message() -> None:
     assert parse_fields([("x", "u=1")]) is None
     assert parse_fields([("priority", "u=8, )")]) is None
