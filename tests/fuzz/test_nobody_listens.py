@@ -8,7 +8,7 @@ from cno import raw
 from tests.fuzz import octets
 from tests.fuzz.observed import Watched
 from tests.fuzz.targets import CORPUS
-from tests.support import Headers
+from tests.support import PREFACE, REQUEST_HEADERS, Headers
 
 
 class Silent(raw.Connection):
@@ -63,7 +63,7 @@ def test_nobody_listens(kind: str) -> None:
         silent = like(heard, kind)
         for conn in (heard, silent):
             prepare(conn, kind)
-        given = octets.PREFACE + data if kind == "h2-server" else data
+        given = PREFACE + data if kind == "h2-server" else data
         assert give(heard, given) == give(silent, given), path.name
         assert b"".join(heard.written) == b"".join(silent.written), path.name
 
@@ -72,7 +72,7 @@ def prepare(conn: raw.Connection, kind: str) -> None:
     """Requests for a server to answer, as those of the corpus do."""
     if kind == "h2-client":
         for method, final in (("GET", True), ("POST", False), ("HEAD", True)):
-            fields: Headers = list(octets.REQUEST_HEADERS)
+            fields: Headers = list(REQUEST_HEADERS)
             conn.write_head(conn.next_stream, 0, method, "/", fields, final)
     elif kind == "h1-client":
         for _ in range(3):
