@@ -39,7 +39,7 @@ def like(conn: Watched, kind: str) -> Silent:
     return silent
 
 
-def give(conn: raw.Connection, data: bytes) -> tuple[int, int] | None:
+def give(conn: raw.Connection, data: bytes) -> tuple[int | None, int] | None:
     """What is raised in the end."""
     raised = None
     try:
