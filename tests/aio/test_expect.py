@@ -193,6 +193,7 @@ def test_good_answer_that_waits_for_the_body(lab: Lab, wire: Wire) -> None:
     lab.run(main())
 
 
+@pytest.mark.parametrize("wire", [HTTP1, HTTP2], ids=str)
 def test_no_body_expects_nothing(lab: Lab, wire: Wire) -> None:
     async def main() -> None:
         async def handle(request: aio.Request) -> None:
@@ -206,6 +207,7 @@ def test_no_body_expects_nothing(lab: Lab, wire: Wire) -> None:
     lab.run(main())
 
 
+@pytest.mark.parametrize("wire", [HTTP1, HTTP2], ids=str)
 def test_cancelled_while_it_waits(lab: Lab, wire: Wire) -> None:
     async def main() -> None:
         async def handle(request: aio.Request) -> None:

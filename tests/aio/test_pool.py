@@ -604,6 +604,7 @@ def test_end_without_an_answer_says_so(lab: Lab) -> None:
     lab.run(main())
 
 
+@pytest.mark.parametrize("wire", [HTTP1, HTTP2], ids=str)
 def test_connections_that_the_user_ends(lab: Lab, wire: Wire) -> None:
     async def main() -> None:
         house = House()
@@ -758,6 +759,7 @@ def test_who_gives_up_when_it_is_served_passes_it_on(lab: Lab) -> None:
     lab.run(main())
 
 
+@pytest.mark.parametrize("wire", [HTTP1, HTTP2], ids=str)
 def test_deadlines(lab: Lab, wire: Wire) -> None:
     async def main() -> None:
         async def work(request: aio.Request) -> None:
@@ -847,6 +849,7 @@ def test_urls_that_cannot_be_used(lab: Lab, url: str) -> None:
     lab.run(main())
 
 
+@pytest.mark.parametrize("wire", [HTTP1, HTTP2], ids=str)
 def test_requests_that_must_not_be_sent(lab: Lab, wire: Wire) -> None:
     """They leave the connection free for others."""
 
@@ -864,6 +867,7 @@ def test_requests_that_must_not_be_sent(lab: Lab, wire: Wire) -> None:
 # -- the end ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("wire", [HTTP1, HTTP2], ids=str)
 def test_closing_lets_requests_finish(lab: Lab, wire: Wire) -> None:
     async def main() -> None:
         gate = asyncio.Event()
