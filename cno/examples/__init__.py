@@ -1,1 +1,1 @@
-"""Programs to read, run and copy from: `python -m cno.examples.websocket`, `.proxy`, `.upload`."""
+"""Programs to read, run and copy from: `python -m cno.examples.websocket`, `.grpc`, `.proxy` …"""

@@ -2,6 +2,7 @@
 
 import asyncio
 import queue
+import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
@@ -10,10 +11,10 @@ import pytest
 
 import cno
 from cno import raw
+from cno.examples.grpc import INVALID, Context, Replies, RpcError, Service
 from tests.aio.lab import until
-from tests.interop.rpc import INVALID, Context, RpcError, Service
 from tests.peers import missing
-from tests.processes import Pair
+from tests.processes import Pair, Running, run
 
 try:
     import grpc  # type: ignore[import-untyped]  # as it comes
@@ -29,31 +30,31 @@ class Methods:
     def __init__(self) -> None:
         self.events: Counter[str] = Counter()
 
-    async def echo(self, requests: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
+    async def echo(self, requests: AsyncIterator[bytes], context: Context) -> Replies:
         async for request in requests:
             yield request
         context.trailing.append(("x-end", "yes"))
 
-    async def size(self, requests: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
+    async def size(self, requests: AsyncIterator[bytes], context: Context) -> Replies:
         yield str(sum([len(request) async for request in requests])).encode()
 
-    async def repeat(self, requests: AsyncIterator[bytes], _: Context) -> AsyncIterator[bytes]:
+    async def repeat(self, requests: AsyncIterator[bytes], _: Context) -> Replies:
         count = int(await anext(requests))
         for number in range(count):
             yield str(number).encode()
 
-    async def fail(self, requests: AsyncIterator[bytes], _: Context) -> AsyncIterator[bytes]:
+    async def fail(self, requests: AsyncIterator[bytes], _: Context) -> Replies:
         """After as many replies as asked for."""
         for number in range(int(await anext(requests))):
             yield str(number).encode()
         raise RpcError(INVALID, "not good: 100 % ünüsual")
 
-    async def crash(self, requests: AsyncIterator[bytes], _: Context) -> AsyncIterator[bytes]:
+    async def crash(self, requests: AsyncIterator[bytes], _: Context) -> Replies:
         for number in range(int(await anext(requests))):
             yield str(number).encode()
         raise RuntimeError("on purpose")
 
-    async def hang(self, _: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
+    async def hang(self, _: AsyncIterator[bytes], context: Context) -> Replies:
         assert context.timeout is not None and 0 < context.timeout <= WAIT + 1
         self.events["hanging"] += 1
         try:
@@ -63,7 +64,7 @@ class Methods:
             self.events["cancelled"] += 1
             raise
 
-    async def meta(self, _: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
+    async def meta(self, _: AsyncIterator[bytes], context: Context) -> Replies:
         yield "|".join(context.metadata[name] for name in ("x-text", "x-data-bin")).encode()
         context.trailing.append(("x-data-bin", "AAEC/w=="))
 
@@ -314,3 +315,15 @@ def test_pings_keep_a_call_alive(serving: Serving) -> None:
     serving.run(client)
     assert serving.pings >= 2
     assert len(serving.connections) == 1
+
+
+def test_the_programs() -> None:
+    """What the example does when it is run, as a server and as a client."""
+    command = [sys.executable, "-m", "cno.examples.grpc"]
+    with Running([*command, "--port", "0"]) as running:
+        url = running.wait_for("^(h2c://(.*?)/.*)$")
+        with grpc.insecure_channel(url[2]) as channel:
+            assert channel.unary_unary("/echo.Echo/Say")(b"hello", timeout=WAIT) == b"hello"
+        result = run(*command, url[1], "hello", "there")
+        assert (result.status, result.text, result.stderr) == (0, "hello\nthere\n", "")
+        assert (running.stop(), running.err) == (0, [])

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 import cno
+from cno.examples.grpc import INVALID, UNIMPLEMENTED, RpcError, call, each, unary
 from tests.aio.lab import settle, until
-from tests.interop.rpc import INVALID, UNIMPLEMENTED, RpcError, call, each, unary
 from tests.peers import missing
 from tests.processes import Pair
 

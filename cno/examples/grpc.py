@@ -1,0 +1,255 @@
+"""gRPC without a library for it: what its wire format adds to HTTP/2, on handlers and requests.
+
+    python -m cno.examples.grpc                            an echo service, on port 50051
+    python -m cno.examples.grpc h2c://127.0.0.1:50051/echo.Echo/Say hello there
+
+Messages are bytes here (protobuf makes them of objects), methods are async generators: of replies,
+from requests, so that calls of all four kinds are one. Statuses come in trailers; a deadline that
+has passed, and a caller who gives up, end a method by cancelling it.
+"""
+
+import argparse
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from urllib.parse import quote, unquote
+
+import cno
+
+Headers = list[tuple[str, str]]
+
+OK, UNKNOWN, INVALID, DEADLINE, EXHAUSTED, UNIMPLEMENTED = 0, 2, 3, 4, 8, 12
+
+#: Octets of the largest message that is taken.
+MAX_MESSAGE = 4 * 1024 * 1024
+
+#: Seconds in each unit of a `grpc-timeout`.
+UNITS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
+
+
+class RpcError(Exception):
+    """A call that did not go well: a status other than OK, and what was said of it."""
+
+    def __init__(self, code: int, message: str = "") -> None:
+        super().__init__(f"status {code}: {message}")
+        self.code = code
+        self.message = message
+
+
+def framed(message: bytes) -> bytes:
+    """A flag (compressed or not), the length, the message."""
+    return b"\0" + len(message).to_bytes(4, "big") + message
+
+
+async def messages(payload: asyncio.StreamReader) -> AsyncIterator[bytes]:
+    """The messages of a body."""
+    while True:
+        try:
+            prefix = await payload.readexactly(5)
+        except asyncio.IncompleteReadError as end:
+            if end.partial:
+                raise
+            return
+        size = int.from_bytes(prefix[1:], "big")
+        if prefix[0] != 0:
+            raise RpcError(UNIMPLEMENTED, "compressed messages")
+        if size > MAX_MESSAGE:
+            raise RpcError(EXHAUSTED, f"a message of {size} octets")
+        yield await payload.readexactly(size)
+
+
+def status(code: int, message: str) -> Headers:
+    fields = [("grpc-status", str(code))]
+    if message:
+        fields.append(("grpc-message", quote(message, safe=" !#$&'()*+,/:;=?@[]")))
+    return fields
+
+
+# -- servers ---------------------------------------------------------------------------------------
+
+
+@dataclass
+class Context:
+    """What a method knows of its call beside the messages, and what goes back beside them."""
+
+    metadata: dict[str, str]
+    trailing: Headers = field(default_factory=list)
+
+    @property
+    def timeout(self) -> float | None:
+        """Seconds, from the call's beginning, after which the client gives up."""
+        value = self.metadata.get("grpc-timeout")
+        return None if value is None else int(value[:-1]) * UNITS[value[-1]]
+
+
+Replies = AsyncGenerator[bytes, None]
+Method = Callable[[AsyncIterator[bytes], Context], Replies]
+
+
+async def advance(replies: Replies, deadline: float | None) -> bytes | None:
+    """The next reply; None when there are no more."""
+    try:
+        async with asyncio.timeout_at(deadline):
+            return await anext(replies, None)
+    except TimeoutError:
+        raise RpcError(DEADLINE, "the deadline has passed") from None
+
+
+class Service:
+    """Methods by their paths, as a handler for `cno.serve`."""
+
+    def __init__(self, methods: Mapping[str, Method]) -> None:
+        self._methods = methods
+
+    async def __call__(self, request: cno.Request) -> None:
+        context = Context(dict(request.headers))
+        if not context.metadata.get("content-type", "").startswith("application/grpc"):
+            await request.respond(415)
+            return
+        method = self._methods.get(request.path)
+        if method is None:
+            await refuse(request, RpcError(UNIMPLEMENTED, f"no such method: {request.path}"))
+            return
+        now, timeout = asyncio.get_running_loop().time(), context.timeout
+        deadline = None if timeout is None else now + timeout
+        async with aclosing(method(messages(request.payload), context)) as replies:
+            try:
+                first = await advance(replies, deadline)
+            except RpcError as error:
+                await refuse(request, error)
+                return
+            trailers: Headers = []
+            body = respond(first, replies, deadline, context, trailers)
+            fields = [("content-type", "application/grpc")]
+            await request.respond(200, fields, body, trailers=trailers)
+
+
+async def refuse(request: cno.Request, error: RpcError) -> None:
+    """An error before the first reply is a response that has nothing but a head."""
+    fields = [("content-type", "application/grpc"), *status(error.code, error.message)]
+    await request.respond(200, fields)
+
+
+async def respond(
+    reply: bytes | None,
+    replies: Replies,
+    deadline: float | None,
+    context: Context,
+    trailers: Headers,
+) -> AsyncIterator[bytes]:
+    """A body; the trailers that follow it are known at its end."""
+    try:
+        while reply is not None:
+            yield framed(reply)
+            reply = await advance(replies, deadline)
+    except RpcError as error:
+        trailers += status(error.code, error.message)
+    else:
+        trailers += [*status(OK, ""), *context.trailing]
+
+
+# -- clients ---------------------------------------------------------------------------------------
+
+
+def of_http(code: int) -> int:
+    """The status of a response that has none of gRPC's."""
+    known = {400: 13, 401: 16, 403: 7, 404: 12, 429: 14, 502: 14, 503: 14, 504: 14}
+    return known.get(code, UNKNOWN)
+
+
+class Call:
+    """A call under way: iterate over the replies; RpcError unless it ends with OK."""
+
+    def __init__(self, response: cno.Response) -> None:
+        self.response = response
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        if self.response.code != 200:
+            raise RpcError(of_http(self.response.code), f"HTTP {self.response.code}")
+        async for message in messages(self.response.payload):
+            yield message
+        # In the head if there is nothing else.
+        trailers = self.response.trailers or self.response.headers
+        found = dict(trailers)
+        code = int(found.get("grpc-status", UNKNOWN))
+        if code != OK:
+            raise RpcError(code, unquote(found.get("grpc-message", "")))
+
+
+async def call(
+    client: cno.Client | cno.Pool,
+    path: str,
+    requests: AsyncIterable[bytes],
+    metadata: Headers | None = None,
+    deadline: float | None = None,
+) -> Call:
+    """Begin a call of any kind; a pool wants a URL as the path. The server is told of the deadline,
+    in seconds from now."""
+
+    async def body() -> AsyncIterator[bytes]:
+        async for message in requests:
+            yield framed(message)
+
+    fields = [("content-type", "application/grpc"), ("te", "trailers"), *(metadata or [])]
+    if deadline is not None:
+        fields.append(("grpc-timeout", f"{int(deadline * 1000)}m"))
+    return Call(await client.request("POST", path, fields, body()))
+
+
+async def each(*items: bytes) -> AsyncIterator[bytes]:
+    for item in items:
+        yield item
+
+
+async def unary(
+    client: cno.Client | cno.Pool, path: str, message: bytes, deadline: float | None = None
+) -> bytes:
+    """A call with one request and one reply."""
+    replies = [reply async for reply in await call(client, path, each(message), None, deadline)]
+    if len(replies) != 1:
+        raise RpcError(UNKNOWN, f"{len(replies)} replies")
+    return replies[0]
+
+
+# -- programs --------------------------------------------------------------------------------------
+
+
+async def say(requests: AsyncIterator[bytes], _: Context) -> Replies:
+    """The method of the echo service."""
+    async for request in requests:
+        yield request
+
+
+async def serve(host: str, port: int) -> None:
+    async with cno.serve(Service({"/echo.Echo/Say": say}), host, port) as server:
+        name = server.sockets[0].getsockname()
+        print(f"h2c://{name[0]}:{name[1]}/echo.Echo/Say", flush=True)
+        await server.serve_forever()
+
+
+async def talk(url: str, words: list[str]) -> None:
+    """Each word is a message; print what comes back."""
+    async with cno.Pool() as pool:
+        async for reply in await call(pool, url, each(*(word.encode() for word in words))):
+            print(reply.decode())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m cno.examples.grpc")
+    parser.add_argument("url", nargs="?", help="h2c: or https: URL of a method; without, serve")
+    parser.add_argument("words", nargs="*", help="messages to send there")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=50051)
+    options = parser.parse_args()
+    try:
+        if options.url:
+            asyncio.run(talk(options.url, options.words))
+        else:
+            asyncio.run(serve(options.host, options.port))
+    except KeyboardInterrupt:
+        pass
+
+
+if __name__ == "__main__":
+    main()
