@@ -2,7 +2,8 @@
 
 One connection each, fed the same octets in the same pieces by the loop below; every implementation
 hands over method, path, fields and bodies, and gives away what it would send (`drivers/`). What
-came out is checked after each run. Times are of the processor, per request (or frame, or MiB).
+comes out is checked in a run before those that count. Times are of the processor, per request (or
+frame, or MiB).
 """
 
 from collections.abc import Callable
@@ -263,18 +264,39 @@ def ask(client: Client, chunks: list[bytes], large: bool) -> None:
         feed(chunk)
 
 
-def run(name: str, case: Case, chunks: list[bytes], count: int) -> float:
-    """Microseconds per unit, of a fresh connection that has done what it should."""
+def pour(subject: Any, count: int, keep: bool) -> None:
+    """A large body out, piece by piece, as a transport would take it."""
+    pump, out = subject.pump, subject.out
+    for _ in range(count):
+        pump()
+        if not keep:
+            out.clear()
+
+
+def exchange(subject: Any, case: Case, chunks: list[bytes], count: int, keep: bool) -> None:
+    """All that is measured of a case."""
+    if case.app == "big":
+        serve(subject, chunks)
+        pour(subject, count, keep)
+    elif case.app == "upload":
+        subject.request()
+        pour(subject, count, keep)
+        serve(subject, chunks)
+    elif "server" in case.role:
+        serve(subject, chunks)
+    else:
+        ask(subject, chunks, case.large)
+
+
+def run(name: str, case: Case, chunks: list[bytes], count: int, checked: bool = True) -> float:
+    """Microseconds per unit, of a fresh connection."""
     subject = start(name, case, count if case.large else 0)
-    http2 = case.role.endswith("2")
-    if http2:
+    if case.role.endswith("2"):
         subject.feed(wire.CLIENT_PREFACE if "server" in case.role else wire.SERVER_PREFACE)
     subject.out.clear()
-    if "server" in case.role:
-        spent = lab.timed(lambda: serve(subject, chunks))
-    else:
-        spent = lab.timed(lambda: ask(subject, chunks, case.large))
-    check(name, case, subject, count)
+    spent = lab.timed(lambda: exchange(subject, case, chunks, count, checked))
+    if checked:
+        check(name, case, subject, count)
     return spent / count * 1e6
 
 
@@ -302,7 +324,7 @@ def size(case: Case, quick: bool) -> int:
 
 def sample(name: str, case: Case, chunks: list[bytes], count: int, times: int) -> float:
     """The mean of so many connections, one after the other."""
-    return sum(run(name, case, chunks, count) for _ in range(times)) / times
+    return sum(run(name, case, chunks, count, False) for _ in range(times)) / times
 
 
 def measure_case(case: Case, opts: Options, claim: Claim) -> Row:

@@ -145,7 +145,6 @@ def compact(text: str) -> str:
 
 def timed(run: Callable[[], object]) -> float:
     """Seconds of processor time of this process: other processes then disturb less."""
-    gc.collect()
     started = time.process_time()
     run()
     return time.process_time() - started
@@ -156,6 +155,7 @@ def alternate(runs: Mapping[str, Callable[[], float]], rounds: int) -> Samples:
     samples: Samples = {name: [] for name in runs}
     for _ in range(rounds):
         for name, run in runs.items():
+            gc.collect()
             samples[name].append(run())
     return samples
 
@@ -321,14 +321,14 @@ def arguments(about: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=about)
     parser.add_argument("--rounds", type=int, help="how often each is measured (default: 7)")
     parser.add_argument("--quick", action="store_true", help="small and short: to see it work")
-    parser.add_argument("--only", default="", help="cases, by parts of their names: a,b,c")
+    parser.add_argument("--only", default="", help="cases, by parts of their names: a;b;c")
     parser.add_argument("--out", type=Path, help="where results go (--quick: a temporary folder)")
     return parser
 
 
 def options(args: argparse.Namespace) -> Options:
     rounds = args.rounds or (1 if args.quick else 7)
-    return Options(rounds, args.quick, [part for part in args.only.split(",") if part])
+    return Options(rounds, args.quick, [part for part in args.only.split(";") if part])
 
 
 def folder(args: argparse.Namespace) -> Path:

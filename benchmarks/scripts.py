@@ -40,10 +40,7 @@ def in_process(case: engine.Case, units: int) -> None:
 
     def feed(part: list[bytes]) -> None:
         subject.out.clear()
-        if server:
-            engine.serve(subject, part)
-        else:
-            engine.ask(subject, part, case.large)
+        engine.exchange(subject, case, part, units, False)
 
     half = 0 if case.large else len(chunks) // 2
     if half:

@@ -45,6 +45,7 @@ MESSAGE: Final = b"\0\0\0\0\x40" + bytes(range(64))
 
 PATHS: Final = 16  # requests ask for that many pages, in turn
 PIECE: Final = 1 << 20  # what an application hands over at once, of a large body
+PIECE_OF_BODY: Final = bytes(PIECE)
 READ: Final = 1 << 15  # what a transport gives at once, of a large body
 
 

@@ -32,8 +32,8 @@ class Client(Protocol):
 #: small    when a request has ended: a short response; bodies are counted
 #: grpc     when a request has ended: a response with a message and trailers
 #: echo     responds at once, sends each piece of the body back, and ends with it
-#: big      when a request has ended: a response of `megabytes`, in pieces of 1 MiB
+#: big      when a request has ended: a response of `megabytes`; each `pump` sends 1 MiB of it
 #: Kinds of client:
 #: small, thirty   a GET with 10 or 30 fields
 #: grpc            a POST with a message; the response has trailers
-#: upload          a POST of `megabytes`, in pieces of 1 MiB
+#: upload          a POST of `megabytes`; each `pump` sends 1 MiB of it

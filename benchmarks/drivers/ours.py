@@ -4,7 +4,15 @@ from typing import ClassVar
 
 import cno.raw
 from benchmarks import wire
-from benchmarks.wire import BODY, GRPC_RESPONSE, GRPC_TRAILERS, MESSAGE, RESPONSE, Fields
+from benchmarks.wire import (
+    BODY,
+    GRPC_RESPONSE,
+    GRPC_TRAILERS,
+    MESSAGE,
+    PIECE_OF_BODY,
+    RESPONSE,
+    Fields,
+)
 from cno import Limits
 
 LIMITS = Limits(max_concurrent_streams=1000, max_pipelined=1000)
@@ -61,12 +69,14 @@ class Echo(Small):
 
 class Big(Small):
     def on_message_tail(self, stream: int, trailers: Fields | None) -> None:
+        self.stream, self.left = stream, self.megabytes
         length = str(self.megabytes * wire.PIECE)
         self.write_head(stream, 200, "", "", [("content-length", length)], False)
-        piece = bytes(wire.PIECE)
-        for left in range(self.megabytes, 0, -1):
-            taken = self.write_data(stream, piece, left == 1)
-            assert taken == len(piece)
+
+    def pump(self) -> None:
+        self.left -= 1
+        taken = self.write_data(self.stream, PIECE_OF_BODY, self.left == 0)
+        assert taken == wire.PIECE
 
 
 SERVERS: dict[str, type[Small]] = {
@@ -136,13 +146,14 @@ class Uploader(Client):
     FIELDS: ClassVar[Fields] = [(":scheme", "https"), (":authority", "example.com")]
 
     def request(self) -> None:
-        stream = self.next_stream
+        self.stream, self.left = self.next_stream, self.megabytes
         length = ("content-length", str(self.megabytes * wire.PIECE))
-        self.write_head(stream, 0, "POST", "/page/1", [*self.FIELDS, length], False)
-        piece = bytes(wire.PIECE)
-        for left in range(self.megabytes, 0, -1):
-            taken = self.write_data(stream, piece, left == 1)
-            assert taken == len(piece)
+        self.write_head(self.stream, 0, "POST", "/page/1", [*self.FIELDS, length], False)
+
+    def pump(self) -> None:
+        self.left -= 1
+        taken = self.write_data(self.stream, PIECE_OF_BODY, self.left == 0)
+        assert taken == wire.PIECE
 
 
 CLIENTS: dict[str, type[Client]] = {

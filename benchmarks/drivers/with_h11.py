@@ -5,7 +5,7 @@ from typing import Any
 from benchmarks import wire
 from benchmarks.drivers.with_h2 import octets
 from benchmarks.lab import peer
-from benchmarks.wire import BODY, RESPONSE
+from benchmarks.wire import BODY, PIECE_OF_BODY, RESPONSE
 
 SMALL = octets(RESPONSE)
 HOST = [(b"host", b"example.com")]
@@ -39,15 +39,18 @@ class Server:
             length = str(self.megabytes * wire.PIECE).encode()
             head = h11.Response(status_code=200, headers=[(b"content-length", length)])
             self.out.append(conn.send(head))
-            piece = bytes(wire.PIECE)
-            for _ in range(self.megabytes):
-                self.out.append(conn.send(h11.Data(data=piece)))
-            self.out.append(conn.send(h11.EndOfMessage()))
-        else:
-            head = conn.send(h11.Response(status_code=200, headers=SMALL))
-            body = conn.send(h11.Data(data=BODY))
-            self.out.append(head + body + conn.send(h11.EndOfMessage()))
+            return
+        head = conn.send(h11.Response(status_code=200, headers=SMALL))
+        body = conn.send(h11.Data(data=BODY))
+        self.out.append(head + body + conn.send(h11.EndOfMessage()))
         conn.start_next_cycle()
+
+    def pump(self) -> None:
+        h11, conn = self.h11, self.conn
+        self.megabytes -= 1
+        self.out.append(conn.send(h11.Data(data=PIECE_OF_BODY)))
+        if self.megabytes == 0:
+            self.out.append(conn.send(h11.EndOfMessage()))
 
 
 def server1(app: str, megabytes: int) -> Server:

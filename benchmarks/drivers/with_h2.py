@@ -4,7 +4,15 @@ from typing import Any
 
 from benchmarks import wire
 from benchmarks.lab import peer
-from benchmarks.wire import BODY, GRPC_RESPONSE, GRPC_TRAILERS, MESSAGE, RESPONSE, Fields
+from benchmarks.wire import (
+    BODY,
+    GRPC_RESPONSE,
+    GRPC_TRAILERS,
+    MESSAGE,
+    PIECE_OF_BODY,
+    RESPONSE,
+    Fields,
+)
 
 FRAME = 16_384
 
@@ -32,7 +40,8 @@ class Connection:
         self.conn.initiate_connection()
         self.out: list[bytes] = []
         self.received = self.ended = 0
-        self.megabytes = megabytes
+        self.megabytes = self.left = megabytes
+        self.stream = 0
         self.flush()
 
     def flush(self) -> None:
@@ -61,14 +70,13 @@ class Connection:
     def on_end(self, stream: int) -> None:
         self.ended += 1
 
-    def send_big(self, stream: int) -> None:
-        """A large body, piece by piece; a frame is the most that h2 takes at once."""
-        piece = bytes(wire.PIECE)
-        for left in range(self.megabytes, 0, -1):
-            for at in range(0, len(piece), FRAME):
-                last = left == 1 and at + FRAME >= len(piece)
-                self.conn.send_data(stream, piece[at : at + FRAME], end_stream=last)
-            self.flush()
+    def pump(self) -> None:
+        """The next piece of a large body; a frame is the most that h2 takes at once."""
+        self.left -= 1
+        for at in range(0, wire.PIECE, FRAME):
+            last = self.left == 0 and at + FRAME >= wire.PIECE
+            self.conn.send_data(self.stream, PIECE_OF_BODY[at : at + FRAME], end_stream=last)
+        self.flush()
 
 
 class Small(Connection):
@@ -99,7 +107,7 @@ class Big(Connection):
     def on_end(self, stream: int) -> None:
         length = str(self.megabytes * wire.PIECE).encode()
         self.conn.send_headers(stream, [*STATUS, (b"content-length", length)])
-        self.send_big(stream)
+        self.stream, self.left = stream, self.megabytes
 
 
 SERVERS = {"small": Small, "sink": Small, "grpc": Grpc, "echo": Echo, "big": Big}
@@ -141,7 +149,8 @@ class Uploader(Client):
         length = str(self.megabytes * wire.PIECE).encode()
         head = [(b":method", b"POST"), *HEAD, (b"content-length", length)]
         self.conn.send_headers(stream, head)
-        self.send_big(stream)
+        self.flush()
+        self.stream, self.left = stream, self.megabytes
 
 
 CLIENTS = {"small": Client, "thirty": Thirty, "grpc": Caller, "upload": Uploader}

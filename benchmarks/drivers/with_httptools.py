@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks import wire
 from benchmarks.lab import Missing, peer
-from benchmarks.wire import BODY, RESPONSE
+from benchmarks.wire import BODY, PIECE_OF_BODY, RESPONSE
 
 SMALL = [(name.encode(), value.encode()) for name, value in RESPONSE]
 
@@ -51,8 +51,9 @@ class Server:
         if not self.megabytes:
             head.append(BODY)
         self.out.append(b"".join(head))
-        piece = bytes(wire.PIECE)
-        self.out += [piece] * self.megabytes
+
+    def pump(self) -> None:
+        self.out.append(PIECE_OF_BODY)
 
 
 def server1(app: str, megabytes: int) -> Server:

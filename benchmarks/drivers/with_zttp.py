@@ -5,7 +5,14 @@ from typing import Any
 from benchmarks import wire
 from benchmarks.drivers.with_h2 import octets
 from benchmarks.lab import Missing, peer
-from benchmarks.wire import BODY, GRPC_RESPONSE, GRPC_TRAILERS, MESSAGE, RESPONSE
+from benchmarks.wire import (
+    BODY,
+    GRPC_RESPONSE,
+    GRPC_TRAILERS,
+    MESSAGE,
+    PIECE_OF_BODY,
+    RESPONSE,
+)
 
 SMALL = octets(RESPONSE)
 GRPC = octets(GRPC_RESPONSE)
@@ -85,14 +92,16 @@ class Echo2(Server2):
 
 class Big2(Server2):
     def on_end(self, stream: int) -> None:
-        handle = self.conn.stream(stream)
+        self.handle = self.conn.stream(stream)
         length = str(self.megabytes * wire.PIECE).encode()
-        handle.send_response(200, [(b"content-length", length)])
-        piece = bytes(wire.PIECE)
-        for _ in range(self.megabytes):
-            handle.send_data(piece)
-            self.flush()
-        handle.end_message()
+        self.handle.send_response(200, [(b"content-length", length)])
+
+    def pump(self) -> None:
+        self.megabytes -= 1
+        self.handle.send_data(PIECE_OF_BODY)
+        if self.megabytes == 0:
+            self.handle.end_message()
+        self.flush()
 
 
 SERVERS2 = {"small": Server2, "sink": Server2, "grpc": Grpc2, "echo": Echo2, "big": Big2}
@@ -128,14 +137,19 @@ class Client2:
         post = self.kind in ("grpc", "upload")
         method = b"POST" if post else b"GET"
         stream = self.conn.send_request(method, b"/page/1", b"2", self.fields)
+        if self.kind == "upload":
+            self.stream = stream
+            return
         if self.kind == "grpc":
             stream.send_data(MESSAGE)
-        elif post:
-            piece = bytes(wire.PIECE)
-            for _ in range(self.megabytes):
-                stream.send_data(piece)
-                self.out.append(self.conn.data_to_send())
         stream.end_message()
+        self.out.append(self.conn.data_to_send())
+
+    def pump(self) -> None:
+        self.megabytes -= 1
+        self.stream.send_data(PIECE_OF_BODY)
+        if self.megabytes == 0:
+            self.stream.end_message()
         self.out.append(self.conn.data_to_send())
 
     def feed(self, data: bytes) -> None:
@@ -194,16 +208,20 @@ class Server1:
         if self.megabytes:
             length = str(self.megabytes * wire.PIECE).encode()
             conn.send_response(200, [(b"content-length", length)])
-            piece = bytes(wire.PIECE)
-            for _ in range(self.megabytes):
-                conn.send_data(piece)
-                self.out.append(conn.data_to_send())
-        else:
-            conn.send_response(200, SMALL)
-            conn.send_data(BODY)
+            self.out.append(conn.data_to_send())
+            return
+        conn.send_response(200, SMALL)
+        conn.send_data(BODY)
         conn.end_message()
         self.out.append(conn.data_to_send())
         conn.start_next_cycle()
+
+    def pump(self) -> None:
+        self.megabytes -= 1
+        self.conn.send_data(PIECE_OF_BODY)
+        if self.megabytes == 0:
+            self.conn.end_message()
+        self.out.append(self.conn.data_to_send())
 
 
 def server1(app: str, megabytes: int) -> Server1:
