@@ -117,11 +117,8 @@ class Windows(Output):
         inflow = exchange._inflow
         if inflow is None or exchange._complete or exchange._discard:
             return
-        if self._is_old(inflow.marked_at, now):
-            inflow.mark(now)
-            return
         window: i64 = self._h2.acked._initial_window_size + inflow.wider
-        wanted = self._ideal(window, inflow.moved(), now - inflow.marked_at)
+        wanted = self._ideal(window, inflow.moved(), inflow.marked_at, now)
         wanted = min(wanted, self._limits.max_stream_window)
         stream = self._streams.get(exchange.stream)
         if wanted > window and stream is not None:
@@ -131,33 +128,35 @@ class Windows(Output):
             self._widen(stream, wanted - window, 2 * wanted)
             if not self._probing:
                 self._probe(now)
+        elif self._is_old(inflow.marked_at, now):
+            inflow.mark(now)
 
     def _judge_all(self, now: float) -> None:
         """The same for all streams together."""
-        if self._is_old(self._marked_at, now):
-            self._marked_at = now
-            self._read_before = self._read_in_all
-            return
         moved = self._read_in_all - self._read_before
-        wanted = self._ideal(self._h2.recv_size, moved, now - self._marked_at)
-        if wanted > self._h2.recv_size:
+        wanted = self._ideal(self._h2.recv_size, moved, self._marked_at, now)
+        wider = min(wanted, self._limits.max_connection_window) > self._h2.recv_size
+        if wider:
+            self._widen(None, 0, wanted)
+        if wider or self._is_old(self._marked_at, now):
             self._marked_at = now
             self._read_before = self._read_in_all
-            self._widen(None, 0, wanted)
 
     def _is_old(self, marked_at: float, now: float) -> bool:
         """Whether what has been counted since then is more than one round trip's."""
         return marked_at == 0.0 or (self._trip != 0.0 and now - marked_at > self._trip)
 
-    def _ideal(self, window: i64, moved: i64, elapsed: float) -> i64:
-        """How large a window should be of which so much was used in so many seconds."""
-        if self._trip == 0.0 or moved * 2 < window:
+    def _ideal(self, window: i64, moved: i64, since: float, now: float) -> i64:
+        """How large a window should be of which so much was used since then."""
+        trip = self._trip
+        if since == 0.0 or trip == 0.0:
             return window
-        if elapsed * float(window) > self._trip * float(moved):
-            window_used = float(moved) * self._trip / elapsed
-        else:
-            window_used = float(window)
-        return max(2 * window, 4 * i64(window_used))
+        elapsed = max(now - since, 0.000_001)
+        used = float(moved) * min(1.0, trip / elapsed)  # in one round trip
+        if used * 2 < float(window):
+            return window
+        used = min(float(window), float(moved) * trip / elapsed)  # in all of it, if it goes on so
+        return max(2 * window, 4 * i64(used))
 
     def _widen(self, stream: Stream | None, more: i64, size: i64) -> None:
         """Let a stream have `more`, and all together `size`."""
