@@ -269,7 +269,7 @@ def _note_request(core: Core, h1: Http1, head: Head, stream: Stream) -> None:
     # > current response; else, if the received protocol is HTTP/1.1 (or later), the connection will
     # > persist ... else, if the received protocol is HTTP/1.0, the "keep-alive" connection option
     # > is present, ... the connection will persist   (RFC 9112 9.3)
-    if head.close or (old and not head.keep_alive):
+    if head.close or (old and not head.keep_alive) or stream.id >= h1.last_allowed:
         h1.last = stream.id
         h1.stop = True
     elif head.upgrade is not None and core._wants & ON_UPGRADE and upgrade.for_application(head):

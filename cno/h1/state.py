@@ -95,6 +95,8 @@ class Http1:
             line, bound(limits.max_trailer_size), bound(limits.max_trailer_fields), 2, 400
         )
         self.max_pipelined = bound(limits.max_pipelined)
+        most = limits.max_requests_per_connection
+        self.last_allowed: i64 = UNBOUNDED if most is None else 2 * most - 1  # a stream's id
         size = limits.max_body_size
         self.max_body = MAX_CONTENT_LENGTH if size is None else size
         self.max_ext = bound(limits.max_chunk_ext_size)

@@ -41,6 +41,7 @@ from tests.support import (
     client_with_request,
     expect_connection_error,
     frame,
+    h1_server,
     parse_frames,
     read_blocks,
     request,
@@ -446,3 +447,14 @@ def test_a17_both_sides_agree_in_the_end() -> None:
     assert conn.of("end") == [("end", 1, NO_ERROR, LOCAL)]
     assert REMOTE == 0
     assert client_with_request()[0].open_streams == [1]
+
+
+def test_a17_the_same_over_http1() -> None:
+    conn = h1_server(limits=Limits(max_requests_per_connection=2))
+    conn.data_received(b"GET /1 HTTP/1.1\r\nhost: x\r\n\r\n" * 3)
+    for stream in (1, 3):
+        answer(conn, stream)
+    assert [e[1] for e in conn.of("head")] == [1, 3]
+    first, second = conn.take().split(b"HTTP/1.1 200 ")[1:]
+    assert b"connection: close" not in first and b"connection: close" in second
+    assert conn.events[-1] == ("close",)
