@@ -70,7 +70,7 @@ def upgraded_server(core: Core) -> i64:
     begin(core)
     core._state = H2_PREFACE
     recv.apply_settings(core, payload, 0, len(payload))
-    if upgraded is not None:
+    if upgraded is not None:  # pragma: no branch - it was kept when the upgrade was asked for
         h1.upgraded = None
         request = Message()
         request.method, request.path, request.headers = upgraded

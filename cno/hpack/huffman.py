@@ -92,7 +92,7 @@ def _window_table(rows: list[tuple[int, int, int]]) -> bytes:
         room = _WINDOW - length
         entry = length << 24 | 8 << 16 | symbol
         table[code << room : (code + 1) << room] = [entry] * (1 << room)
-        for symbol2, length2, code2 in short:
+        for symbol2, length2, code2 in short:  # pragma: no branch - always left by its break
             room = _WINDOW - length - length2
             if room < 0:
                 break
