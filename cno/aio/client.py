@@ -76,9 +76,14 @@ class Order:
             self.body = octets(data)
         if self.body and not trailers:
             fields = with_length(fields, len(self.body))
-        self.fields = fields
         self.empty = not self.body and self.source is None and not trailers
-        self.patient = not self.empty and expects_continue(fields)
+        self.patient = expects_continue(fields)
+        if self.empty and self.patient:
+            # > A client MUST NOT generate a 100-continue expectation in a request that does not
+            # > include content.   (RFC 9110 10.1.1)
+            fields = [field for field in fields if field[0].lower() != "expect"]
+            self.patient = False
+        self.fields = fields
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -518,7 +523,7 @@ def has(fields: Headers, wanted: str) -> bool:
 def expects_continue(fields: Headers) -> bool:
     """Whether the body is to wait for a 100 (RFC 9110 10.1.1)."""
     for name, value in fields:
-        if name.lower() == "expect":
+        if len(name) == 6 and name.lower() == "expect":
             return value.lower() == "100-continue"
     return False
 

@@ -198,6 +198,7 @@ def test_no_body_expects_nothing(lab: Lab, wire: Wire) -> None:
     async def main() -> None:
         async def handle(request: aio.Request) -> None:
             assert await request.payload.read() == b""
+            assert "expect" not in dict(request.headers)
             await request.respond(200)
 
         async with lab.pair(wire, handle, client_limits=PATIENT) as client:
