@@ -166,3 +166,38 @@ def test_a_request_that_waits_for_two_things() -> None:
     assert conn.of("flow") == []
     conn.data_received(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
     assert conn.of("flow") == [("flow", 3)]
+
+
+@pytest.mark.parametrize(
+    ("framing", "body"),
+    [(b"Content-Length: 10", b"12345"), (b"Transfer-Encoding: chunked", b"5\r\nhello\r\n")],
+)
+def test_the_rest_of_a_body_that_was_given_up(framing: bytes, body: bytes) -> None:
+    conn = h1_server()
+    conn.data_received(GET + request(b"Host: a", framing, line=b"POST / HTTP/1.1", body=body))
+    conn.write_reset(3, 8)
+    assert conn.of("end", "close") == [("end", 3, 8, 1)]
+    conn.events.clear()
+    conn.data_received(body + GET)
+    assert conn.events == []
+    respond(conn, 1)
+    assert responses(conn.take())[0].closes
+    assert conn.events == [("end", 1, 0, 1), ("close",)]
+
+
+def test_much_may_not_wait_for_an_upgrade_to_be_decided() -> None:
+    conn = h1_server()
+    conn.data_received(UPGRADE)
+    with pytest.raises(raw.WouldBlockError, match="undecided"):
+        conn.data_received(bytes(1 << 20))
+    conn.write_head(1, 101, "", "", SWITCH, False)
+    conn.data_received(b"")
+    assert sum(len(e[2]) for e in conn.of("data")) == 1 << 20
+
+
+def test_the_end_of_input_while_shutting_down() -> None:
+    conn = h1_server()
+    conn.data_received(GET)
+    conn.shutdown()
+    conn.connection_lost()
+    assert conn.of("end") == [("end", 1, 8, 1)]
