@@ -271,7 +271,7 @@ def _blocked(core: Core) -> i64:
 
 def _tunnel(core: Core) -> i64:
     stream = core._streams.get(core._h1.tunnel)
-    if stream is None or stream.read == DONE:
+    if stream is None or stream.read == DONE:  # pragma: no cover - a tunnel ends the connection
         return H1_IGNORE
     n: i64 = len(core._in) - core._pos
     if n != 0:
