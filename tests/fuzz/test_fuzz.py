@@ -8,12 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.fuzz import machines, octets, oracles
+import cno
+from tests.fuzz import machines, octets, oracles, twins
 from tests.fuzz.targets import ALL, CORPUS, REGRESSIONS
 from tests.fuzz.worlds import WORLDS
 
 #: Scripts for each world.
 SCRIPTS = 60
+#: Where each takes two processes.
+FEW = 20
 
 
 def inputs(folder: Path) -> list[Path]:
@@ -23,7 +26,7 @@ def inputs(folder: Path) -> list[Path]:
 @pytest.mark.parametrize("path", inputs(REGRESSIONS), ids=lambda p: f"{p.parent.name}-{p.stem}")
 def test_what_was_found_is_fixed(path: Path) -> None:
     target = ALL[path.parent.name]
-    if target.name == "twins":
+    if target.name == "twins" and not cno.COMPILED:
         pytest.skip("needs both builds at once")
     target.replay(path)
 
@@ -44,6 +47,18 @@ def test_scripts(world: str) -> None:
 @pytest.mark.parametrize("world", oracles.COMPARED)
 def test_oracles(world: str) -> None:
     machines.batch(world, oracles.RULES[world], oracles.check, 1, SCRIPTS)
+
+
+@pytest.mark.skipif(not cno.COMPILED, reason="needs both builds at once")
+def test_twins() -> None:
+    both = twins.Twins()
+    try:
+        for kind, data in twins.changed([CORPUS], 1):
+            both.check(kind, data.hex())
+        for world in WORLDS:
+            machines.batch(world, WORLDS[world][1], both.check, 1, FEW)
+    finally:
+        both.stop()
 
 
 def test_every_target_has_a_corpus_or_makes_up_its_inputs() -> None:

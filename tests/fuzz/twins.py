@@ -109,6 +109,10 @@ class Twins:
 
     def stop(self) -> None:
         for worker in self.workers:
+            assert worker.stdin
+            assert worker.stdout
+            worker.stdin.close()
+            worker.stdout.close()
             worker.kill()
             worker.wait()
 
