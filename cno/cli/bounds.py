@@ -22,19 +22,18 @@ def names() -> list[str]:
 def limited(texts: Iterable[str], base: Limits) -> Limits:
     """`base`, but for what these say. Raises ValueError, in words for whoever typed them."""
     changes: dict[str, Any] = {}
-    known = names()
+    types = {field.name: field.type for field in fields(Limits)}
     for text in texts:
         name, equals, value = text.partition("=")
         name = name.strip().replace("-", "_")
         if not equals:
             raise ValueError(f"{one_line(text)!r} should be NAME=VALUE")
-        if name not in known:
+        if name not in types:
             raise ValueError(f"there is no limit {one_line(name)!r}; see --help")
         changes[name] = value_of(name, value.strip())
-    try:
-        return replace(base, **changes)
-    except TypeError as error:
-        raise ValueError(str(error)) from None
+        if changes[name] is None and types[name] in (int, float):
+            raise ValueError(f"{name} cannot be switched off")
+    return replace(base, **changes)
 
 
 def value_of(name: str, text: str) -> float | bool | None:
