@@ -77,10 +77,10 @@ def test_head_behind_a_slow_response_has_time(lab: Lab) -> None:
 
     async def main() -> None:
         async def handle(request: aio.Request) -> None:
-            await asyncio.sleep(4 * SHORT)
+            await asyncio.sleep(8 * SHORT)
             await request.respond(200, [], b"hello")
 
-        async with lab.serving(HTTP1, handle, limits=Limits(header_timeout=2 * SHORT)) as url:
+        async with lab.serving(HTTP1, handle, limits=Limits(header_timeout=5 * SHORT)) as url:
             async with await Peer.connect(url) as peer:
                 peer.send(b"GET / HTTP/1.1\r\nhost: a\r\n\r\nGET / HTTP/1.1\r\n")
                 assert (await peer.head()).startswith(b"HTTP/1.1 200 ")
@@ -213,7 +213,7 @@ def test_body_that_goes_on_slowly_is_read(lab: Lab, wire: Wire) -> None:
         async def handle(request: aio.Request) -> None:
             await request.respond(200, [], await request.payload.read())
 
-        limits = Limits(body_timeout=4 * SHORT)
+        limits = Limits(body_timeout=6 * SHORT)
         async with lab.pair(wire, handle, limits=limits, client_limits=Limits()) as client:
             response = await client.request("POST", "/", [], slow())
             assert await response.payload.read() == b"." * 8
@@ -233,11 +233,11 @@ def test_body_that_nobody_waits_for_has_time(lab: Lab, wire: Wire) -> None:
 
         async def handle(request: aio.Request) -> None:
             await request.payload.readexactly(5)
-            await asyncio.sleep(4 * SHORT)
+            await asyncio.sleep(8 * SHORT)
             more.set()
             await request.respond(200, [], await request.payload.read())
 
-        limits = Limits(body_timeout=2 * SHORT)
+        limits = Limits(body_timeout=5 * SHORT)
         async with lab.pair(wire, handle, limits=limits) as client:
             response = await client.request("POST", "/", [], pieces())
             assert await response.payload.read() == b" end"
@@ -308,7 +308,7 @@ def test_window_that_opens_slowly(lab: Lab) -> None:
     async def main() -> None:
         async with lab.serving(
             HTTP2, lambda request: request.respond(200, [], bytes(75_535)),
-            limits=Limits(write_stall_timeout=4 * SHORT),
+            limits=Limits(write_stall_timeout=6 * SHORT),
         ) as url:  # fmt: skip
             async with await Peer.connect_http2(url) as peer:
                 peer.send(peer.pen.headers(1, f.REQUEST, end_stream=True))
@@ -357,7 +357,7 @@ def test_client_that_takes_nothing(lab: Lab, wire: Wire) -> None:
 
 def test_server_pings_a_silent_client(lab: Lab) -> None:
     async def main() -> None:
-        limits = Limits(ping_interval=SHORT, ping_timeout=2 * SHORT)
+        limits = Limits(ping_interval=SHORT, ping_timeout=5 * SHORT)
         async with lab.serving(HTTP2, answer, limits=limits) as url:
             async with await Peer.connect_http2(url) as peer:
                 for _ in range(2):
@@ -381,7 +381,7 @@ def test_client_pings_a_silent_server(lab: Lab) -> None:
             await peer.expect(f.PING)
             await peer.rest()
 
-        limits = Limits(ping_interval=SHORT, ping_timeout=2 * SHORT)
+        limits = Limits(ping_interval=SHORT, ping_timeout=5 * SHORT)
         async with by_hand(script) as url, await lab.connect(HTTP2, url, limits=limits) as client:
             with pytest.raises(aio.ConnectionLostError):
                 await client.request("GET", "/")
