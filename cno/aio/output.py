@@ -161,7 +161,8 @@ class Output(Engine, asyncio.Protocol):
         """
         if self._full:
             return False
-        if self._turn_due and (sending.headers is None or len(sending.data) > FRAME):
+        size = len(sending.data)
+        if self._turn_due and (size > FRAME or (sending.headers is None and size != 0)):
             return False
         if self._advance(sending):
             return True
