@@ -44,8 +44,19 @@ class Origin:
         self.idle: list[Member] = []  # HTTP/1.1: those without a request, used last at the end
         self.live: i64 = 0  # connections that take requests, or may soon: dials counted
         self.dialing: i64 = 0
+        #: A connection could not be made, while others were there: until then, these have to do.
+        self.pause: asyncio.TimerHandle | None = None
         #: Who waits, in order: what it gets, a Member or an Exception; and when it came.
         self.line: OrderedDict[asyncio.Future[Any], int] = OrderedDict()
+
+    def is_served(self) -> bool:
+        """HTTP/1.1: whether those in line will be served in time, if no connection is added."""
+        return self.http2 is False and self.live > self.dialing
+
+    def unpause(self) -> None:
+        if self.pause is not None:
+            self.pause.cancel()
+            self.pause = None
 
 
 class Member(Client):

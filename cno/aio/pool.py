@@ -206,7 +206,7 @@ class Pool(Stock):
                 # could refuse the same request each time.
                 member = await self._wait(origin, attempt > 0 or passed)
             if member.is_free() and member.has_news() and not await self._is_well(member):
-                if member._last_local == 0:
+                if member._last_local == 0 and not origin.is_served():
                     raise connect_error(target, CLOSED_AT_ONCE)
                 continue
             passed = False

@@ -16,6 +16,9 @@ from cno.aio.member import Member, Origin, Owner
 from cno.aio.urls import Target
 from cno.limits import Limits, bound
 
+#: Seconds that an origin with HTTP/1.1 connections is not asked for more, after it refused one.
+DIAL_PAUSE: Final = 0.2
+
 #: The server accepts, and thinks better of it.
 CLOSED_AT_ONCE: Final = ConnectionAbortedError("the connection was closed before its first request")
 
@@ -100,8 +103,11 @@ class Stock(Owner):
             member._reserved -= 1
             return True
         member._reserved -= 1
+        origin = member._origin
         self._drop(member)
-        self._want(member._origin)
+        if member._last_local == 0 and origin.is_served():
+            self._pause(origin)
+        self._want(origin)
         return False
 
     async def _wait(self, origin: Origin, again: bool) -> Member:
@@ -204,8 +210,10 @@ class Stock(Owner):
         if not origin.line:
             self._hungry.pop(origin, None)
             name = origin.target.origin
-            if origin.live == 0 and self._origins.get(name) is origin:
-                del self._origins[name]
+            if origin.live == 0:
+                origin.unpause()
+                if self._origins.get(name) is origin:
+                    del self._origins[name]
 
     def _want(self, origin: Origin) -> None:
         """Make the connections that those in line need."""
@@ -223,6 +231,8 @@ class Stock(Owner):
         if waiting == 0:
             return False
         if origin.http2 is False:
+            if origin.pause is not None and origin.is_served():
+                return False
             return waiting > origin.dialing and origin.live < self._max_per_origin
         # One is enough for all; if it turns out not to be, more follow.
         return origin.shared is None and origin.dialing == 0
@@ -296,7 +306,11 @@ class Stock(Owner):
             waiter.set_result(member)
 
     def _fail(self, origin: Origin, cause: Exception) -> None:
-        """No connection could be made: tell those that it would have been for."""
+        """No connection could be made: tell those that it would have been for, unless there are
+        others to wait for."""
+        if origin.is_served():
+            self._pause(origin)
+            return
         only_first = origin.http2 is False
         while origin.line:
             waiter, _ = origin.line.popitem(last=False)
@@ -305,6 +319,16 @@ class Stock(Owner):
             waiter.set_result(connect_error(origin.target, cause))
             if only_first:
                 return
+
+    def _pause(self, origin: Origin) -> None:
+        """Try to make no more connections for a while."""
+        if origin.pause is None and not self._closing:
+            loop = asyncio.get_running_loop()
+            origin.pause = loop.call_later(DIAL_PAUSE, self._try_again, origin)
+
+    def _try_again(self, origin: Origin) -> None:
+        origin.pause = None
+        self._want(origin)
 
     # -- making them -----------------------------------------------------------------------------
 
@@ -396,6 +420,7 @@ class Stock(Owner):
             self._timer.cancel()
             self._timer = None
         for origin in self._origins.values():
+            origin.unpause()
             while origin.line:
                 waiter, _ = origin.line.popitem(last=False)
                 if not waiter.done():

@@ -797,6 +797,43 @@ def test_nobody_there(lab: Lab, free_port: int) -> None:
     lab.run(main())
 
 
+def test_server_that_takes_no_more_connections(lab: Lab) -> None:
+    """Those that there are have to do, for all."""
+
+    async def main() -> None:
+        gate = asyncio.Event()
+
+        async def work(_: aio.Request) -> None:
+            await gate.wait()
+
+        house = House(work)
+        loop = asyncio.get_running_loop()
+        servers: list[aio.Server] = []
+
+        def made() -> aio.Server:
+            servers.append(aio.Server(house))
+            return servers[-1]
+
+        server = await loop.create_server(made, HOST, 0)
+        url = f"http://{HOST}:{server.sockets[0].getsockname()[1]}"
+        async with aio.Pool(max_per_origin=10) as pool:
+            asked = [asyncio.ensure_future(get(pool, url)) for _ in range(2)]
+            await until(lambda: house.now == 2)
+            server.close()
+            asked += [asyncio.ensure_future(get(pool, url)) for _ in range(20)]
+            await asyncio.sleep(0.03)
+            gate.set()
+            assert await asyncio.gather(*asked) == [b"fine"] * 22
+            assert len(house.conns) == 2
+            for each in servers:
+                each.close()
+            await until(lambda: pool.connections == 0)
+            with pytest.raises(aio.ConnectError):
+                await get(pool, url)
+
+    lab.run(main())
+
+
 def test_certificates_are_checked(lab: Lab) -> None:
     async def main() -> None:
         async with lab.serving(HTTP2_TLS, House()) as url, aio.Pool() as pool:
