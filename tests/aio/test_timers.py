@@ -201,6 +201,7 @@ def test_response_body_that_does_not_go_on(lab: Lab, wire: Wire) -> None:
     lab.run(main())
 
 
+@CLEAR
 def test_body_that_goes_on_slowly_is_read(lab: Lab, wire: Wire) -> None:
     """The time is between two pieces, not for all of them."""
 
