@@ -53,6 +53,8 @@ def table(source: str) -> str:
         if where != section:
             section = where
             lines.append(f"| **{section}** | | |")
+        if name.endswith("_rate"):
+            comment = "How many of those come back in a second, where there is a clock."
         lines.append(f"| `{name}` | {shown(default)} | {comment} |")
     return "\n".join(lines)
 
