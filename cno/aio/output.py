@@ -110,8 +110,8 @@ class Output(Engine, asyncio.Protocol):
     def resume_writing(self) -> None:
         super().resume_writing()
         self._full = False
+        self._freed()  # first: those in line may fill it again at once
         self._pump()
-        self._freed()
 
     def _freed(self) -> None:
         """Something may have become possible: a stream ended, settings changed, the way is free."""

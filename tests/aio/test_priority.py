@@ -405,3 +405,36 @@ def test_ours_together(lab: Lab) -> None:
         assert order == ["u=6", "u=5", "u=7"]
 
     lab.run(main())
+
+
+def test_request_overtakes_an_upload(lab: Lab) -> None:
+    """However full the transport is all the time."""
+
+    async def main() -> None:
+        ahead = -1
+
+        async def script(peer: Peer) -> None:
+            nonlocal ahead
+            await greet(peer, WIDE)
+            peer.send(peer.pen.window_update(0, f.MAX_WINDOW - WINDOW))
+            taken = 0
+            while True:
+                got = await peer.frame()
+                if got.type == f.DATA:
+                    taken += len(got.payload)
+                    if taken % 500_000 < len(got.payload):
+                        await asyncio.sleep(0.001)
+                elif got.type == f.HEADERS and got.stream == 3:
+                    ahead = taken
+                    peer.send(peer.pen.headers(3, f.RESPONSE, end_stream=True))
+                if got.type == f.DATA and got.flags & f.END_STREAM:
+                    peer.send(peer.pen.headers(1, f.RESPONSE, end_stream=True))
+
+        async with by_hand(script) as url, await lab.connect(HTTP2, url) as client:
+            upload = asyncio.ensure_future(client.request("POST", "/", [], bytes(30_000_000)))
+            await asyncio.sleep(0.01)
+            assert (await client.request("GET", "/")).code == 200
+            assert (await upload).code == 200
+        assert 0 < ahead < 20_000_000
+
+    lab.run(main())
