@@ -79,7 +79,11 @@ def main() -> None:
         octets = importlib.import_module("tests.fuzz.octets")
     if importlib.import_module("cno").COMPILED:
         raise SystemExit("only sources can be searched: run this in a checkout")
-    check = octets.TARGETS[target]
+    target_of = octets.TARGETS[target]
+
+    def check(data: bytes) -> None:
+        target_of(data)
+
     os.makedirs(found, exist_ok=True)
     options = [
         f"-max_total_time={seconds}",

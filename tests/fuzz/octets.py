@@ -30,6 +30,7 @@ from tests.frames import (
     parse_frames,
 )
 from tests.fuzz.observed import UPGRADE, Result, Watched, deliver, hang_up, same
+from tests.fuzz.worlds import play, script_of
 from tests.h1 import wire
 
 #: Longer inputs are not looked at: what they could find, shorter ones find sooner.
@@ -250,11 +251,12 @@ CONNECTIONS: dict[str, Callable[[int], Watched]] = {
     "h2-client": h2_client,
 }
 
-TARGETS: dict[str, Callable[[bytes], None]] = {
+TARGETS: dict[str, Callable[[bytes], object]] = {
     "h1-server": check_h1_server,
     "h1-client": lambda data: check_connection(h1_client, data),
     "h2-server": lambda data: check_connection(h2_server, data),
     "h2-client": lambda data: check_connection(h2_client, data),
+    "scripts": lambda data: play(*script_of(data)),
     "hpack": check_hpack,
     "huffman": check_huffman,
 }

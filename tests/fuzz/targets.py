@@ -41,8 +41,9 @@ class Target:
 class Octets(Target):
     octets = True
 
-    def __init__(self, name: str, check: Callable[[bytes], None]) -> None:
-        super().__init__(name, "any octets, whole and cut: only documented errors")
+    def __init__(self, name: str, check: Callable[[bytes], object]) -> None:
+        about = "any octets, whole and cut: only documented errors"
+        super().__init__(name, "the scripts of `machines`" if name == "scripts" else about)
         self.check = check
 
     def replay(self, path: Path) -> None:

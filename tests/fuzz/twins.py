@@ -33,6 +33,8 @@ def transcript(case: list[object]) -> str:
         if not isinstance(given, str):
             return repr(worlds.play(kind, given, *script))  # type: ignore[arg-type]  # as JSON has it
         data = bytes.fromhex(given)
+        if kind == "scripts":
+            return repr(worlds.play(*worlds.script_of(data)))
         make = octets.CONNECTIONS.get(str(kind))
         if make is None:
             return repr(octets.decoded(str(kind), data))

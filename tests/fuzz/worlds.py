@@ -28,6 +28,9 @@ from tests.support import merged
 
 Step = tuple[str, int, int]
 
+#: Steps of a script made of octets.
+MOST_STEPS = 80
+
 MESSAGES: tuple[Headers, ...] = (
     REQUEST,
     [*REQUEST, ("x-a", "b"), ("cookie", "a=b"), ("cookie", "c=d")],
@@ -571,6 +574,18 @@ WORLDS: dict[str, tuple[Callable[[int], World], Sequence[str]]] = {
 
 
 RULES = {name: rules for name, (_, rules) in WORLDS.items()}
+
+
+def script_of(data: bytes) -> tuple[str, int, list[Step]]:
+    """Octets as a script: which world, what mood, four octets for each step."""
+    names = sorted(RULES)
+    world = names[data[0] % len(names)] if data else names[0]
+    rules = sorted(set(RULES[world]))
+    steps = [
+        (rules[data[at] % len(rules)], data[at + 1], data[at + 2] << 8 | data[at + 3])
+        for at in range(2, len(data) - 3, 4)
+    ]
+    return world, data[1] if len(data) > 1 else 0, steps[:MOST_STEPS]
 
 
 def play(name: str, mood: int, script: Sequence[Step]) -> list[object]:
