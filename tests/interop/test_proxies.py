@@ -14,7 +14,7 @@ import pytest
 
 import cno
 from cno.examples.websocket import connect as websocket_to
-from tests.interop.conftest import BIG, App, running_app
+from tests.interop.conftest import BIG, LARGE, App, running_app
 from tests.peers import free_port, require
 from tests.processes import Pair, Result, Running, run
 
@@ -91,6 +91,8 @@ def start(kind: str, work: Path, app: str, pair: Pair) -> tuple[Running, int, in
     else:
         (work / "both.pem").write_bytes(pair.cert.read_bytes() + pair.key.read_bytes())
         options = "proto h2" if kind.endswith("HTTP/2") else ""
+        if app.startswith("https:"):
+            options = f"ssl verify required ca-file {pair.authority} alpn h2"
         config.write_text(HAPROXY.format(options=options, **port))
         args = [require("haproxy"), "-db", "-f", str(config)]
     return Running(args), clear, secure
@@ -145,15 +147,15 @@ def client(request: pytest.FixtureRequest, proxy: Proxy) -> Client:
 
 
 def test_bodies(client: Client, proxy: Proxy, big: Path, big_sha256: str) -> None:
-    """100 MB up, announced; 100 MB down, announced and not."""
+    """100 MB up, announced; as much down; some more that is not announced."""
     code, body = client.ask("sink", "-T", str(big))
     seen = json.loads(body)
     assert (code, seen["size"], seen["sha256"]) == (200, BIG, big_sha256)
     assert seen["http2"] == proxy.http2
     assert ["content-length", str(BIG)] in seen["headers"]
-    for path in (f"sized/{BIG}", f"stream/{BIG}"):
-        result = client(path, "-o", "/dev/null", "-w", "%{http_code} %{size_download}")
-        assert (result.status, result.text) == (0, f"200 {BIG}"), result.stderr
+    for path, size in (("sized", BIG), ("stream", LARGE)):
+        result = client(f"{path}/{size}", "-o", "/dev/null", "-w", "%{http_code} %{size_download}")
+        assert (result.status, result.text) == (0, f"200 {size}"), result.stderr
 
 
 def test_chunked_uploads(client: Client, proxy: Proxy, site: Path) -> None:
@@ -225,6 +227,18 @@ def load(url: str) -> None:
     result = run(require("h2load"), *options, url + "hello", timeout=60)
     assert "3000 succeeded, 0 failed, 0 errored" in result.text, result.text
     assert "status codes: 3000 2xx" in result.text
+
+
+def test_tls_on_both_sides(tmp_path: Path, app: App, pair: Pair, site: Path) -> None:
+    """HTTP/2 to the proxy and, agreed by ALPN, to us."""
+    running, _, secure = start("HAProxy", tmp_path, app.secure, pair)
+    with running:
+        running.wait_listening(secure)
+        url = f"https://127.0.0.1:{secure}/"
+        load(url)
+        args = ["-sS", "--cacert", str(pair.authority), "-T", str(site / "large.bin")]
+        seen = json.loads(run(require("curl"), *args, url + "sink").stdout)
+        assert (seen["size"], seen["http2"]) == (LARGE, True)
 
 
 def test_connections_that_we_end(tmp_path: Path, pair: Pair) -> None:
