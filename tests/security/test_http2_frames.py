@@ -28,6 +28,7 @@ from tests.support import (
     MAX_CONCURRENT_STREAMS,
     NO_ERROR,
     POST,
+    PROTOCOL_ERROR,
     REQUEST,
     RESPONSE,
     RST_STREAM,
@@ -43,11 +44,15 @@ from tests.support import (
     request,
     server,
     server_with_request,
+    u32,
 )
 
 Started = tuple[Recorder, FrameFactory]
 ROLES: dict[str, Callable[..., Started]] = {"server": server, "client": client}
 BOTH = pytest.mark.parametrize("start", ROLES.values(), ids=ROLES)
+
+#: RFC 9218 7.1.
+PRIORITY_UPDATE = 16
 
 #: What the SETTINGS of a handshake have used up of 10,000.
 LEFT = 10_000 - 10
@@ -395,6 +400,31 @@ def test_a10_priorities(start: Callable[..., Started], kind: str) -> None:
     outcome = flood(conn, PRIORITIES[kind], 20_000)
     expect_end(conn, outcome, ENHANCE_YOUR_CALM, LEFT + 1)
     assert outcome.octets == 0
+
+
+UPDATES: dict[str, Piece] = {
+    "of an open stream": lambda f, i: frame(PRIORITY_UPDATE, 0, 0, u32(1) + b"u=%d" % (i % 8)),
+    "of a closed stream": lambda f, _: frame(PRIORITY_UPDATE, 0, 0, u32(3) + b"u=1"),
+    "of an idle stream": lambda f, _: frame(PRIORITY_UPDATE, 0, 0, u32(999) + b"u=1, i"),
+    "too long": lambda f, _: frame(PRIORITY_UPDATE, 0, 0, u32(1) + b"u=1;" + b"x" * 1_000),
+}
+
+
+@pytest.mark.parametrize("kind", UPDATES)
+def test_a10_priority_updates(kind: str) -> None:
+    conn, peer = server(recorder=Quiet)
+    conn.data_received(peer.headers(1, POST) + peer.headers(3, POST) + peer.rst(3))
+    outcome = flood(conn, UPDATES[kind], 20_000)
+    expect_end(conn, outcome, ENHANCE_YOUR_CALM, LEFT + 1)
+    assert outcome.octets == 0
+
+
+def test_a10_priority_updates_of_more_streams_than_there_can_be() -> None:
+    conn, _ = server(recorder=Quiet)
+    outcome = flood(
+        conn, lambda f, i: frame(PRIORITY_UPDATE, 0, 0, u32(2 * i + 1) + b"u=1"), 20_000
+    )
+    expect_end(conn, outcome, PROTOCOL_ERROR, 101)
 
 
 def test_a10_no_tree_is_kept() -> None:
