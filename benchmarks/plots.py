@@ -84,6 +84,53 @@ def headline_bars(claims: list[Claim], wanted: Headline) -> list[tuple[str, str,
     return found
 
 
+def number(case: str) -> int:
+    """The size that a case of `scale` names."""
+    digits = [part.replace(",", "") for part in case.split() if part[:1].isdigit()]
+    return int(digits[-1])
+
+
+def lines(axes: Any, rows: list[Row], title: str, label: str) -> None:
+    """Of each implementation, cost over size."""
+    for name in dict.fromkeys(name for row in rows for name in row.samples):
+        points = [
+            (max(number(row.case), 1), lab.middle(row.samples[name]))
+            for row in rows
+            if row.samples.get(name)
+        ]
+        colour = BETTER if name == "cno" else None
+        axes.plot(*zip(*points, strict=True), marker="o", label=name, color=colour)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_xlabel(label)
+    axes.set_title(title, loc="left")
+    axes.legend(frameon=False)
+
+
+def growth(claim: Claim, path: Path) -> str | None:
+    """How the cost of a request grows with its connection's age, that of a field with their number."""
+    parts = (
+        ("server, a thousand", "server, µs per request", "requests before"),
+        ("client, a thousand", "client, µs per request", "requests before"),
+        ("request of", "ns per field", "fields of a request"),
+    )
+    found = [
+        ([row for row in claim.rows if row.case.startswith(start)], title, label)
+        for start, title, label in parts
+    ]
+    found = [part for part in found if part[0]]
+    if not found:
+        return None
+    canvas(1)
+    pyplot = lab.peer("matplotlib.pyplot")
+    figure, axes = pyplot.subplots(
+        1, len(found), figsize=(4 * len(found), 3.2), layout="constrained", squeeze=False
+    )
+    for place, (rows, title, label) in zip(axes[0], found, strict=True):
+        lines(place, rows, title, label)
+    return save(figure, path)
+
+
 def draw(claims: list[Claim], wanted: Headline, folder: Path) -> list[str]:
     """All plots; their names. Raises Missing without matplotlib."""
     names = []
@@ -91,6 +138,8 @@ def draw(claims: list[Claim], wanted: Headline, folder: Path) -> list[str]:
     if bars:
         names.append(ratios("cno is so many times faster", bars, folder / "headline.svg"))
     for claim in claims:
+        if claim.name == "scale" and (drawn := growth(claim, folder / "scale.svg")):
+            names.append(drawn)
         if not claim.rows or claim.name in ("scale", "syscalls"):
             continue
         unit = claim.rows[0].unit
