@@ -100,6 +100,7 @@ def test_large_rests_do_not_use_up_the_connection(lab: Lab) -> None:
     lab.run(main())
 
 
+@pytest.mark.parametrize("wire", [HTTP1, HTTP2], ids=str)
 def test_handler_may_respond_first_and_read_on(lab: Lab, wire: Wire) -> None:
     async def main() -> None:
         sums: list[int] = []

@@ -52,6 +52,7 @@ def test_curl_through_the_proxy(lab: Lab, program: str, version: str) -> None:
     lab.run(main())
 
 
+@pytest.mark.parametrize("wire", [HTTP1, HTTP2], ids=str)
 def test_tunnels_through_the_proxy(lab: Lab, wire: Wire) -> None:
     """Much, both ways at once; each side's end is told to the other."""
 
@@ -80,6 +81,7 @@ def test_tunnels_through_the_proxy(lab: Lab, wire: Wire) -> None:
     lab.run(main())
 
 
+@pytest.mark.parametrize("wire", [HTTP1, HTTP2], ids=str)
 def test_what_the_proxy_refuses(lab: Lab, wire: Wire) -> None:
     async def main() -> None:
         silent = await asyncio.start_server(lambda *_: None, HOST, 0)
@@ -120,6 +122,7 @@ def test_curl_uploads(program: str, tmp_path: Path) -> None:
         assert (done.status, done.stdout, done.stderr) == (0, b"too much\n", "")
 
 
+@pytest.mark.parametrize("wire", [HTTP1, HTTP2], ids=str)
 def test_upload_says_in_trailers_what_it_was(lab: Lab, wire: Wire) -> None:
     async def main() -> None:
         async with lab.pair(wire, Uploads(1_000_000).handle) as client:

@@ -50,6 +50,7 @@ async def ignores_the_body(request: aio.Request) -> None:
 MISDEEDS = {each.__name__: each for each in (raises, says_nothing, stops_halfway, ignores_the_body)}
 
 
+@pytest.mark.parametrize("wire", [HTTP1, HTTP2], ids=str)
 @pytest.mark.parametrize("name", MISDEEDS)
 def test_others_do_not_suffer(lab: Lab, wire: Wire, name: str) -> None:
     async def main() -> None:
@@ -84,6 +85,7 @@ def test_others_do_not_suffer(lab: Lab, wire: Wire, name: str) -> None:
     lab.run(main(), failures=0 if name == "ignores_the_body" else 2)
 
 
+@pytest.mark.parametrize("wire", [HTTP1, HTTP2], ids=str)
 def test_handler_goes_on_after_its_response(lab: Lab, wire: Wire) -> None:
     async def main() -> None:
         done: list[str] = []
@@ -170,6 +172,7 @@ def test_handler_that_swallows_its_cancellation(lab: Lab) -> None:
     lab.run(main())
 
 
+@pytest.mark.parametrize("wire", [HTTP1, HTTP2], ids=str)
 def test_handlers_that_never_end_do_not_keep_a_server_from_closing(lab: Lab, wire: Wire) -> None:
     async def main() -> None:
         go_on = asyncio.Event()
@@ -259,6 +262,7 @@ def test_slots_are_free_when_stream_and_handler_are_done(lab: Lab) -> None:
     lab.run(main())
 
 
+@pytest.mark.parametrize("wire", [HTTP1, HTTP2], ids=str)
 def test_last_request_of_a_connection(lab: Lab, wire: Wire) -> None:
     async def main() -> None:
         async def handle(request: aio.Request) -> None:

@@ -65,6 +65,7 @@ def test_many_over_one_connection(lab: Lab) -> None:
     lab.run(main())
 
 
+@pytest.mark.parametrize("wire", [HTTP1, HTTP2], ids=str)
 def test_message_that_is_too_large(lab: Lab, wire: Wire) -> None:
     async def main() -> None:
         async with lab.serving(wire, websocket.echo, settings=websocket.SETTINGS) as url:
@@ -80,6 +81,7 @@ def test_message_that_is_too_large(lab: Lab, wire: Wire) -> None:
     lab.run(main())
 
 
+@pytest.mark.parametrize("wire", [HTTP1, HTTP2], ids=str)
 def test_what_is_no_websocket_is_refused(lab: Lab, wire: Wire) -> None:
     async def main() -> None:
         async with lab.serving(wire, websocket.echo, settings=websocket.SETTINGS) as url:
