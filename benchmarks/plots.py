@@ -16,14 +16,19 @@ TICKS: Final = (0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 50, 100)
 Headline = Sequence[tuple[str, str, tuple[str, ...]]]
 
 
-def canvas(rows: int) -> tuple[Any, Any]:
-    """A figure without a display, whose text stays text and whose bytes stay the same."""
+def library() -> Any:
+    """pyplot, without a display; text stays text, and the bytes of a file stay the same."""
     lab.peer("matplotlib").use("svg")
     pyplot = lab.peer("matplotlib.pyplot")
     pyplot.rcParams["svg.fonttype"] = "none"
     pyplot.rcParams["svg.hashsalt"] = "cno"
     pyplot.rcParams["font.size"] = 9
-    figure, axes = pyplot.subplots(figsize=(8, 0.8 + 0.34 * rows), layout="constrained")
+    return pyplot
+
+
+def canvas(rows: int) -> tuple[Any, Any]:
+    """A figure for so many bars."""
+    figure, axes = library().subplots(figsize=(8, 0.8 + 0.34 * rows), layout="constrained")
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
     return figure, axes
@@ -108,7 +113,7 @@ def lines(axes: Any, rows: list[Row], title: str, label: str) -> None:
 
 
 def growth(claim: Claim, path: Path) -> str | None:
-    """How the cost of a request grows with its connection's age, that of a field with their number."""
+    """How a request's cost grows with its connection's age, a field's with their number."""
     parts = (
         ("server, a thousand", "server, µs per request", "requests before"),
         ("client, a thousand", "client, µs per request", "requests before"),
@@ -121,9 +126,7 @@ def growth(claim: Claim, path: Path) -> str | None:
     found = [part for part in found if part[0]]
     if not found:
         return None
-    canvas(1)
-    pyplot = lab.peer("matplotlib.pyplot")
-    figure, axes = pyplot.subplots(
+    figure, axes = library().subplots(
         1, len(found), figsize=(4 * len(found), 3.2), layout="constrained", squeeze=False
     )
     for place, (rows, title, label) in zip(axes[0], found, strict=True):
