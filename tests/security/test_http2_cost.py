@@ -1,0 +1,40 @@
+"""What a piece of each flood costs, few or many: in lines of Python run, where they can be counted.
+
+The classes are those of `benchmarks.hostile`, which measures time, or instructions, and on compiled
+code as well. Row A22.
+"""
+
+import pytest
+
+from benchmarks import hostile
+from cno import COMPILED, raw
+from tests.h2.test_accounting import lines_run
+
+FEW, MANY = 200, 800
+
+
+def lines(case: hostile.Case, count: int) -> int:
+    conn = hostile.started(case, hostile.OFF)
+    parts = list(hostile.chunks(case, count))
+    return lines_run(lambda: hostile.pour(conn, parts))
+
+
+@pytest.mark.parametrize("case", hostile.CASES, ids=lambda case: case.name)
+def test_a22_many_pieces_cost_no_more_each(case: hostile.Case) -> None:
+    few, many = lines(case, FEW), lines(case, MANY)
+    if not COMPILED:
+        assert few > FEW, "nothing was counted"
+        assert many < 1.05 * few * MANY / FEW + 200
+
+
+@pytest.mark.parametrize("case", hostile.CASES, ids=lambda case: case.name)
+def test_a22_each_ends_where_its_limits_say(case: hostile.Case) -> None:
+    """With limits and a clock that is generous, only what time does not pay for ends."""
+    if "A15" in case.name:
+        assert hostile.survived(case, 200) == 101
+    else:
+        assert hostile.survived(case, 50) == 50
+    if "unread" in case.name:
+        conn = hostile.started(case, hostile.ON)
+        with pytest.raises(raw.ProtocolError):
+            hostile.pour(conn, [case.piece(0)] * 5_000)
