@@ -103,7 +103,9 @@ class Connection(Engine):
     """One connection, as server (`Connection(True)`) or client (`Connection(False)`).
 
     `limits` bounds what the peer can make it do (`cno.Limits`); `clock`, a callable that gives
-    seconds, lets budgets refill with time (without it only useful traffic refills them).
+    seconds, lets budgets refill with time (without it only useful traffic refills them). Who calls
+    `pause_writing` and `resume_writing` as the transport fills and drains also bounds the replies
+    that a peer can make pile up.
     """
 
     def connection_made(self, is_http2: bool) -> None:
