@@ -39,7 +39,8 @@ class Limits:
     #: Streams the peer may have open; advertised. Beyond: RST_STREAM(REFUSED_STREAM).
     max_concurrent_streams: int | None = 100
     #: Server, asyncio: handlers running or waiting to, also of streams reset since. Beyond:
-    #: GOAWAY(ENHANCE_YOUR_CALM). A slot is free once stream and handler are both done.
+    #: GOAWAY(ENHANCE_YOUR_CALM). A slot is free once stream and handler are both done. What stands
+    #: here is four times `max_concurrent_streams`, and follows where that alone is made larger.
     max_pending_handlers: int | None = 400
     #: Server: requests, after which the connection ends gracefully (GOAWAY, Connection: close).
     max_requests_per_connection: int | None = None

@@ -20,7 +20,7 @@ from cno.const import (
     CNO_RST_INTERNAL_ERROR,
 )
 from cno.errors import ConnectionError
-from cno.limits import Limits, bound
+from cno.limits import UNBOUNDED, Limits, bound
 from cno.priority import SHARED, parse_fields, rank
 
 Handler: TypeAlias = Callable[[Request], Coroutine[Any, Any, None]]
@@ -31,6 +31,19 @@ SERVER_LIMITS: Final = Limits(initial_window_size=262_144, connection_window=1_0
 #: From Python 3.12 on, tasks can run at once until they have to wait: most handlers never have to.
 EAGER: Final = sys.version_info >= (3, 12)
 eager_task: Final[Any] = asyncio.Task
+
+
+#: What `max_pending_handlers` is unless told.
+USUAL_HANDLERS: Final = Limits().max_pending_handlers
+
+
+def most_handlers(limits: Limits) -> int:
+    """How many may run or wait: never fewer than streams may be open, unless that was asked for."""
+    most = limits.max_pending_handlers
+    if most is None or most != USUAL_HANDLERS:
+        return bound(most)
+    streams = limits.max_concurrent_streams
+    return UNBOUNDED if streams is None else max(most, 4 * streams)
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -84,7 +97,7 @@ class Server(Connection):
         self._tasks: set[asyncio.Task[None]] = set()
         self._deadline: asyncio.TimerHandle | None = None  # for handlers, once shutting down
         self._slots: i64 = 0  # requests whose stream is open, or whose handler runs
-        self._max_slots: i64 = bound(self._limits.max_pending_handlers)
+        self._max_slots: i64 = most_handlers(self._limits)
         self._max_requests: i64 = bound(self._limits.max_requests_per_connection)
         self._prioritizes = False  # the client tells how urgent a response is, if not as usual
 

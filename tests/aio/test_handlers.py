@@ -262,6 +262,31 @@ def test_slots_are_free_when_stream_and_handler_are_done(lab: Lab) -> None:
     lab.run(main())
 
 
+def test_as_many_handlers_as_streams(lab: Lab) -> None:
+    """More streams, when they are allowed, are also more handlers."""
+
+    async def main() -> None:
+        begun = 0
+        go_on = asyncio.Event()
+
+        async def handle(request: aio.Request) -> None:
+            nonlocal begun
+            begun += 1
+            await go_on.wait()
+            await request.respond(200)
+
+        for limits in (Limits(max_concurrent_streams=500), Limits(max_concurrent_streams=None)):
+            go_on.clear()
+            async with lab.pair(HTTP2, handle, limits=limits) as client:
+                before = begun
+                asked = [asyncio.ensure_future(client.request("GET", "/")) for _ in range(500)]
+                await until(lambda: begun == before + 500, "the handlers")  # noqa: B023  # of this turn
+                go_on.set()
+                assert {each.code for each in await asyncio.gather(*asked)} == {200}
+
+    lab.run(main())
+
+
 @pytest.mark.parametrize("wire", [HTTP1, HTTP2], ids=str)
 def test_last_request_of_a_connection(lab: Lab, wire: Wire) -> None:
     async def main() -> None:
