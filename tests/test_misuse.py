@@ -68,6 +68,16 @@ def test_settings_that_no_server_may_announce(setting: dict[str, int]) -> None:
     assert repr(conn.local_settings) == before
 
 
+def test_extended_connect_is_not_taken_back() -> None:
+    # > A sender MUST NOT send a SETTINGS_ENABLE_CONNECT_PROTOCOL parameter with the value of 0
+    # > after previously sending a value of 1.   (RFC 8441 3)
+    conn, _ = server(configure={"enable_connect_protocol": 1})
+    with pytest.raises(raw.UsageError, match="taken back"):
+        conn.configure(enable_connect_protocol=0)
+    assert conn.take() == b""
+    assert conn.local_settings.enable_connect_protocol
+
+
 def test_settings_and_frames_have_a_readable_form() -> None:
     conn, _ = server({3: 7})
     assert "max_concurrent_streams=7" in repr(conn.remote_settings)

@@ -100,10 +100,6 @@ def complete(core: Core, stream: Stream, trailers: list[tuple[str, str]] | None)
             "less DATA than content-length says",
             "RFC 9113 8.1.1",
         )
-    if stream.read == HEAD:
-        raise StreamFault(
-            stream.id, CNO_RST_PROTOCOL_ERROR, "END_STREAM before the head", "RFC 9113 8.1"
-        )
     stream.read = DONE
     core._h2.glitches.refund(8)
     core._h2.empty_frames = bound(core._limits.max_empty_frames)

@@ -201,3 +201,16 @@ def test_the_end_of_input_while_shutting_down() -> None:
     conn.shutdown()
     conn.connection_lost()
     assert conn.of("end") == [("end", 1, 8, 1)]
+
+
+def test_only_the_next_one_is_told_that_it_can_go_on() -> None:
+    conn = h1_server()
+    conn.data_received(GET * 3)
+    with pytest.raises(raw.WouldBlockError):
+        respond(conn, 5)
+    respond(conn, 1)
+    assert conn.of("flow") == []
+    respond(conn, 3)
+    assert conn.of("flow") == [("flow", 5)]
+    respond(conn, 5)
+    assert len(responses(conn.take())) == 3
