@@ -3,6 +3,8 @@
 Every input is given whole, byte by byte and cut in two everywhere, to both roles where it can be.
 """
 
+from dataclasses import replace
+
 import pytest
 
 from cno import raw
@@ -67,7 +69,7 @@ LF_HEADS = [
 @pytest.mark.parametrize("data", LF_HEADS)
 def test_e09_lf_ends_a_line(data: bytes) -> None:
     refused(data + SMUGGLED)
-    refused(data + SMUGGLED, limits=Limits(**{**vars(ALL), "allow_bare_lf": False}))
+    refused(data + SMUGGLED, limits=replace(ALL, allow_bare_lf=False))
     assert head_of(data, LF) == FIELDS
 
 
@@ -130,7 +132,7 @@ def test_e09_a_field_that_lf_shows_counts() -> None:
 def test_e09_fields_go_on(value: bytes, want: str) -> None:
     data = get(b"X: " + value, b"Y: z")
     refused(data + SMUGGLED)
-    refused(data + SMUGGLED, limits=Limits(**{**vars(ALL), "allow_obs_fold": False}))
+    refused(data + SMUGGLED, limits=replace(ALL, allow_obs_fold=False))
     assert head_of(data, FOLD) == [*FIELDS, ("x", want), ("y", "z")]
     data = splitting.ok(b"X: " + value, b"Content-Length: 0")
     no_answer(data, Limits())
@@ -211,7 +213,7 @@ def test_e19_allowances_are_bounded_as_well(limits: Limits) -> None:
 )
 def test_e04_lengths_that_agree(data: bytes) -> None:
     refused(data + SMUGGLED)
-    refused(data + SMUGGLED, limits=Limits(**{**vars(ALL), "allow_equal_content_lengths": False}))
+    refused(data + SMUGGLED, limits=replace(ALL, allow_equal_content_lengths=False))
     got = head_of(data, EQUAL)
     assert got == [f for f in [*FIELDS, ("content-length", "5"), ("x", "y")] if f in got]
     assert len(got) == 3 + (b"X: y" in data)
@@ -268,7 +270,7 @@ def test_e04_equal_as_numbers() -> None:
 def test_e02_codings_inside_chunked(lines: tuple[bytes, ...], want: str) -> None:
     data = post(*lines, body=b"5\r\nhello\r\n0\r\n\r\n")
     refused(data + SMUGGLED, 501)
-    refused(data + SMUGGLED, 501, limits=Limits(**{**vars(ALL), "allow_transfer_codings": False}))
+    refused(data + SMUGGLED, 501, limits=replace(ALL, allow_transfer_codings=False))
     assert head_of(data, CODINGS) == [*FIELDS, ("transfer-encoding", want)]
     data = splitting.ok(*lines, body=b"5\r\nhello\r\n0\r\n\r\n")
     no_answer(data, Limits())
