@@ -77,6 +77,8 @@ async def fetch() -> bytes:
         assert_type((push.method, push.path, push.headers), tuple[str, str, Headers])
         assert_type(await push.response, Response)
         push.cancel()
+    response.reprioritize(1, incremental=True)
+    assert_type(await client.ping(), float)
     response.cancel()
     client.close()
     async with await cno.request(loop, "GET", "https://cno.test/", ssl_ctx=context) as answer:
