@@ -6,6 +6,8 @@ must come out the same.
 """
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cno import raw
 from cno.limits import Limits
@@ -258,3 +260,29 @@ def test_lines_of_a_head_are_not_those_of_trailers() -> None:
     events, _, status = give(conn, head + b"0\r\nHost: a\r\n\r\n", 1 << 20)
     assert status == 400
     assert not [e for e in events if e[0] == "tail"]
+
+
+#: Those that keep the connection.
+KEEPING = [HOST + b"X: y\r\n", HOST, b"X: y\r\n" + HOST, *[s for s, _ in SECTIONS[1:5]]]
+
+
+@given(
+    chosen=st.lists(st.sampled_from(KEEPING), min_size=1, max_size=12),
+    cuts=st.lists(st.integers(1, 60), min_size=1, max_size=5),
+)
+def test_any_order_of_sections_in_any_pieces(chosen: list[bytes], cuts: list[int]) -> None:
+    """Each means what it means on a connection of its own."""
+    bodies = dict(SECTIONS)
+    messages = [b"PUT / HTTP/1.1\r\n" + s + b"\r\n" + bodies.get(s, b"") for s in chosen]
+    want = []
+    for message in messages:
+        alone = h1_server(recorder=Answering)
+        alone.data_received(message)
+        want += [e[2:] for e in alone.of("head", "data", "tail")]
+    conn = h1_server(recorder=Answering)
+    data, at, number = b"".join(messages), 0, 0
+    while at < len(data):
+        size = cuts[number % len(cuts)]
+        conn.data_received(data[at : at + size])
+        at, number = at + size, number + 1
+    assert [e[2:] for e in conn.of("head", "data", "tail")] == want
