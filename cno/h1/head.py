@@ -11,7 +11,7 @@ from mypy_extensions import i64, mypyc_attr
 NO_LENGTH: Final = -1
 
 #: How much of a head is remembered: lines, and octets of each.
-MAX_LINES: Final = 24
+MAX_LINES: Final = 32
 MAX_LINE: Final = 256
 #: How large all of its field lines may be to be remembered as one.
 MAX_WHOLE: Final = 2_048
