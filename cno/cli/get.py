@@ -14,9 +14,9 @@ from urllib.parse import urljoin
 
 from cno._build import VERSION
 from cno.aio.client import Client
-from cno.aio.urls import Target
 from cno.aio.errors import ConnectionLostError, StreamError
 from cno.aio.messages import Push, Response
+from cno.aio.urls import Target
 from cno.cli.origins import Origin, Origins, Wishes, target_of
 from cno.cli.problems import OUTPUT_CLOSED, Problem, one_line, reason, report
 from cno.cli.save import Bars, Save, remote_names
