@@ -35,14 +35,15 @@ def write_head(
     _may_begin(core, id)
     if code != 0:
         raise UsageError("a request has no status code", stream=id)
-    if not is_token(method):
+    idempotent = method in IDEMPOTENT
+    if not idempotent and not is_token(method):
         raise UsageError(f"{method!r} is no method", stream=id, rule="RFC 9110 9.1")
     h1 = core._h1
     writer = core._writer
     mark = len(writer)
     try:
         out = Outgoing(True, method == "CONNECT")
-        host = compose.authority(headers)
+        host = compose.authority(headers, h1.host)
         line = f"{method} {_target(method, path, host)} HTTP/1.1\r\nhost: {host}\r\n"
         writer.write(line.encode())
         compose.field_lines(writer, headers, out)
@@ -67,7 +68,8 @@ def write_head(
     if not final:
         h1.sending = id
         h1.framing = framing
-    if method not in IDEMPOTENT:
+    h1.host = host  # the next request is most often for the same
+    if not idempotent:
         h1.unsafe = id
     if out.upgrade is not None or stream.connect:
         h1.asking = id
