@@ -7,7 +7,7 @@ what a request or a response is.
 import asyncio
 import time
 from collections.abc import Mapping
-from ssl import SSLObject
+from ssl import SSLError, SSLObject
 from typing import Any, cast
 
 from mypy_extensions import i64, mypyc_attr
@@ -57,6 +57,7 @@ class Connection(Timers):
         self._linger = False  # the peer may still be sending
         self._was_tunnel = False  # HTTP/1.1: it has become one, and that has ended
         self._given_up = False  # HTTP/1.1: the client does not want what the server still sends
+        self._cut_off = False  # the peer has not said that this is the end (TLS)
         self._closed: asyncio.Future[None] | None = None
         self._echoes: dict[bytes, asyncio.Future[None]] = {}  # PINGs that users wait for
         self._echo_count = 0
@@ -75,6 +76,7 @@ class Connection(Timers):
             self.begin(self._clear_http2())
         else:
             self.scheme = "https"
+            self._cut_off = True  # unless it does; some loops tell of no other end
             # > Implementations of HTTP/2 over TLS MUST use TLS ... with ALPN.   (RFC 9113 3.2)
             http2 = secured.selected_alpn_protocol() == "h2"
             self.disallow_h2_prior_knowledge = True
@@ -122,7 +124,9 @@ class Connection(Timers):
             self._flush()  # the transport may be closed before that happens by itself
         if self._http2 or self._closing or not self._exchanges:
             return False
-        secure = secured_by(self.transport) is not None
+        secured = secured_by(self.transport)
+        secure = secured is not None
+        self._cut_off = secured is not None and not said_goodbye(secured)
         for exchange in list(self._exchanges.values()):
             if exchange._tunnel:
                 exchange._completed(None)
@@ -137,13 +141,17 @@ class Connection(Timers):
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:
+        cut_off = exc is not None or self._cut_off or self._closing
         self._gone = True
         self._closing = True
         self._stop_timer()
-        if exc is not None:
+        if cut_off:
             # A body that lasts until the connection ends has not ended well.
+            # > A response that has neither chunked transfer coding nor Content-Length is complete
+            # > only if a valid closure alert has been received.   (RFC 9112 9.8)
             for exchange in list(self._exchanges.values()):
-                exchange._failed(self._lost(exchange.stream, exc))
+                if exc is not None or not exchange._tunnel:
+                    exchange._failed(self._lost(exchange.stream, exc))
         try:
             self.end_of_input()
         except ConnectionError as error:
@@ -529,6 +537,15 @@ def current_task(loop: asyncio.AbstractEventLoop) -> "asyncio.Task[Any] | None":
 def secured_by(transport: asyncio.BaseTransport) -> SSLObject | None:
     """The TLS of a transport, if it has any."""
     return cast("SSLObject | None", transport.get_extra_info("ssl_object"))
+
+
+def said_goodbye(secured: SSLObject) -> bool:
+    """Whether the peer has ended its side of TLS, once the transport is at its end: not only that
+    of TCP, which anybody on the way can do."""
+    try:
+        return not secured.read(1)
+    except SSLError:
+        return False
 
 
 def adequate(secured: SSLObject) -> bool:
