@@ -22,6 +22,9 @@ T = TypeVar("T")
 
 #: Octets of the longest line that `readline` and `readuntil` return: what asyncio has.
 LINE_LIMIT: Final = 65_536
+#: Pieces that wait are joined when they are more than so many, and of fewer octets on average.
+MANY: Final = 64
+PIECE: Final = 1_024
 
 
 class Inflow:
@@ -36,9 +39,9 @@ class Inflow:
         self._conn: Engine | None = conn  # None: there is nobody to give anything back to
         self._stream = stream
         self._loop = loop
-        # The buffer: one chunk as it came, or several joined. Never both.
-        self._chunk: bytes = b""
+        # The buffer: what was joined, to be cut, and behind it pieces as they came.
         self._joined = bytearray()
+        self._pieces: list[bytes] = []
         self._size: i64 = 0
         self._fed: i64 = 0  # octets in all that came
         self._taken: i64 = 0  # of these, read
@@ -63,12 +66,11 @@ class Inflow:
         size: i64 = len(data)
         if size == 0 or self._ended or self._error is not None:
             return
-        if self._size == 0:
-            self._chunk = data
-        else:
-            self._join()
-            self._joined += data
         self._size += size
+        pieces = self._pieces
+        pieces.append(data)
+        if len(pieces) > MANY and len(pieces) * PIECE > self._size:
+            self._join()
         self._fed += size
         self.awaited = False
         self._wake()
@@ -93,8 +95,8 @@ class Inflow:
 
     def drop(self) -> None:
         """Nobody will read this: give back what is here."""
-        self._chunk = b""
         self._joined = bytearray()
+        self._pieces = []
         self._size = 0
         self._taken = self._fed
         self._give_back(0)
@@ -187,7 +189,7 @@ class Inflow:
         pieces: list[bytes] = []
         while True:
             if self._size != 0:
-                pieces.append(self._take(self._size))
+                self._take_pieces(pieces)
             elif self._error is not None:
                 raise fresh(self._error)
             elif self._ended:
@@ -198,19 +200,21 @@ class Inflow:
     # -- inside ----------------------------------------------------------------------------------
 
     def _join(self) -> None:
-        if self._chunk:
-            self._joined += self._chunk
-            self._chunk = b""
+        if self._pieces:
+            self._joined += b"".join(self._pieces)
+            self._pieces = []
 
     def _take(self, n: i64) -> bytes:
         if n >= self._size:
             n = self._size
-            if self._chunk:
-                data = self._chunk
-                self._chunk = b""
-            else:
+            if self._joined:
+                self._join()
                 data = bytes(self._joined)
                 self._joined = bytearray()
+            else:
+                pieces = self._pieces
+                data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+                self._pieces = []
         else:
             self._join()
             data = bytes(self._joined[:n])
@@ -219,6 +223,17 @@ class Inflow:
         self._taken += n
         self._give_back(0)
         return data
+
+    def _take_pieces(self, taken: list[bytes]) -> None:
+        """Take all there is, to be joined with more: only once, unless the pieces are small."""
+        if self._joined or len(self._pieces) * PIECE > self._size:
+            taken.append(self._take(self._size))
+            return
+        taken += self._pieces
+        self._pieces = []
+        self._taken += self._size
+        self._size = 0
+        self._give_back(0)
 
     def _give_back(self, ahead: i64) -> None:
         """Return what has been taken, and of what is here as much as is being waited for."""
