@@ -140,7 +140,10 @@ H11_EXPLAINED: Final[tuple[tuple[str, str], ...]] = (
         r"cno .* \| h11 ok \| told less after HTTP/1\.0",
         "RFC 9112 9.3: HTTP/1.0 with keep-alive; h11 closes after any HTTP/1.0",
     ),
-    (r"cno connection: .*HTTP version not supported", "RFC 9110 2.5: h11 waits for the whole head"),
+    (
+        r"cno connection: .* \| h11 ok \[\]$",
+        "RFC 9112 2.2: a line that cannot be right is refused at once; h11 waits for the whole head",
+    ),
     (r"cno connection: .*no Host", "RFC 9112 3.2: h11 asks for Host where the minor version is 1"),
     (
         r"cno connection: .*data without a request",
