@@ -90,6 +90,7 @@ class Stream:
         self.id: i64 = id
         self.local = local  # opened by us
         self.started = False  # on_stream_start has been fired
+        self.ended = False  # and forgotten: costs a look, where asking the connection costs 250
         # What may come, what may be sent: DONE, HEAD, BODY or TUNNEL.
         self.read: i64 = read
         self.write: i64 = write
@@ -113,6 +114,10 @@ class Stream:
         # What it holds of the connection's bounds, until it ends.
         self.small: i64 = 0  # of `Limits.small_frame_budget`, for what is unread
         self.header_size: i64 = 0  # of `Limits.max_header_bytes_per_connection`
+
+
+#: Stands where there is no stream.
+NO_STREAM: Final = Stream(-1, False, DONE, DONE)
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -152,6 +157,7 @@ class Core:
 
         # -- streams ------------------------------------------------------------------------------
         self._streams: dict[int, Stream] = {}
+        self._current: Stream = NO_STREAM  # the one looked up last, if it has not ended
         self._last_local: i64 = 0  # highest id opened here
         self._last_remote: i64 = 0  # highest id opened by the peer
         self._count_local: i64 = 0  # open and counted against the peer's limit

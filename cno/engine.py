@@ -45,7 +45,7 @@ from cno.h2 import send as h2_send
 from cno.h2 import start as h2_start
 from cno.limits import Limits
 from cno.settings import Settings
-from cno.streams import end_all
+from cno.streams import end_all, lookup
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -347,7 +347,7 @@ class Engine(Core):
         _check_id(stream)
         if not self._http2:
             return
-        found = self._streams.get(stream)
+        found = lookup(self, stream)
         if stream != 0 and found is None:
             if stream > max(self._last_local, self._last_remote):
                 raise InvalidStreamError(f"stream {stream} has not been opened", stream=stream)
@@ -364,7 +364,7 @@ class Engine(Core):
     def consume(self, stream: int, size: int) -> None:
         """With manual_flow_control: the application is done with `size` octets of a stream. The
         peer is told once that is half a window, of the stream and of the connection."""
-        found = self._streams.get(stream)
+        found = lookup(self, stream)
         if self._state == CLOSED or not self._http2 or found is None:
             return
         returned = min(size, int(found.unread))

@@ -32,7 +32,7 @@ from cno.h2.state import remember_reset, remember_skipped, was_skipped
 from cno.h2.streams import beyond_goaway, charge_error, find, glitch, is_idle, reply
 from cno.hpack import Field, HPACKError
 from cno.limits import bound
-from cno.streams import count, end_read, start
+from cno.streams import count, end_read, lookup, start
 
 
 def block(
@@ -107,7 +107,7 @@ def complete(core: Core, stream: Stream, trailers: list[tuple[str, str]] | None)
         if core._wants & ON_MESSAGE_TAIL:
             core.on_message_tail(stream.id, trailers)
     finally:
-        if stream.id in core._streams:
+        if not stream.ended:
             end_read(core, stream)
 
 
@@ -192,7 +192,7 @@ def deliver_request(core: Core, stream: Stream, request: Message, ended: bool) -
         try:
             start(core, stream)
         finally:
-            if core._wants & ON_MESSAGE_HEAD and id in core._streams:
+            if core._wants & ON_MESSAGE_HEAD and not stream.ended:
                 core.on_message_head(id, 0, request.method, request.path, request.headers)
     finally:
         if ended and stream.read != DONE:
@@ -256,7 +256,7 @@ def _trailers(core: Core, stream: Stream, fields: list[Field], ended: bool) -> N
 
 
 def _promise(core: Core, id: i64, promised: i64, fields: list[Field], too_large: bool) -> None:
-    parent = core._streams.get(id)
+    parent = lookup(core, id)
     if parent is None or parent.read == DONE:
         # > a PUSH_PROMISE frame on a stream we have reset: the promised stream is there all the
         # > same, and wants a RST_STREAM of its own.   (RFC 9113 5.1, 6.6)
@@ -291,7 +291,7 @@ def _promise(core: Core, id: i64, promised: i64, fields: list[Field], too_large:
     stream.head = request.method == "HEAD"
     core._h2.delivered = promised
     start(core, stream, False)
-    if core._wants & ON_MESSAGE_PUSH and promised in core._streams:
+    if core._wants & ON_MESSAGE_PUSH and not stream.ended:
         core.on_message_push(promised, id, request.method, request.path, request.headers)
 
 

@@ -18,6 +18,7 @@ from cno.const import (
 from cno.core import DONE, ON_FLOW_INCREASE, Core, Stream
 from cno.errors import ConnectionFault, StreamFault, UsageError
 from cno.h2.output import write_u32_frame
+from cno.streams import lookup
 
 _RULE = "RFC 9113 6.9.1"
 #: DATA frames of fewer octets cost their receiver more than their content does.
@@ -76,7 +77,7 @@ def read(core: Core, stream: Stream, size: i64) -> None:
 
 def forget(core: Core, id: i64, size: i64) -> None:
     """Octets that nobody reads: the connection gets them back, the stream does not."""
-    stream = core._streams.get(id)
+    stream = lookup(core, id)
     if stream is None:
         return
     returned = min(size, stream.unread)

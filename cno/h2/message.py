@@ -227,9 +227,12 @@ def request(fields: list[Field]) -> Message:
             raise Malformed(f"second {field.name}", "RFC 9113 8.3")
         pseudo[kind - _FIRST_PSEUDO] = field
         at += 1
-    for special in (pseudo[_SCHEME - _FIRST_PSEUDO], pseudo[_AUTHORITY - _FIRST_PSEUDO]):
-        if special is not None:
-            pairs.append(special.pair)
+    scheme = pseudo[_SCHEME - _FIRST_PSEUDO]
+    if scheme is not None:
+        pairs.append(scheme.pair)
+    authority = pseudo[_AUTHORITY - _FIRST_PSEUDO]
+    if authority is not None:
+        pairs.append(authority.pair)
     protocol = pseudo[_PROTOCOL - _FIRST_PSEUDO]
     if protocol is not None:
         pairs.append(protocol.pair)

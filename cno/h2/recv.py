@@ -63,7 +63,7 @@ from cno.h2.streams import (
     is_ours,
     reply,
 )
-from cno.streams import end, end_each
+from cno.streams import end, end_each, lookup
 
 
 def block_state(flags: i64) -> i64:
@@ -191,7 +191,7 @@ def _small_data(core: Core, stream: Stream, content: i64) -> None:
 def data(core: Core, id: i64, piece: bytes) -> None:
     """A piece of a DATA frame's content."""
     size: i64 = len(piece)
-    stream = core._streams.get(id) if id != 0 else None
+    stream = lookup(core, id) if id != 0 else None
     if stream is None or stream.read == DONE:
         flow.discard(core, size)
         return
@@ -211,7 +211,7 @@ def data(core: Core, id: i64, piece: bytes) -> None:
 
 def end_data(core: Core, id: i64) -> None:
     """END_STREAM on a DATA frame."""
-    stream = core._streams.get(id) if id != 0 else None
+    stream = lookup(core, id) if id != 0 else None
     if stream is not None and stream.read != DONE:
         fields.complete(core, stream, None)
 
@@ -345,7 +345,7 @@ def _rst_stream(core: Core, id: i64, data: bytes, start: i64, stop: i64) -> None
         raise _wrong_size("RST_STREAM of wrong length", "RFC 9113 6.4")
     if id == 0:
         raise _protocol_error("RST_STREAM on stream 0", "RFC 9113 6.4")
-    stream = core._streams.get(id)
+    stream = lookup(core, id)
     if stream is None:
         if beyond_goaway(core, id):
             glitch(core, 1)
@@ -497,7 +497,7 @@ def _window_update(core: Core, id: i64, data: bytes, start: i64, stop: i64) -> N
         glitch(core, 1)
     stream: Stream | None = None
     if id != 0:
-        stream = core._streams.get(id)
+        stream = lookup(core, id)
         if stream is None:
             if beyond_goaway(core, id):
                 glitch(core, 1)

@@ -38,7 +38,7 @@ from cno.errors import (
 )
 from cno.h2 import flow, outgoing, output
 from cno.h2.state import SMALL_SENT, SMALL_WINDOW, remember_reset
-from cno.streams import count, end, end_write, start
+from cno.streams import count, end, end_write, lookup, start
 
 #: What our PING during a graceful shutdown carries.
 SHUTDOWN_PING: Final = b"shutdown"
@@ -114,7 +114,7 @@ def _write_request(
 
 def _check_new_request(core: Core, id: i64) -> None:
     """Whether a request may be sent with this id now."""
-    if id in core._streams or id <= core._last_local:
+    if id <= core._last_local:
         raise InvalidStreamError(
             f"stream {id} has been used", stream=int(id), rule="RFC 9113 5.1.1"
         )
@@ -185,7 +185,7 @@ def _open_pushed(core: Core, stream: Stream) -> None:
 
 def _writable(core: Core, id: i64) -> Stream:
     """The stream with this id, if our message on it has not ended."""
-    stream = core._streams.get(id)
+    stream = lookup(core, id)
     if stream is None or stream.write == DONE:
         raise InvalidStreamError(f"stream {id} is not open for writing", stream=int(id))
     return stream
@@ -193,7 +193,7 @@ def _writable(core: Core, id: i64) -> Stream:
 
 def write_push(core: Core, id: i64, method: str, path: str, headers: list[tuple[str, str]]) -> None:
     """Promise the answer to a request the client has not made; nothing where it takes none."""
-    parent = core._streams.get(id)
+    parent = lookup(core, id)
     # > PUSH_PROMISE frames MUST only be sent on a peer-initiated stream that is in either the
     # > "open" or "half-closed (remote)" state.   (RFC 9113 6.6)
     if parent is None or parent.write == DONE or parent.local:
@@ -219,7 +219,7 @@ def write_push(core: Core, id: i64, method: str, path: str, headers: list[tuple[
     core._last_local = promised
     output.field_block(core, CNO_FRAME_PUSH_PROMISE, 0, id, int(promised).to_bytes(4, "big"), pairs)
     start(core, stream, False)
-    if core._wants & ON_MESSAGE_HEAD and promised in core._streams:
+    if core._wants & ON_MESSAGE_HEAD and not stream.ended:
         shown = [(":scheme", core.scheme), (":authority", authority)]
         for name, value in headers:
             if not name.startswith(":") and name.lower() != "host":
@@ -227,7 +227,7 @@ def write_push(core: Core, id: i64, method: str, path: str, headers: list[tuple[
             elif name == ":scheme":
                 shown[0] = (name, value)
         core.on_message_head(promised, 0, method, path or "/", shown)
-    if core._wants & ON_MESSAGE_TAIL and promised in core._streams:
+    if core._wants & ON_MESSAGE_TAIL and not stream.ended:
         core.on_message_tail(promised, None)
 
 
@@ -296,7 +296,7 @@ def write_tail(core: Core, id: i64, trailers: list[tuple[str, str]]) -> None:
 
 def write_reset(core: Core, id: i64, code: i64) -> None:
     """RST_STREAM; nothing on a stream that has ended already."""
-    stream = core._streams.get(id)
+    stream = lookup(core, id)
     if stream is None:
         last = core._last_local if (id & 1 == 0) == core._server else core._last_remote
         if id > last:

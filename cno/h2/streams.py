@@ -15,7 +15,7 @@ from cno.core import DONE, Core, Stream
 from cno.errors import ConnectionFault, StreamFault
 from cno.h2 import output
 from cno.h2.state import remember_reset
-from cno.streams import end
+from cno.streams import end, lookup
 
 
 def glitch(core: Core, weight: i64) -> None:
@@ -61,7 +61,7 @@ def stream_error(core: Core, fault: StreamFault) -> None:
     charge_error(core)
     remember_reset(core._h2, id)
     output.rst_stream(core, id, fault.code)
-    stream = core._streams.get(id)
+    stream = lookup(core, id)
     if stream is not None:
         end(core, stream, fault.code, CNO_LOCAL)
 
@@ -107,7 +107,7 @@ def find(core: Core, id: i64, what: str) -> Stream | None:
 
     Raises for streams that are idle, or closed otherwise than by our own RST_STREAM.
     """
-    stream = core._streams.get(id)
+    stream = lookup(core, id)
     if stream is not None:
         # > half-closed (remote): If an endpoint receives additional frames, other than
         # > WINDOW_UPDATE, PRIORITY, or RST_STREAM, for a stream that is in this state, it MUST
