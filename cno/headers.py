@@ -166,6 +166,8 @@ def _is_port(text: str) -> bool:
 
 def is_scheme(text: str) -> bool:
     """Whether this is a URI scheme (RFC 3986 3.1)."""
+    if text == "https" or text == "http":
+        return True
     if text == "" or not text.isascii() or not text[0].isalpha():
         return False
     return text.replace("+", "").replace("-", "").replace(".", "").isalnum()

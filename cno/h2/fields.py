@@ -151,7 +151,7 @@ def _new_request(core: Core, id: i64, fields: list[Field], ended: bool, too_larg
         # > A server that receives a larger field block than it is willing to handle can send an
         # > HTTP 431 (Request Header Fields Too Large) status code.   (RFC 9113 10.5.1)
         charge_error(core)
-        send.refuse(core, id, "431", ended)
+        send.refuse(core, id, 431, ended)
         return
     try:
         request = message.request(fields)
@@ -166,7 +166,7 @@ def _new_request(core: Core, id: i64, fields: list[Field], ended: bool, too_larg
     most = core._limits.max_body_size
     if most is not None and request.length > most:
         charge_error(core)
-        send.refuse(core, id, "413", ended)
+        send.refuse(core, id, 413, ended)
         return
     stream = Stream(id, False, BODY, HEAD)
     if not _keep(core, stream):

@@ -21,7 +21,8 @@ from cno.headers import (
     is_value,
     octets,
 )
-from cno.hpack import NeverIndexed
+from cno.hpack import Encoder, Field, NeverIndexed
+from cno.hpack.fields import LENGTH, PSEUDO, REGULAR
 
 # What a list that has been checked holds beside its fields.
 _SECRETS: Final = frozenset(("authorization", "proxy-authorization", "cookie", "set-cookie"))
@@ -33,15 +34,23 @@ _MAX_KNOWN_TEXT: Final = 160
 _known: Final[dict[object, bool]] = {}
 
 
-def clean(headers: list[tuple[str, str]], trailer: bool) -> list[object]:
-    """The regular fields, names lowered, without what HTTP/2 has no use for.
+#: Names of servers that requests went to before.
+_authorities: Final[dict[str, bool]] = {}
+
+
+def clean(encoder: Encoder, headers: list[tuple[str, str]], trailer: bool) -> list[object]:
+    """The regular fields, names lowered, without what HTTP/2 has no use for: a pair each, or the
+    encoder's entry. What has one has been through here before, on this connection.
 
     Raises UsageError for names and values that must not be sent, and for pseudo-header fields.
     """
     result: list[object] = []
     known = _known
     for item in cast(list[object], headers):
-        if type(item) is tuple and item in known and not trailer:
+        field = encoder.recall(item)
+        if field is not None and (field.kind == REGULAR or (field.kind == LENGTH and not trailer)):
+            result.append(field)
+        elif type(item) is tuple and item in known and not trailer:
             result.append(item)
         else:
             pair = _check(item, trailer)
@@ -80,15 +89,19 @@ def _check(item: object, trailer: bool) -> object | None:
 
 
 def request(
-    scheme: str, method: str, path: str, headers: list[tuple[str, str]]
-) -> tuple[list[object], str]:
-    """A request's fields in order, pseudo-header fields first; its authority."""
+    encoder: Encoder, scheme: str, method: str, path: str, headers: list[tuple[str, str]]
+) -> tuple[list[object], str, str]:
+    """A request's fields in order, pseudo-header fields first; its authority; its protocol."""
     protocol = ""
     authority: object | None = None
     host: object | None = None
     scheme_pair: object = (":scheme", scheme)
     regular: list[tuple[str, str]] = []
     for item in cast(list[object], headers):
+        field = encoder.recall(item)
+        if field is not None and field.kind != PSEUDO:
+            cast(list[object], regular).append(item)
+            continue
         name, value = cast(tuple[str, str], item)
         if name == ":authority":
             authority = item
@@ -113,8 +126,8 @@ def request(
     name = ""
     if authority is not None:
         _, name = cast(tuple[str, str], authority)
-        if not is_authority(name):
-            raise UsageError(f"invalid :authority {name!r}", rule="RFC 9113 8.3.1")
+        if name not in _authorities:
+            _check_authority(name)
         result.append(authority)
     if method == "CONNECT" and name == "":
         raise UsageError("CONNECT needs an :authority", rule="RFC 9113 8.5")
@@ -122,13 +135,22 @@ def request(
         result.append((":path", path))
     if protocol:
         result.append((":protocol", protocol))
-    result.extend(clean(regular, False))
-    return result, name
+    result.extend(clean(encoder, regular, False))
+    return result, name, protocol
+
+
+def _check_authority(name: str) -> None:
+    if not is_authority(name):
+        raise UsageError(f"invalid :authority {name!r}", rule="RFC 9113 8.3.1")
+    if len(name) <= _MAX_KNOWN_TEXT:
+        if len(_authorities) >= _MAX_KNOWN:
+            _authorities.clear()
+        _authorities[name] = True
 
 
 def _check_target(method: str, protocol: str, path: str, scheme_pair: object) -> None:
     """The parts of a request that are no regular fields."""
-    if not is_token(method):
+    if method != "GET" and not is_token(method):
         raise UsageError(f"invalid method {method!r}", rule="RFC 9110 9.1")
     _, scheme = cast(tuple[str, str], scheme_pair)
     if not is_scheme(scheme):
@@ -145,29 +167,44 @@ def _check_target(method: str, protocol: str, path: str, scheme_pair: object) ->
         raise UsageError(f"invalid path {path!r}", rule="RFC 9113 8.3.1")
 
 
-def length_of(pairs: list[object]) -> i64:
+def length_of(fields: list[object]) -> i64:
     """The content-length among checked fields; UNKNOWN_LENGTH without one."""
     length: i64 = UNKNOWN_LENGTH
-    for item in pairs:
-        name, value = cast(tuple[str, str], item)
-        if name == "content-length":
-            if length != UNKNOWN_LENGTH:
-                raise UsageError("two content-length fields", rule="RFC 9110 8.6")
-            length = content_length(value)
+    for item in fields:
+        if isinstance(item, Field):
+            if item.kind != LENGTH:
+                continue
+            value = item.value
+        else:
+            name, value = cast(tuple[str, str], item)
+            if name != "content-length":
+                continue
+        if length != UNKNOWN_LENGTH:
+            raise UsageError("two content-length fields", rule="RFC 9110 8.6")
+        length = content_length(value)
     return length
 
 
-def without_length(pairs: list[object]) -> list[object]:
+def without_length(fields: list[object]) -> list[object]:
     """Checked fields but for content-length."""
-    return [item for item in pairs if cast(tuple[str, str], item)[0] != "content-length"]
+    return [item for item in fields if not _is_length(item)]
 
 
-def list_size(pairs: list[object]) -> i64:
+def _is_length(item: object) -> bool:
+    if isinstance(item, Field):
+        return item.kind == LENGTH
+    return cast(tuple[str, str], item)[0] == "content-length"
+
+
+def list_size(fields: list[object]) -> i64:
     """What a peer counts against its MAX_HEADER_LIST_SIZE (RFC 9113 6.5.2), octets."""
     size: i64 = 0
-    for item in pairs:
-        name, value = cast(tuple[str, str], item)
-        size += len(octets(name)) + len(octets(value)) + 32
+    for item in fields:
+        if isinstance(item, Field):
+            size += item.size
+        else:
+            name, value = cast(tuple[str, str], item)
+            size += len(octets(name)) + len(octets(value)) + 32
     return size
 
 

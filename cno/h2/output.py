@@ -19,6 +19,7 @@ from cno.const import (
 )
 from cno.core import COPY_BELOW, ON_FRAME_SEND, Core, Frame, put
 from cno.h2.frames import HEADER_SIZE, MAX_SENT, patch_header, write_header, write_u32
+from cno.hpack import Field
 
 
 def _show(core: Core, type: i64, flags: i64, stream: i64, payload: bytes) -> None:
@@ -89,9 +90,17 @@ def data(core: Core, stream: i64, payload: bytes, start: i64, end: i64, flags: i
 
 
 def field_block(
-    core: Core, type: i64, flags: i64, stream: i64, prefix: bytes, pairs: list[object]
+    core: Core,
+    type: i64,
+    flags: i64,
+    stream: i64,
+    prefix: bytes,
+    status: i64,
+    fields: list[object],
 ) -> None:
     """HEADERS or PUSH_PROMISE (`prefix`: its promised id), and CONTINUATION where it is too long.
+
+    `status` goes first, unless it is 0; `fields` are as `outgoing.clean` leaves them.
 
     The block is encoded right behind the place of its frame's header, which is filled in later.
     """
@@ -103,8 +112,13 @@ def field_block(
     if prefix:
         out.write(prefix)
     encoder.begin(out)
-    for pair in pairs:
-        encoder.write_pair(out, pair)
+    if status != 0:
+        encoder.write_status(out, status)
+    for field in fields:
+        if isinstance(field, Field):
+            encoder.write_field(out, field)
+        else:
+            encoder.write_pair(out, field)
     length: i64 = len(out) - at - HEADER_SIZE
     most = largest_frame(core)
     if length <= most and not shown:

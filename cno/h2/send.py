@@ -74,16 +74,16 @@ def _write_request(
     if code != 0:
         raise UsageError("a client sends requests: code must be 0", stream=int(id))
     _check_new_request(core, id)
-    pairs, authority = outgoing.request(core.scheme, method, path, headers)
+    encoder = core._h2.encoder
+    fields, authority, protocol = outgoing.request(encoder, core.scheme, method, path, headers)
     tunnel = method == "CONNECT"
     # > A sender MUST NOT send a :protocol pseudo-header field with this value unless the peer has
     # > sent SETTINGS_ENABLE_CONNECT_PROTOCOL.   (RFC 8441 3, 4)
-    for name, _ in headers:
-        if name == ":protocol" and core._remote._enable_connect_protocol == 0:
-            raise UnsupportedError(
-                "the peer takes no extended CONNECT", stream=int(id), rule="RFC 8441 3"
-            )
-    length = outgoing.length_of(pairs)
+    if protocol and core._remote._enable_connect_protocol == 0:
+        raise UnsupportedError(
+            "the peer takes no extended CONNECT", stream=int(id), rule="RFC 8441 3"
+        )
+    length = outgoing.length_of(fields)
     if tunnel:
         length = UNKNOWN_LENGTH
     if final and length > 0:
@@ -93,7 +93,7 @@ def _write_request(
     # > SETTINGS_MAX_HEADER_LIST_SIZE: This advisory setting informs a peer of the maximum field
     # > section size that the sender is prepared to accept, in units of octets.   (RFC 9113 6.5.2)
     most = core._remote._max_header_list_size
-    if most != MAX_U32 and outgoing.list_size(pairs) > most:
+    if most != MAX_U32 and outgoing.list_size(fields) > most:
         raise UsageError(
             f"more header fields than the peer takes ({most} octets)",
             stream=int(id),
@@ -105,7 +105,8 @@ def _write_request(
     stream.connect = tunnel
     stream.authority = authority
     core._last_local = id
-    output.field_block(core, CNO_FRAME_HEADERS, CNO_FLAG_END_STREAM if final else 0, id, b"", pairs)
+    flags: i64 = CNO_FLAG_END_STREAM if final else 0
+    output.field_block(core, CNO_FRAME_HEADERS, flags, id, b"", 0, fields)
     core._h2.free_updates += 2
     if final:
         stream.write = DONE
@@ -143,15 +144,14 @@ def _write_response(
     interim = code < 200
     if interim and final:
         raise UsageError("a 1xx response is not the last", stream=int(id), rule="RFC 9113 8.1")
-    pairs: list[object] = [(":status", str(code))]
-    pairs.extend(outgoing.clean(headers, False))
-    length = outgoing.length_of(pairs)
+    fields = outgoing.clean(core._h2.encoder, headers, False)
+    length = outgoing.length_of(fields)
     bodiless = stream.head or code == 204 or code == 304
     tunnel = stream.connect and 200 <= code < 300
     if length != UNKNOWN_LENGTH and (interim or code == 204 or tunnel):
         # > A server MUST NOT send a Content-Length header field in any response with a status code
         # > of 1xx (Informational) or 204 (No Content).   (RFC 9110 8.6; nor in 2xx to CONNECT)
-        pairs = outgoing.without_length(pairs)
+        fields = outgoing.without_length(fields)
         length = UNKNOWN_LENGTH
     if final and length > 0 and not bodiless and not tunnel:
         raise UsageError(
@@ -159,7 +159,8 @@ def _write_response(
         )
     if not stream.counted:
         _open_pushed(core, stream)
-    output.field_block(core, CNO_FRAME_HEADERS, CNO_FLAG_END_STREAM if final else 0, id, b"", pairs)
+    flags: i64 = CNO_FLAG_END_STREAM if final else 0
+    output.field_block(core, CNO_FRAME_HEADERS, flags, id, b"", code, fields)
     if interim:
         return
     stream.mute = bodiless and not tunnel
@@ -211,13 +212,14 @@ def write_push(core: Core, id: i64, method: str, path: str, headers: list[tuple[
         # > Promised requests MUST be safe, MUST be cacheable, and MUST NOT indicate the presence
         # > of request content.   (RFC 9113 8.4)
         raise UsageError(f"{method!r} cannot be pushed", stream=int(id), rule="RFC 9113 8.4")
-    pairs, authority = outgoing.request(core.scheme, method, path, headers)
-    if outgoing.length_of(pairs) > 0:
+    fields, authority, _ = outgoing.request(h2.encoder, core.scheme, method, path, headers)
+    if outgoing.length_of(fields) > 0:
         raise UsageError("a push with content", stream=int(id), rule="RFC 9113 8.4")
     stream = Stream(promised, True, DONE, HEAD)
     stream.head = method == "HEAD"
     core._last_local = promised
-    output.field_block(core, CNO_FRAME_PUSH_PROMISE, 0, id, int(promised).to_bytes(4, "big"), pairs)
+    prefix = int(promised).to_bytes(4, "big")
+    output.field_block(core, CNO_FRAME_PUSH_PROMISE, 0, id, prefix, 0, fields)
     start(core, stream, False)
     if core._wants & ON_MESSAGE_HEAD and not stream.ended:
         shown = [(":scheme", core.scheme), (":authority", authority)]
@@ -286,9 +288,9 @@ def write_tail(core: Core, id: i64, trailers: list[tuple[str, str]]) -> None:
             stream=int(id),
             rule="RFC 9113 8.1.1",
         )
-    pairs = outgoing.clean(trailers, True)
-    if pairs:
-        output.field_block(core, CNO_FRAME_HEADERS, CNO_FLAG_END_STREAM, id, b"", pairs)
+    fields = outgoing.clean(core._h2.encoder, trailers, True)
+    if fields:
+        output.field_block(core, CNO_FRAME_HEADERS, CNO_FLAG_END_STREAM, id, b"", 0, fields)
     else:
         output.data(core, id, b"", 0, 0, CNO_FLAG_END_STREAM)
     end_write(core, stream)
@@ -377,10 +379,10 @@ def drained(core: Core) -> bool:
     return not core._server and h2.goaway_received <= MAX_STREAM_ID
 
 
-def refuse(core: Core, id: i64, status: str, ended: bool) -> None:
+def refuse(core: Core, id: i64, status: i64, ended: bool) -> None:
     """Answer a request that is never shown to the application."""
-    pairs: list[object] = [(":status", status), ("content-length", "0")]
-    output.field_block(core, CNO_FRAME_HEADERS, CNO_FLAG_END_STREAM, id, b"", pairs)
+    fields: list[object] = [("content-length", "0")]
+    output.field_block(core, CNO_FRAME_HEADERS, CNO_FLAG_END_STREAM, id, b"", status, fields)
     if not ended:
         remember_reset(core._h2, id)
         output.rst_stream(core, id, CNO_RST_NO_ERROR)

@@ -13,6 +13,8 @@ from cno.hpack.fields import Field
 #: Fills the slots that hold no entry.
 _NOTHING: Final = Field("", 0, 0)
 _FIRST_SLOTS: Final = 8
+#: Entries, less one, that recall() compares: more would cost what a dictionary does.
+_LOOKS: Final = 15
 
 
 @mypyc_attr(acyclic=True)
@@ -28,11 +30,30 @@ class DynamicTable:
         # The ring: a power of two of slots; `_next` is the slot of the entry to come.
         self._slots: list[Field] = [_NOTHING] * _FIRST_SLOTS
         self._mask: i64 = _FIRST_SLOTS - 1
+        self._recalled: i64 = 0
         self._next: i64 = 0
 
     def get(self, age: i64) -> Field:
         """The entry that `age` others have followed: 0 is the newest. `0 <= age < count`."""
         return self._slots[(self._next - 1 - age) & self._mask]
+
+    def recall(self, pair: object) -> Field | None:
+        """The entry whose `pair` is this very object, if it is soon behind the one recalled last.
+
+        Who sends the same objects again sends them in the same order: mostly the first look is it.
+        """
+        slots = self._slots
+        mask = self._mask
+        at = self._recalled
+        looks = mask if mask < _LOOKS else _LOOKS
+        while looks >= 0:
+            at = (at + 1) & mask
+            field = slots[at]
+            if field.pair is pair:
+                self._recalled = at
+                return field
+            looks -= 1
+        return None
 
     def insert(self, field: Field) -> None:
         """Enter a field, at the cost of the oldest ones; one larger than the table empties it."""

@@ -5,12 +5,16 @@ Knows what a field costs; never whether its name or value make sense.
 
 from typing import Final
 
-from mypy_extensions import i64, mypyc_attr
+from mypy_extensions import i16, i64, mypyc_attr
 
 #: What an entry costs beside its octets.
 # > The size of an entry is the sum of its name's length in octets (as defined in Section 5.2), its
 # > value's length in octets, and 32.   (RFC 7541 4.1)
 ENTRY_OVERHEAD: Final = 32
+
+REGULAR: Final = 0
+LENGTH: Final = 1  # content-length
+PSEUDO: Final = 2  # its name begins with a colon
 
 
 @mypyc_attr(native_class=False)
@@ -41,6 +45,8 @@ class Field:
         #: `(name, value)` as users get it; a `NeverIndexed` where that is so.
         self.pair: object = None
         self.never_indexed = never_indexed
+        #: What the encoder's owner must know about it: REGULAR, LENGTH or PSEUDO.
+        self.kind: i16 = REGULAR
         #: Octets of the name, as it is on the wire without Huffman coding.
         self.name_octets: i64 = name_octets
         #: Octets that the field takes in a table or counts in a list.
