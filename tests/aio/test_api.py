@@ -1,0 +1,462 @@
+"""The contract of the asyncio layer, name by name: what it takes, in which order, what it gives.
+
+Written down from the API's description, in its order. Only what no other file of this folder has:
+there, `test_exchange`, `test_push`, `test_errors`, `test_body` and `test_connect` have the rest.
+"""
+
+import asyncio
+import inspect
+from collections.abc import AsyncIterator
+
+import pytest
+
+import cno
+from cno import aio
+from cno.errors import ConnectionError as CnoConnectionError
+from cno.limits import Limits
+from tests import frames as f
+from tests.aio.lab import (
+    HOST,
+    HTTP1,
+    HTTP2,
+    HTTP2_TLS,
+    Lab,
+    Peer,
+    Wire,
+    by_hand,
+    greet,
+    settle,
+    skip,
+    until,
+)
+
+Headers = list[tuple[str, str]]
+
+#: Parameters: a question mark where they have a default, a star where they go by name only.
+SIGNATURES = {
+    (aio.Request, "respond"): "code headers? data? *trailers?",
+    (aio.Request, "push"): "method path headers?",
+    (aio.Request, "inform"): "code headers?",
+    (aio.Request, "upgrade"): "headers?",
+    (aio.Client, "request"): "method path headers? data? *trailers?",
+    (aio.Client, "close"): "",
+    (aio.Response, "cancel"): "code?",
+    (aio.Push, "cancel"): "code?",
+    (aio.Channel, "__init__"): "maxsize? *loop?",
+    (aio.Channel, "put"): "item",
+    (aio.Channel, "close"): "",
+}
+
+
+async def echo(request: aio.Request) -> None:
+    await request.respond(200, [("x-path", request.path)], await request.payload.read())
+
+
+# -- names -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("kind", "name"), SIGNATURES)
+def test_signatures(kind: type, name: str) -> None:
+    words = []
+    for parameter in list(inspect.signature(getattr(kind, name)).parameters.values())[1:]:
+        star = "*" * (parameter.kind is parameter.KEYWORD_ONLY)
+        words.append(star + parameter.name + "?" * (parameter.default is not parameter.empty))
+    assert " ".join(words) == SIGNATURES[kind, name]
+
+
+def test_every_public_name_is_there() -> None:
+    for name in aio.__all__:
+        assert getattr(cno, name) is getattr(aio, name)
+        assert name in cno.__all__
+    assert issubclass(cno.Server, asyncio.Protocol)
+    assert issubclass(cno.Client, asyncio.Protocol)
+    assert issubclass(cno.Channel, asyncio.Queue)
+    for kind in (cno.StreamError, cno.ConnectionLostError, cno.ConnectError):
+        assert issubclass(kind, cno.ConnectionError)
+    assert inspect.iscoroutinefunction(cno.connect)
+    assert inspect.iscoroutinefunction(cno.request)
+
+
+# -- Server ----------------------------------------------------------------------------------------
+
+
+def test_settings_and_limits_of_a_server(lab: Lab) -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        limits = Limits(initial_window_size=100_000, connection_window=300_000)
+        settings = {"max_concurrent_streams": 7, "enable_connect_protocol": 1}
+        served = cno.Server(loop, echo, settings=settings, limits=limits)
+        server = await loop.create_server(lambda: served, HOST, 0)
+        async with await Peer.connect(f":{server.sockets[0].getsockname()[1]}") as peer:
+            peer.send(f.PREFACE + peer.pen.settings({}))
+            said = dict((await peer.expect(f.SETTINGS)).settings)
+            assert said[f.MAX_CONCURRENT_STREAMS] == 7
+            assert said[f.ENABLE_CONNECT_PROTOCOL] == 1
+            assert said[f.INITIAL_WINDOW_SIZE] == 100_000
+            assert (await peer.expect(f.WINDOW_UPDATE, 0)).increment == 300_000 - 65_535
+        await served.wait_closed()
+        server.close()
+        await server.wait_closed()
+
+    lab.run(main())
+
+
+def test_windows_that_both_begin_with(lab: Lab) -> None:
+    """256 KiB per stream and 1 MiB in all for a server, 1 MiB and 8 MiB for a client."""
+
+    async def main() -> None:
+        said: list[tuple[int, int]] = []
+
+        async def listen(peer: Peer) -> None:
+            window = dict((await peer.expect(f.SETTINGS)).settings)[f.INITIAL_WINDOW_SIZE]
+            update = await peer.expect(f.WINDOW_UPDATE, 0)
+            said.append((window, 65_535 + update.increment))
+
+        async def script(peer: Peer) -> None:
+            await peer.reader.readexactly(len(f.PREFACE))
+            peer.send(peer.pen.settings({}))
+            await listen(peer)
+
+        async with lab.serving(HTTP2, echo) as url, await Peer.connect(url) as peer:
+            peer.send(f.PREFACE + peer.pen.settings({}))
+            await listen(peer)
+        async with by_hand(script) as url, await lab.connect(HTTP2, url):
+            await until(lambda: len(said) == 2, "the client's SETTINGS")
+        assert said == [(262_144, 1_048_576), (1_048_576, 8_388_608)]
+
+    lab.run(main())
+
+
+# -- Request ---------------------------------------------------------------------------------------
+
+
+def test_arguments_by_name(lab: Lab, wire: Wire) -> None:
+    async def main() -> None:
+        async def handle(request: aio.Request) -> None:
+            assert isinstance(request.payload, asyncio.StreamReader)
+            if request.path == "/pushed":
+                await request.respond(code=204)
+                return
+            body = await request.payload.read()
+            assert request.trailers == [("x-sum", "4")]
+            await request.inform(code=103, headers=[("link", "</a>")])
+            request.push(method="GET", path="/pushed", headers=[("x-push", "1")])
+            trailers = [("x-sum", str(len(body)))]
+            await request.respond(code=201, headers=[("x-a", "b")], data=body, trailers=trailers)
+
+        async with lab.pair(wire, handle) as client:
+            trailers = [("x-sum", "4")]
+            response = await client.request(
+                method="POST", path="/", headers=[("x-c", "d")], data=b"data", trailers=trailers
+            )
+            assert (response.code, await response.payload.read()) == (201, b"data")
+            assert response.informational == [(103, [("link", "</a>")])]
+            assert response.trailers == trailers
+            async for push in response.pushed:
+                assert push.headers[-1] == ("x-push", "1")
+                assert (await push.response).code == 204
+
+    lab.run(main())
+
+
+def test_arguments_that_can_be_left_out(lab: Lab, wire: Wire) -> None:
+    async def main() -> None:
+        async def handle(request: aio.Request) -> None:
+            assert await request.payload.read() == b""
+            assert request.trailers is None
+            if request.path == "/":
+                request.push("GET", "/pushed")
+            await request.inform(103)
+            await request.respond(200)
+
+        async with lab.pair(wire, handle) as client:
+            response = await client.request("GET", "/")
+            assert (response.code, await response.payload.read()) == (200, b"")
+            assert response.informational == [(103, [])]
+            assert response.trailers is None
+            assert len([push async for push in response.pushed]) == wire.http2
+
+    lab.run(main())
+
+
+def test_names_are_lowered_and_any_octets_survive(lab: Lab, wire: Wire) -> None:
+    async def main() -> None:
+        values = ["caf\u00e9 \u4e16\u754c \U0001f600", "\udcff\udc80 not UTF-8"]
+
+        async def handle(request: aio.Request) -> None:
+            assert [v for name, v in request.headers if name == "x-upper"] == values
+            await request.inform(103, [("X-Upper", value) for value in values])
+            fields = [("X-Upper", value) for value in values]
+            await request.respond(200, fields, b"x", trailers=fields)
+
+        async with lab.pair(wire, handle) as client:
+            fields = [("X-UPPER", value) for value in values]
+            response = await client.request("GET", "/", fields)
+            await response.payload.read()
+            lowered = [("x-upper", value) for value in values]
+            assert [each for each in response.headers if each[0] == "x-upper"] == lowered
+            assert response.informational == [(103, lowered)]
+            assert response.trailers == lowered
+
+    lab.run(main())
+
+
+def test_head_on_the_wire(lab: Lab) -> None:
+    """Not one octet of a body, whatever is given to `respond`."""
+
+    async def main() -> None:
+        async def handle(request: aio.Request) -> None:
+            trailers = [("x-sum", "1")] if request.path == "/trailers" else None
+            await request.respond(200, [("x", "y")], b"a body", trailers=trailers)
+
+        async with lab.serving(HTTP1, handle) as url, await Peer.connect(url) as peer:
+            for path in ("/", "/trailers"):
+                peer.send(f"HEAD {path} HTTP/1.1\r\nhost: x\r\n\r\n".encode())
+                assert (await peer.head()).startswith(b"HTTP/1.1 200 OK\r\n")
+            peer.send(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+            assert (await peer.head()).startswith(b"HTTP/1.1 200 OK\r\n")
+            assert await peer.reader.read() == b"a body"
+        async with lab.serving(HTTP2, handle) as url, await Peer.connect_http2(url) as peer:
+            for stream, path in ((1, "/"), (3, "/trailers")):
+                fields = [(":method", "HEAD"), *f.REQUEST[1:3], (":path", path)]
+                peer.send(peer.pen.headers(stream, fields, end_stream=True))
+                assert (await peer.expect(f.HEADERS, stream)).flags & f.END_STREAM
+
+    lab.run(main())
+
+
+def test_producers_of_bodies_that_are_left_out(lab: Lab, wire: Wire) -> None:
+    async def main() -> None:
+        channels: list[cno.Channel[bytes]] = []
+
+        async def handle(request: aio.Request) -> None:
+            channels.append(cno.Channel(1))
+            await request.respond(204 if request.path == "/204" else 200, [], channels[-1])
+
+        async with lab.pair(wire, handle) as client:
+            for method, path in (("HEAD", "/"), ("GET", "/204")):
+                response = await client.request(method, path)
+                assert await response.payload.read() == b""
+                await until(lambda: channels[-1].closed, "the end of the channel")
+                with pytest.raises(BrokenPipeError):
+                    await channels[-1].put(b"late")
+
+    lab.run(main())
+
+
+def test_no_1xx_once_the_response_has_begun(lab: Lab, wire: Wire) -> None:
+    async def main() -> None:
+        async def handle(request: aio.Request) -> None:
+            async def body() -> AsyncIterator[bytes]:
+                yield b"begun, "
+                with pytest.raises(cno.raw.UsageError):
+                    await request.inform(103)
+                with pytest.raises(cno.raw.UsageError):
+                    await request.respond(500)
+                yield b"and done"
+
+            await request.respond(200, [], body())
+
+        async with lab.pair(wire, handle) as client:
+            response = await client.request("GET", "/")
+            assert await response.payload.read() == b"begun, and done"
+            assert response.informational == []
+
+    lab.run(main())
+
+
+def test_push_inherits_what_the_request_says(lab: Lab) -> None:
+    """Which need not be what the connection is."""
+
+    async def main() -> None:
+        async def handle(request: aio.Request) -> None:
+            if request.path == "/":
+                request.push("GET", "/pushed")
+            await request.respond(200)
+
+        async with lab.pair(HTTP2, handle) as client:
+            own = [(":scheme", "https"), (":authority", "other.test")]
+            response = await client.request("GET", "/", own)
+            (push,) = [push async for push in response.pushed]
+            assert push.headers == own
+
+    lab.run(main())
+
+
+def test_upgrade_to_what_the_handler_chooses(lab: Lab) -> None:
+    async def main() -> None:
+        async def handle(request: aio.Request) -> None:
+            async with await request.upgrade([("Upgrade", "second"), ("x", "y")]) as tunnel:
+                await tunnel.write(b"hello")
+
+        async with lab.serving(HTTP1, handle) as url, await Peer.connect(url) as peer:
+            ask = b"connection: upgrade\r\nupgrade: first, second\r\n\r\n"
+            peer.send(b"GET / HTTP/1.1\r\nhost: x\r\n" + ask)
+            lines = (await peer.head()).split(b"\r\n")
+            assert lines[0] == b"HTTP/1.1 101 Switching Protocols"
+            assert sorted(lines[1:-2]) == [b"connection: upgrade", b"upgrade: second", b"x: y"]
+            assert await peer.reader.read() == b"hello"
+
+    lab.run(main())
+
+
+@pytest.mark.parametrize("wire", [HTTP1, HTTP2], ids=str)
+def test_respond_waits_for_the_transport(lab: Lab, wire: Wire) -> None:
+    """However large the windows of a peer that does not read."""
+
+    async def main() -> None:
+        done: list[str] = []
+        size = 24_000_000
+
+        async def handle(request: aio.Request) -> None:
+            await request.respond(200, [], bytes(size))
+            done.append("responded")
+
+        async with lab.serving(wire, handle) as url:
+            if wire.http2:
+                peer = await Peer.connect_http2(url, {f.INITIAL_WINDOW_SIZE: f.MAX_WINDOW})
+                peer.send(peer.pen.window_update(0, f.MAX_WINDOW - 65_535))
+                peer.send(peer.pen.headers(1, f.REQUEST, end_stream=True))
+            else:
+                peer = await Peer.connect(url)
+                peer.send(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+            async with peer:
+                await asyncio.sleep(0.1)
+                assert done == []
+                if wire.http2:
+                    got = 0
+                    while got < size:
+                        got += len((await peer.expect(f.DATA, 1)).payload)
+                else:
+                    await peer.head()
+                    assert await skip(peer.reader) == size
+                await until(lambda: done, "respond()")
+
+    lab.run(main())
+
+
+# -- Client ----------------------------------------------------------------------------------------
+
+
+def test_pushes_within_the_limit(lab: Lab) -> None:
+    async def main() -> None:
+        codes: list[tuple[int, int]] = []
+
+        async def script(peer: Peer) -> None:
+            await greet(peer)
+            await peer.expect(f.HEADERS, 1)
+            for stream in (2, 4, 6):
+                path = (":path", f"/{stream}")
+                fields = [*f.REQUEST[:2], (":authority", "cno.test"), path]
+                peer.send(peer.pen.push_promise(1, stream, fields))
+            peer.send(peer.pen.headers(1, f.RESPONSE, end_stream=True))
+            reset = await peer.expect(f.RST_STREAM)
+            codes.append((reset.stream, reset.code))
+            for stream in (2, 4):
+                peer.send(peer.pen.headers(stream, f.RESPONSE, end_stream=True))
+            await peer.rest()
+
+        async with by_hand(script) as url:
+            limits = Limits(max_pushes=2)
+            async with await lab.connect(HTTP2, url, limits=limits) as client:
+                client.authority, client.scheme = "cno.test", "https"
+                response = await client.request("GET", "/")
+                pushes = [push async for push in response.pushed]
+                assert [push.path for push in pushes] == ["/2", "/4"]
+                for push in pushes:
+                    assert (await push.response).code == 200
+        assert codes == [(6, f.REFUSED_STREAM)]
+
+    lab.run(main())
+
+
+def test_cancel_without_a_code_means_cancel(lab: Lab) -> None:
+    async def main() -> None:
+        async def script(peer: Peer) -> None:
+            await greet(peer)
+            await peer.expect(f.HEADERS, 1)
+            peer.send(peer.pen.headers(1, f.RESPONSE))
+            assert (await peer.expect(f.RST_STREAM, 1)).code == f.CANCEL
+            await peer.rest()
+
+        async with by_hand(script) as url, await lab.connect(HTTP2, url) as client:
+            response = await client.request("GET", "/")
+            response.cancel()
+            with pytest.raises(cno.StreamError) as caught:
+                await response.payload.read()
+            assert caught.value.code == f.CANCEL
+
+    lab.run(main())
+
+
+def test_connect_and_request_by_place(lab: Lab) -> None:
+    """In the order that programs for the original give them."""
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        context = lab.certs.client()
+        async with lab.serving(HTTP2_TLS, echo) as url:
+            port = url.rpartition(":")[2]
+            async with await cno.connect(loop, url, context, "cno.test") as client:
+                assert client.is_http2
+                assert client.authority == f"{HOST}:{port}"
+                secured = client.transport.get_extra_info("ssl_object")
+                assert secured.server_hostname == "cno.test"
+            response = await cno.request(
+                loop, "PUT", f"{url}/a?b=c", [("x", "y")], b"data", ssl_ctx=context
+            )
+            assert ("x-path", "/a?b=c") in response.headers
+            assert await response.payload.read() == b"data"
+
+    lab.run(main())
+
+
+def test_ping_counts_the_whole_way(lab: Lab) -> None:
+    async def main() -> None:
+        async def script(peer: Peer) -> None:
+            await greet(peer)
+            ping = await peer.expect(f.PING)
+            await asyncio.sleep(0.05)
+            peer.send(peer.pen.ping(ping.payload, ack=True))
+            await peer.rest()
+
+        async with by_hand(script) as url, await lab.connect(HTTP2, url) as client:
+            assert await client.ping() >= 0.04
+
+    lab.run(main())
+
+
+# -- what a bad day looks like ---------------------------------------------------------------------
+
+
+def test_a_reset_says_which_stream_and_why(lab: Lab) -> None:
+    """To a handler that reads, one that is stopped, and one that comes too late."""
+
+    async def main() -> None:
+        seen: list[BaseException] = []
+
+        async def handle(request: aio.Request) -> None:
+            try:
+                await request.payload.read()
+            except BaseException as error:
+                seen.append(error)
+            try:
+                await request.respond(200)
+            except BaseException as error:
+                seen.append(error)
+                raise
+
+        async with lab.serving(HTTP2, handle) as url, await Peer.connect_http2(url) as peer:
+            peer.send(peer.pen.headers(1, f.POST))
+            await settle()
+            await peer.writer.drain()
+            await asyncio.sleep(0.03)
+            peer.send(peer.pen.rst(1, f.INTERNAL_ERROR))
+            await until(lambda: len(seen) == 2, "what the handler is told")
+        assert isinstance(seen[0], asyncio.CancelledError)
+        gone = seen[1]
+        assert isinstance(gone, cno.StreamError)
+        assert isinstance(gone, CnoConnectionError)
+        assert (gone.stream, gone.code, gone.retryable) == (1, f.INTERNAL_ERROR, False)
+
+    lab.run(main())
