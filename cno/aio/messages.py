@@ -95,8 +95,9 @@ class Request(Exchange):
     """A request that a server's handler is to answer.
 
     `method`, `path` (with its query) and `headers` are as received: `:scheme` and `:authority` (and
-    `:protocol`, RFC 8441) come first in `headers`. `conn` is the connection, `stream` the id of the
-    stream, `payload` the body, `trailers` what followed it (None: nothing, or not yet).
+    `:protocol`, RFC 8441) come first in `headers`, a list of (name, value), names in lower case, as
+    all lists of fields here. `conn` is the connection, `stream` the id of the stream, `payload` the
+    body, an `asyncio.StreamReader`, `trailers` what followed it (None: nothing, or not yet).
     """
 
     def __init__(
@@ -166,7 +167,8 @@ class Request(Exchange):
     async def inform(self, code: int, headers: Iterable[tuple[str, str]] = ()) -> None:
         """Send a 1xx response ahead of the real one: 103 Early Hints, say (RFC 8297).
 
-        A client of HTTP/1.0 is not told (RFC 9110 15.2).
+        A client of HTTP/1.0 is not told (RFC 9110 15.2). Raises UsageError for other codes, 101
+        among them, and once the response has begun; else as `respond`.
         """
         if code < 100 or code > 199 or code == 101:
             raise UsageError(
@@ -187,7 +189,8 @@ class Request(Exchange):
 
         The request is given to the handler, like any other. `:scheme` and `:authority` are those of
         this request unless `headers` have others. Nothing happens where pushes are not possible: in
-        HTTP/1.1, or when the client does not take them. (RFC 9113 8.4)
+        HTTP/1.1, or when the client does not take them. Raises UsageError for what must not be
+        promised; StreamError or ConnectionLostError when the client has gone. (RFC 9113 8.4)
         """
         fields = listed(headers)
         own = []
@@ -282,7 +285,8 @@ class Request(Exchange):
 
 
 class Response(Exchange):
-    """The answer to a request: `code`, `headers`, `payload`, and what came along.
+    """The answer to a request: `code`, `headers`, `payload` (an `asyncio.StreamReader`), and what
+    came along. `conn` is the connection, `stream` the id of the stream.
 
     `informational` holds the 1xx responses that came before it, as (code, headers); `trailers` what
     came after its body; `pushed` iterates over the pushes that came with it. Leaving `async with`
@@ -326,7 +330,8 @@ class Response(Exchange):
         of it is of use. (The request may say so from the start: `("priority", "u=1, i")`.)
 
         Nothing is sent where it would be ignored: over HTTP/1.1, to a server that has not said
-        that it knows of this, and once the response is here. (RFC 9218 7.1, 2.1.1)
+        that it knows of this, and once the response is here. Raises UsageError for an urgency that
+        there is not. (RFC 9218 7.1, 2.1.1)
         """
         if urgency < 0 or urgency > 7:
             raise UsageError(f"{urgency} is no urgency", stream=self.stream, rule="RFC 9218 4.1")
@@ -500,7 +505,8 @@ class Tunnel:
     async def write(self, data: bytes | bytearray | memoryview) -> None:
         """Send; wait until the other side's window and the transport have taken all of it.
 
-        Raises StreamError or ConnectionLostError when the other side has gone.
+        Raises StreamError or ConnectionLostError when the other side has gone; UsageError after
+        `write_eof`, and while another task is writing.
         """
         self._check()
         chunk = octets(data)

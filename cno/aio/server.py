@@ -301,7 +301,8 @@ class Server(Connection):
     # -- the end ---------------------------------------------------------------------------------
 
     def drain(self, timeout: float | None = None) -> None:
-        """Shut down, if that has not happened yet; end what is not done in time."""
+        """Shut down, if that has not happened yet; end what is not done in time: `timeout` seconds,
+        or `Limits.shutdown_timeout` if that is less."""
         if not self._closing:
             self.shutdown()
         patience = self._limits.shutdown_timeout
