@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections.abc import Mapping
 from ssl import SSLError, SSLObject
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from mypy_extensions import i64, mypyc_attr
 
@@ -28,6 +28,14 @@ from cno.errors import ConnectionError, WouldBlockError
 from cno.h2 import flow
 from cno.limits import Limits
 
+#: Octets of input for one turn of the event loop, at first and at least; at most it is
+#: `Limits.read_chunk`. A turn that took so many seconds of the processor was a long one, or a short
+#: one: others wait meanwhile.
+FIRST_CHUNK: Final = 32_768
+LEAST_CHUNK: Final = 16_384
+LONG: Final = 0.001
+SHORT: Final = 0.000_25
+
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Connection(Timers):
@@ -44,7 +52,8 @@ class Connection(Timers):
         settings: Mapping[str, int | None] | None,
     ) -> None:
         super().__init__(server, loop, limits, settings)
-        self._chunk: i64 = max(limits.read_chunk, 1)
+        self._most_chunk: i64 = max(limits.read_chunk, 1)
+        self._chunk: i64 = min(self._most_chunk, FIRST_CHUNK)  # as the input turns out to cost
         self._most_frames: i64 = max(limits.read_frames, 1)
         self._later = bytearray()  # came in pieces larger than that
 
@@ -103,6 +112,8 @@ class Connection(Timers):
             h2 = self._h2
             h2.pause_at = h2.frames + self._most_frames
         self._busy = True
+        costs = len(data) >= LEAST_CHUNK
+        began = time.thread_time() if costs else 0.0
         try:
             self.receive(data)
         except WouldBlockError:
@@ -114,7 +125,16 @@ class Connection(Timers):
         except Exception as bug:
             self._broken(bug)
         self._busy = False
+        if costs:
+            self._adapt(time.thread_time() - began)
         self._settle()
+
+    def _adapt(self, took: float) -> None:
+        """Take in less at once of what costs much (chunks of one octet), more of what does not."""
+        if took > LONG:
+            self._chunk = min(self._most_chunk, max(self._chunk // 2, LEAST_CHUNK))
+        elif took < SHORT:
+            self._chunk = min(self._most_chunk, self._chunk * 2)
 
     def eof_received(self) -> bool:
         """Whether the transport stays open for what is still to be written."""
