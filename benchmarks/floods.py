@@ -13,7 +13,6 @@ import json
 import os
 import selectors
 import socket
-import struct
 import subprocess
 import sys
 import time
@@ -154,8 +153,8 @@ class Line:
     def __init__(self, port: int) -> None:
         self.sock = socket.create_connection((HOST, port))
         self.sock.setblocking(False)
-        # Closing leaves nothing waiting in the system: there are not ports enough for that.
-        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        # What the server does not read must not be on its way already.
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SENT)
         self.at = 0
         self.due = 0.0
 
@@ -212,8 +211,10 @@ class Attacker:
         line.at += sent
         self.octets += sent
         if line.at == len(self.wire):
-            if not self.flood.stays:
+            if not self.flood.stays and not self.flood.reads:
                 raise ConnectionResetError
+            if not self.flood.stays:
+                line.sock.shutdown(socket.SHUT_WR)  # and wait until the server has had it all
             self.watch(line, False)
 
 
