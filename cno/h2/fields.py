@@ -31,7 +31,6 @@ from cno.h2.message import Malformed, Message
 from cno.h2.state import remember_reset, remember_skipped, was_skipped
 from cno.h2.streams import beyond_goaway, charge_error, find, glitch, is_idle, reply
 from cno.hpack import Field, HPACKError
-from cno.limits import bound
 from cno.streams import count, end_read, lookup, start
 
 
@@ -102,7 +101,7 @@ def complete(core: Core, stream: Stream, trailers: list[tuple[str, str]] | None)
         )
     stream.read = DONE
     core._h2.glitches.refund(8)
-    core._h2.empty_frames = bound(core._limits.max_empty_frames)
+    core._h2.empty_frames = core._h2.empty_most
     try:
         if core._wants & ON_MESSAGE_TAIL:
             core.on_message_tail(stream.id, trailers)

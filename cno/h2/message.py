@@ -92,6 +92,11 @@ class Message:
         self.protocol = False  # extended CONNECT
         self.headers: list[tuple[str, str]] = []
         self.length: i64 = UNKNOWN_LENGTH  # of the body, by content-length
+        # -- while it is put together -------------------------------------------------------------
+        self.host: Field | None = None
+        self.cookie: Field | None = None  # the first crumb, which is at `cookie_at` of `headers`
+        self.cookie_at: i64 = 0
+        self.crumbs: list[Field] | None = None  # all of them, if there are more
 
 
 def _examine(field: Field) -> i64:
@@ -151,66 +156,63 @@ def _explain(field: Field) -> Malformed:
     return Malformed(f"invalid value of {name!r}", "RFC 9113 8.2.1")
 
 
-class _Regular:
-    """The regular fields of a message, gathered in wire order."""
-
-    def __init__(self) -> None:
-        self.pairs: list[object] = []
-        self.host: Field | None = None
-        self.length: i64 = UNKNOWN_LENGTH
-        self.cookies: list[Field] = []
-        self.cookie_at: i64 = 0
-
-    def add(self, field: Field, kind: i64) -> None:
-        """Take a field that is not plain."""
-        if kind == _MALFORMED:
-            raise _explain(field)
-        if kind == _CONTENT_LENGTH:
-            # > a recipient ... MAY replace the duplicated field values with a single valid
-            # > Content-Length; different ones are an error.   (RFC 9110 8.6)
-            length = content_length(field.value)
-            if self.length != UNKNOWN_LENGTH:
-                if self.length != length:
-                    raise Malformed("different content-lengths", "RFC 9110 8.6")
-                return
-            self.length = length
-            self.pairs.append(field.pair)
-        elif kind == _HOST:
-            if self.host is not None:
-                raise Malformed("more than one host field", "RFC 9110 7.2")
-            self.host = field
-        elif kind == _COOKIE:
-            if not self.cookies:
-                self.cookie_at = len(self.pairs)
-                self.pairs.append(field.pair)
-            self.cookies.append(field)
-        else:
-            self.pairs.append(field.pair)
-
-    def join_cookies(self) -> None:
-        """Put the crumbs of `cookie` together."""
-        # > If there are multiple Cookie header fields after decompression, these MUST be
-        # > concatenated into a single octet string using the two-octet delimiter of 0x3b, 0x20
-        # > (the ASCII string "; ") before being passed into a non-HTTP/2 context ... or a generic
-        # > HTTP server application.   (RFC 9113 8.2.3)
-        if len(self.cookies) < 2:
+def _take_special(message: Message, field: Field, kind: i64) -> None:
+    """Take a regular field that is not plain."""
+    pairs = cast(list[object], message.headers)
+    if kind == _MALFORMED:
+        raise _explain(field)
+    if kind == _CONTENT_LENGTH:
+        # > a recipient ... MAY replace the duplicated field values with a single valid
+        # > Content-Length; different ones are an error.   (RFC 9110 8.6)
+        length = content_length(field.value)
+        if message.length != UNKNOWN_LENGTH:
+            if message.length != length:
+                raise Malformed("different content-lengths", "RFC 9110 8.6")
             return
-        pair: tuple[str, str] = ("cookie", "; ".join([crumb.value for crumb in self.cookies]))
-        secret = False
-        for crumb in self.cookies:
-            secret = secret or crumb.never_indexed
-        # No conditional expression: compiled, it would be a mere pair in either case.
-        if secret:
-            self.pairs[self.cookie_at] = NeverIndexed(pair)
+        message.length = length
+        pairs.append(field.pair)
+    elif kind == _HOST:
+        if message.host is not None:
+            raise Malformed("more than one host field", "RFC 9110 7.2")
+        message.host = field
+    elif kind == _COOKIE:
+        if message.cookie is None:
+            message.cookie = field
+            message.cookie_at = len(pairs)
+            pairs.append(field.pair)
+        elif message.crumbs is None:
+            message.crumbs = [message.cookie, field]
         else:
-            self.pairs[self.cookie_at] = pair
+            message.crumbs.append(field)
+    else:
+        pairs.append(field.pair)
+
+
+def _join_cookies(message: Message, crumbs: list[Field]) -> None:
+    """Put the crumbs of `cookie` together."""
+    # > If there are multiple Cookie header fields after decompression, these MUST be concatenated
+    # > into a single octet string using the two-octet delimiter of 0x3b, 0x20 (the ASCII string
+    # > "; ") before being passed into a non-HTTP/2 context ... or a generic HTTP server
+    # > application.   (RFC 9113 8.2.3)
+    pair: tuple[str, str] = ("cookie", "; ".join([crumb.value for crumb in crumbs]))
+    secret = False
+    for crumb in crumbs:
+        secret = secret or crumb.never_indexed
+    pairs = cast(list[object], message.headers)
+    # No conditional expression: compiled, it would be a mere pair in either case.
+    if secret:
+        pairs[message.cookie_at] = NeverIndexed(pair)
+    else:
+        pairs[message.cookie_at] = pair
 
 
 def request(fields: list[Field]) -> Message:
     """Check and assemble a request's head; raises Malformed."""
-    pseudo: list[Field | None] = [None, None, None, None, None, None]
-    regular = _Regular()
-    pairs = regular.pairs
+    method: Field | None = None
+    scheme: Field | None = None
+    authority: Field | None = None
+    path: Field | None = None
+    protocol: Field | None = None
     at: i64 = 0
     count: i64 = len(fields)
     # > All pseudo-header fields MUST appear in a field block before all regular field lines.
@@ -221,32 +223,39 @@ def request(fields: list[Field]) -> Message:
             kind = _examine(field)
         if kind < _FIRST_PSEUDO:
             break
-        if kind == _STATUS:
+        before: Field | None = None
+        if kind == _METHOD:
+            before, method = method, field
+        elif kind == _SCHEME:
+            before, scheme = scheme, field
+        elif kind == _AUTHORITY:
+            before, authority = authority, field
+        elif kind == _PATH:
+            before, path = path, field
+        elif kind == _PROTOCOL:
+            before, protocol = protocol, field
+        else:
             raise Malformed("response pseudo-header field :status in a request", "RFC 9113 8.3")
-        if pseudo[kind - _FIRST_PSEUDO] is not None:
+        if before is not None:
             raise Malformed(f"second {field.name}", "RFC 9113 8.3")
-        pseudo[kind - _FIRST_PSEUDO] = field
         at += 1
-    scheme = pseudo[_SCHEME - _FIRST_PSEUDO]
+    message = Message()
+    pairs = cast(list[object], message.headers)
     if scheme is not None:
         pairs.append(scheme.pair)
-    authority = pseudo[_AUTHORITY - _FIRST_PSEUDO]
     if authority is not None:
         pairs.append(authority.pair)
-    protocol = pseudo[_PROTOCOL - _FIRST_PSEUDO]
     if protocol is not None:
+        message.protocol = True
         pairs.append(protocol.pair)
-    _take_regular(regular, fields, at)
-    message = Message()
-    message.length = regular.length
-    message.headers = cast(list[tuple[str, str]], pairs)
-    _check_request(message, pseudo, regular)
+    _take_regular(message, fields, at)
+    _check_request(message, method, scheme, authority, path)
     return message
 
 
-def _take_regular(regular: _Regular, fields: list[Field], at: i64) -> None:
+def _take_regular(message: Message, fields: list[Field], at: i64) -> None:
     """Gather the fields from `at` on."""
-    pairs = regular.pairs
+    pairs = cast(list[object], message.headers)
     count: i64 = len(fields)
     while at < count:
         field = fields[at]
@@ -258,18 +267,20 @@ def _take_regular(regular: _Regular, fields: list[Field], at: i64) -> None:
         elif kind >= _FIRST_PSEUDO:
             raise Malformed(f"{field.name} after a regular field", "RFC 9113 8.3")
         else:
-            regular.add(field, kind)
+            _take_special(message, field, kind)
         at += 1
-    regular.join_cookies()
+    if message.crumbs is not None:
+        _join_cookies(message, message.crumbs)
 
 
-def _check_request(message: Message, pseudo: list[Field | None], regular: _Regular) -> None:
+def _check_request(
+    message: Message,
+    method: Field | None,
+    scheme: Field | None,
+    authority: Field | None,
+    path: Field | None,
+) -> None:
     """The rules that look at several fields of a request at once."""
-    method = pseudo[_METHOD - _FIRST_PSEUDO]
-    scheme = pseudo[_SCHEME - _FIRST_PSEUDO]
-    authority = pseudo[_AUTHORITY - _FIRST_PSEUDO]
-    path = pseudo[_PATH - _FIRST_PSEUDO]
-    message.protocol = pseudo[_PROTOCOL - _FIRST_PSEUDO] is not None
     if method is None:
         raise Malformed("no :method", "RFC 9113 8.3.1")
     message.method = method.value
@@ -292,13 +303,12 @@ def _check_request(message: Message, pseudo: list[Field | None], regular: _Regul
         if message.protocol and (authority is None or authority.value == ""):
             raise Malformed("extended CONNECT without :authority", "RFC 8441 4")
         message.path = path.value
-    _settle_authority(message, authority, regular.host, 0 if scheme is None else 1)
+    _settle_authority(message, authority, 0 if scheme is None else 1)
 
 
-def _settle_authority(
-    message: Message, authority: Field | None, host: Field | None, at: i64
-) -> None:
+def _settle_authority(message: Message, authority: Field | None, at: i64) -> None:
     """One authority for the application: `:authority`, from Host where that alone is there."""
+    host = message.host
     if authority is not None:
         message.authority = authority.value
         # > A server SHOULD treat a request as malformed if it contains a Host header field that
@@ -323,27 +333,24 @@ def response(fields: list[Field]) -> Message:
         raise _explain(status)
     if kind != _STATUS:
         raise Malformed("a response does not begin with :status", "RFC 9113 8.3.2")
-    regular = _Regular()
-    _take_regular(regular, fields, 1)
-    if regular.host is not None:
-        regular.pairs.append(regular.host.pair)
     message = Message()
-    message.code = int(status.value)
+    _take_regular(message, fields, 1)
+    if message.host is not None:
+        cast(list[object], message.headers).append(message.host.pair)
+    message.code = 200 if status.value == "200" else int(status.value)
     # > HTTP/2 does not support the 101 (Switching Protocols) informational status code.   (8.6)
     if message.code == 101:
         raise Malformed("status 101", "RFC 9113 8.6")
-    message.length = regular.length
-    message.headers = cast(list[tuple[str, str]], regular.pairs)
     return message
 
 
 def trailers(fields: list[Field]) -> list[tuple[str, str]]:
     """Check a trailer section; raises Malformed."""
     # > Pseudo-header fields MUST NOT appear in trailer sections.   (RFC 9113 8.1)
-    regular = _Regular()
-    _take_regular(regular, fields, 0)
-    if regular.length != UNKNOWN_LENGTH or regular.host is not None:
+    message = Message()
+    _take_regular(message, fields, 0)
+    if message.length != UNKNOWN_LENGTH or message.host is not None:
         # > a sender MUST NOT generate trailer fields unless the sender knows the corresponding
         # > header field name's definition permits it.   (RFC 9110 6.5.1; framing, routing: no)
         raise Malformed("content-length or host among trailers", "RFC 9110 6.5.1")
-    return cast(list[tuple[str, str]], regular.pairs)
+    return message.headers

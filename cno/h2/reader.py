@@ -65,6 +65,7 @@ def _preface(core: Core) -> i64:
 def _frames(core: Core, state: i64) -> i64:
     """Frame after frame, until one leads to another state or is not there as a whole."""
     h2 = core._h2
+    follow: i64 = H2_FRAME
     while True:
         if h2.frames >= h2.pause_at:
             core._need = 0  # no more octets are needed, just another call
@@ -91,14 +92,18 @@ def _frames(core: Core, state: i64) -> i64:
                 core._need = HEADER_SIZE + 1
                 return WAIT
             _begin_data(core, length, flags, stream)
-            return H2_DATA
+            # Mostly all of the frame is there: it is not worth another turn of the driver.
+            follow = _data(core)
+            if follow != H2_FRAME:
+                return follow
+            continue
         if left < HEADER_SIZE + length:
             core._need = HEADER_SIZE + length
             return WAIT
         h2.frames += 1
         start = pos + HEADER_SIZE
         core._pos = start + length
-        follow: i64 = H2_FRAME
+        follow = H2_FRAME
         if type == CNO_FRAME_HEADERS or type == CNO_FRAME_PUSH_PROMISE:
             follow = recv.block_state(flags)
         elif type == CNO_FRAME_CONTINUATION:

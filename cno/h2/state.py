@@ -29,7 +29,8 @@ class Budgets:
         self.resets = Bucket(bound(limits.max_stream_resets), limits.stream_reset_rate)
         self.errors = Bucket(bound(limits.max_error_resets), limits.error_reset_rate)
         self.glitches = Bucket(bound(limits.glitch_budget), limits.glitch_rate)
-        self.empty_frames: i64 = bound(limits.max_empty_frames)
+        self.empty_most: i64 = bound(limits.max_empty_frames)
+        self.empty_frames: i64 = self.empty_most
         self.free_updates: i64 = 16  # WINDOW_UPDATEs that are no glitch
         self.requests_left: i64 = bound(limits.max_requests_per_connection)
 
