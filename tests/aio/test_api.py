@@ -49,7 +49,10 @@ SIGNATURES = {
 
 
 async def echo(request: aio.Request) -> None:
-    await request.respond(200, [("x-path", request.path)], await request.payload.read())
+    """Answer with all that was asked."""
+    body = await request.payload.read()
+    fields = [field for field in request.headers if field[0].startswith("x-")]
+    await request.respond(200, [("x-path", request.path), *fields], body, trailers=request.trailers)
 
 
 # -- names -----------------------------------------------------------------------------------------
@@ -265,6 +268,23 @@ def test_no_1xx_once_the_response_has_begun(lab: Lab, wire: Wire) -> None:
     lab.run(main())
 
 
+def test_100_is_for_those_that_ask(lab: Lab, wire: Wire) -> None:
+    """A body that comes late is waited for without a word."""
+
+    async def main() -> None:
+        async def late() -> AsyncIterator[bytes]:
+            await asyncio.sleep(0.02)
+            yield b"data"
+
+        async with lab.pair(wire, echo) as client:
+            for fields in ([], [("expect", "something else")]):
+                response = await client.request("POST", "/", fields, late())
+                assert (response.code, response.informational) == (200, [])
+                assert await response.payload.read() == b"data"
+
+    lab.run(main())
+
+
 def test_push_inherits_what_the_request_says(lab: Lab) -> None:
     """Which need not be what the connection is."""
 
@@ -370,21 +390,25 @@ def test_pushes_within_the_limit(lab: Lab) -> None:
     lab.run(main())
 
 
-def test_cancel_without_a_code_means_cancel(lab: Lab) -> None:
+@pytest.mark.parametrize("code", [None, f.REFUSED_STREAM])
+def test_what_we_cancel_was_perhaps_processed(lab: Lab, code: int | None) -> None:
     async def main() -> None:
         async def script(peer: Peer) -> None:
             await greet(peer)
             await peer.expect(f.HEADERS, 1)
             peer.send(peer.pen.headers(1, f.RESPONSE))
-            assert (await peer.expect(f.RST_STREAM, 1)).code == f.CANCEL
+            assert (await peer.expect(f.RST_STREAM, 1)).code == (code or f.CANCEL)
             await peer.rest()
 
         async with by_hand(script) as url, await lab.connect(HTTP2, url) as client:
             response = await client.request("GET", "/")
-            response.cancel()
+            if code is None:
+                response.cancel()
+            else:
+                response.cancel(code)
             with pytest.raises(cno.StreamError) as caught:
                 await response.payload.read()
-            assert caught.value.code == f.CANCEL
+            assert (caught.value.code, caught.value.retryable) == (code or f.CANCEL, False)
 
     lab.run(main())
 
@@ -403,10 +427,83 @@ def test_connect_and_request_by_place(lab: Lab) -> None:
                 secured = client.transport.get_extra_info("ssl_object")
                 assert secured.server_hostname == "cno.test"
             response = await cno.request(
-                loop, "PUT", f"{url}/a?b=c", [("x", "y")], b"data", ssl_ctx=context
+                loop,
+                "PUT",
+                f"{url}/a?b=c",
+                [("x-y", "z")],
+                b"data",
+                trailers=[("x-sum", "4")],
+                ssl_ctx=context,
             )
-            assert ("x-path", "/a?b=c") in response.headers
+            assert response.headers[:2] == [("x-path", "/a?b=c"), ("x-y", "z")]
             assert await response.payload.read() == b"data"
+            assert response.trailers == [("x-sum", "4")]
+
+    lab.run(main())
+
+
+@pytest.mark.parametrize("how", ["connect", "request", "pool"])
+def test_settings_and_limits_of_a_client(lab: Lab, how: str) -> None:
+    async def main() -> None:
+        seen: list[f.Frame] = []
+
+        async def script(peer: Peer) -> None:
+            await greet(peer)
+            await peer.expect(f.HEADERS, 1)
+            peer.send(peer.pen.headers(1, f.RESPONSE, end_stream=True))
+            seen.extend(peer.seen)
+            await peer.rest()
+
+        limits = Limits(initial_window_size=100_000, connection_window=300_000)
+        settings = {"max_header_list_size": 12_345}
+        async with by_hand(script) as url:
+            if how == "connect":
+                async with await cno.connect(
+                    url, force_http2=True, settings=settings, limits=limits
+                ) as client:
+                    assert (await client.request("GET", "/")).code == 200
+            elif how == "request":
+                response = await cno.request(
+                    "GET", url, force_http2=True, settings=settings, limits=limits
+                )
+                assert response.code == 200
+            else:
+                async with cno.Pool(force_http2=True, settings=settings, limits=limits) as pool:
+                    assert (await pool.request("GET", url)).code == 200
+        said = dict(next(each for each in seen if each.type == f.SETTINGS).settings)
+        assert said[f.MAX_HEADER_LIST_SIZE] == 12_345
+        assert said[f.INITIAL_WINDOW_SIZE] == 100_000
+        update = next(each for each in seen if each.type == f.WINDOW_UPDATE)
+        assert (update.stream, update.increment) == (0, 300_000 - 65_535)
+
+    lab.run(main())
+
+
+@pytest.mark.parametrize("how", ["refused", "cancelled", "wrong"])
+def test_failed_request_closes_its_own_connection(lab: Lab, how: str) -> None:
+    async def main() -> None:
+        ends: list[f.Frame] = []
+
+        async def script(peer: Peer) -> None:
+            await greet(peer)
+            if how == "refused":
+                await peer.expect(f.HEADERS, 1)
+                peer.send(peer.pen.rst(1, f.REFUSED_STREAM))
+            ends.append((await peer.rest())[-1])
+
+        async with by_hand(script) as url:
+            if how == "refused":
+                with pytest.raises(cno.StreamError):
+                    await cno.request("GET", url, force_http2=True)
+            elif how == "cancelled":
+                with pytest.raises(TimeoutError):
+                    async with asyncio.timeout(0.05):
+                        await cno.request("GET", url, force_http2=True)
+            else:
+                with pytest.raises(cno.raw.UsageError):
+                    await cno.request("GET", url, [("bad name", "")], force_http2=True)
+            await until(lambda: ends, "the end of the connection")
+        assert (ends[0].type, ends[0].code) == (f.GOAWAY, f.NO_ERROR)
 
     lab.run(main())
 
