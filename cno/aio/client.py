@@ -143,11 +143,12 @@ class Client(Connection):
         response: Response | None = None
         if order.source is not None:
             response = await self._open_or_dispose(order)
+            self._send(response, order)
         elif not self._line and not self._full:
-            response = self._try_open(order)
+            response = self._open_now(order)
         if response is None:
             response = await self._open(order)
-        self._send(response, order)
+            self._send(response, order)
         return await self._answer(response)
 
     async def upgrade(
@@ -305,6 +306,22 @@ class Client(Connection):
             raise failure
         finally:
             failure = None  # else it would hold, by its traceback, what holds it
+
+    def _open_now(self, order: Order) -> Response | None:
+        """Write a request, and its body if that is here; None if it has to wait."""
+        # HTTP/1.1 has no other that could share a write with it: so that is not put off, which
+        # would cost a turn of the event loop.
+        at_once = not self._http2 and not self._flush_soon and not self._busy
+        if at_once:
+            self._flush_soon = True
+        try:
+            response = self._try_open(order)
+            if response is not None:
+                self._send(response, order)
+        finally:
+            if at_once:
+                self._flush()
+        return response
 
     async def _open(self, order: Order) -> Response:
         """Write a request's head as soon as that is possible."""

@@ -246,9 +246,10 @@ class Connection(Timers):
             exchange._completed(trailers)
 
     def on_stream_end(self, stream: int, code: int, side: int) -> None:
-        exchange = self._exchanges.pop(stream, None)
-        sending = self._stalled.pop(stream, None)
+        sending = self._stalled.pop(stream, None) if self._stalled else None
+        exchange = self._exchanges.get(stream)
         if exchange is not None:
+            del self._exchanges[stream]
             exchange._ended = True
             if exchange._parting is not None:
                 exchange._parting.cancel()

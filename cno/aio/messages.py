@@ -58,6 +58,11 @@ def with_length(headers: Headers, size: int) -> Headers:
     return [*headers, ("content-length", str(size))]
 
 
+def wake(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
+
+
 async def write_body(
     conn: Connection, stream: int, source: AsyncIterable[bytes], trailers: Headers | None
 ) -> None:
@@ -148,7 +153,8 @@ class Request(Exchange):
             whole.headers = fields
             whole.code = code
             whole.trailers = None if bodiless else trailers
-            await self._send_head(whole)
+            if not self._begin(whole):
+                await self._finish(whole)
         self._sent = True
 
     async def _respond_in_pieces(
@@ -258,14 +264,26 @@ class Request(Exchange):
 
     async def _send_head(self, head: Sending) -> None:
         """Begin the response, or all of it."""
+        if not self._begin(head):
+            await self._finish(head)
+
+    def _begin(self, head: Sending) -> bool:
+        """The same as far as it goes at once; whether that was all. If not: `_finish`."""
         self._answered = True
         self._reply = head.headers
         if self._inflow is not None:
             self._inflow.awaited = False
         try:
-            await self.conn._perform(head)
+            return self.conn._start(head)
         except BaseException:
             # Unless it has been written, another response may be.
+            self._answered = head.headers is None
+            raise
+
+    async def _finish(self, head: Sending) -> None:
+        try:
+            await self.conn._finish(head)
+        except BaseException:
             self._answered = head.headers is None
             raise
 
@@ -373,9 +391,10 @@ class Response(Exchange):
                 self._proceed.set_result(None)
 
     def _wake(self) -> None:
-        for waiter in (self._head, self._proceed):
-            if waiter is not None and not waiter.done():
-                waiter.set_result(None)
+        if self._head is not None:
+            wake(self._head)
+        if self._proceed is not None:
+            wake(self._proceed)
 
     async def _arrived(self) -> "Response":
         """Wait for the head."""

@@ -131,10 +131,21 @@ class Output(Engine, asyncio.Protocol):
 
     async def _perform(self, sending: Sending) -> None:
         """Write this; wait until all of it has been taken by the windows and by the transport."""
-        if sending.stream in self._stalled:
+        if not self._start(sending):
+            await self._finish(sending)
+
+    def _start(self, sending: Sending) -> bool:
+        """Write the first of this; whether that was all of it. If not: `_finish`.
+
+        Together they are `_perform`. Most responses need no more than this, and a coroutine that
+        never waits costs as much as writing a head does.
+        """
+        if self._stalled and sending.stream in self._stalled:
             raise UsageError("another task is writing on this stream", stream=sending.stream)
-        if self._begin_sending(sending):
-            return
+        return self._begin_sending(sending)
+
+    async def _finish(self, sending: Sending) -> None:
+        """Wait until the rest of it has been taken."""
         if self._gone:
             raise self._lost(sending.stream, None)
         self._hurry()

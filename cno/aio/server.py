@@ -168,13 +168,15 @@ class Server(Connection):
             return
         fresh = self._fresh
         self._fresh = []
-        if not self._closing:
+        if self._eager and not self._closing:
             self._collect()
         for request in fresh:
             # A stream that was reset with the same input never costs a task.
             if not request._ended:
                 self._spawn(request, self._eager)
-        if self._eager and self._collecting:
+        if not self._eager and not self._closing:
+            self._collect()  # not before: it goes out once those tasks have had their first turn
+        elif self._collecting:
             self._flush()  # those that had nothing to wait for have run by now
 
     def _spawn(self, request: Request, eager: bool) -> None:
