@@ -1,5 +1,6 @@
 """What every test run shares: the build it says it tests, Hypothesis profiles, ports."""
 
+import gc
 import os
 
 import pytest
@@ -25,6 +26,12 @@ settings.register_profile(
 )
 settings.register_profile("long", deadline=None, max_examples=5_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if IN_CI else "dev"))
+
+
+def pytest_collection_finish() -> None:
+    """What there is by now stays until the end: tests that collect garbage need not look at it."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_report_header() -> str:
