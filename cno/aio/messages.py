@@ -381,6 +381,7 @@ class Response(Exchange):
         self.code = code
         self.headers = headers
         self._wake()
+        self._head = None  # nobody will wait for that any more
 
     def _continue(self, code: int, headers: Headers) -> None:
         """A 1xx response has come."""

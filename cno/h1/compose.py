@@ -259,9 +259,9 @@ def _prefix(out: Outgoing, name: str, value: str, at: i64) -> bytes:
     """What a field line begins with; b'' for a field that is not written as it is. `at`: where."""
     if name == "content-length":
         return _content_length(out, value)
+    if out.request and (name == ":authority" or (name == ":scheme" and is_scheme(value))):
+        return b""
     if name.startswith(":"):
-        if out.request and (name == ":authority" or (name == ":scheme" and is_scheme(value))):
-            return b""
         raise UsageError(f"{name}: {value!r} cannot be sent in HTTP/1.1", rule="RFC 9112 5")
     given, name = name, _lowered(name)
     if name == "content-length":

@@ -55,7 +55,7 @@ def head(core: Core) -> i64:
                 return WAIT
             if len(core._streams) >= h1.max_pipelined:
                 raise WouldBlockError(f"{len(core._streams)} requests wait for their answers")
-        elif core._streams.get(h1.turn) is None:
+        elif streams.lookup(core, h1.turn) is None:
             # > If a client receives data on a connection that doesn't have outstanding requests,
             # > the client MUST NOT consider that data to be a valid response   (RFC 9112 9.2)
             raise ConnectionFault(0, "data without a request", "RFC 9112 9.2")
@@ -185,7 +185,6 @@ def _request(core: Core, h1: Http1, head: Head) -> i64:
     stream.connect = connect
     stream.read_left = UNKNOWN_LENGTH if chunked else head.length
     core._last_remote = id
-    h1.current = stream
     _note_request(core, h1, head, stream)
     core._state = H1_BLOCKED if connect else H1_CHUNKED if chunked else H1_BODY
     try:
@@ -290,7 +289,7 @@ def _begin_body(h1: Http1, stream: Stream) -> None:
 
 def _response(core: Core, h1: Http1, head: Head) -> i64:
     """A response's head is complete."""
-    stream = core._streams.get(h1.turn)
+    stream = streams.lookup(core, h1.turn)
     if stream is None:
         return H1_IGNORE
     code = head.code

@@ -71,14 +71,14 @@ def step(core: Core, state: i64) -> i64:
 def _defer(core: Core, fault: ConnectionFault) -> bool:
     """Keep a fault for later if earlier requests must be answered first."""
     h1 = core._h1
-    first = core._streams.get(h1.turn)
+    first = streams.lookup(core, h1.turn)
     if first is None or h1.turn == h1.reading:
         return False
     h1.fault = fault.code
     h1.stop = True
     h1.head = None
     core._state = H1_IGNORE
-    stream = core._streams.get(h1.reading)
+    stream = streams.lookup(core, h1.reading)
     if stream is not None:
         streams.end(core, stream, CNO_RST_PROTOCOL_ERROR, CNO_LOCAL)
     return True
@@ -105,7 +105,7 @@ def worth(core: Core, data: bytes) -> bool:
 def _body(core: Core) -> i64:
     """A body of known length, or until the end of input."""
     h1 = core._h1
-    stream = turns.find(core, h1.reading)
+    stream = streams.lookup(core, h1.reading)
     if stream is None or stream.read == DONE:
         return H1_IGNORE
     left = stream.read_left
@@ -144,7 +144,7 @@ def _deliver(core: Core, stream: Stream, n: i64, taken: i64) -> None:
 
 def _chunked(core: Core) -> i64:
     h1 = core._h1
-    stream = turns.find(core, h1.reading)
+    stream = streams.lookup(core, h1.reading)
     if stream is None or stream.read == DONE:
         return H1_IGNORE
     phase = h1.phase
@@ -278,7 +278,7 @@ def _blocked(core: Core) -> i64:
     if h1.asking != 0 and not h1.asked:
         # > (the body belongs to HTTP/1.1: this is fired behind its end)
         h1.asked = True
-        stream = core._streams.get(h1.asking)
+        stream = streams.lookup(core, h1.asking)
         if stream is not None and not stream.connect and core._wants & ON_UPGRADE:
             core.on_upgrade(stream.id)
             if core._state == CLOSED:
@@ -293,7 +293,7 @@ def _blocked(core: Core) -> i64:
 
 
 def _tunnel(core: Core) -> i64:
-    stream = core._streams.get(core._h1.tunnel)
+    stream = streams.lookup(core, core._h1.tunnel)
     if stream is None or stream.read == DONE:  # pragma: no cover - a tunnel ends the connection
         return H1_IGNORE
     n: i64 = len(core._in) - core._pos
@@ -307,7 +307,7 @@ def _tunnel(core: Core) -> i64:
 def end_of_input(core: Core) -> None:
     """The connection is lost: what ends with it, ends well; what is cut short is a fault."""
     h1 = core._h1
-    stream = core._streams.get(h1.reading)
+    stream = streams.lookup(core, h1.reading)
     if stream is not None and (
         stream.read == TUNNEL
         or (stream.read == BODY and core._state == H1_BODY and stream.read_left == UNKNOWN_LENGTH)
@@ -336,6 +336,6 @@ def _cut_short(core: Core) -> bool:
     if core._state == H1_HEAD or core._state == H1_DETECT:
         return h1.head is not None or (waiting(core) != 0 and len(core._streams) < h1.max_pipelined)
     if core._state == H1_CHUNKED or core._state == H1_BODY:
-        stream = core._streams.get(h1.reading)
+        stream = streams.lookup(core, h1.reading)
         return stream is not None and stream.read == BODY and stream.read_left != 0
     return False

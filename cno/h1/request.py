@@ -62,7 +62,6 @@ def write_head(
     stream.authority = host
     stream.write_left = out.length
     core._last_local = id
-    h1.current = stream
     h1.offered = None if out.upgrade is None else protocols(out.upgrade)
     h1.offered_h2c = h2c
     if not final:
@@ -84,10 +83,10 @@ def write_head(
 def _may_begin(core: Core, id: i64) -> None:
     """Whether a request may be written now, on this stream."""
     h1 = core._h1
-    if id in core._streams:
-        raise UsageError("the request has begun already", stream=id)
     due = core._last_local + 2 if core._last_local != 0 else 1
     if id != due:
+        if id in core._streams:
+            raise UsageError("the request has begun already", stream=id)
         raise InvalidStreamError(f"the next request goes on stream {due}", stream=id)
     if h1.stop:
         raise DisconnectError("the connection takes no more requests", stream=id)

@@ -63,7 +63,7 @@ def write_head(
 
 def _writable(core: Core, id: i64) -> Stream:
     """The stream with this id, if our message on it is not complete."""
-    stream = turns.find(core, id)
+    stream = streams.lookup(core, id)
     if stream is None:
         raise InvalidStreamError(f"there is no stream {id}", stream=id)
     if stream.write == DONE:
@@ -325,7 +325,7 @@ def write_reset(core: Core, id: i64, code: i64) -> None:
     """Give a stream up: it ends with (code, CNO_LOCAL), and so do those behind it, whose messages
     can no longer have their turn. The connection closes when those before it are done, at once if
     there are none or if half a message has been written."""
-    stream = core._streams.get(id)
+    stream = streams.lookup(core, id)
     if stream is None:
         raise InvalidStreamError(f"there is no stream {id}", stream=id)
     h1 = core._h1

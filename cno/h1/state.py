@@ -78,7 +78,6 @@ class Http1:
 
         # -- what consecutive requests have in common ----------------------------------------------
         self.memory: Memory | None = None
-        self.current: object = None  # the Stream last begun
         self.host: str | None = None  # a valid Host, and the pair it becomes
         self.host_pair: object = None
         self.scheme = ""

@@ -12,14 +12,6 @@ from cno.core import CLOSED, DONE, HEAD, ON_FLOW_INCREASE, Core, Stream
 from cno.h1 import compose
 
 
-def find(core: Core, id: i64) -> Stream | None:
-    """The stream with this id, if it is open. Asked for most is the one last begun."""
-    current = core._h1.current
-    if isinstance(current, Stream) and current.id == id and (current.read or current.write):
-        return current
-    return core._streams.get(id)
-
-
 def written(core: Core, stream: Stream) -> None:
     """Our message on this stream is complete."""
     h1 = core._h1
@@ -67,7 +59,7 @@ def read(core: Core, stream: Stream) -> None:
 def drop_after(core: Core, last: i64, code: i64, side: i64) -> None:
     """End the streams behind `last`: their messages will never be written or come."""
     for id in sorted(core._streams):
-        stream = core._streams.get(id)
+        stream = streams.lookup(core, id)
         if stream is not None and id > last:
             streams.end(core, stream, code, side)
 
@@ -109,10 +101,10 @@ def error_response(core: Core, status: i64, text: str) -> None:
     h1 = core._h1
     if not core._server:
         return
-    current = core._streams.get(h1.turn)
+    current = streams.lookup(core, h1.turn)
     if current is not None and (current.id != h1.reading or current.write != HEAD):
         return
-    reading = core._streams.get(h1.reading)
+    reading = streams.lookup(core, h1.reading)
     if reading is not None and reading.write != HEAD:
         return
     # > A server that does not support persistent connections MUST send the "close" connection
