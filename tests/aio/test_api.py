@@ -523,6 +523,102 @@ def test_ping_counts_the_whole_way(lab: Lab) -> None:
     lab.run(main())
 
 
+@pytest.mark.parametrize("whole", [True, False])
+def test_complete_refusal_stops_the_upload(lab: Lab, whole: bool) -> None:
+    """By whom it is refused need not say so twice: nothing more is sent, and its stream ends."""
+
+    async def main() -> None:
+        left: list[str] = []
+
+        async def endless() -> AsyncIterator[bytes]:
+            try:
+                while True:
+                    yield b"x" * 100
+                    await asyncio.sleep(0.01)
+            finally:
+                left.append("body")
+
+        async def script(peer: Peer) -> None:
+            await greet(peer)
+            await peer.expect(f.DATA, 1)
+            peer.send(peer.pen.headers(1, [(":status", "413")], end_stream=True))
+            assert (await peer.expect(f.RST_STREAM, 1)).code == f.CANCEL
+            await peer.expect(f.HEADERS, 3)
+            peer.send(peer.pen.headers(3, f.RESPONSE, end_stream=True))
+            await peer.rest()
+
+        async with by_hand(script) as url, await lab.connect(HTTP2, url) as client:
+            body = bytes(100_000) if whole else endless()
+            response = await client.request("POST", "/", [], body)
+            assert (response.code, await response.payload.read()) == (413, b"")
+            assert (await client.request("GET", "/")).code == 200
+            await until(lambda: whole or left, "the end of the body")
+
+    lab.run(main())
+
+
+@pytest.mark.parametrize("wire", [HTTP1, HTTP2], ids=str)
+def test_upload_that_waits_ends_with_its_stream(lab: Lab, wire: Wire) -> None:
+    """A body of which nothing ever comes is left all the same."""
+
+    async def main() -> None:
+        left: list[str] = []
+
+        async def never() -> AsyncIterator[bytes]:
+            try:
+                yield b"begun"
+                await asyncio.get_running_loop().create_future()
+            finally:
+                left.append("body")
+
+        async def handle(request: aio.Request) -> None:
+            await request.payload.readexactly(5)
+            await request.respond(200)
+            await request.payload.read()
+
+        async with lab.serving(wire, handle) as url, await lab.connect(wire, url) as client:
+            response = await client.request("POST", "/", [], never())
+            assert (response.code, left) == (200, [])
+            response.cancel()
+            await until(lambda: left, "the end of the body")
+
+    lab.run(main())
+
+
+def test_tunnel_that_is_left_by_an_exception(lab: Lab, wire: Wire) -> None:
+    """That is no end of what was said: HTTP/2 resets the stream, HTTP/1.1 ends the connection."""
+
+    async def main() -> None:
+        seen: list[str] = []
+
+        async def handle(request: aio.Request) -> None:
+            async with await request.upgrade() as tunnel:
+                await tunnel.write(b"hello")
+                try:
+                    await tunnel.read()
+                    seen.append("the end")
+                except asyncio.CancelledError:
+                    seen.append("reset")
+                    raise
+
+        async def half_said(client: aio.Client) -> None:
+            async with await client.tunnel("target.test:25") as tunnel:
+                assert await tunnel.reader.readexactly(5) == b"hello"
+                await tunnel.write(b"half a sen")
+                raise ZeroDivisionError
+
+        async with lab.pair(wire, handle) as client:
+            with pytest.raises(ZeroDivisionError):
+                await half_said(client)
+            if wire.http2:
+                await until(lambda: seen, "the reset")
+                assert seen == ["reset"]
+            else:
+                await client.wait_closed()
+
+    lab.run(main())
+
+
 # -- what a bad day looks like ---------------------------------------------------------------------
 
 
