@@ -116,6 +116,8 @@ class Stream:
         self.header_size: i64 = 0  # of `Limits.max_header_bytes_per_connection`
 
 
+#: The peer's settings until it sends some.
+DEFAULTS: Final = Settings()
 #: Stands where there is no stream.
 NO_STREAM: Final = Stream(-1, False, DONE, DONE)
 
@@ -169,8 +171,9 @@ class Core:
         self._blocked = False  # the transport takes no more: see Engine.pause_writing
 
         # -- settings -----------------------------------------------------------------------------
-        self._local = local_settings(self._limits, server)  # what we last announced
-        self._remote = Settings()
+        # What we last announced; never changed in place, once it is.
+        self._local = local_settings(self._limits, server)
+        self._remote = DEFAULTS
 
         # -- one protocol's own -------------------------------------------------------------------
         self._h1: Http1  # where it begins with HTTP/1.1

@@ -11,6 +11,7 @@ from cno.const import CNO_RST_FRAME_SIZE_ERROR, CNO_RST_PROTOCOL_ERROR
 from cno.core import DONE, Core
 from cno.errors import ConnectionFault
 from cno.h2.frames import read_u32
+from cno.h2.state import NO_PRIORITIES
 from cno.h2.streams import beyond_goaway, glitch, is_idle, is_ours
 from cno.priority import MAX_PRIORITY, parse
 
@@ -48,6 +49,8 @@ def update(core: Core, id: i64, data: bytes, start: i64, end: i64) -> None:
         # It need not: nothing is lost but a wish.
         said = parse(data[start + 4 : end].decode("latin-1"))
         if said is not None:
+            if core._h2.priorities is NO_PRIORITIES:
+                core._h2.priorities = {}
             core._h2.priorities[target] = said
             core._h2.priorities_told += 1
 

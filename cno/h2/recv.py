@@ -36,6 +36,7 @@ from cno.const import (
 )
 from cno.core import (
     CLOSED,
+    DEFAULTS,
     DONE,
     H2_CONTINUATION,
     H2_FRAME,
@@ -53,6 +54,7 @@ from cno.core import (
 from cno.errors import ConnectionFault, StreamFault
 from cno.h2 import fields, flow, output, priority, send
 from cno.h2.frames import read_u16, read_u32
+from cno.h2.state import NOTHING
 from cno.h2.streams import (
     beyond_goaway,
     charge_reset,
@@ -321,7 +323,7 @@ def _continuation(core: Core, flags: i64, data: bytes, start: i64, end: i64) -> 
     h2.block += data[start:end]
     if flags & CNO_FLAG_END_HEADERS:
         block = bytes(h2.block)
-        h2.block = bytearray()
+        h2.block = NOTHING
         fields.block(core, h2.block_flags, h2.block_stream, h2.block_promised, block, 0, len(block))
 
 
@@ -400,6 +402,8 @@ def _settings(core: Core, flags: i64, id: i64, data: bytes, start: i64, end: i64
 
 def apply_settings(core: Core, data: bytes, start: i64, end: i64) -> None:
     """Check and store the peer's values, in the order they stand in."""
+    if core._remote is DEFAULTS:
+        core._remote = DEFAULTS.copy()
     remote = core._remote
     while start < end:
         key = read_u16(data, start)

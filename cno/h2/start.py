@@ -56,7 +56,7 @@ def begin(core: Core) -> i64:
 
 def announce(core: Core, known: Settings) -> None:
     """Send SETTINGS with what differs from what the peer knows; it is to acknowledge them."""
-    core._h2.unacked.append(core._local.copy())
+    core._h2.unacked.append(core._local)
     output.settings(core, encode(core._local, known), False)
 
 
@@ -85,7 +85,7 @@ def upgraded_client(core: Core, follow: i64) -> i64:
     # > Explicit acknowledgement of these settings (Section 6.5.3) is not necessary, since a 101
     # > response serves as implicit acknowledgement.   (RFC 7540 3.2.1; of HTTP2-Settings)
     h2 = core._h2
-    h2.acked = core._local.copy()
+    h2.acked = core._local
     h2.decoder.set_max_table_size(core._local._header_table_size)
     core._last_local = max(core._last_local, 1)
     return follow

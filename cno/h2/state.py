@@ -20,6 +20,12 @@ SMALL_SENT: Final = 16_384
 SMALL_WINDOW: Final = 64
 
 
+# Stand where a connection has none yet; many never have. Never to be changed.
+NOTHING: Final = bytearray()
+NO_IDS: Final[dict[int, bool]] = {}
+NO_PRIORITIES: Final[dict[int, Priority]] = {}
+
+
 @mypyc_attr(acyclic=True)
 class Budgets:
     """What the peer has left to spend, what it has spent, and the bounds of that."""
@@ -80,14 +86,14 @@ class Http2(Budgets):
         self.data_left: i64 = 0  # octets of content still to come
         self.pad_left: i64 = 0
         self.data_flags: i64 = 0
-        self.data_seen = bytearray()  # for on_frame, if somebody listens
+        self.data_seen = NOTHING  # for on_frame, if somebody listens
 
         # -- frames begun (DATA) or received whole (others); at which count to stop for a while ---
         self.frames: i64 = 0
         self.pause_at: i64 = UNBOUNDED
 
         # -- a field block that has begun ---------------------------------------------------------
-        self.block = bytearray()
+        self.block = NOTHING
         self.block_stream: i64 = 0
         self.block_flags: i64 = 0
         self.block_promised: i64 = 0  # PUSH_PROMISE: the id it reserves
@@ -95,12 +101,12 @@ class Http2(Budgets):
         self.block_empty: i64 = 0  # fragments without content
 
         # -- streams of the past ------------------------------------------------------------------
-        self.reset_ids: dict[int, bool] = {}  # reset by us, oldest first
+        self.reset_ids = NO_IDS  # reset by us, oldest first
         self.skipped: list[tuple[int, int]] = []  # runs of ids never opened: first, last
         self.max_reset_ids: i64 = limits.max_reset_history
 
         # -- priorities (RFC 9218) ----------------------------------------------------------------
-        self.priorities: dict[int, Priority] = {}  # told by PRIORITY_UPDATE, of streams to come too
+        self.priorities = NO_PRIORITIES  # told by PRIORITY_UPDATE, of streams to come too
         self.priorities_told: i64 = 0
 
         # -- GOAWAY -------------------------------------------------------------------------------
@@ -121,6 +127,8 @@ def remember_reset(h2: Http2, stream: i64) -> None:
         for oldest in h2.reset_ids:
             del h2.reset_ids[oldest]
             break
+    if h2.reset_ids is NO_IDS:
+        h2.reset_ids = {}
     h2.reset_ids[stream] = True
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Final, cast
 
 from librt.strings import BytesWriter
-from mypy_extensions import i64, mypyc_attr, u8
+from mypy_extensions import i16, i64, mypyc_attr, u8
 
 from cno.hpack.dynamic import DynamicTable
 from cno.hpack.fields import LENGTH, PSEUDO, Field, NeverIndexed
@@ -60,16 +60,20 @@ _LONG_COOKIE: Final = 20
 class _Name:
     """What an encoder knows about a field name."""
 
-    def __init__(self, octets: i64, index: i64, policy: i64, values: dict[str, Field]) -> None:
+    def __init__(self, octets: i64, index: i16, policy: i16, values: dict[str, Field]) -> None:
         #: Length on the wire without Huffman coding.
         self.octets: i64 = octets
         #: Of its first entry in the static table; 0 if there is none.
-        self.index: i64 = index
-        self.policy: i64 = policy
-        #: The tables' entries of this name by their values; shared by all encoders until one of
-        #: them has a dynamic entry.
-        self.values = values
+        self.index: i16 = index
+        self.policy: i16 = policy
+        #: Whether `values` is of all encoders.
         self.shared = True
+        #: A dynamic entry of this name. Most names have but one: a dictionary would take 184 octets
+        #: more for each of them.
+        self.entry: Field | None = None
+        #: The tables' other entries by their values; shared by all encoders until one of them has
+        #: a second dynamic entry.
+        self.values = values
         #: The `note` of the newest dynamic one, 0 if there is none.
         self.newest: i64 = 0
         #: The value sent last, if it is volatile.
@@ -79,14 +83,14 @@ class _Name:
 def _names() -> dict[str, _Name]:
     """What all encoders know at first. An entry's `note` is its index, negative."""
     names: dict[str, _Name] = {}
-    index: i64 = 0
+    index: i16 = 0
     for name, value in static_pairs():
         index += 1
         if name not in names:
             names[name] = _Name(len(name), index, _STABLE, {})
         field = Field(name, len(name), len(value))
         field.value = value
-        field.note = -index
+        field.note = -i64(index)
         names[name].values[value] = field
     for policy, some in ((_VOLATILE, _VOLATILE_NAMES), (_SECRET, _SECRET_NAMES)):
         for name in some.split():
@@ -206,14 +210,14 @@ class Encoder:
         if known is None:
             known = self._learn(name)
         if not never:
-            field = known.values.get(value)
+            field = _entry(known, value)
             if field is not None:
                 if pair is not None and field.note > 0:
                     field.pair = pair
                 _write_integer(out, _INDEXED, _INDEXED_MASK, self._index(field.note))
                 return
         octets = _octets(value)
-        index = known.index
+        index = i64(known.index)
         if index == 0 and known.newest != 0:
             index = self._index(known.newest)
         policy = known.policy
@@ -266,10 +270,13 @@ class Encoder:
         self._inserted += 1
         field.note = self._inserted
         known.newest = field.note
-        if known.shared:
-            known.shared = False
-            known.values = known.values.copy()
-        known.values[value] = field
+        if known.entry is None:
+            known.entry = field
+        else:
+            if known.shared:
+                known.shared = False
+                known.values = known.values.copy()
+            known.values[value] = field
         self._names[name] = known
         return True
 
@@ -279,7 +286,10 @@ class Encoder:
             field = table.oldest()
             table.shrink(table.size - 1)
             known = self._names[field.name]
-            del known.values[field.value]
+            if known.entry is field:
+                known.entry = None
+            else:
+                del known.values[field.value]
             if known.newest == field.note:
                 known.newest = 0
                 if field.name not in _NAMES:
@@ -294,7 +304,7 @@ class Encoder:
         never = type(pair) is not tuple and isinstance(pair, NeverIndexed)
         known = self._names.get(name)
         if known is not None:
-            field = known.values.get(value)
+            field = _entry(known, value)
             if field is not None and not never:
                 return field
         else:
@@ -307,6 +317,14 @@ class Encoder:
                 pair = (lowered, value)
         _octets(value)
         return pair
+
+
+def _entry(known: _Name, value: str) -> Field | None:
+    """The tables' entry of this name and value."""
+    entry = known.entry
+    if entry is not None and entry.value == value:
+        return entry
+    return known.values.get(value)
 
 
 def _octets(text: str) -> bytes:
