@@ -131,6 +131,31 @@ def test_chunk_read_whole_is_not_copied() -> None:
     run(main)
 
 
+@pytest.mark.parametrize("size", [1, 100, 5_000])
+@pytest.mark.parametrize("first", [0, 1, 77, 70_000])
+def test_many_pieces(size: int, first: int) -> None:
+    """Small ones and large ones, read in part at first, with more behind what is left."""
+
+    async def main() -> None:
+        ours, inflow, conn = reader()
+        body = b"".join(bytes([n % 251]) * size for n in range(300))
+        for n in range(200):
+            inflow.feed(body[n * size : (n + 1) * size])
+        got = await ours.read(first)
+        assert got == body[: min(first, 200 * size)]
+        rest = asyncio.ensure_future(ours.read())
+        await settle(1)
+        for n in range(200, 300):
+            inflow.feed(body[n * size : (n + 1) * size])
+            if n % 3 == 0:
+                await settle(1)
+        inflow.end()
+        assert got + await rest == body
+        assert sum(conn.consumed) == len(body)
+
+    run(main)
+
+
 def test_second_reader_is_refused() -> None:
     async def main() -> None:
         payload, inflow, _ = reader()
