@@ -338,11 +338,16 @@ def _announce(core: Core) -> None:
 
 def _hand_out(core: Core) -> None:
     small = core._writer
-    if len(small) != 0:
-        core._out.append(small.getvalue())
-        small.truncate(0)
-    if core._out:
-        chunks = core._out
+    chunks = core._out
+    if chunks:
         core._out = []
-        if core._wants & ON_WRITEV:
-            core.on_writev(chunks)
+        if len(small) != 0:
+            chunks.append(small.getvalue())
+            small.truncate(0)
+    elif len(small) != 0:
+        chunks = [small.getvalue()]
+        small.truncate(0)
+    else:
+        return
+    if core._wants & ON_WRITEV:
+        core.on_writev(chunks)

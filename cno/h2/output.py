@@ -66,7 +66,8 @@ def settings(core: Core, payload: bytes, ack: bool) -> None:
 
 def largest_frame(core: Core) -> i64:
     """Octets of payload that one frame of ours may have."""
-    return min(core._remote._max_frame_size, MAX_SENT)
+    most = core._remote._max_frame_size
+    return most if most < MAX_SENT else i64(MAX_SENT)
 
 
 def data(core: Core, stream: i64, payload: bytes, start: i64, end: i64, flags: i64) -> None:

@@ -45,7 +45,9 @@ class DynamicTable:
         slots = self._slots
         mask = self._mask
         at = self._recalled
-        looks = mask if mask < _LOOKS else _LOOKS
+        looks: i64 = _LOOKS
+        if mask < looks:
+            looks = mask
         while looks >= 0:
             at = (at + 1) & mask
             field = slots[at]
