@@ -89,6 +89,14 @@ H2_EXPLAINED: Final[tuple[tuple[str, str], ...]] = (
         r"cno ok: type 9 \| h2 connection: NoSuchStreamError",
         "RFC 9113 5.1: trailers on a stream that was reset meanwhile; h2 has forgotten it",
     ),
+    (
+        r"cno ok: type 2 \| h2 connection: FrameDataMissingError",
+        "RFC 9113 6.8: a client without streams is done at GOAWAY, and looks at nothing behind it",
+    ),
+    (
+        r"cno connection: type [15] .*padding longer than its frame.* \| h2 ok",
+        "RFC 9113 6.2: priority and promised id leave less room for padding; hyperframe counts them",
+    ),
     (r"too many entries in SETTINGS", "Limits.max_settings_entries; h2 has no such bound"),
     (
         r"h2 connection: ProtocolError Invalid input ConnectionInputs.\w+ in state "
@@ -140,6 +148,7 @@ H11_EXPLAINED: Final[tuple[tuple[str, str], ...]] = (
         r"cno .* \| h11 ok \| told less after HTTP/1\.0",
         "RFC 9112 9.3: HTTP/1.0 with keep-alive; h11 closes after any HTTP/1.0",
     ),
+    (r"cno connection: .*HTTP version not supported", "RFC 9110 2.5: h11 waits for the whole head"),
     (
         r"cno connection: .* \| h11 ok \[\]$",
         "RFC 9112 2.2: a line that cannot be right is refused at once; h11 waits for the whole head",
