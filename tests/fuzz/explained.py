@@ -95,7 +95,7 @@ H2_EXPLAINED: Final[tuple[tuple[str, str], ...]] = (
     ),
     (
         r"cno connection: type [15] .*padding longer than its frame.* \| h2 ok",
-        "RFC 9113 6.2: priority and promised id leave less room for padding; hyperframe counts them",
+        "RFC 9113 6.2: priority and promised id leave less room for padding; h2 counts them",
     ),
     (r"too many entries in SETTINGS", "Limits.max_settings_entries; h2 has no such bound"),
     (
@@ -151,7 +151,7 @@ H11_EXPLAINED: Final[tuple[tuple[str, str], ...]] = (
     (r"cno connection: .*HTTP version not supported", "RFC 9110 2.5: h11 waits for the whole head"),
     (
         r"cno connection: .* \| h11 ok \[\]$",
-        "RFC 9112 2.2: a line that cannot be right is refused at once; h11 waits for the whole head",
+        "RFC 9112 2.2: a line that cannot be right is refused at once; h11 waits for all",
     ),
     (r"cno connection: .*no Host", "RFC 9112 3.2: h11 asks for Host where the minor version is 1"),
     (
