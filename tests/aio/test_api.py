@@ -442,6 +442,25 @@ def test_connect_and_request_by_place(lab: Lab) -> None:
     lab.run(main())
 
 
+@pytest.mark.parametrize("wire", [HTTP1, HTTP2], ids=str)
+def test_requests_that_wait_keep_their_order(lab: Lab, wire: Wire) -> None:
+    async def main() -> None:
+        order: list[str] = []
+
+        async def handle(request: aio.Request) -> None:
+            order.append(request.path)
+            await asyncio.sleep(0)
+            await request.respond(200)
+
+        async with lab.pair(wire, handle, limits=Limits(max_concurrent_streams=1)) as client:
+            assert (await client.request("GET", "/")).code == 200
+            asked = [client.request("GET", f"/{n}") for n in range(8)]
+            await asyncio.gather(*asked)
+        assert order == ["/", *(f"/{n}" for n in range(8))]
+
+    lab.run(main())
+
+
 @pytest.mark.parametrize("how", ["connect", "request", "pool"])
 def test_settings_and_limits_of_a_client(lab: Lab, how: str) -> None:
     async def main() -> None:
