@@ -155,8 +155,9 @@ class H2Compared(H2World):
         if not same:
             reason = explain(ours, theirs, "h2", H2_EXPLAINED, data)
             self.seen[reason] = self.seen.get(reason, 0) + 1
-        # A stream that one has refused is another than one that it has not.
-        self.agree = same and ours.kind == "ok"
+        # A stream that one has refused is another than one that it has not; and who has said
+        # goodbye (RFC 9113 6.8: a client at a GOAWAY that leaves it no stream) looks at nothing.
+        self.agree = same and ours.kind == "ok" and ("close",) not in self.conn.events
 
     def ours(self, data: bytes) -> Verdict:
         conn = self.conn
