@@ -163,8 +163,8 @@ class Limits:
     max_drained: int = 262_144
     #: Octets in the transport above which writers wait.
     write_buffer: int = 65_536
-    #: HTTP/2: octets in the system's socket that are not on their way yet, above which the transport
-    #: waits (TCP_NOTSENT_LOWAT): what is urgent waits behind no more than these. None: any.
+    #: HTTP/2: octets in the system's socket that are not on their way yet, above which the
+    #: transport waits (TCP_NOTSENT_LOWAT): what is urgent waits behind no more. None: any.
     max_unsent: int | None = 131_072
     #: Octets of replies written although the transport is full. Beyond: the connection is cut.
     max_write_backlog: int = 1_048_576
