@@ -194,3 +194,15 @@ def test_limits_are_of_their_types() -> None:
     for each in far:
         with pytest.raises(ValueError, match="is not in"):
             Limits(**each)
+
+
+@BOTH
+def test_a_request_names_one_authority(http2: bool) -> None:
+    conn = client()[0] if http2 else h1_client()
+    conn.take()
+    two = [(":scheme", "http"), (":authority", "one.example"), (":authority", "two.example")]
+    with pytest.raises(raw.UsageError, match=r"(?i)authority"):
+        conn.write_head(1, 0, "GET", "/", two, True)
+    assert conn.take() == b""
+    conn.write_head(1, 0, "GET", "/", REQUEST_HEADERS, True)
+    assert conn.take() != b""

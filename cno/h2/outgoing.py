@@ -104,6 +104,10 @@ def request(
             continue
         name, value = cast(tuple[str, str], item)
         if name == ":authority":
+            if authority is not None:
+                # > The same pseudo-header field name MUST NOT appear more than once in a field
+                # > block.   (RFC 9113 8.3)
+                raise UsageError("two :authority fields", rule="RFC 9113 8.3")
             authority = item
         elif name == ":scheme":
             scheme_pair = item
