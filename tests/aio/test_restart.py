@@ -80,6 +80,7 @@ class Load:
         self.answered = 0
         self.safe = 0
         self.unsure = 0
+        self.unsure_and_processed = 0
 
     async def work(self, name: int) -> None:
         number = 0
@@ -98,6 +99,7 @@ class Load:
                     assert self.site.processed[path] == 0, f"{path} was processed: {error}"
                 else:
                     self.unsure += 1
+                    self.unsure_and_processed += self.site.processed[path]
                     assert self.site.processed[path] <= 1
                 await asyncio.sleep(0.001)
             else:
@@ -136,7 +138,9 @@ def test_restarts(lab: Lab, wire: Wire, kindly: bool) -> None:
         assert load.answered >= 40 * ROUNDS
         assert max(site.processed.values()) == 1
         if kindly and wire.http2:
-            # GOAWAY tells exactly, and there is always somebody at the port.
-            assert (load.safe, load.unsure) == (0, 0)
+            # GOAWAY tells exactly, and there is always somebody at the port. Only a connection that
+            # is made in that very moment may end before the server has heard of it.
+            assert (load.safe, load.unsure_and_processed) == (0, 0)
+            assert load.unsure <= WORKERS
 
     lab.run(main())
