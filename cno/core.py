@@ -89,7 +89,6 @@ class Stream:
     def __init__(self, id: i64, local: bool, read: i64, write: i64) -> None:
         self.id: i64 = id
         self.local = local  # opened by us
-        self.started = False  # on_stream_start has been fired
         self.ended = False  # and forgotten: costs a look, where asking the connection costs 250
         # What may come, what may be sent: DONE, HEAD, BODY or TUNNEL.
         self.read: i64 = read

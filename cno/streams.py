@@ -41,7 +41,6 @@ def start(core: Core, stream: Stream, counted: bool = True) -> None:
     core._current = stream
     if counted:
         count(core, stream)
-    stream.started = True
     if core._wants & ON_STREAM_START:
         core.on_stream_start(stream.id)
 
