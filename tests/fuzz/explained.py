@@ -17,6 +17,10 @@ H2_EXPLAINED: Final[tuple[tuple[str, str], ...]] = (
         "RFC 9113 5.3.2: priorities are deprecated, and no self-dependency is forbidden any more",
     ),
     (
+        r"cno ok: type [159] \| h2 .* does not have an :authority or Host header",
+        "RFC 9113 8.3.1: only :method, :scheme and :path must be there (HTTP/1.0 has no Host)",
+    ),
+    (
         r"cno connection: type [59] .*PUSH_PROMISE on a closed stream.* \| h2 (ok|stream)",
         "RFC 9113 6.6: on a stream that is not open it MUST be a connection error; h2 refuses it",
     ),
