@@ -301,13 +301,18 @@ class Connection(Timers):
         super().write_reset(stream, code)
 
     def shutdown(self) -> None:
-        """Take no new streams, and close once those that are open are done, or out of time."""
+        """Take no new streams, and close once those that are open are done, or out of time.
+
+        A connection that a server has only just accepted may begin first: its client, who has asked
+        already, would not know whether it was heard.
+        """
         if self._drain_since == 0.0:
             self._drain_since = self.loop.time()
             if self._born != 0.0 and not self._half_closed:
                 self._stop_timer()
                 self._arm()
-        super().shutdown()
+        if not self._is_fresh():
+            super().shutdown()
 
     async def wait_closed(self) -> None:
         """Wait until the connection is closed."""
@@ -432,6 +437,8 @@ class Connection(Timers):
             self._grown = False
             if self._stalled:
                 self._pump()
+        if self._drain_since != 0.0:
+            self._begin_drain()
         if self._closing:
             self._begin_work()
             if not self._gone:

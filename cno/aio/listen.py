@@ -113,6 +113,7 @@ class Listener(Keeper):
         self._closing = False
         self._timeout: float | None = None
         self._empty: asyncio.Future[None] | None = None
+        self._stopped: asyncio.Future[None] | None = None  # done once nothing more is accepted
 
     @property
     def sockets(self) -> list[socket.socket]:
@@ -149,7 +150,7 @@ class Listener(Keeper):
         if not self._closing:
             self._closing = True
             if self._server is not None:
-                self._server.close()
+                self._stop(self._server)
                 self._address.clean_up()
         self._timeout = timeout
         for server in list(self._servers):
@@ -159,6 +160,8 @@ class Listener(Keeper):
         """Wait until all connections are closed, and their handlers have returned."""
         if self._server is None:
             return
+        if self._stopped is not None:
+            await asyncio.shield(self._stopped)
         while self._servers:
             if self._empty is None:
                 self._empty = asyncio.get_running_loop().create_future()
@@ -202,6 +205,24 @@ class Listener(Keeper):
         return Server(
             None, self._handler, settings=self._settings, limits=self._limits, keeper=self
         )
+
+    def _stop(self, server: asyncio.Server) -> None:
+        """Accept no more. What asyncio has accepted in this turn of the loop becomes a connection
+        in the next two, but would be dropped if its server were closed by then."""
+        loop = server.get_loop()
+        self._stopped = loop.create_future()
+        if isinstance(loop, asyncio.SelectorEventLoop):
+            for sock in self._sockets:
+                loop.remove_reader(sock.fileno())
+        loop.call_soon(self._close_server, server)
+
+    def _close_server(self, server: asyncio.Server) -> None:
+        server.close()
+        server.get_loop().call_soon(self._told_stopped)
+
+    def _told_stopped(self) -> None:
+        if self._stopped is not None and not self._stopped.done():
+            self._stopped.set_result(None)
 
     async def _begin(self) -> "Listener":
         if self._server is None:

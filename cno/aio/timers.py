@@ -34,7 +34,8 @@ from cno.drive import fail
 from cno.errors import ConnectionFault
 from cno.limits import Limits
 
-#: Seconds that a client without streams has to acknowledge the PING of a shutdown.
+#: Seconds that a client has, when a server shuts down, for its first request, and without streams
+#: to acknowledge the PING.
 GRACE: Final = 1.0
 #: Linux only: the peer has closed its sending side, whatever is still to be read.
 POLLRDHUP: Final[int] = getattr(select, "POLLRDHUP", 0)
@@ -163,9 +164,20 @@ class Timers(Windows):
             return not self._closing
         return False
 
+    def _is_fresh(self) -> bool:
+        """Whether a server's first words to this client may still wait for those of the client."""
+        if not self._server or self._http2 or self._last_remote != 0 or self._born == 0.0:
+            return False
+        return not self._closing and self.loop.time() - self._born < GRACE
+
+    def _begin_drain(self) -> None:
+        """It was asked for before the client had said anything."""
+        if not self._draining and not self._closing and not self._is_fresh():
+            self._engine_shutdown()
+
     def _end_drain(self) -> None:
         """A client has nothing to say, not even to a PING: it has no more requests under way."""
-        if self._http2 and self._server and self._h2.goaway_ping:
+        if not self._draining or (self._http2 and self._server and self._h2.goaway_ping):
             self._engine_shutdown()
 
     def _engine_shutdown(self) -> None:

@@ -50,6 +50,10 @@ H2_EXPLAINED: Final[tuple[tuple[str, str], ...]] = (
         "RFC 9113 5.1: on a reserved stream they MUST be a connection error; h2 is milder",
     ),
     (
+        r"cno connection: type 9 .*CONTINUATION without a field block.* \| h2 (ok|stream)",
+        "RFC 9113 6.10: it MUST be a connection error; h2 looks at the state of the stream first",
+    ),
+    (
         r"cno stream: RST\(1\) for type [19] \| h2 ok .*b':protocol'",
         "RFC 8441 3: no :protocol unless ENABLE_CONNECT_PROTOCOL was sent; h2 takes it",
     ),
@@ -97,7 +101,10 @@ H2_EXPLAINED: Final[tuple[tuple[str, str], ...]] = (
         r"cno connection: type [15] .*padding longer than its frame.* \| h2 (ok|stream)",
         "RFC 9113 6.2: priority and promised id leave less room for padding; h2 counts them",
     ),
-    (r"too many entries in SETTINGS", "Limits.max_settings_entries; h2 has no such bound"),
+    (
+        r"cno (connection|stream): .*(\[RFC 9113 10\.5|too many|too large)",
+        "RFC 9113 10.5: what costs more than it brings has bounds (Limits); h2 has few",
+    ),
     (
         r"h2 connection: ProtocolError Invalid input ConnectionInputs.\w+ in state "
         r"ConnectionState.CLOSED",
@@ -156,6 +163,14 @@ H11_EXPLAINED: Final[tuple[tuple[str, str], ...]] = (
     (
         r"cno connection: .*a chunk-size line does not end with CRLF.* \| h11 ok",
         "RFC 9112 7.1: a line that ends with LF alone; h11 waits for more",
+    ),
+    (
+        r"cno connection: .*malformed chunk size.* \| h11 ok",
+        "RFC 9112 7.1: numerals that are too large; 16 digits are enough, h11 takes 20",
+    ),
+    (
+        r"cno connection: .*(too long|too many|too large)",
+        "RFC 9112 2.3, 3, RFC 9110 5.4: a recipient has bounds (Limits); those of h11 are others",
     ),
     (
         r"cno connection: .* among trailers",

@@ -328,6 +328,8 @@ class H11Compared(H1World):
 
     def answer(self, peer: h11.Connection) -> bool:
         peer.send(h11.Response(status_code=200, headers=[("content-length", "0")]))
+        if peer.our_state is h11.SWITCHED_PROTOCOL:
+            return False  # CONNECT
         peer.send(h11.EndOfMessage())
         if peer.our_state is h11.MUST_CLOSE or peer.their_state is not h11.DONE:
             return False
