@@ -21,8 +21,9 @@ H2_EXPLAINED: Final[tuple[tuple[str, str], ...]] = (
         "RFC 9113 8.3.1: only :method, :scheme and :path must be there (HTTP/1.0 has no Host)",
     ),
     (
-        r"cno connection: type [59] .*PUSH_PROMISE on a closed stream.* \| h2 (ok|stream)",
-        "RFC 9113 6.6: on a stream that is not open it MUST be a connection error; h2 refuses it",
+        r"cno connection: type [59] .*PUSH_PROMISE (on a closed|of) stream.* \| h2 (ok|stream)",
+        "RFC 9113 6.6: on a stream that is not open, or of one that is not idle, it MUST be a "
+        "connection error; h2 refuses it",
     ),
     (
         r"cno connection: type 4 .*NO_RFC7540_PRIORITIES must be 0 or 1",
@@ -163,6 +164,10 @@ H11_EXPLAINED: Final[tuple[tuple[str, str], ...]] = (
     (
         r"cno connection: .*a chunk-size line does not end with CRLF.* \| h11 ok",
         "RFC 9112 7.1: a line that ends with LF alone; h11 waits for more",
+    ),
+    (
+        r"h11 ok \| told otherwise .*\('head', 0, b'CONNECT', .*\)\] \[.*\('end', \[\]\)\]$",
+        "RFC 9110 9.3.6: after CONNECT comes a tunnel, not content; h11 tells where that ends",
     ),
     (
         r"cno connection: .*malformed chunk size.* \| h11 ok",
