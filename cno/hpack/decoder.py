@@ -101,8 +101,13 @@ class Decoder:
                 f"a list of {self.field_count} fields, {self.list_size} octets, is beyond the limit"
                 " (RFC 9113 10.5.1)"
             )
-        pairs: list[object] = [field.pair for field in fields]
-        return cast("list[tuple[str, str]]", pairs)
+        # In place: another list would cost more than what is done with it here.
+        found = cast("list[object]", fields)
+        at: i64 = 0
+        for field in fields:
+            found[at] = field.pair
+            at += 1
+        return cast("list[tuple[str, str]]", found)
 
     def decode_fields(self, block: bytes, start: i64, end: i64) -> list[Field]:
         """The fields of the block that is `block[start:end]`.
