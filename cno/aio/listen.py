@@ -210,19 +210,15 @@ class Listener(Keeper):
         """Accept no more. What asyncio has accepted in this turn of the loop becomes a connection
         in the next two, but would be dropped if its server were closed by then."""
         loop = server.get_loop()
-        self._stopped = loop.create_future()
+        self._stopped = stopped = loop.create_future()
         if isinstance(loop, asyncio.SelectorEventLoop):
             for sock in self._sockets:
                 loop.remove_reader(sock.fileno())
-        loop.call_soon(self._close_server, server)
+        loop.call_soon(self._close_server, server, stopped)
 
-    def _close_server(self, server: asyncio.Server) -> None:
+    def _close_server(self, server: asyncio.Server, stopped: asyncio.Future[None]) -> None:
         server.close()
-        server.get_loop().call_soon(self._told_stopped)
-
-    def _told_stopped(self) -> None:
-        if self._stopped is not None and not self._stopped.done():
-            self._stopped.set_result(None)
+        server.get_loop().call_soon(stopped.set_result, None)
 
     async def _begin(self) -> "Listener":
         if self._server is None:

@@ -65,6 +65,11 @@ class Certificates:
         return ssl.create_default_context(cafile=self.cafile)
 
 
+def place(server: aio.Listener | asyncio.Server, scheme: str = "http") -> str:
+    """The URL of who listens here, without a path."""
+    return f"{scheme}://{HOST}:{server.sockets[0].getsockname()[1]}"
+
+
 class Lab:
     """One kind of event loop. `failures` are what its exception handler was told."""
 
@@ -119,7 +124,7 @@ class Lab:
 
             server = await loop.create_server(made, HOST, 0, ssl=context)
             try:
-                yield f"https://{HOST}:{server.sockets[0].getsockname()[1]}"
+                yield place(server, "https")
             finally:
                 server.close()
                 for each in servers:
@@ -136,7 +141,7 @@ class Lab:
             settings=settings,
             **files,  # type: ignore[arg-type]  # of the mapping's values
         ) as listener:
-            yield f"{wire.scheme}://{HOST}:{listener.sockets[0].getsockname()[1]}"
+            yield place(listener, wire.scheme)
 
     async def connect(self, wire: Wire, url: str, **arguments: Any) -> aio.Client:
         """A client that talks this way."""
@@ -278,7 +283,7 @@ async def by_hand(
 
     server = await asyncio.start_server(play, HOST, 0)
     try:
-        yield f"http://{HOST}:{server.sockets[0].getsockname()[1]}"
+        yield place(server)
     finally:
         server.close()
         for task in list(running):

@@ -5,13 +5,14 @@ import asyncio
 import socket
 from collections import Counter
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 
 from cno import aio
 from cno.limits import Limits
 from tests import frames as f
-from tests.aio.lab import HOST, HTTP1, HTTP2, HTTP2_TLS, Lab, Peer, Wire, until
+from tests.aio.lab import HOST, HTTP1, HTTP2, HTTP2_TLS, Lab, Peer, Wire, place, until
 
 WORKERS = 20
 ROUNDS = 6
@@ -156,6 +157,16 @@ async def answer(request: aio.Request) -> None:
     await request.respond(200, [], b"heard")
 
 
+@asynccontextmanager
+async def unheard() -> AsyncIterator[tuple[aio.Listener, Peer]]:
+    """A connection that was accepted, and has said nothing yet."""
+    listener = await aio.serve(answer, HOST, 0)
+    async with await Peer.connect(place(listener)) as peer:
+        await until(lambda: listener.connections)
+        yield listener, peer
+    await asyncio.wait_for(listener.wait_closed(), 10)
+
+
 @pytest.mark.parametrize("http2", [False, True], ids=["http1", "http2"])
 @pytest.mark.parametrize("turns", range(7))
 def test_close_while_accepting(lab: Lab, turns: int, http2: bool) -> None:
@@ -185,10 +196,7 @@ def test_close_while_accepting(lab: Lab, turns: int, http2: bool) -> None:
 @pytest.mark.parametrize("http2", [False, True], ids=["http1", "http2"])
 def test_first_words_after_a_close(lab: Lab, http2: bool) -> None:
     async def main() -> None:
-        listener = await aio.serve(answer, HOST, 0)
-        port = listener.sockets[0].getsockname()[1]
-        async with await Peer.connect(f"http://{HOST}:{port}") as peer:
-            await until(lambda: listener.connections)
+        async with unheard() as (listener, peer):
             listener.close()
             await asyncio.sleep(0.05)
             words = asked2(peer) if http2 else ASKED1
@@ -202,7 +210,6 @@ def test_first_words_after_a_close(lab: Lab, http2: bool) -> None:
             else:
                 assert b"\r\nconnection: close\r\n" in await peer.head()
                 assert await peer.reader.read() == b"heard"
-        await listener.wait_closed()
 
     lab.run(main())
 
@@ -210,14 +217,10 @@ def test_first_words_after_a_close(lab: Lab, http2: bool) -> None:
 @pytest.mark.parametrize("words", [b"", b"PRI * HTTP", b"GET / HTT"], ids=["none", "h2", "h1"])
 def test_who_never_gets_round_to_it_is_closed(lab: Lab, words: bytes) -> None:
     async def main() -> None:
-        listener = await aio.serve(answer, HOST, 0)
-        port = listener.sockets[0].getsockname()[1]
-        async with await Peer.connect(f"http://{HOST}:{port}") as peer:
-            await until(lambda: listener.connections)
+        async with unheard() as (listener, peer):
             peer.send(words)
             await asyncio.sleep(0.02)
             listener.close()
             assert await asyncio.wait_for(peer.reader.read(), 10) == b""
-        await asyncio.wait_for(listener.wait_closed(), 10)
 
     lab.run(main())

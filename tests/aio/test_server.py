@@ -15,15 +15,11 @@ from cno import aio
 from cno.errors import ConnectionError as CnoConnectionError
 from cno.limits import Limits
 from tests import frames as f
-from tests.aio.lab import HOST, HTTP1, HTTP2, HTTP2_TLS, Lab, Peer, Wire, settle, skip, until
+from tests.aio.lab import HOST, HTTP1, HTTP2, HTTP2_TLS, Lab, Peer, Wire, place, settle, skip, until
 
 
 async def hello(request: aio.Request) -> None:
     await request.respond(200, [], b"hello")
-
-
-def place(listener: aio.Listener) -> str:
-    return f"http://{HOST}:{listener.sockets[0].getsockname()[1]}"
 
 
 async def closed_within(peer: Peer, least: float, most: float) -> list[f.Frame]:
@@ -424,7 +420,7 @@ def test_client_waits_for_a_server_that_does_not_begin(lab: Lab) -> None:
             writer.close()
 
         server = await asyncio.start_server(silent, HOST, 0)
-        url = f"http://{HOST}:{server.sockets[0].getsockname()[1]}"
+        url = place(server)
         limits = Limits(handshake_timeout=0.2)
         async with await lab.connect(HTTP2, url, limits=limits) as client:
             with pytest.raises(aio.ConnectionLostError):
@@ -627,7 +623,7 @@ def test_events_that_raise_are_reported(lab: Lab) -> None:
 
         loop = asyncio.get_running_loop()
         server = await loop.create_server(lambda: Broken(hello), HOST, 0)
-        url = f"http://{HOST}:{server.sockets[0].getsockname()[1]}"
+        url = place(server)
         async with await lab.connect(HTTP2, url) as client:
             with pytest.raises(aio.ConnectionLostError):
                 await client.request("GET", "/")
