@@ -1,7 +1,7 @@
 """Servers and clients on `cno.raw`, as an application would write them: interpreted subclasses.
 
-They have `__slots__`, as the README recommends: Python 3.11 and 3.12 do not learn to read quickly
-what the instances of a compiled class's subclass have in a dict, as they do with plain classes.
+They have `__slots__`, as the README recommends: Python 3.11 does not learn to read quickly what the
+instances of a compiled class's subclass have in a dict, as it does with plain classes.
 """
 
 from typing import ClassVar
