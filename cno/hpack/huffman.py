@@ -13,8 +13,9 @@ from librt.strings import (
     read_i64_be,
     read_i64_le,
     write_i32_be,
-    write_i32_le,
+    write_i64_le,
 )
+from librt.vecs import vec
 from mypy_extensions import i32, i64, u8
 
 from cno.hpack.errors import HPACKError
@@ -50,12 +51,14 @@ _EOS: Final = 256
 #: Bits of the longest code.
 _LONGEST: Final = 30
 _ALL_ONES: Final = (1 << _LONGEST) - 1
-#: Bits looked up at once when decoding: enough for two of the commonest symbols.
-_WINDOW: Final = 12
+#: Bits looked up at once when decoding: enough for two of the commonest symbols. (A table for more
+#: would not stay in a processor's nearest cache.)
+_WINDOW: Final = 13
 _WINDOW_MASK: Final = (1 << _WINDOW) - 1
-#: Bits from where a window begins to where it would end if it were four times as wide.
-_MARGIN: Final = _WINDOW + 2
-_MARGIN_MASK: Final = (1 << _MARGIN) - 1
+#: Bits of a number of 64 that are behind its first window.
+_REST: Final = 64 - _WINDOW
+#: Windows looked up in turn in such a number: their eight symbols at most fit another one.
+_LOOKS: Final = 4
 
 
 def _codes() -> list[tuple[int, int, int]]:
@@ -80,26 +83,27 @@ def _encoding_table(rows: list[tuple[int, int, int]]) -> bytes:
     return b"".join([entry.to_bytes(8, "little") for entry in entries])
 
 
-def _window_table(rows: list[tuple[int, int, int]]) -> bytes:
-    """By the next `_WINDOW` bits, four octets each: the whole codes that they begin with.
+def _window_table(rows: list[tuple[int, int, int]]) -> vec[i32]:
+    """By the next `_WINDOW` bits: the whole codes that they begin with.
 
-    The octets: first symbol; second, if any; bits of these one or two octets; bits of their codes.
-    All are 0 where even the first code is longer than the window.
+    The octets of an entry, the lowest first: bits of these one or two codes; bits of their symbols,
+    8 or 16; first symbol; second, if any. All are 0 where even the first code is longer than the
+    window. (Symbols of short codes are below 128.)
     """
     table = [0] * (1 << _WINDOW)
     short = [row for row in rows if row[1] <= _WINDOW]
     for symbol, length, code in short:
         room = _WINDOW - length
-        entry = length << 24 | 8 << 16 | symbol
+        entry = symbol << 16 | 8 << 8 | length
         table[code << room : (code + 1) << room] = [entry] * (1 << room)
         for symbol2, length2, code2 in short:  # pragma: no branch - always left by its break
             room = _WINDOW - length - length2
             if room < 0:
                 break
             both = code << length2 | code2
-            entry = (length + length2) << 24 | 16 << 16 | symbol2 << 8 | symbol
+            entry = symbol2 << 24 | symbol << 16 | 16 << 8 | (length + length2)
             table[both << room : (both + 1) << room] = [entry] * (1 << room)
-    return b"".join([entry.to_bytes(4, "little") for entry in table])
+    return vec[i32]([i32(entry) for entry in table])
 
 
 def _long_table(rows: list[tuple[int, int, int]]) -> tuple[bytes, bytes]:
@@ -122,7 +126,7 @@ def _long_table(rows: list[tuple[int, int, int]]) -> tuple[bytes, bytes]:
 
 _ROWS: Final = _codes()
 _ENCODING: Final[bytes] = _encoding_table(_ROWS)
-_DECODING: Final[bytes] = _window_table(_ROWS)
+_DECODING: Final[vec[i32]] = _window_table(_ROWS)
 _LONG_ROWS: Final[bytes] = _long_table(_ROWS)[0]
 _LONG_SYMBOLS: Final[bytes] = _long_table(_ROWS)[1]
 
@@ -164,63 +168,45 @@ def huffman_decode(out: BytesWriter, block: bytes, start: i64, end: i64) -> None
     Raises HPACKError where there is the end-of-string symbol or wrong padding.
     """
     table = _DECODING
-    # Decoded octets that are yet to be written, the first one lowest, and their bits.
-    ready: i64 = 0
-    bits: i64 = 0
+    size: i64 = len(out)
     # Bits of `block` before the next code and before the end.
     spent = start * 8
     stop = end * 8
-    while True:
-        # Eight octets to take codes from: those that begin with the next code, or the last ones.
-        # `limit` is how many bits may be spent before the next ones are needed.
-        base = spent >> 3
-        if base > end - 8:
-            base = end - 8
-        pending = read_i64_be(block, base) if base >= 0 else _big_endian(block, end)
-        if stop - spent <= 64 - _MARGIN:
-            # The last codes: let ones follow, so that a window is always full.
-            pending = pending << _MARGIN | _MARGIN_MASK
-            limit = stop
+    while spent < stop:
+        left = stop - spent
+        # What is next, the first bit highest.
+        if left >= 64:
+            pending = read_i64_be(block, spent >> 3) << (spent & 7)
         else:
-            limit = base * 8 + 64 - _MARGIN
-        spare = limit - spent
-        while spare >= 0:
-            # The window, times the four octets of an entry.
-            entry = i64(read_i32_le(table, pending >> spare & _WINDOW_MASK * 4))
-            if entry == 0:
-                break
-            ready |= (entry & 0xFFFF) << bits
-            bits += entry >> 16 & 0x1F
-            spare -= entry >> 24
-            if bits >= 32:
-                # Four at once. write_i32_le() takes a signed number.
-                write_i32_le(out, i32((ready & 0xFFFFFFFF ^ 0x80000000) - 0x80000000))
-                ready >>= 32
-                bits -= 32
-        spent = limit - spare
-        if spare >= 0:
+            # The last codes: let ones follow, so that a window is always full.
+            pending = read_i64_be(block, end - 8) if end >= 8 else _big_endian(block, end)
+            pending = (pending + 1 << 64 - left) - 1
+        # Four entries: up to eight octets, the first one lowest, and the sum of the entries' bits.
+        ready: i64 = 0
+        sums: i64 = 0
+        entry: i64 = 0
+        looks: i64 = _LOOKS
+        while looks > 0:
+            entry = i64(table[pending >> _REST & _WINDOW_MASK])
+            ready |= entry >> 16 << (sums >> 8)
+            sums += entry & 0xFFFF
+            pending <<= entry & 0xFF
+            looks -= 1
+        spent += sums & 0xFF
+        # All eight are written, and those kept that are there: no branch to be guessed wrong.
+        write_i64_le(out, ready)
+        size += sums >> 11
+        out.truncate(size)
+        if entry == 0 and spent <= stop:
             # No code of the window's size: only ones, as padding is, or a longer one.
-            while bits > 0:
-                out.append(u8(ready & 0xFF))
-                ready >>= 8
-                bits -= 8
-            if stop - spent < 8 and _is_padding(block, spent, end):
+            if stop - spent < 8 and pending >> 56 & 0xFF == 0xFF:
                 return
             code = _long_code(block, spent, end)
             out.append(u8(code & 0xFF))
+            size += 1
             spent += code >> 8
-        elif limit == stop:
-            # > A padding not corresponding to the most significant bits of the code for the EOS
-            # > symbol MUST be treated as a decoding error.   (RFC 7541 5.2)
-            raise HPACKError("the padding of a Huffman-coded string is not all ones (RFC 7541 5.2)")
-
-
-def _is_padding(block: bytes, spent: i64, end: i64) -> bool:
-    """Whether the bits behind `spent`, all in the last octet, are ones."""
-    if spent == end * 8:
-        return True
-    ones: i64 = 0xFF >> (spent & 7)
-    return i64(block[end - 1]) & ones == ones
+    if spent > stop:
+        raise HPACKError("the padding of a Huffman-coded string is not all ones (RFC 7541 5.2)")
 
 
 def _long_code(block: bytes, spent: i64, end: i64) -> i64:
