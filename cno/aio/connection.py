@@ -14,7 +14,7 @@ from mypy_extensions import i64, mypyc_attr
 
 from cno.aio.errors import StreamError, name_of
 from cno.aio.exchange import Exchange as Exchange
-from cno.aio.output import Headers, log
+from cno.aio.output import Headers, gathers, log
 from cno.aio.timers import Timers
 from cno.const import (
     CNO_LOCAL,
@@ -83,6 +83,7 @@ class Connection(Timers):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
         self.transport.set_write_buffer_limits(high=self._limits.write_buffer)
+        self._gathers = gathers(transport)
         self._born = self._heard_at = self.loop.time()
         if self._closing:
             self.transport.abort()

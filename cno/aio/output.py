@@ -27,6 +27,9 @@ Headers: TypeAlias = list[tuple[str, str]]
 
 #: Octets of one body written before another stream has its turn.
 QUANTUM: Final = 65_536
+#: What a transport that takes everything at once gets in a turn, as a multiple of `write_buffer`:
+#: 1 MiB then takes 4 turns of the event loop and not 16, which is a quarter of its time.
+BURST: Final = 4
 #: Octets of such a piece in HTTP/2: what fits any peer's frame is not cut, and copied, once more.
 FRAME: Final = 16_384
 
@@ -82,12 +85,14 @@ class Output(Engine, asyncio.Protocol):
         self._closing = False  # close() has been called
         self._outbox: list[bytes] = []
         self._mute = False  # the transport is closed for writing
+        self._gathers = False  # it takes many pieces as if they were one
         self._flush_soon = False  # a flush is scheduled
         self._collecting = False  # until then the engine is corked
         self._unflushed: i64 = 0  # octets of bodies written since the last flush
         self._moved: i64 = 0  # octets of bodies written in all
         self._written: i64 = 0  # octets given to the transport in all
         self._write_high: i64 = limits.write_buffer
+        self._burst: i64 = limits.write_buffer  # octets of bodies to write in one turn
         self._most_backlog: i64 = limits.max_write_backlog
         self._stalled: dict[int, Sending] = {}  # in line, by stream, longest waiting first
         self._grown = False  # some of these may be able to go on
@@ -225,7 +230,7 @@ class Output(Engine, asyncio.Protocol):
             at += taken
             self._unflushed += taken
             self._moved += taken
-            if self._unflushed >= self._write_high:
+            if self._unflushed >= self._burst:
                 self._flush()
                 self._schedule_turn()  # that is enough for one; what else there is gets in line
             if at < stop:
@@ -260,7 +265,8 @@ class Output(Engine, asyncio.Protocol):
             return
         if not self._stalled or self._full or self._turn_due:
             return  # if it is due: not before those who were told that all is written
-        enough = self._moved + self._write_high
+        self._adapt_burst()
+        enough = self._moved + self._burst
         self._pumping = True
         try:
             if len(self._stalled) == 1:
@@ -271,6 +277,14 @@ class Output(Engine, asyncio.Protocol):
                         break
         finally:
             self._pumping = False
+
+    def _adapt_burst(self) -> None:
+        """Write more in a turn while all of it goes out: what waits in the transport can no longer
+        be overtaken by what is more urgent."""
+        if self.transport.get_write_buffer_size() != 0:
+            self._burst = self._write_high
+        elif self._burst < self._write_high * BURST:
+            self._burst *= 2
 
     def _by_urgency(self) -> list[list[Sending]]:
         """Those in line, in groups: the first one goes first."""
@@ -397,20 +411,34 @@ class Output(Engine, asyncio.Protocol):
         self._outbox = []
         if self._mute or self._gone or self.transport.is_closing():
             return
-        data = outbox[0] if len(outbox) == 1 else b"".join(outbox)
+        size: i64 = 0
+        for chunk in outbox:
+            size += len(chunk)
         if self._full:
-            self._backlog += len(data)
+            self._backlog += size
             if self._backlog > self._most_backlog:
                 # > An endpoint that doesn't monitor use of these features exposes itself to a risk
                 # > of denial of service.   (RFC 9113 10.5)
                 self.abort()
                 return
-        self._written += len(data)
-        self.transport.write(data)
+        self._written += size
+        if len(outbox) == 1:
+            self.transport.write(outbox[0])
+        elif self._gathers:
+            self.transport.writelines(outbox)
+        else:
+            self.transport.write(b"".join(outbox))
 
 
 def stream_of(sending: Sending) -> int:
     return sending.stream
+
+
+def gathers(transport: asyncio.BaseTransport) -> bool:
+    """Whether `writelines` gives the system the pieces as they are, uncopied: uvloop's does, where
+    there is no TLS. (asyncio's joins them, or does not say when it is full: CVE-2024-12254.)"""
+    native = type(transport).__module__ == "uvloop.loop"
+    return native and transport.get_extra_info("ssl_object") is None
 
 
 def bound_unsent(transport: asyncio.BaseTransport, octets: int | None) -> None:
