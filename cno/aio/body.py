@@ -16,6 +16,7 @@ from typing import Any, Final, TypeVar
 from mypy_extensions import i64, mypyc_attr
 
 from cno.aio.errors import fresh
+from cno.aio.waiters import wake, wake_first
 from cno.engine import Engine
 
 T = TypeVar("T")
@@ -260,9 +261,7 @@ class Inflow:
             self._waiter = None
 
     def _wake(self) -> None:
-        waiter = self._waiter
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
+        wake(self._waiter)
 
 
 # It looks and works like a StreamReader (and is one, for those who ask), but buffers elsewhere.
@@ -340,9 +339,9 @@ class Channel(asyncio.Queue[T]):
         """No more items: wake everybody who waits."""
         self._shut = True
         while self._consumers:
-            _wake_first(self._consumers)
+            wake_first(self._consumers)
         while self._producers:
-            _wake_first(self._producers)
+            wake_first(self._producers)
 
     def shutdown(self, immediate: bool = False) -> None:
         """What `close` is called in `asyncio.Queue`, from Python 3.13 on."""
@@ -360,7 +359,7 @@ class Channel(asyncio.Queue[T]):
         if self._shut:
             raise BrokenPipeError("the channel is closed")
         super().put_nowait(item)
-        _wake_first(self._consumers)
+        wake_first(self._consumers)
 
     async def get(self) -> T:
         while self.empty():
@@ -371,7 +370,7 @@ class Channel(asyncio.Queue[T]):
 
     def get_nowait(self) -> T:
         item = super().get_nowait()
-        _wake_first(self._producers)
+        wake_first(self._producers)
         return item
 
     def __aiter__(self) -> "Channel[T]":
@@ -392,15 +391,7 @@ async def _wait_in(line: deque[asyncio.Future[None]]) -> None:
         await waiter
     except asyncio.CancelledError:
         if waiter.done() and not waiter.cancelled():
-            _wake_first(line)
+            wake_first(line)
         elif waiter in line:
             line.remove(waiter)
         raise
-
-
-def _wake_first(line: deque[asyncio.Future[None]]) -> None:
-    while line:
-        waiter = line.popleft()
-        if not waiter.done():
-            waiter.set_result(None)
-            return

@@ -28,6 +28,7 @@ from cno.aio.messages import (
     write_body,
 )
 from cno.aio.output import Headers, Sending
+from cno.aio.waiters import wake, wake_first
 from cno.const import CNO_RST_CANCEL
 from cno.core import CLOSED, DONE
 from cno.errors import ConnectionError, DisconnectError, InvalidStreamError, WouldBlockError
@@ -276,16 +277,12 @@ class Client(Connection):
 
     def _freed(self) -> None:
         """Let the next request in line try."""
-        while self._line and not self._full:
-            waiter = self._line.popleft()
-            if not waiter.done():
-                waiter.set_result(None)
-                return
+        if not self._full:
+            wake_first(self._line)
 
     def _after_loss(self) -> None:
         for waiter in self._line:
-            if not waiter.done():
-                waiter.set_result(None)
+            wake(waiter)
         self._line.clear()
 
     # -- requests --------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from cno.aio.errors import StreamError, name_of
 from cno.aio.exchange import Exchange as Exchange
 from cno.aio.output import Headers, gathers, log
 from cno.aio.timers import Timers
+from cno.aio.waiters import wake
 from cno.const import (
     CNO_LOCAL,
     CNO_RST_CANCEL,
@@ -190,8 +191,7 @@ class Connection(Timers):
         for waiter in self._echoes.values():
             if not waiter.done():
                 waiter.set_exception(self._lost(0, exc))
-        if self._closed is not None and not self._closed.done():
-            self._closed.set_result(None)
+        wake(self._closed)
 
     # -- the round trip --------------------------------------------------------------------------
 
@@ -213,9 +213,7 @@ class Connection(Timers):
         return time.perf_counter() - sent
 
     def on_pong(self, data: bytes) -> None:
-        waiter = self._echoes.get(data)
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
+        wake(self._echoes.get(data))
 
     # -- what a server and a client do differently -----------------------------------------------
 

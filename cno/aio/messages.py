@@ -16,6 +16,7 @@ from cno.aio.body import Channel, Inflow
 from cno.aio.connection import Connection, Exchange
 from cno.aio.errors import ConnectionLostError, fresh
 from cno.aio.output import Headers, Sending
+from cno.aio.waiters import wake
 from cno.const import CNO_FRAME_PRIORITY_UPDATE, CNO_RST_CANCEL
 from cno.errors import ConnectionError, UsageError
 from cno.priority import DEFAULT_URGENCY
@@ -56,11 +57,6 @@ def with_length(headers: Headers, size: int) -> Headers:
         if name.lower() in ("content-length", "transfer-encoding"):
             return headers
     return [*headers, ("content-length", str(size))]
-
-
-def wake(waiter: asyncio.Future[None]) -> None:
-    if not waiter.done():
-        waiter.set_result(None)
 
 
 async def write_body(
@@ -388,14 +384,11 @@ class Response(Exchange):
         self.informational.append((code, headers))
         if code == 100 and self._proceed is not None:
             self._bidden = True
-            if not self._proceed.done():
-                self._proceed.set_result(None)
+            wake(self._proceed)
 
     def _wake(self) -> None:
-        if self._head is not None:
-            wake(self._head)
-        if self._proceed is not None:
-            wake(self._proceed)
+        wake(self._head)
+        wake(self._proceed)
 
     async def _arrived(self) -> "Response":
         """Wait for the head."""
@@ -479,10 +472,8 @@ class Pushes:
                 pass  # the loop is closed, and with it all connections
 
     def _wake(self) -> None:
-        waiter = self._waiter
+        wake(self._waiter)
         self._waiter = None
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
 
 
 def cancel_all(pushes: deque[Push]) -> None:

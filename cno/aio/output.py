@@ -15,6 +15,7 @@ from typing import Any, Final, TypeAlias, cast
 from mypy_extensions import i64, mypyc_attr
 
 from cno.aio.errors import ConnectionLostError, fresh
+from cno.aio.waiters import wake
 from cno.core import INIT
 from cno.engine import Engine
 from cno.errors import UsageError, WouldBlockError
@@ -363,12 +364,9 @@ class Output(Engine, asyncio.Protocol):
 
     def _resolve(self, sending: Sending, error: Exception | None) -> None:
         sending.error = error
-        waiter = sending.waiter
-        if waiter is None:
-            if error is not None:
-                self._unsent(sending.stream, error)
-        elif not waiter.done():
-            waiter.set_result(None)
+        if sending.waiter is None and error is not None:
+            self._unsent(sending.stream, error)
+        wake(sending.waiter)
 
     def _unsent(self, stream: int, error: Exception) -> None:
         """What nobody waits for could not be written."""

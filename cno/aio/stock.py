@@ -14,6 +14,7 @@ from cno.aio.connect import Route
 from cno.aio.errors import ConnectError, ConnectionLostError, ProxyError
 from cno.aio.member import Member, Origin, Owner
 from cno.aio.urls import Target
+from cno.aio.waiters import wake
 from cno.limits import Limits, bound
 
 #: Seconds that an origin with HTTP/1.1 connections is not asked for more, after it refused one.
@@ -440,8 +441,7 @@ class Stock(Owner):
         waiter = self._closed
         if waiter is not None and not self._members and not self._dials:
             self._closed = None
-            if not waiter.done():
-                waiter.set_result(None)
+            wake(waiter)
 
 
 def first_of(line: OrderedDict[asyncio.Future[Any], int]) -> int:
