@@ -358,40 +358,48 @@ def test_client_that_pings_and_never_reads_is_cut_off(lab: Lab) -> None:
     lab.run(main())
 
 
+class Counted:
+    """A transport that counts what is written to it."""
+
+    def __init__(self, real: asyncio.BaseTransport) -> None:
+        self._real = real
+        self.writes = 0
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._real, name)
+
+    def write(self, data: bytes) -> None:
+        self.writes += 1
+        self._real.write(data)  # type: ignore[attr-defined]  # every transport has it
+
+    def writelines(self, pieces: list[bytes]) -> None:
+        self.write(b"".join(pieces))
+
+
 def test_one_write_for_all_responses_of_a_turn(lab: Lab) -> None:
     async def main() -> None:
         async def handle(request: aio.Request) -> None:
             await request.respond(200, [], b"hello")
 
+        counted: list[Counted] = []
+
         class Counting(aio.Server):
-            writes = 0
-
             def connection_made(self, transport: asyncio.BaseTransport) -> None:
-                super().connection_made(Counted(transport))  # type: ignore[arg-type]  # acts like one
-
-        class Counted:
-            def __init__(self, real: asyncio.BaseTransport) -> None:
-                self._real = real
-
-            def __getattr__(self, name: str) -> object:
-                return getattr(self._real, name)
-
-            def write(self, data: bytes) -> None:
-                Counting.writes += 1
-                self._real.write(data)  # type: ignore[attr-defined]  # every transport has it
+                counted.append(Counted(transport))
+                super().connection_made(counted[0])  # type: ignore[arg-type]  # acts like one
 
         loop = asyncio.get_running_loop()
         server = await loop.create_server(lambda: Counting(handle), "127.0.0.1", 0)
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         async with await Peer.connect_http2(url) as peer:
             await settle()
-            Counting.writes = 0
+            counted[0].writes = 0
             peer.send(
                 b"".join(peer.pen.headers(2 * n + 1, f.REQUEST, end_stream=True) for n in range(50))
             )
             while (await peer.expect(f.DATA)).stream != 99:
                 pass
-            assert Counting.writes == 1
+            assert counted[0].writes == 1
         server.close()
         await server.wait_closed()
         await asyncio.sleep(0.05)
@@ -448,6 +456,56 @@ def test_requests_wait_for_settings(lab: Lab) -> None:
             for response in await asyncio.gather(*asked):
                 assert response.code == 200
         assert streams == [1, 3, 5, 7]
+
+    lab.run(main())
+
+
+def test_a_hundred_requests_at_most_before_the_server_has_said_anything(lab: Lab) -> None:
+    """Fewer it should not allow (RFC 9113 6.5.2); what goes beyond might come back refused."""
+
+    async def main() -> None:
+        async def heads(peer: Peer) -> int:
+            """How many requests come until none has come for a while; without an answer."""
+            found = 0
+            try:
+                while True:
+                    async with asyncio.timeout(0.1):
+                        head = await peer.reader.readexactly(9)
+                    await peer.reader.readexactly(int.from_bytes(head[:3], "big"))
+                    found += head[3] == f.HEADERS
+            except TimeoutError:
+                return found
+
+        async def script(peer: Peer) -> None:
+            assert await peer.reader.readexactly(len(f.PREFACE)) == f.PREFACE
+            assert await heads(peer) == 100
+            peer.send(peer.pen.settings({f.MAX_CONCURRENT_STREAMS: 110}))
+            peer.send(peer.pen.settings(ack=True))
+            assert await heads(peer) == 10
+            for stream in range(1, 220, 2):
+                peer.send(peer.pen.headers(stream, f.RESPONSE, end_stream=True))
+            await peer.rest()
+
+        async with by_hand(script) as url, await lab.connect(HTTP2, url) as client:
+            answers = await asyncio.gather(*(client.request("GET", "/") for _ in range(110)))
+            assert {answer.code for answer in answers} == {200}
+
+    lab.run(main())
+
+
+def test_one_write_for_all_requests_of_a_turn(lab: Lab) -> None:
+    async def main() -> None:
+        async def handle(request: aio.Request) -> None:
+            await request.respond(200)
+
+        async with lab.pair(HTTP2, handle) as client:
+            assert (await client.request("GET", "/")).code == 200
+            await settle()
+            counted = Counted(client.transport)
+            client.transport = counted  # type: ignore[assignment]  # acts like one
+            answers = await asyncio.gather(*(client.request("GET", "/") for _ in range(50)))
+            assert {answer.code for answer in answers} == {200}
+            assert counted.writes == 1
 
     lab.run(main())
 
