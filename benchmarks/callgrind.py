@@ -134,7 +134,7 @@ def toolchain() -> dict[str, str]:
     import cno
 
     found: set[bytes] = set()
-    for path in Path(cno.__file__).parent.parent.glob("*__mypyc*.so"):
+    for path in Path(cno.__file__).parent.parent.glob("cno__mypyc*.so"):
         found |= set(re.findall(rb"GCC: \([^)]*\) ([\d.]+)", path.read_bytes()))
     compilers = [f"GCC {name.decode()}" for name in sorted(found)]
     return {

@@ -18,6 +18,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from benchmarks import hostile, hostile_h1, lab
@@ -34,6 +35,13 @@ MADE: Final = 1 << 21
 SENT: Final = 1 << 16
 #: Seconds between a flood and the next.
 PAUSE: Final = 0.3
+
+ABOUT: Final = (
+    "a server on one core; an attacker, who floods it by one or many connections and comes back "
+    f"whenever it is cut off, and an honest client, who asks {RATE} times a second by a connection "
+    "of its own, on another. Latencies are the honest client's; the ratio is that of the slowest "
+    "hundredth with and without the flood."
+)
 
 BODY: Final = b"Hello, World!"
 BIG: Final = bytes(1 << 20)
@@ -389,6 +397,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=5.0, help="of each flood")
     parser.add_argument("--only", default="", help="floods, by parts of their names: a;b;c")
     parser.add_argument("--uvloop", action="store_true", help="the server runs on it")
+    parser.add_argument("--out", type=Path, help="a file to write the report to as well")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--attack", help=argparse.SUPPRESS)
     parser.add_argument("--honest", action="store_true", help=argparse.SUPPRESS)
@@ -416,11 +425,20 @@ def compare(args: argparse.Namespace) -> int:
         scene.close()
     idle = Found("nothing", [t for each in quiet for t in each.times], resident=quiet[-1].resident)
     columns = ["ms", "p50", "p99", "most", "p99 ratio", "connects/s", "MB/s", "server MiB"]
-    print("; ".join(f"{name} {value}" for name, value in lab.machine().items()) + "\n")
-    print(lab.table(columns, rows([idle, *found], idle.at(0.99))))
     worst = max(found, key=lambda each: each.at(0.99))
     ratio = worst.at(0.99) / idle.at(0.99)
-    print(f"\nworst: {ratio:.1f} ({worst.name}); at most {AT_MOST:.0f}")
+    where = lab.machine() | {"seconds of each": f"{args.seconds:g}"}
+    text = [
+        "# What an honest client gets of a server under attack",
+        f"Made by `python -m benchmarks.floods --seconds {args.seconds:g}`: {ABOUT}",
+        "; ".join(f"{name} {value}" for name, value in where.items()) + ".",
+        lab.table(columns, rows([idle, *found], idle.at(0.99))),
+        f"Worst: {ratio:.1f} ({worst.name}); at most {AT_MOST:.0f}.",
+    ]
+    report = "\n\n".join(text) + "\n"
+    print(report)
+    if args.out:
+        args.out.write_text(report, "utf-8")
     return int(ratio > AT_MOST)
 
 
