@@ -161,8 +161,8 @@ class Limits:
     #: Octets of a body nobody wants that are read and dropped. Beyond: no more is asked for, or in
     #: HTTP/1.1 the connection given up; as it is after `linger_timeout`, whatever has come.
     max_drained: int = 262_144
-    #: Octets in the transport above which writers wait; as long as it takes all at once, up to
-    #: four times as much is written in a turn of the event loop.
+    #: Octets in the transport above which writers wait; without TLS, and as long as it takes all at
+    #: once, up to four times as much is written in a turn of the event loop.
     write_buffer: int = 65_536
     #: HTTP/2: octets in the system's socket that are not on their way yet, above which the
     #: transport waits (TCP_NOTSENT_LOWAT): what is urgent waits behind no more. None: any.

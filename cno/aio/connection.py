@@ -84,13 +84,14 @@ class Connection(Timers):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
         self.transport.set_write_buffer_limits(high=self._limits.write_buffer)
-        self._gathers = gathers(transport)
         self._born = self._heard_at = self.loop.time()
         if self._closing:
             self.transport.abort()
             return
         secured = cast("SSLObject | None", transport.get_extra_info("ssl_object"))
         if secured is None:
+            self._clear_text = True
+            self._gathers = gathers(transport)
             self.begin(self._clear_http2())
         else:
             self.scheme = "https"

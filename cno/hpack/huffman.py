@@ -52,7 +52,7 @@ _EOS: Final = 256
 _LONGEST: Final = 30
 _ALL_ONES: Final = (1 << _LONGEST) - 1
 #: Bits looked up at once when decoding: enough for two of the commonest symbols. (A table for more
-#: would not stay in a processor's nearest cache.)
+#: would be larger than many a processor's nearest cache.)
 _WINDOW: Final = 13
 _WINDOW_MASK: Final = (1 << _WINDOW) - 1
 #: Bits of a number of 64 that are behind its first window.
@@ -198,8 +198,9 @@ def huffman_decode(out: BytesWriter, block: bytes, start: i64, end: i64) -> None
         size += sums >> 11
         out.truncate(size)
         if entry == 0 and spent <= stop:
-            # No code of the window's size: only ones, as padding is, or a longer one.
-            if stop - spent < 8 and pending >> 56 & 0xFF == 0xFF:
+            # No code of the window's size, so there are twelve ones or more: padding, or a longer
+            # code.
+            if stop - spent < 8:
                 return
             code = _long_code(block, spent, end)
             out.append(u8(code & 0xFF))

@@ -1,7 +1,7 @@
 """How much is written to the transport at once, and how."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -16,15 +16,30 @@ from tests.aio.test_deaf import Transport
 BODY = bytes(range(256)) * 16_384  # 4 MiB
 UNIT = 65_536
 LIMITS = Limits(write_buffer=UNIT)
+WIDE = (1 << 31) - 1
+
+
+class Secured:
+    """As much of an `ssl.SSLObject` as is looked at."""
+
+    def selected_alpn_protocol(self) -> str:
+        return "h2"
+
+    def version(self) -> str:
+        return "TLSv1.3"
 
 
 class Kept(Transport):
     """Takes everything, and says that it still holds so many octets back."""
 
-    def __init__(self) -> None:
+    def __init__(self, secured: bool = False) -> None:
         super().__init__()
+        self.secured = secured
         self.held = 0
         self.written = 0
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return Secured() if name == "ssl_object" and self.secured else default
 
     def write(self, data: Any) -> None:
         self.written += len(data)
@@ -32,70 +47,123 @@ class Kept(Transport):
     def get_write_buffer_size(self) -> int:
         return self.held
 
-    def turns(self) -> Iterator[int]:
-        """What was written since it was last asked."""
-        while True:
-            found, self.written = self.written, 0
-            yield found
+    async def turn(self) -> float:
+        """What is written in the next turn of the loop, in units."""
+        self.written = 0
+        await asyncio.sleep(0)
+        return self.written / UNIT
+
+
+async def pieces() -> AsyncIterator[bytes]:
+    for _ in range(10_000):
+        yield bytes(100)
 
 
 async def answer(request: aio.Request) -> None:
-    await request.respond(200, [], BODY)
+    await request.respond(200, [], pieces() if request.path == "/pieces" else BODY)
 
 
-async def asked(transport: Kept) -> aio.Server:
-    """A server's connection, a large response of which can go out as fast as it is taken."""
-    server = aio.Server(None, answer, limits=LIMITS)
-    server.connection_made(transport)
-    pen = f.FrameFactory()
-    wide = pen.settings({4: (1 << 31) - 1}) + pen.window_update(0, 1 << 30)
-    server.data_received(f.PREFACE + wide + pen.headers(1, f.REQUEST, end_stream=True))
-    await asyncio.sleep(0)
-    return server
+class Asker:
+    """The client of a server's connection, in this process."""
+
+    def __init__(self, transport: Kept, window: int = WIDE) -> None:
+        self.server = aio.Server(None, answer, limits=LIMITS)
+        self.server.connection_made(transport)
+        self.pen = f.FrameFactory()
+        wide = self.pen.settings({4: window}) + self.pen.window_update(0, 1 << 30)
+        self.server.data_received(f.PREFACE + wide + self.pen.settings(ack=True))
+
+    def ask(self, stream: int, path: str = "/") -> None:
+        fields = [*f.REQUEST[:3], (":path", path)]
+        self.server.data_received(self.pen.headers(stream, fields, end_stream=True))
+
+    async def close(self) -> None:
+        self.server.connection_lost(None)
+        await settle()
+
+
+async def grown(transport: Kept, asker: Asker, stream: int) -> list[float]:
+    """What the turns bring of a large response, those that bring something."""
+    asker.ask(stream)
+    turns = [await transport.turn() for _ in range(20)]
+    return [units for units in turns if units >= 0.5]
 
 
 def test_more_goes_out_in_a_turn_while_the_transport_takes_it() -> None:
     async def run() -> None:
         transport = Kept()
-        server = await asked(transport)
-        seen = []
-        for octets in transport.turns():
-            seen.append(octets // UNIT)
-            await asyncio.sleep(0)
-            if len(seen) > 12:
-                break
+        asker = Asker(transport)
+        asker.ask(1)
+        turns = [await transport.turn() for _ in range(9)]
         # It begins with one, and doubles up to four.
-        assert max(seen) == 4 and seen[-1] == 4
-        assert [n for n in seen if n][:3] == [1, 2, 4]
+        assert [round(units) for units in turns if units >= 0.5][:4] == [1, 2, 4, 4]
         transport.held = 1  # the peer is slower than that
-        next(transport.turns())
         for _ in range(3):
-            await asyncio.sleep(0)
-            assert next(transport.turns()) // UNIT == 1
+            assert round(await transport.turn()) == 1
         transport.held = 0
-        await asyncio.sleep(0)
-        assert next(transport.turns()) // UNIT == 2
-        server.connection_lost(None)
+        assert round(await transport.turn()) == 2
+        await asker.close()
+
+    asyncio.run(run())
+
+
+def test_not_with_tls_which_hides_what_waits_below_it() -> None:
+    async def run() -> None:
+        transport = Kept(secured=True)
+        asker = Asker(transport)
+        turns = await grown(transport, asker, 1)
+        assert len(turns) > 10
+        assert {round(units) for units in turns} == {1}
+        await asker.close()
+
+    asyncio.run(run())
+
+
+def test_small_windows_do_not_show_that_a_transport_is_fast() -> None:
+    async def run() -> None:
+        transport = Kept()
+        asker = Asker(transport, window=0)
+        asker.ask(1)
         await settle()
+        for _ in range(10):
+            asker.server.data_received(asker.pen.window_update(1, 2_000))
+            assert await transport.turn() < 0.5
+        transport.written = 0
+        asker.server.data_received(asker.pen.window_update(1, 1 << 30))
+        assert round(transport.written / UNIT) == 1
+        await asker.close()
+
+    asyncio.run(run())
+
+
+def test_small_pieces_of_one_body_do_not_keep_the_loop() -> None:
+    """They go out as fast as they come, but not more than one unit of them in a turn."""
+
+    async def run() -> None:
+        transport = Kept()
+        asker = Asker(transport)
+        assert round(max(await grown(transport, asker, 1))) == 4
+        asker.ask(3, "/pieces")
+        turns = [await transport.turn() for _ in range(60)]
+        assert sum(turns) * UNIT > 1_000_000
+        assert max(turns) < 1.2
+        await asker.close()
 
     asyncio.run(run())
 
 
 @pytest.mark.parametrize("wire", WIRES, ids=str)
 def test_pieces_are_joined_unless_the_loop_takes_them_as_they_are(lab: Lab, wire: Wire) -> None:
-    """Only uvloop does, and only in clear text; either way everything arrives, in order."""
+    """Only uvloop does, without TLS; either way everything arrives, in order."""
 
     async def run() -> None:
-        apart: list[bool] = []
-
         async def handle(request: aio.Request) -> None:
-            apart.append(gathers(request.conn.transport))
+            on_uvloop = type(asyncio.get_running_loop()).__module__.startswith("uvloop")
+            assert wire.tls or gathers(request.conn.transport) == on_uvloop
             await request.respond(200, [], BODY)
 
         async with lab.pair(wire, handle) as client:
             response = await client.request("GET", "/")
             assert await response.payload.read() == BODY
-        on_uvloop = type(asyncio.get_running_loop()).__module__ != "asyncio.unix_events"
-        assert apart == [on_uvloop and not wire.tls]
 
     lab.run(run())
