@@ -136,7 +136,7 @@ class Inflow:
             if self._ended:
                 return b""
             await self._more(0)
-        return self._take(n)
+        return self._take_some(n)
 
     async def read_exactly(self, n: int) -> bytes:
         if n < 0:
@@ -218,12 +218,38 @@ class Inflow:
                 self._pieces = []
         else:
             self._join()
-            data = bytes(self._joined[:n])
+            if n < PIECE:
+                data = bytes(self._joined[:n])
+            else:
+                with memoryview(self._joined) as whole, whole[:n] as part:
+                    data = bytes(part)  # copied once
             del self._joined[:n]
         self._size -= n
         self._taken += n
         self._give_back(0)
         return data
+
+    def _take_some(self, n: i64) -> bytes:
+        """Up to `n` octets: large pieces as they came, if so many fit that it is at least half of
+        that. (Filling it up would copy all of it, and what is left, twice: of uploads of 1 MiB over
+        uvloop, whose pieces are 256,000 octets, that was more than half of the time.)"""
+        pieces = self._pieces
+        if PIECE <= n < self._size and not self._joined and len(pieces) <= MANY:
+            size: i64 = 0
+            count: i64 = 0
+            for piece in pieces:
+                if size + len(piece) > n:
+                    break
+                size += len(piece)
+                count += 1
+            if size * 2 >= n:
+                data = pieces[0] if count == 1 else b"".join(pieces[:count])
+                del pieces[:count]
+                self._size -= size
+                self._taken += size
+                self._give_back(0)
+                return data
+        return self._take(n)
 
     def _take_pieces(self, taken: list[bytes]) -> None:
         """Take all there is, to be joined with more: only once, unless the pieces are small."""

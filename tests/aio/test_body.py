@@ -131,6 +131,51 @@ def test_chunk_read_whole_is_not_copied() -> None:
     run(main)
 
 
+def test_large_pieces_are_not_copied_to_be_filled_up() -> None:
+    async def main() -> None:
+        payload, inflow, conn = reader()
+        chunks = [bytes([n]) * 60_000 for n in range(4)]
+        for chunk in chunks:
+            inflow.feed(chunk)
+        assert await payload.read(100_000) is chunks[0]
+        assert await payload.read(130_000) == chunks[1] + chunks[2]
+        assert conn.consumed == [60_000, 120_000]
+        assert await payload.read(130_000) is chunks[3]
+
+    run(main)
+
+
+@given(
+    sizes=st.lists(st.integers(1, 3_000), max_size=100),
+    calls=st.lists(
+        st.tuples(st.sampled_from(["read", "readexactly"]), st.integers(1, 9_000)), max_size=30
+    ),
+)
+def test_large_pieces_arrive_in_order(sizes: list[int], calls: list[tuple[str, int]]) -> None:
+    """Whatever is asked for, and however; never more than that, and at least half if it is here."""
+
+    async def main() -> None:
+        payload, inflow, conn = reader()
+        body = bytes(n * 7 % 251 for n in range(sum(sizes)))
+        at = 0
+        for size in sizes:
+            inflow.feed(body[at : at + size])
+            at += size
+        at = 0
+        for name, count in calls:
+            left = len(body) - at
+            if left == 0 or (name == "readexactly" and left < count):
+                continue
+            got = await getattr(payload, name)(count)
+            assert got == body[at : at + len(got)]
+            assert min(count, left) <= 2 * len(got) and len(got) <= count
+            assert name == "read" or len(got) == count
+            at += len(got)
+        assert sum(conn.consumed) == at
+
+    run(main)
+
+
 @pytest.mark.parametrize("size", [1, 100, 5_000])
 @pytest.mark.parametrize("first", [0, 1, 77, 70_000])
 def test_many_pieces(size: int, first: int) -> None:
