@@ -32,7 +32,7 @@ from cno.limits import Limits
 #: Octets of input for one turn of the event loop, at first and at least; at most it is
 #: `Limits.read_chunk`. A turn that took so many seconds of the processor was a long one, or a short
 #: one: others wait meanwhile.
-FIRST_CHUNK: Final = 32_768
+FIRST_CHUNK: Final = 16_384
 LEAST_CHUNK: Final = 16_384
 LONG: Final = 0.001
 SHORT: Final = 0.000_25

@@ -127,6 +127,16 @@ class Server(Connection):
         else:
             self._spawn(request, False)  # a push of ours
 
+    def on_stream_end(self, stream: int, code: int, side: int) -> None:
+        fresh = self._fresh
+        if fresh and fresh[-1].stream == stream and self._http2:
+            # Reset by the input that it came with (rapid reset): nobody has seen it, so nobody has
+            # to be told why it ended, nor need it wait until all of the input has been read.
+            fresh.pop()._ended = True
+            del self._exchanges[stream]
+        else:
+            super().on_stream_end(stream, code, side)
+
     def on_upgrade(self, stream: int) -> None:
         exchange = self._exchanges.get(stream)
         if exchange is not None:

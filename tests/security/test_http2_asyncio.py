@@ -5,6 +5,7 @@ Rows A1, A8, A9, A14, A16, A19 and A22; each test's name begins with its row.
 
 import asyncio
 import contextlib
+import gc
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -13,7 +14,8 @@ import pytest
 from cno import aio
 from cno.limits import Limits
 from tests import frames as f
-from tests.aio.lab import HTTP2, Lab, Peer, until
+from tests.aio.lab import HTTP2, Lab, Peer, settle, until
+from tests.aio.test_deaf import Transport
 
 SHORT = 0.15
 
@@ -35,6 +37,44 @@ async def goaway(peer: Peer) -> int:
 
 
 # -- A1: handlers ----------------------------------------------------------------------------------
+
+
+def test_a1_streams_reset_at_once_leave_nothing_behind() -> None:
+    """Neither a handler nor a request, also before the rest of the input has been read."""
+
+    class Counting(aio.Server):
+        most = 0
+
+        def on_message_head(
+            self, stream: int, code: int, method: str, path: str, headers: list[tuple[str, str]]
+        ) -> None:
+            super().on_message_head(stream, code, method, path, headers)
+            there = sum(isinstance(each, aio.Request) for each in gc.get_objects())
+            self.most = max(self.most, there)
+
+    async def main() -> None:
+        begun: list[int] = []
+
+        async def note(request: aio.Request) -> None:
+            begun.append(request.stream)
+            await request.respond(200)
+
+        server = Counting(None, note)
+        server.connection_made(Transport())
+        pen = f.FrameFactory()
+        wire = f.PREFACE + pen.settings({})
+        for stream in range(1, 101, 2):
+            wire += pen.headers(stream, f.REQUEST, end_stream=stream % 4 == 1) + pen.rst(stream)
+        wire += pen.headers(101, f.REQUEST, end_stream=True)
+        before = sum(isinstance(each, aio.Request) for each in gc.get_objects())
+        server.data_received(wire)
+        await settle()
+        assert server.most - before == 1
+        assert begun == [101]
+        server.connection_lost(None)
+        await settle()
+
+    asyncio.run(main())
 
 
 def test_a01_a_slot_is_free_when_its_handler_is_done_too(lab: Lab) -> None:
