@@ -151,13 +151,17 @@ async def style(request: cno.Request, _: str) -> None:
 
 
 async def page(request: cno.Request, argument: str) -> None:
-    """For a browser. With an argument it comes only once what it hints at has been asked for."""
+    """For a browser. With an argument it waits a while until what it hints at is asked for."""
     if argument:
         preloaded.clear()
         await request.inform(103, [("link", "</style.css>; rel=preload; as=style")])
-        async with asyncio.timeout(20):
-            await preloaded.wait()
-        say(f"preloaded {argument}")
+        try:
+            async with asyncio.timeout(8):
+                await preloaded.wait()
+        except TimeoutError:
+            say(f"not preloaded {argument}")
+        else:
+            say(f"preloaded {argument}")
     html = Path(__file__).with_name("page.html").read_bytes()
     await request.respond(200, [("content-type", "text/html; charset=utf-8")], html)
 

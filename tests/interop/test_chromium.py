@@ -45,11 +45,16 @@ COMMON = {
 def test_http2(app: App, tmp_path: Path) -> None:
     """Streams both ways, a response given up, WebSocket by extended CONNECT; 103 first of all."""
     before = app.said("^websocket CONNECT$")
-    found = visit(app, app.secure + "page/hinted", tmp_path)
-    assert found == {**COMMON, "protocol": "h2", "streamingUpload": 3_000_000, "refused": 413}
+    visits = 0
+    # Once in a dozen runs on a busy machine, a browser that has just started lets a hint be.
+    while not app.said("^preloaded hinted$") and visits < 3:
+        visits += 1
+        found = visit(app, app.secure + "page/hinted", tmp_path / str(visits))
+        assert found == {**COMMON, "protocol": "h2", "streamingUpload": 3_000_000, "refused": 413}
     assert app.said("^preloaded hinted$") == 1  # before there was a page to ask for it
-    assert app.said("^websocket CONNECT$") == before + 1
-    app.wait_for("^ticked 6$", 1)
+    assert app.said("^not preloaded hinted$") == visits - 1
+    assert app.said("^websocket CONNECT$") == before + visits
+    app.wait_for("^ticked 6$", visits)
 
 
 def test_http1(app: App, tmp_path: Path) -> None:
