@@ -224,10 +224,14 @@ class Inflow:
                 with memoryview(self._joined) as whole, whole[:n] as part:
                     data = bytes(part)  # copied once
             del self._joined[:n]
+        self._took(n)
+        return data
+
+    def _took(self, n: i64) -> None:
+        """So many octets are no longer here: they have been read."""
         self._size -= n
         self._taken += n
         self._give_back(0)
-        return data
 
     def _take_some(self, n: i64) -> bytes:
         """Up to `n` octets: large pieces as they came, if so many fit that it is at least half of
@@ -245,9 +249,7 @@ class Inflow:
             if size * 2 >= n:
                 data = pieces[0] if count == 1 else b"".join(pieces[:count])
                 del pieces[:count]
-                self._size -= size
-                self._taken += size
-                self._give_back(0)
+                self._took(size)
                 return data
         return self._take(n)
 
@@ -258,9 +260,7 @@ class Inflow:
             return
         taken += self._pieces
         self._pieces = []
-        self._taken += self._size
-        self._size = 0
-        self._give_back(0)
+        self._took(self._size)
 
     def _give_back(self, ahead: i64) -> None:
         """Return what has been taken, and of what is here as much as is being waited for."""

@@ -93,9 +93,8 @@ class Output(Engine, asyncio.Protocol):
         self._unflushed: i64 = 0  # octets of bodies written since the last flush
         self._moved: i64 = 0  # octets of bodies written in all
         self._written: i64 = 0  # octets given to the transport in all
-        self._write_high: i64 = limits.write_buffer
-        self._at_once: i64 = limits.write_buffer  # octets of bodies in one write
-        self._burst: i64 = limits.write_buffer  # the same for those in line
+        self._write_high: i64 = limits.write_buffer  # octets of bodies in one write
+        self._burst: i64 = limits.write_buffer  # the same for a write of those in line
         self._burst_mark: i64 = 0  # octets of bodies that had been written when that was found out
         self._most_backlog: i64 = limits.max_write_backlog
         self._stalled: dict[int, Sending] = {}  # in line, by stream, longest waiting first
@@ -227,6 +226,7 @@ class Output(Engine, asyncio.Protocol):
         step: i64 = FRAME if self._http2 else QUANTUM
         if at == 0 and size <= QUANTUM:
             step = QUANTUM  # whole: the engine cuts it
+        at_once = self._burst if self._pumping else self._write_high
         while True:
             stop = min(most, at + step)
             piece = data if stop - at == size else data[at:stop]
@@ -234,7 +234,7 @@ class Output(Engine, asyncio.Protocol):
             at += taken
             self._unflushed += taken
             self._moved += taken
-            if self._unflushed >= self._at_once:
+            if self._unflushed >= at_once:
                 self._flush()
                 self._schedule_turn()  # that is enough for one; what else there is gets in line
             if at < stop:
@@ -271,7 +271,6 @@ class Output(Engine, asyncio.Protocol):
             return  # if it is due: not before those who were told that all is written
         self._adapt_burst()
         enough = self._moved + self._burst
-        self._at_once = self._burst
         self._pumping = True
         try:
             if len(self._stalled) == 1:
@@ -282,7 +281,6 @@ class Output(Engine, asyncio.Protocol):
                         break
         finally:
             self._pumping = False
-            self._at_once = self._write_high
 
     def _adapt_burst(self) -> None:
         """Write more in a turn while all of it goes out: what waits in the transport can no longer

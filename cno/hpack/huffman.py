@@ -207,6 +207,8 @@ def huffman_decode(out: BytesWriter, block: bytes, start: i64, end: i64) -> None
             size += 1
             spent += code >> 8
     if spent > stop:
+        # > A padding not corresponding to the most significant bits of the code for the EOS symbol
+        # > MUST be treated as a decoding error.   (RFC 7541 5.2)
         raise HPACKError("the padding of a Huffman-coded string is not all ones (RFC 7541 5.2)")
 
 

@@ -190,6 +190,36 @@ async def until(condition: Callable[[], object], what: str = "it") -> None:
     raise AssertionError(f"{what} never happened")
 
 
+class Transport(asyncio.Transport):
+    """Knows whether it is paused, and drops what is written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.paused = False
+
+    def write(self, data: Any) -> None: ...
+
+    def writelines(self, list_of_data: Any) -> None: ...
+
+    def is_closing(self) -> bool:
+        return False
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None: ...
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def pause_reading(self) -> None:
+        self.paused = True
+
+    def resume_reading(self) -> None:
+        self.paused = False
+
+    def close(self) -> None: ...
+
+    def abort(self) -> None: ...
+
+
 class Peer:
     """The other end of a connection, by hand: bytes, and with `pen` frames of HTTP/2."""
 

@@ -1,42 +1,11 @@
 """HTTP/1.1: a transport that was told to pause reads on when the message is over."""
 
 import asyncio
-from typing import Any
 
 from cno import aio
-from tests.aio.lab import settle
+from tests.aio.lab import Transport, settle
 
 LENGTH = 1 << 20
-
-
-class Transport(asyncio.Transport):
-    """Knows whether it is paused, and drops what is written."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.paused = False
-
-    def write(self, data: Any) -> None: ...
-
-    def writelines(self, list_of_data: Any) -> None: ...
-
-    def is_closing(self) -> bool:
-        return False
-
-    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None: ...
-
-    def get_write_buffer_size(self) -> int:
-        return 0
-
-    def pause_reading(self) -> None:
-        self.paused = True
-
-    def resume_reading(self) -> None:
-        self.paused = False
-
-    def close(self) -> None: ...
-
-    def abort(self) -> None: ...
 
 
 def test_a_large_response_that_came_at_once_leaves_the_connection_reading() -> None:

@@ -10,8 +10,7 @@ from cno import aio
 from cno.aio.output import gathers
 from cno.limits import Limits
 from tests import frames as f
-from tests.aio.lab import WIRES, Lab, Wire, settle
-from tests.aio.test_deaf import Transport
+from tests.aio.lab import WIRES, Lab, Transport, Wire, settle
 
 BODY = bytes(range(256)) * 16_384  # 4 MiB
 UNIT = 65_536

@@ -14,8 +14,7 @@ import pytest
 from cno import aio
 from cno.limits import Limits
 from tests import frames as f
-from tests.aio.lab import HTTP2, Lab, Peer, settle, until
-from tests.aio.test_deaf import Transport
+from tests.aio.lab import HTTP2, Lab, Peer, Transport, settle, until
 
 SHORT = 0.15
 
