@@ -16,6 +16,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,7 +62,8 @@ class Flood:
     """One class of attack: `first`, then piece after piece, on so many connections at once.
 
     `reads`: what the server says is read. `stays`: a connection that has sent all it has waits,
-    instead of being begun anew. `pause`: seconds between octets, for those who are slow.
+    instead of being begun anew. `pause`: seconds between the octets of a connection, for those who
+    are slow; each of them keeps its own time.
     """
 
     name: str
@@ -144,7 +146,11 @@ def http1() -> Iterator[Flood]:
     assert not names, names
     get = hostile_h1.GET
     yield Flood("E17 requests, answers unread", b"", lambda _: get, reads=False)
-    yield Flood("E20 slow heads", b"", lambda _: get, pause=0.01, conns=200, count=1)
+    slow = get.removesuffix(b"\r\n") + b"x: "
+    large = b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1000000000\r\n\r\n"
+    yield Flood("E20 slow heads", slow, lambda _: b"a", pause=0.01, conns=200)
+    yield Flood("E20 slow bodies", large, lambda _: b"a", pause=0.01, conns=200)
+    yield Flood("E20 slow requests", b"", lambda _: get, pause=0.01, conns=200, count=1)
     yield Flood("E20 connections", b"", lambda _: get[:10], count=1)
     yield Flood("E20 connections, HTTP/2", greeting(), lambda _: b"", count=1)
 
@@ -174,17 +180,22 @@ class Attacker:
         self.flood = flood
         self.port = port
         self.wire = memoryview(flood.made())
-        self.most = 1 if flood.pause else SENT
         self.selector = selectors.DefaultSelector()
+        self.slow: deque[Line] = deque()  # those with a pause, by when their next octet is due
         self.connects = 0
         self.octets = 0
-        for _ in range(flood.conns):
-            self.connect()
+        begun = time.monotonic()
+        spread = min(1.0, flood.pause * len(self.wire))
+        for number in range(flood.conns):
+            self.connect(begun + spread * number / flood.conns)
 
-    def connect(self) -> None:
+    def connect(self, due: float) -> None:
         line = Line(self.port)
         self.connects += 1
-        self.watch(line, True)
+        self.watch(line, not self.flood.pause)
+        if self.flood.pause:
+            line.due = due
+            self.slow.append(line)
 
     def watch(self, line: Line, sends: bool) -> None:
         wanted = selectors.EVENT_READ if self.flood.reads else 0
@@ -197,7 +208,7 @@ class Attacker:
     def run(self, seconds: float) -> None:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            for key, events in self.selector.select(0.1):
+            for key, events in self.selector.select(self.drip()):
                 try:
                     self.serve(key.data, events)
                 except BlockingIOError:
@@ -205,17 +216,29 @@ class Attacker:
                 except OSError:
                     self.selector.unregister(key.fileobj)
                     key.data.sock.close()
-                    self.connect()
-            if self.flood.pause:
-                time.sleep(self.flood.pause)
+                    self.connect(time.monotonic() + self.flood.pause)
+
+    def drip(self) -> float:
+        """Send the octets that are due; seconds until the next one is, 0.1 at most."""
+        now = time.monotonic()
+        while self.slow and self.slow[0].due <= now:
+            line = self.slow.popleft()
+            with contextlib.suppress(OSError):  # it has been cut off: seen when it is read from
+                self.send(line, 1)
+                if line.at < len(self.wire):
+                    line.due = max(line.due, now - self.flood.pause) + self.flood.pause
+                    self.slow.append(line)
+        return min(0.1, self.slow[0].due - now) if self.slow else 0.1
 
     def serve(self, line: Line, events: int) -> None:
         """Send some, read some. OSError where the server has had enough, or we have no more."""
         if events & selectors.EVENT_READ and not line.sock.recv(1 << 18):
             raise ConnectionResetError
-        if not events & selectors.EVENT_WRITE:
-            return
-        sent = line.sock.send(self.wire[line.at : line.at + self.most])
+        if events & selectors.EVENT_WRITE:
+            self.send(line, SENT)
+
+    def send(self, line: Line, most: int) -> None:
+        sent = line.sock.send(self.wire[line.at : line.at + most])
         line.at += sent
         self.octets += sent
         if line.at == len(self.wire):

@@ -9,11 +9,16 @@ import socket
 from collections.abc import Callable, Generator, Mapping, Sequence
 from ssl import SSLContext
 from types import TracebackType
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from cno.aio import tls
 from cno.aio.server import SERVER_LIMITS, Handler, Keeper, Server
 from cno.limits import Limits
+
+#: Connections that a turn of the event loop accepts, where asyncio does that itself: each costs as
+#: much as some requests, and requests on others wait meanwhile. asyncio takes as many as may wait
+#: in the system's queue; that a thousand come at once would be felt by all.
+ACCEPTS: Final = 16
 
 
 class Address:
@@ -41,35 +46,46 @@ class Address:
     async def listen(
         self, factory: Callable[[], asyncio.Protocol], ssl: SSLContext | None, limits: Limits
     ) -> asyncio.Server:
-        loop = asyncio.get_running_loop()
         patience = None if ssl is None else limits.handshake_timeout  # for TLS, None: a minute
+        server = await self._create(factory, ssl, min(self._backlog, ACCEPTS), patience)
+        for listening in cast("Any", server).sockets:
+            self._lengthen(listening)
+        return server
+
+    async def _create(
+        self,
+        factory: Callable[[], asyncio.Protocol],
+        ssl: SSLContext | None,
+        backlog: int,
+        patience: float | None,
+    ) -> asyncio.Server:
+        loop = asyncio.get_running_loop()
         if self._path is not None:
             server = await loop.create_unix_server(
-                factory,
-                self._path,
-                ssl=ssl,
-                backlog=self._backlog,
-                ssl_handshake_timeout=patience,
+                factory, self._path, ssl=ssl, backlog=backlog, ssl_handshake_timeout=patience
             )
             self._file = file_at(self._path)
             return server
         if self._sock is not None:
             return await loop.create_server(
-                factory,
-                sock=self._sock,
-                ssl=ssl,
-                backlog=self._backlog,
-                ssl_handshake_timeout=patience,
+                factory, sock=self._sock, ssl=ssl, backlog=backlog, ssl_handshake_timeout=patience
             )
         return await loop.create_server(
             factory,
             self._host,
             self._port or 0,
             ssl=ssl,
-            backlog=self._backlog,
+            backlog=backlog,
             reuse_port=self._reuse_port,
             ssl_handshake_timeout=patience,
         )
+
+    def _lengthen(self, listening: socket.socket) -> None:
+        """Let as many connections wait in the system's queue as was asked for."""
+        if self._backlog > ACCEPTS:
+            # asyncio's sockets can be looked at only; a second one for the same file can do more.
+            with socket.fromfd(listening.fileno(), listening.family, listening.type) as same:
+                same.listen(self._backlog)
 
     def clean_up(self) -> None:
         """Remove the file of a Unix socket, unless another server has put its own there."""

@@ -1,13 +1,9 @@
-"""Servers: how they begin and end, what they wait for and for how long, what they leave behind."""
+"""Servers: how they end, what they wait for and for how long, what they leave behind."""
 
 import asyncio
 import gc
-import os
-import socket
-import tempfile
 import weakref
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
@@ -31,130 +27,7 @@ async def closed_within(peer: Peer, least: float, most: float) -> list[f.Frame]:
     return seen
 
 
-# -- beginning and ending --------------------------------------------------------------------------
-
-
-def test_serve_by_await_and_by_async_with(lab: Lab) -> None:
-    async def main() -> None:
-        listener = await aio.serve(hello, HOST, 0)
-        assert isinstance(listener, aio.Listener)
-        assert listener.sockets[0].getsockname()[0] == HOST
-        response = await aio.request("GET", place(listener))
-        assert await response.payload.read() == b"hello"
-        listener.close()
-        await listener.wait_closed()
-        with pytest.raises(OSError):  # noqa: PT011  # the text is the system's
-            await aio.connect(place(listener))
-        async with aio.serve(hello, HOST, 0) as listener:
-            response = await aio.request("GET", place(listener))
-            assert await response.payload.read() == b"hello"
-        listener.close()
-        await listener.wait_closed()
-
-    lab.run(main())
-
-
-def test_serve_on_a_socket_and_a_path(lab: Lab) -> None:
-    async def main() -> None:
-        loop = asyncio.get_running_loop()
-        sock = socket.create_server((HOST, 0))
-        async with aio.serve(hello, sock=sock) as listener:
-            response = await aio.request("GET", place(listener))
-            assert await response.payload.read() == b"hello"
-        with tempfile.TemporaryDirectory() as folder:
-            path = str(Path(folder, "socket"))
-            async with aio.serve(hello, path=path):
-                _, client = await loop.create_unix_connection(
-                    lambda: aio.Client("cno.test", "http", force_http2=True), path
-                )
-                response = await client.request("GET", "/")
-                assert await response.payload.read() == b"hello"
-                client.close()
-                await client.wait_closed()
-
-    lab.run(main())
-
-
-def remove(path: str) -> bool:
-    """Whether the file was there."""
-    try:
-        os.unlink(path)
-    except FileNotFoundError:
-        return False
-    return True
-
-
-def test_socket_file_is_removed_by_whom_it_belongs_to(lab: Lab) -> None:
-    async def main() -> None:
-        with tempfile.TemporaryDirectory() as folder:
-            path = f"{folder}/socket"
-            async with aio.serve(hello, path=path):
-                pass
-            assert not remove(path)
-            first = await aio.serve(hello, path=path)
-            assert remove(path)
-            second = await aio.serve(hello, path=path)
-            first.close()
-            await first.wait_closed()
-            _, client = await asyncio.get_running_loop().create_unix_connection(
-                lambda: aio.Client("cno.test", "http"), path
-            )
-            assert (await client.request("GET", "/")).code == 200
-            second.close()
-            await second.wait_closed()
-            await client.wait_closed()
-
-    lab.run(main())
-
-
-def test_serve_on_several_hosts_and_on_a_port_that_is_shared(lab: Lab) -> None:
-    async def main() -> None:
-        async with aio.serve(hello, [HOST, "127.0.0.2"], 0) as listener:
-            addresses = {sock.getsockname()[:2] for sock in listener.sockets}
-            assert len(addresses) >= 2
-            for host, port in addresses:
-                response = await aio.request("GET", f"http://{host}:{port}/")
-                assert await response.payload.read() == b"hello"
-        async with aio.serve(hello, HOST, 0, reuse_port=True) as listener:
-            port = listener.sockets[0].getsockname()[1]
-            async with aio.serve(hello, HOST, port, reuse_port=True) as other:
-                assert other.sockets[0].getsockname()[1] == port
-                response = await aio.request("GET", place(listener))
-                assert await response.payload.read() == b"hello"
-
-    lab.run(main())
-
-
-def test_serve_needs_one_place_and_one_way(lab: Lab) -> None:
-    sock = socket.socket()
-    certs = lab.certs
-    try:
-        with pytest.raises(ValueError, match="one of"):
-            aio.serve(hello)
-        with pytest.raises(ValueError, match="one of"):
-            aio.serve(hello, HOST, 0, sock=sock)
-        with pytest.raises(ValueError, match="certfile"):
-            aio.serve(hello, HOST, 0, keyfile=certs.keyfile)
-        with pytest.raises(ValueError, match="certfile"):
-            aio.serve(hello, HOST, 0, certfile=certs.certfile, ssl=certs.server())
-    finally:
-        sock.close()
-
-
-def test_serve_with_a_context_and_with_files(lab: Lab) -> None:
-    async def main() -> None:
-        certs = lab.certs
-        for arguments in (
-            {"ssl": certs.server()},
-            {"certfile": certs.certfile, "keyfile": certs.keyfile},
-        ):
-            async with aio.serve(hello, HOST, 0, **arguments) as listener:
-                url = place(listener).replace("http", "https")
-                response = await aio.request("GET", url, ssl_ctx=certs.client())
-                assert response.conn.is_http2
-                assert await response.payload.read() == b"hello"
-
-    lab.run(main())
+# -- ending ----------------------------------------------------------------------------------------
 
 
 def test_serve_forever_until_cancelled(lab: Lab) -> None:

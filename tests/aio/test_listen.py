@@ -1,0 +1,170 @@
+"""Where servers listen, and how they let connections in."""
+
+import asyncio
+import contextlib
+import os
+import socket
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cno import aio
+from cno.aio.listen import ACCEPTS
+from tests.aio.lab import HOST, Lab, place, until
+
+
+async def hello(request: aio.Request) -> None:
+    await request.respond(200, [], b"hello")
+
+
+def test_serve_by_await_and_by_async_with(lab: Lab) -> None:
+    async def main() -> None:
+        listener = await aio.serve(hello, HOST, 0)
+        assert isinstance(listener, aio.Listener)
+        assert listener.sockets[0].getsockname()[0] == HOST
+        response = await aio.request("GET", place(listener))
+        assert await response.payload.read() == b"hello"
+        listener.close()
+        await listener.wait_closed()
+        with pytest.raises(OSError):  # noqa: PT011  # the text is the system's
+            await aio.connect(place(listener))
+        async with aio.serve(hello, HOST, 0) as listener:
+            response = await aio.request("GET", place(listener))
+            assert await response.payload.read() == b"hello"
+        listener.close()
+        await listener.wait_closed()
+
+    lab.run(main())
+
+
+def test_serve_on_a_socket_and_a_path(lab: Lab) -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        sock = socket.create_server((HOST, 0))
+        async with aio.serve(hello, sock=sock) as listener:
+            response = await aio.request("GET", place(listener))
+            assert await response.payload.read() == b"hello"
+        with tempfile.TemporaryDirectory() as folder:
+            path = str(Path(folder, "socket"))
+            async with aio.serve(hello, path=path):
+                _, client = await loop.create_unix_connection(
+                    lambda: aio.Client("cno.test", "http", force_http2=True), path
+                )
+                response = await client.request("GET", "/")
+                assert await response.payload.read() == b"hello"
+                client.close()
+                await client.wait_closed()
+
+    lab.run(main())
+
+
+def test_a_crowd_is_let_in_a_few_at_a_time(lab: Lab, tmp_path: Path) -> None:
+    """asyncio would take as many in one turn of the loop as may wait in the system's queue."""
+    crowd = 10 * ACCEPTS
+
+    async def main(address: dict[str, Any], way: int, to: Any) -> None:
+        async with aio.serve(hello, **address) as listener:
+            with contextlib.ExitStack() as stack:
+                for _ in range(crowd):
+                    sock = stack.enter_context(socket.socket(way, socket.SOCK_STREAM))
+                    sock.settimeout(5)
+                    sock.connect(to or listener.sockets[0].getsockname())
+                before, steps = 0, []
+                while before < crowd:
+                    await asyncio.sleep(0)
+                    steps.append(listener.connections - before)
+                    before = listener.connections
+                if lab.loop_factory is None:  # uvloop accepts by itself
+                    assert max(steps) <= ACCEPTS
+            await until(lambda: listener.connections == 0, "they are gone")
+
+    lab.run(main({"host": HOST, "port": 0}, socket.AF_INET, None))
+    path = str(tmp_path / "socket")
+    lab.run(main({"path": path}, socket.AF_UNIX, path))
+    bound = socket.socket()
+    bound.bind((HOST, 0))
+    lab.run(main({"sock": bound}, socket.AF_INET, None))
+
+
+def remove(path: str) -> bool:
+    """Whether the file was there."""
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def test_socket_file_is_removed_by_whom_it_belongs_to(lab: Lab) -> None:
+    async def main() -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            path = f"{folder}/socket"
+            async with aio.serve(hello, path=path):
+                pass
+            assert not remove(path)
+            first = await aio.serve(hello, path=path)
+            assert remove(path)
+            second = await aio.serve(hello, path=path)
+            first.close()
+            await first.wait_closed()
+            _, client = await asyncio.get_running_loop().create_unix_connection(
+                lambda: aio.Client("cno.test", "http"), path
+            )
+            assert (await client.request("GET", "/")).code == 200
+            second.close()
+            await second.wait_closed()
+            await client.wait_closed()
+
+    lab.run(main())
+
+
+def test_serve_on_several_hosts_and_on_a_port_that_is_shared(lab: Lab) -> None:
+    async def main() -> None:
+        async with aio.serve(hello, [HOST, "127.0.0.2"], 0) as listener:
+            addresses = {sock.getsockname()[:2] for sock in listener.sockets}
+            assert len(addresses) >= 2
+            for host, port in addresses:
+                response = await aio.request("GET", f"http://{host}:{port}/")
+                assert await response.payload.read() == b"hello"
+        async with aio.serve(hello, HOST, 0, reuse_port=True) as listener:
+            port = listener.sockets[0].getsockname()[1]
+            async with aio.serve(hello, HOST, port, reuse_port=True) as other:
+                assert other.sockets[0].getsockname()[1] == port
+                response = await aio.request("GET", place(listener))
+                assert await response.payload.read() == b"hello"
+
+    lab.run(main())
+
+
+def test_serve_needs_one_place_and_one_way(lab: Lab) -> None:
+    sock = socket.socket()
+    certs = lab.certs
+    try:
+        with pytest.raises(ValueError, match="one of"):
+            aio.serve(hello)
+        with pytest.raises(ValueError, match="one of"):
+            aio.serve(hello, HOST, 0, sock=sock)
+        with pytest.raises(ValueError, match="certfile"):
+            aio.serve(hello, HOST, 0, keyfile=certs.keyfile)
+        with pytest.raises(ValueError, match="certfile"):
+            aio.serve(hello, HOST, 0, certfile=certs.certfile, ssl=certs.server())
+    finally:
+        sock.close()
+
+
+def test_serve_with_a_context_and_with_files(lab: Lab) -> None:
+    async def main() -> None:
+        certs = lab.certs
+        for arguments in (
+            {"ssl": certs.server()},
+            {"certfile": certs.certfile, "keyfile": certs.keyfile},
+        ):
+            async with aio.serve(hello, HOST, 0, **arguments) as listener:
+                url = place(listener).replace("http", "https")
+                response = await aio.request("GET", url, ssl_ctx=certs.client())
+                assert response.conn.is_http2
+                assert await response.payload.read() == b"hello"
+
+    lab.run(main())
