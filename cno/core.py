@@ -13,7 +13,7 @@ from librt.strings import BytesWriter
 from mypy_extensions import i64, mypyc_attr
 
 from cno.h1.state import Http1
-from cno.h2.state import Http2
+from cno.h2.state import NOTHING, Http2
 from cno.limits import Limits, bound
 from cno.settings import Settings
 
@@ -119,6 +119,9 @@ class Stream:
 DEFAULTS: Final = Settings()
 #: Stands where there is no stream.
 NO_STREAM: Final = Stream(-1, False, DONE, DONE)
+# Stand where there are none, as in most connections most of the time. Never to be changed.
+NO_CHUNKS: Final[list[bytes]] = []
+NO_FRAMES: Final[list[Frame]] = []
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -145,16 +148,16 @@ class Core:
         # -- input --------------------------------------------------------------------------------
         self._in: bytes = b""  # being parsed, or cut short
         self._pos: i64 = 0  # the first octet of it not yet taken
-        self._kept = bytearray()  # arrived since, behind _in
+        self._kept = NOTHING  # arrived since, behind _in
         self._need: i64 = 0  # octets that must be there before parsing can get on
         self._receiving = False  # inside receive(): output is collected until it ends
 
         # -- output -------------------------------------------------------------------------------
-        self._out: list[bytes] = []
+        self._out = NO_CHUNKS
         self._writer = BytesWriter()  # small pieces, copied together; comes after _out
         self._corked: i64 = 0
         self._held: i64 = 0  # how often of those by cork(), which the application calls
-        self._announced: list[Frame] = []  # among that, and not yet shown to on_frame_send
+        self._announced = NO_FRAMES  # among that, and not yet shown to on_frame_send
 
         # -- streams ------------------------------------------------------------------------------
         self._streams: dict[int, Stream] = {}
@@ -294,6 +297,8 @@ def put(core: Core, data: bytes) -> None:
     if len(data) < COPY_BELOW:
         core._writer.write(data)
         return
+    if not core._out:
+        core._out = []
     if len(core._writer) != 0:
         core._out.append(core._writer.getvalue())
         core._writer.truncate(0)
@@ -325,7 +330,7 @@ def _announce(core: Core) -> None:
     try:
         while core._announced:
             frames = core._announced
-            core._announced = []
+            core._announced = NO_FRAMES
             shown = 0
             for frame in frames:
                 shown += 1
@@ -339,7 +344,7 @@ def _hand_out(core: Core) -> None:
     small = core._writer
     chunks = core._out
     if chunks:
-        core._out = []
+        core._out = NO_CHUNKS
         if len(small) != 0:
             chunks.append(small.getvalue())
             small.truncate(0)

@@ -30,6 +30,7 @@ from cno.h2 import output as h2_output
 from cno.h2 import reader as h2_reader
 from cno.h2 import send as h2_send
 from cno.h2 import start as h2_start
+from cno.h2.state import NOTHING
 from cno.streams import end_all, finish, flush_all
 
 Octets = bytes | bytearray | memoryview
@@ -48,7 +49,7 @@ def receive(core: Core, given: Octets) -> None:
     if core._state == INIT:
         raise UsageError("data before the connection has begun")
     if core._receiving:
-        core._kept += data
+        _put_by(core, data)
         return
     if not _take(core, data):
         return
@@ -70,21 +71,20 @@ def _take(core: Core, data: bytes) -> bool:
     What was cut short is looked at again only when more of it makes a difference: a message that
     comes octet by octet costs no more than one that comes whole.
     """
-    kept = core._kept
     left: i64 = len(core._in) - core._pos
-    if left == 0 and not kept:
+    if left == 0 and not core._kept:
         core._in = data
         core._pos = 0
     elif data:
         state = core._state
         if state == H1_HEAD or state == H1_CHUNKED or state == H1_BLOCKED:
             if not h1_recv.worth(core, data):
-                kept += data
+                _put_by(core, data)
                 return False
-        elif left + len(kept) + len(data) < core._need:
-            kept += data
+        elif left + len(core._kept) + len(data) < core._need:
+            _put_by(core, data)
             return False
-        kept += data
+        _put_by(core, data)
         # Requests that must wait are left where they are: they may be many.
         if left == 0 or (state != H1_HEAD and state != H1_BLOCKED):
             _join(core)
@@ -92,11 +92,18 @@ def _take(core: Core, data: bytes) -> bool:
     return True
 
 
+def _put_by(core: Core, data: bytes) -> None:
+    """Put new octets behind those that are kept."""
+    if core._kept is NOTHING:
+        core._kept = bytearray()
+    core._kept += data
+
+
 def _join(core: Core) -> None:
     """Make one piece of the input and what was kept behind it."""
     core._in = core._in[core._pos :] + bytes(core._kept)
     core._pos = 0
-    core._kept = bytearray()
+    core._kept = NOTHING
 
 
 def _keep(core: Core) -> None:
@@ -106,7 +113,7 @@ def _keep(core: Core) -> None:
         core._in = b""
         core._pos = 0
         if core._state == CLOSED:
-            core._kept = bytearray()
+            core._kept = NOTHING
     elif left * 2 < len(core._in):
         core._in = core._in[core._pos :]
         core._pos = 0

@@ -23,6 +23,8 @@ from cno.core import (
     H1_DETECT,
     H1_HEAD,
     INIT,
+    NO_CHUNKS,
+    NO_FRAMES,
     ON_MESSAGE_PUSH,
     Core,
     cork,
@@ -43,6 +45,7 @@ from cno.h2 import flow as h2_flow
 from cno.h2 import output as h2_output
 from cno.h2 import send as h2_send
 from cno.h2 import start as h2_start
+from cno.h2.state import NOTHING
 from cno.limits import Limits
 from cno.settings import Settings
 from cno.streams import end_all, lookup
@@ -131,10 +134,10 @@ class Engine(Core):
                 text = fault.text
         self._state = CLOSED
         self._in = b""
-        self._kept = bytearray()
-        self._out = []
+        self._kept = NOTHING
+        self._out = NO_CHUNKS
         self._writer.truncate(0)
-        self._announced.clear()
+        self._announced = NO_FRAMES
         end_all(self, CNO_RST_CANCEL, CNO_LOCAL)
         if text:
             raise ProtocolError(text, rule="" if self._http2 else "RFC 9112 8")

@@ -139,7 +139,7 @@ def finish(core: Core) -> None:
     core._state = CLOSED
     core._in = b""
     core._pos = 0
-    core._kept = bytearray()
+    core._kept = NOTHING
     if core._http2:
         core._h2.block = NOTHING
         core._h2.data_seen = NOTHING

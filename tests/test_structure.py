@@ -24,7 +24,7 @@ LAYERS = (
     ("const",),
     ("errors", "limits"),
     ("hpack", "settings", "headers", "budget", "priority"),
-    ("h1.head", "h1.parse", "h1.lenient", "h1.body", "h1.target", "h2.frames"),
+    ("h1.head", "h1.parse", "h1.lenient", "h1.body", "h1.target", "h2.frames", "h2.kinds"),
     ("h1.state", "h2.state"),
     ("core",),
     ("streams",),

@@ -30,7 +30,7 @@ from cno.h2 import message, output, send
 from cno.h2.message import Malformed, Message
 from cno.h2.state import remember_reset, remember_skipped, was_skipped
 from cno.h2.streams import beyond_goaway, charge_error, find, glitch, is_idle, reply
-from cno.hpack import Field, HPACKError
+from cno.hpack import Block, HPACKError
 from cno.streams import count, end_read, lookup, start
 
 
@@ -134,7 +134,7 @@ def _is_new(core: Core, id: i64) -> bool:
     return False
 
 
-def _new_request(core: Core, id: i64, fields: list[Field], ended: bool, too_large: bool) -> None:
+def _new_request(core: Core, id: i64, fields: Block, ended: bool, too_large: bool) -> None:
     h2 = core._h2
     if beyond_goaway(core, id):
         glitch(core, 1)
@@ -201,7 +201,7 @@ def deliver_request(core: Core, stream: Stream, request: Message, ended: bool) -
 # -- responses and promises, at the client --------------------------------------------------------
 
 
-def _response(core: Core, stream: Stream, fields: list[Field], ended: bool) -> None:
+def _response(core: Core, stream: Stream, fields: Block, ended: bool) -> None:
     answer = message.response(fields)
     code = answer.code
     if not stream.local and not stream.counted:
@@ -243,7 +243,7 @@ def _response(core: Core, stream: Stream, fields: list[Field], ended: bool) -> N
             complete(core, stream, None)
 
 
-def _trailers(core: Core, stream: Stream, fields: list[Field], ended: bool) -> None:
+def _trailers(core: Core, stream: Stream, fields: Block, ended: bool) -> None:
     # > Trailers ... A HEADERS frame without the END_STREAM flag set after receiving the HEADERS
     # > frame that opens a request or after receiving a final (non-informational) status code: the
     # > message is malformed.   (RFC 9113 8.1)
@@ -254,7 +254,7 @@ def _trailers(core: Core, stream: Stream, fields: list[Field], ended: bool) -> N
     complete(core, stream, message.trailers(fields))
 
 
-def _promise(core: Core, id: i64, promised: i64, fields: list[Field], too_large: bool) -> None:
+def _promise(core: Core, id: i64, promised: i64, fields: Block, too_large: bool) -> None:
     parent = lookup(core, id)
     if parent is None or parent.read == DONE:
         # > a PUSH_PROMISE frame on a stream we have reset: the promised stream is there all the

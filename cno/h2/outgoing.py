@@ -178,7 +178,7 @@ def length_of(fields: list[object]) -> i64:
         if isinstance(item, Field):
             if item.kind != LENGTH:
                 continue
-            value = item.value
+            name, value = cast(tuple[str, str], item.pair)
         else:
             name, value = cast(tuple[str, str], item)
             if name != "content-length":
@@ -204,11 +204,9 @@ def list_size(fields: list[object]) -> i64:
     """What a peer counts against its MAX_HEADER_LIST_SIZE (RFC 9113 6.5.2), octets."""
     size: i64 = 0
     for item in fields:
-        if isinstance(item, Field):
-            size += item.size
-        else:
-            name, value = cast(tuple[str, str], item)
-            size += len(octets(name)) + len(octets(value)) + 32
+        pair: object = item.pair if isinstance(item, Field) else item
+        name, value = cast(tuple[str, str], pair)
+        size += len(octets(name)) + len(octets(value)) + 32
     return size
 
 

@@ -23,6 +23,8 @@ from cno.hpack import Field
 
 
 def _show(core: Core, type: i64, flags: i64, stream: i64, payload: bytes) -> None:
+    if not core._announced:
+        core._announced = []
     core._announced.append(Frame(type, flags, stream, payload))
 
 

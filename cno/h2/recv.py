@@ -54,7 +54,7 @@ from cno.core import (
 from cno.errors import ConnectionFault, StreamFault
 from cno.h2 import fields, flow, output, priority, send
 from cno.h2.frames import read_u16, read_u32
-from cno.h2.state import NOTHING
+from cno.h2.state import NO_SETTINGS, NOTHING
 from cno.h2.streams import (
     beyond_goaway,
     charge_reset,
@@ -432,7 +432,8 @@ def _settings_ack(core: Core) -> None:
     if not h2.unacked:
         glitch(core, 10)
         return
-    settings = h2.unacked.pop(0)
+    settings = h2.unacked[0]
+    h2.unacked = h2.unacked[1:] if len(h2.unacked) > 1 else NO_SETTINGS
     if settings._header_table_size != h2.acked._header_table_size:
         h2.decoder.set_max_table_size(settings._header_table_size)
     smaller = settings._initial_window_size < h2.acked._initial_window_size

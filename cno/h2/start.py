@@ -56,7 +56,7 @@ def begin(core: Core) -> i64:
 
 def announce(core: Core, known: Settings) -> None:
     """Send SETTINGS with what differs from what the peer knows; it is to acknowledge them."""
-    core._h2.unacked.append(core._local)
+    core._h2.unacked = [*core._h2.unacked, core._local]
     output.settings(core, encode(core._local, known), False)
 
 

@@ -6,6 +6,7 @@ from mypy_extensions import i64, mypyc_attr
 
 from cno.budget import Bucket
 from cno.const import DEFAULT_WINDOW, MAX_STREAM_ID
+from cno.h2.kinds import RULES
 from cno.hpack import Decoder, Encoder
 from cno.limits import UNBOUNDED, Limits, bound
 from cno.priority import Priority
@@ -23,7 +24,9 @@ SMALL_WINDOW: Final = 64
 # Stand where a connection has none yet; many never have. Never to be changed.
 NOTHING: Final = bytearray()
 NO_IDS: Final[dict[int, bool]] = {}
+NO_RUNS: Final[list[tuple[int, int]]] = []
 NO_PRIORITIES: Final[dict[int, Priority]] = {}
+NO_SETTINGS: Final[list[Settings]] = []
 
 
 @mypyc_attr(acyclic=True)
@@ -64,14 +67,16 @@ class Http2(Budgets):
     def __init__(self, limits: Limits) -> None:
         super().__init__(limits)
         self.decoder = Decoder(
-            max_list_size=limits.max_header_list_size, max_fields=limits.max_header_fields
+            max_list_size=limits.max_header_list_size,
+            max_fields=limits.max_header_fields,
+            examiner=RULES,
         )
         self.encoder = Encoder(limits.max_encoder_table_size)
         self.preface: i64 = 0  # octets of the connection preface seen
 
         # -- our settings: announced, and in force once the peer has acknowledged them ------------
         self.acked = Settings()
-        self.unacked: list[Settings] = []
+        self.unacked = NO_SETTINGS
 
         # -- the connection's windows, octets -----------------------------------------------------
         self.send_window: i64 = DEFAULT_WINDOW
@@ -102,7 +107,7 @@ class Http2(Budgets):
 
         # -- streams of the past ------------------------------------------------------------------
         self.reset_ids = NO_IDS  # reset by us, oldest first
-        self.skipped: list[tuple[int, int]] = []  # runs of ids never opened: first, last
+        self.skipped = NO_RUNS  # runs of ids never opened: first, last
         self.max_reset_ids: i64 = limits.max_reset_history
 
         # -- priorities (RFC 9218) ----------------------------------------------------------------
@@ -135,7 +140,9 @@ def remember_reset(h2: Http2, stream: i64) -> None:
 def remember_skipped(h2: Http2, last: i64, opened: i64) -> None:
     """Keep which ids between the last one and the one just opened were never used."""
     if opened > last + 2:
-        if len(h2.skipped) >= MAX_SKIPPED:
+        if not h2.skipped:
+            h2.skipped = []
+        elif len(h2.skipped) >= MAX_SKIPPED:
             del h2.skipped[0]
         h2.skipped.append((last + 1, opened - 1))
 

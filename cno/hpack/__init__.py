@@ -3,9 +3,18 @@
 One `Decoder` and one `Encoder` per connection; they share nothing.
 """
 
-from cno.hpack.decoder import Decoder
+from cno.hpack.decoder import Decoder, Examiner
 from cno.hpack.encoder import Encoder
 from cno.hpack.errors import HeaderListTooLarge, HPACKError
-from cno.hpack.fields import Field, NeverIndexed
+from cno.hpack.fields import Block, Field, NeverIndexed
 
-__all__ = ["Decoder", "Encoder", "Field", "HPACKError", "HeaderListTooLarge", "NeverIndexed"]
+__all__ = [
+    "Block",
+    "Decoder",
+    "Encoder",
+    "Examiner",
+    "Field",
+    "HPACKError",
+    "HeaderListTooLarge",
+    "NeverIndexed",
+]

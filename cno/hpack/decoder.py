@@ -7,13 +7,20 @@ knows what a field means: names and values of any octets pass.
 from typing import Final, cast
 
 from librt.strings import BytesWriter
+from librt.vecs import append, vec
 from mypy_extensions import i64, mypyc_attr
 
-from cno.hpack.dynamic import DynamicTable
+from cno.hpack.dynamic import SIZE_SHIFT, DynamicTable
 from cno.hpack.errors import HeaderListTooLarge, HPACKError
-from cno.hpack.fields import ENTRY_OVERHEAD, Field
+from cno.hpack.fields import ENTRY_OVERHEAD, Block, NeverIndexed
 from cno.hpack.huffman import huffman_decode
-from cno.hpack.tables import STATIC_COUNT, STATIC_FIELDS
+from cno.hpack.tables import (
+    STATIC_COUNT,
+    STATIC_NAME_SIZES,
+    STATIC_NAMES,
+    STATIC_PAIRS,
+    STATIC_SIZES,
+)
 
 #: No limit is ever reached there.
 _UNBOUNDED: Final = 1 << 62
@@ -21,18 +28,46 @@ _UNBOUNDED: Final = 1 << 62
 _MAX_CONTINUATION: Final = 5
 #: The greatest integer: table sizes are settings of 32 bits, and nothing else can be larger.
 _MAX_INTEGER: Final = (1 << 32) - 1
-#: Octets of a block: places in its text must fit half a note. Who reads from a peer has bounds of
-#: its own that are far lower.
-_MAX_BLOCK: Final = 1 << 30
+#: Octets of a block: what is counted here in octets must fit a note. Who reads from a peer has
+#: bounds of its own that are far lower.
+_MAX_BLOCK: Final = 1 << 27
 _NONE_DUE: Final = -1
 #: Octets that are appended one by one faster than sliced first.
 _SHORT: Final = 32
-#: In a note, in place of where the name begins: the name is known.
-_NAMED: Final = -1 << 32
-_HIGH_HALF: Final = -1 << 32
-_LOW_HALF: Final = (1 << 32) - 1
-#: The pair of a field that will never have its text.
-_DROPPED: Final = ("", "")
+
+# An entry's note: its size, octets of its name, a verdict. What has no text yet has none.
+_NAME_SHIFT: Final = 4
+_NAME_OCTETS: Final = (1 << (SIZE_SHIFT - _NAME_SHIFT)) - 1
+_VERDICT: Final = 15
+_UNSETTLED: Final = 15
+# A record: where a literal begins in the block's text, where its value does, and flags.
+_BEGIN_SHIFT: Final = 32
+_VALUE_SHIFT: Final = 2
+_VALUE_MASK: Final = (1 << (_BEGIN_SHIFT - _VALUE_SHIFT)) - 1
+_ENTERED: Final = 2
+_NEVER_INDEXED: Final = 1
+_FIRST_RECORDS: Final = 8
+
+_NO_NUMBERS: Final = vec[i64]()
+_NO_TEXT: Final = BytesWriter()
+
+
+class Examiner:
+    """Who looks at each field once, when its text has come; the tables keep the verdict.
+
+    This one has none on anything.
+    """
+
+    def __init__(self) -> None:
+        verdicts = vec[i64]()
+        for name, value in STATIC_PAIRS:
+            verdicts = append(verdicts, self.examine(name, value))
+        #: Those on the fields of the static table, by index.
+        self.static: vec[i64] = verdicts
+
+    def examine(self, name: str, value: str) -> i64:
+        """A verdict on a field: 0 to 14, as the examiner likes."""
+        return 0
 
 
 @mypyc_attr(acyclic=True)
@@ -45,11 +80,12 @@ class Decoder:
         *,
         max_list_size: int | None = 65536,
         max_fields: int | None = 256,
+        examiner: Examiner | None = None,
     ) -> None:
         """`max_table_size`: octets of table that the peer may use, as it knows already.
 
         `max_list_size` (octets of names and values, and 32 for each field) and `max_fields` bound
-        one list; None is no bound.
+        one list; None is no bound. `examiner` is asked about the fields of `decode_fields`.
         """
         #: Of the last block, all of it: octets as `max_list_size` counts them, fields, whether it
         #: was beyond the limits.
@@ -66,10 +102,13 @@ class Decoder:
         self._update_due: i64 = _NONE_DUE
         # Where the piece read last ended.
         self._pos: i64 = 0
-        # The octets of the block's literals; their text is decoded all at once, in the end. Until
-        # then the fields that are to get it have no pair, and their `note` is where their name
-        # (high half) and value begin. None in blocks without literals, and between blocks.
-        self._out: BytesWriter | None = None
+        self._examiner = examiner
+        # The text of a block's literals is decoded all at once, in the end. Until then each has a
+        # record, and in its place among the fields stands its name, if that is known; None; or -1
+        # less the place of the field whose name it has. Their entries hold these places, and so do
+        # fields that refer to them. There are none between blocks.
+        self._records: vec[i64] = _NO_NUMBERS
+        self._first: i64 = 0  # the number of the first entry that the block makes
         self._broken = False
 
     @property
@@ -95,79 +134,102 @@ class Decoder:
         Raises HPACKError where it breaks RFC 7541, HeaderListTooLarge where the list is beyond the
         limits.
         """
-        fields = self.decode_fields(block, 0, len(block))
+        pairs: list[tuple[str, str]] = []
+        end: i64 = len(block)
+        start = self._begin(block, 0, end)
+        self._decode(block, start, end, cast("list[object]", pairs), None)
         if self.too_large:
             raise HeaderListTooLarge(
                 f"a list of {self.field_count} fields, {self.list_size} octets, is beyond the limit"
                 " (RFC 9113 10.5.1)"
             )
-        # In place: another list would cost more than what is done with it here.
-        found = cast("list[object]", fields)
-        at: i64 = 0
-        for field in fields:
-            found[at] = field.pair
-            at += 1
-        return cast("list[tuple[str, str]]", found)
+        return pairs
 
-    def decode_fields(self, block: bytes, start: i64, end: i64) -> list[Field]:
-        """The fields of the block that is `block[start:end]`.
+    def decode_fields(self, block: bytes, start: i64, end: i64) -> Block:
+        """The fields of the block that is `block[start:end]`, and what the examiner says of them.
 
         Sets `list_size`, `field_count`, `too_large`. A list beyond the limits is cut there; the
         rest of the block is still decoded, as the table depends on it. Raises HPACKError.
         """
-        if self._broken:
-            raise HPACKError("an earlier block was broken, the table is not what the peer has")
-        self._broken = True
-        if end - start > _MAX_BLOCK:  # pragma: no cover - takes a gibibyte
-            raise HPACKError(f"a block of {end - start} octets (RFC 7541 7.4)")
-        fields: list[Field] = []
-        static = STATIC_FIELDS
+        pairs: list[tuple[str, str]] = []
+        start = self._begin(block, start, end)
+        found = cast("list[object]", pairs)
+        return Block(pairs, self._decode(block, start, end, found, self._examiner))
+
+    def _decode(
+        self, block: bytes, pos: i64, end: i64, found: list[object], examiner: Examiner | None
+    ) -> vec[i64]:
+        """Decode fields into `found`; what is said of them."""
+        verdicts = _NO_NUMBERS
+        if examiner is not None:
+            verdicts = vec[i64](capacity=16)
+        text = _NO_TEXT
         table = self._table
         room = self.max_list_size
-        places = self._max_fields
-        self.too_large = False
+        listed: i64 = _UNBOUNDED
         size: i64 = 0
         count: i64 = 0
-        pos = self._size_updates(block, start, end)
+        verdict: i64 = 0
         while pos < end:
+            # > An endpoint can use the SETTINGS_MAX_HEADER_LIST_SIZE to advise peers of limits that
+            # > might apply on the size of uncompressed field blocks.   (RFC 9113 10.5.1)
+            if count == self._max_fields:
+                room = 0
             octet: i64 = block[pos]
             index = octet & 0x7F
             if octet < 0x80:
-                left = room - size
-                if count >= places:
-                    left = 0
-                field = self._literal(block, pos, end, left)
+                if text is _NO_TEXT:
+                    text = self._begin_text()
+                self._pos = pos + 1
+                size += self._literal(text, block, octet, end, room - size, found)
                 pos = self._pos
-            elif 0 < index <= STATIC_COUNT:
-                field = static[index]
-                pos += 1
-            elif 0 < index <= STATIC_COUNT + table.count and index != 0x7F:
-                field = table.get(index - STATIC_COUNT - 1)
-                pos += 1
             else:
                 pos += 1
                 if index == 0x7F:
                     index = self._integer(block, pos, end, 0x7F)
                     pos = self._pos
-                field = self._entry(index)
-            size += field.size
-            count += 1
-            # > An endpoint can use the SETTINGS_MAX_HEADER_LIST_SIZE to advise peers of limits that
-            # > might apply on the size of uncompressed field blocks.   (RFC 9113 10.5.1)
-            if size <= room and count <= places:
-                fields.append(field)
-            else:
-                self.too_large = True
+                if 0 < index <= STATIC_COUNT:
+                    size += STATIC_SIZES[index]
+                    item: object = STATIC_PAIRS[index]
+                    if examiner is not None:
+                        verdict = examiner.static[index]
+                else:
+                    slot = self._number(index) & table.mask
+                    note = table.notes[slot]
+                    verdict = note & _VERDICT
+                    size += note >> SIZE_SHIFT
+                    item = table.items[slot]
+                if size <= room:
+                    found.append(item)
+            if size > room:
                 room = 0
+                listed = min(listed, count)
+            elif examiner is not None:
+                verdicts = append(verdicts, verdict)
+            count += 1
         self.list_size = size
         self.field_count = count
-        out = self._out
-        if out is not None:
-            self._out = None
-            text = out.getvalue()
-            _settle(text, fields + self._table.entries() if self.too_large else fields)
+        self.too_large = listed < count
+        if text is not _NO_TEXT:
+            self._settle(text.getvalue(), found, verdicts, examiner)
+        if self.too_large:
+            del found[listed:]
         self._broken = False
-        return fields
+        return verdicts
+
+    def _begin(self, block: bytes, start: i64, end: i64) -> i64:
+        """Where the fields of a block begin."""
+        if self._broken:
+            raise HPACKError("an earlier block was broken, the table is not what the peer has")
+        self._broken = True
+        if end - start > _MAX_BLOCK:  # pragma: no cover - takes 128 mebibytes
+            raise HPACKError(f"a block of {end - start} octets (RFC 7541 7.4)")
+        self._first = self._table.newest + 1
+        return self._size_updates(block, start, end)
+
+    def _begin_text(self) -> BytesWriter:
+        self._records = vec[i64](capacity=_FIRST_RECORDS)
+        return BytesWriter()
 
     def _size_updates(self, block: bytes, pos: i64, end: i64) -> i64:
         """Obey the size updates that begin a block; where its fields begin."""
@@ -206,14 +268,12 @@ class Decoder:
             )
         return pos
 
-    def _entry(self, index: i64) -> Field:
-        """What an index of either table refers to."""
+    def _number(self, index: i64) -> i64:
+        """The number of the dynamic table's entry that an index refers to."""
         # > The index value of 0 is not used. It MUST be treated as a decoding error if found in an
         # > indexed header field representation.   (RFC 7541 6.1)
         if index == 0:
             raise HPACKError("index 0 is not used (RFC 7541 6.1)")
-        if index <= STATIC_COUNT:
-            return STATIC_FIELDS[index]
         # > Indices strictly greater than the sum of the lengths of both tables MUST be treated as a
         # > decoding error.   (RFC 7541 2.3.3)
         table = self._table
@@ -223,56 +283,119 @@ class Decoder:
                 f"index {index} is beyond the tables' {STATIC_COUNT + table.count} entries"
                 " (RFC 7541 2.3.3)"
             )
-        return table.get(age)
+        return table.newest - age
 
-    def _literal(self, block: bytes, pos: i64, end: i64, room: i64) -> Field:
-        """The literal at `pos`, entered in the table if it is to be. Sets `_pos`.
+    def _literal(
+        self, out: BytesWriter, block: bytes, octet: i64, end: i64, room: i64, found: list[object]
+    ) -> i64:
+        """Read the literal that `octet` began, enter it in the table if it is to be; its size.
 
-        One larger than `room` that the table cannot hold either is read but not kept: it comes back
-        with its size and will never have its text.
+        It gets a place in `found` and a record, and its octets go to `out`, unless it is larger
+        than `room` and than what the table can hold. Moves `_pos` behind it.
         """
-        octet: i64 = block[pos]
         mask: i64 = 0x0F
         indexing = octet & 0x40 != 0
         if indexing:
             mask = 0x3F
-            if self._table.max_size > room:
-                room = self._table.max_size
         elif octet & 0x20 != 0:
             # Size updates come first in a block; see _size_updates().
             raise HPACKError("size update after a field (RFC 7541 4.2)")
         index = octet & mask
-        self._pos = pos + 1
         if index == mask:
-            index = self._integer(block, pos + 1, end, mask)
-        out = self._out
-        if out is None:
-            out = self._out = BytesWriter()
-        start: i64 = len(out)
-        name = ""
-        note: i64 = start << 32
+            index = self._integer(block, self._pos, end, mask)
+        table = self._table
+        begin: i64 = len(out)
+        name: object = None
+        name_octets: i64 = 0
         if index == 0:
             self._string(out, block, end)
-            name_octets = len(out) - start
+            name_octets = len(out) - begin
+        elif index <= STATIC_COUNT:
+            name = STATIC_NAMES[index]
+            name_octets = STATIC_NAME_SIZES[index]
         else:
-            named = self._entry(index)
-            name = named.name
-            name_octets = named.name_octets
-            if named.pair is None:
-                note = named.note & _HIGH_HALF
+            slot = self._number(index) & table.mask
+            note = table.notes[slot]
+            name = table.items[slot]
+            name_octets = note >> _NAME_SHIFT & _NAME_OCTETS
+            if note & _VERDICT == _UNSETTLED:
+                name = -1 - cast(int, name)
             else:
-                note = _NAMED
+                name = cast("tuple[str, ...]", name)[0]
         value_at: i64 = len(out)
         self._string(out, block, end)
-        field = Field(name, name_octets, len(out) - value_at, octet & 0xF0 == 0x10)
-        if field.size <= room:
-            field.note = note | value_at
-        else:
-            field.pair = _DROPPED
-            out.truncate(start)
-        if indexing:
-            self._table.insert(field)
-        return field
+        size = name_octets + len(out) - value_at + ENTRY_OVERHEAD
+        record = begin << _BEGIN_SHIFT | value_at << _VALUE_SHIFT
+        if octet & 0xF0 == 0x10:
+            record |= _NEVER_INDEXED
+        if indexing and table.insert(
+            len(found), size << SIZE_SHIFT | name_octets << _NAME_SHIFT | _UNSETTLED
+        ):
+            record |= _ENTERED
+        elif size > room:
+            out.truncate(begin)
+            return size
+        self._records = append(self._records, record)
+        found.append(name)
+        return size
+
+    def _settle(
+        self, octets: bytes, found: list[object], verdicts: vec[i64], examiner: Examiner | None
+    ) -> None:
+        """Give the literals of the block their text."""
+        records = self._records
+        self._records = _NO_NUMBERS
+        table = self._table
+        ascii = True
+        text = ""
+        try:
+            text = octets.decode("ascii")
+        except UnicodeDecodeError:
+            ascii = False
+        verdict: i64 = 0
+        listed: i64 = len(verdicts)
+        number = self._first
+        left: i64 = len(records)
+        at: i64 = 0
+        place: i64 = -1
+        record: i64 = 0
+        if left > 0:
+            record = records[0]
+        for item in found:
+            place += 1
+            if isinstance(item, tuple):
+                continue
+            if isinstance(item, int) and item >= 0:
+                found[place] = found[item]
+                if examiner is not None:
+                    verdicts[place] = verdicts[item]
+                continue
+            begin = record >> _BEGIN_SHIFT
+            value_at = record >> _VALUE_SHIFT & _VALUE_MASK
+            flags = record
+            at += 1
+            end: i64 = len(octets)
+            if at < left:
+                record = records[at]
+                end = record >> _BEGIN_SHIFT
+            value = text[value_at:end] if ascii else _text(octets, value_at, end)
+            if item is None:
+                name = text[begin:value_at] if ascii else _text(octets, begin, value_at)
+            elif isinstance(item, str):
+                name = item
+            else:
+                name = cast("tuple[str, ...]", found[-1 - cast(int, item)])[0]
+            pair: object = (name, value)
+            if flags & _NEVER_INDEXED != 0:
+                pair = NeverIndexed((name, value))
+            found[place] = pair
+            if examiner is not None:
+                verdict = examiner.examine(name, value)
+                if place < listed:
+                    verdicts[place] = verdict
+            if flags & _ENTERED != 0:
+                table.settle(number, pair, verdict)
+                number += 1
 
     def _string(self, out: BytesWriter, block: bytes, end: i64) -> None:
         """Append the octets of the string at `_pos` to `out`; move that on."""
@@ -322,30 +445,8 @@ class Decoder:
         raise HPACKError("an integer above 32 bits or of too many octets (RFC 7541 5.1)")
 
 
-def _settle(octets: bytes, fields: list[Field]) -> None:
-    """Give the literals of the block their text."""
-    ascii = True
-    text = ""
+def _text(octets: bytes, start: i64, end: i64) -> str:
     try:
-        text = octets.decode("ascii")
+        return octets[start:end].decode()
     except UnicodeDecodeError:
-        ascii = False
-    for field in fields:
-        if field.pair is not None:
-            continue
-        at = field.note & _LOW_HALF
-        end = at + field.size - field.name_octets - ENTRY_OVERHEAD
-        value = text[at:end] if ascii else _text(octets[at:end])
-        if field.note >= 0:
-            at = field.note >> 32
-            end = at + field.name_octets
-            field.name = text[at:end] if ascii else _text(octets[at:end])
-        field.note = 0
-        field.set_value(value)
-
-
-def _text(octets: bytes) -> str:
-    try:
-        return octets.decode()
-    except UnicodeDecodeError:
-        return octets.decode("utf-8", "surrogateescape")
+        return octets[start:end].decode("utf-8", "surrogateescape")

@@ -10,8 +10,8 @@ from typing import Final, cast
 from librt.strings import BytesWriter
 from mypy_extensions import i16, i64, mypyc_attr, u8
 
-from cno.hpack.dynamic import DynamicTable
-from cno.hpack.fields import LENGTH, PSEUDO, Field, NeverIndexed
+from cno.hpack.dynamic import SIZE_SHIFT, DynamicTable
+from cno.hpack.fields import ENTRY_OVERHEAD, LENGTH, PSEUDO, REGULAR, Field, NeverIndexed
 from cno.hpack.huffman import huffman_encode
 from cno.hpack.tables import STATIC_COUNT, static_pairs
 
@@ -54,6 +54,8 @@ _VOLATILE_NAMES: Final = """
 _SECRET_NAMES: Final = "authorization proxy-authorization set-cookie"
 #: Octets of a cookie that is not worth a guess.
 _LONG_COOKIE: Final = 20
+#: Entries, less one, that recall() compares: more would cost what a dictionary does.
+_LOOKS: Final = 15
 
 
 @mypyc_attr(acyclic=True)
@@ -88,10 +90,7 @@ def _names() -> dict[str, _Name]:
         index += 1
         if name not in names:
             names[name] = _Name(len(name), index, _STABLE, {})
-        field = Field(name, len(name), len(value))
-        field.value = value
-        field.note = -i64(index)
-        names[name].values[value] = field
+        names[name].values[value] = Field((name, value), REGULAR, -i64(index))
     for policy, some in ((_VOLATILE, _VOLATILE_NAMES), (_SECRET, _SECRET_NAMES)):
         for name in some.split():
             names.setdefault(name, _Name(len(name), 0, _STABLE, {})).policy = policy
@@ -103,18 +102,45 @@ _NAMES: Final[dict[str, _Name]] = _names()
 
 
 @mypyc_attr(acyclic=True)
+class _Entries(DynamicTable):
+    """The fields that the peer's decoder knows as well."""
+
+    def __init__(self, max_size: i64) -> None:
+        super().__init__(max_size)
+        self._recalled: i64 = 0
+
+    def recall(self, pair: object) -> Field | None:
+        """The entry whose `pair` is this very object, if it is soon behind the one recalled last.
+
+        Who sends the same objects again sends them in the same order: mostly the first look is it.
+        """
+        items = self.items
+        mask = self.mask
+        at = self._recalled
+        looks: i64 = _LOOKS
+        if mask < looks:
+            looks = mask
+        while looks >= 0:
+            at = (at + 1) & mask
+            item = items[at]
+            if isinstance(item, Field) and item.pair is pair:
+                self._recalled = at
+                return item
+            looks -= 1
+        return None
+
+
+@mypyc_attr(acyclic=True)
 class Encoder:
     """Encodes the header blocks of one direction of one connection, in the order they go out."""
 
     def __init__(self, max_table_size: int = 4096) -> None:
         """`max_table_size`: octets of table that we use at most, whatever the peer allows."""
         self._cap: i64 = max_table_size
-        self._table = DynamicTable(_INITIAL_TABLE_SIZE)
+        self._table = _Entries(_INITIAL_TABLE_SIZE)
         # The table's size as the peer knows it, and the lowest since the last block.
         self._announced: i64 = _INITIAL_TABLE_SIZE
         self._lowest: i64 = _INITIAL_TABLE_SIZE
-        # Entries ever inserted. An entry's `note` is which of them it was, from 1.
-        self._inserted: i64 = 0
         # Names that were used, of those that all encoders know, and names of entries.
         self._names: dict[str, _Name] = {}
         self.set_max_table_size(_INITIAL_TABLE_SIZE)
@@ -179,10 +205,10 @@ class Encoder:
     def write_field(self, out: BytesWriter, field: Field) -> None:
         """One field that recall() has found, since when others may have pushed it out."""
         note = field.note
-        if note > self._inserted - self._table.count or note < 0:
+        if self._table.holds(note) or note < 0:
             _write_integer(out, _INDEXED, _INDEXED_MASK, self._index(note))
         else:
-            self.write(out, field.name, field.value, False, field.pair)
+            self.write_pair(out, field.pair)
 
     def write_pair(self, out: BytesWriter, pair: object) -> None:
         """One field, `(name, value)`; its name in lower case, both valid; see write()."""
@@ -243,7 +269,7 @@ class Encoder:
         """The index of the entry with this note."""
         if note < 0:
             return -note
-        return STATIC_COUNT + 1 + self._inserted - note
+        return STATIC_COUNT + 1 + self._table.newest - note
 
     def _learn(self, name: str) -> _Name:
         known = _NAMES.get(name)
@@ -256,19 +282,20 @@ class Encoder:
 
     def _insert(self, known: _Name, name: str, value: str, value_octets: i64, pair: object) -> bool:
         """Enter a field in the table, unless it would push out the better part of it."""
-        field = Field(name, known.octets, value_octets)
-        if field.size > self._table.max_size >> 1:
+        size = known.octets + value_octets + ENTRY_OVERHEAD
+        table = self._table
+        if size > table.max_size >> 1:
             return False
-        field.value = value
-        field.pair = pair
+        kind: i16 = REGULAR
         if name.startswith(":"):
-            field.kind = PSEUDO
+            kind = PSEUDO
         elif name == "content-length":
-            field.kind = LENGTH
-        self._shrink(self._table.max_size - field.size)
-        self._table.insert(field)
-        self._inserted += 1
-        field.note = self._inserted
+            kind = LENGTH
+        if pair is None:
+            pair = (name, value)
+        field = Field(pair, kind, 0)
+        self._shrink(table.max_size - size)
+        field.note = table.insert(field, size << SIZE_SHIFT)
         known.newest = field.note
         if known.entry is None:
             known.entry = field
@@ -283,17 +310,18 @@ class Encoder:
     def _shrink(self, size: i64) -> None:
         table = self._table
         while table.size > size:
-            field = table.oldest()
+            field = cast(Field, table.items[table.oldest() & table.mask])
             table.shrink(table.size - 1)
-            known = self._names[field.name]
+            name, value = cast("tuple[str, str]", field.pair)
+            known = self._names[name]
             if known.entry is field:
                 known.entry = None
             else:
-                del known.values[field.value]
+                del known.values[value]
             if known.newest == field.note:
                 known.newest = 0
-                if field.name not in _NAMES:
-                    del self._names[field.name]
+                if name not in _NAMES:
+                    del self._names[name]
 
     def _find(self, pair: object) -> object:
         """The entry for a pair, else the pair with its name lowered.
@@ -322,7 +350,7 @@ class Encoder:
 def _entry(known: _Name, value: str) -> Field | None:
     """The tables' entry of this name and value."""
     entry = known.entry
-    if entry is not None and entry.value == value:
+    if entry is not None and cast("tuple[str, ...]", entry.pair)[1] == value:
         return entry
     return known.values.get(value)
 

@@ -1,10 +1,11 @@
-"""A header field as the decoder gives it and as the tables hold it.
+"""Header fields as the decoder gives them, and as the encoder's table holds them.
 
 Knows what a field costs; never whether its name or value make sense.
 """
 
 from typing import Final
 
+from librt.vecs import vec
 from mypy_extensions import i16, i64, mypyc_attr
 
 #: What an entry costs beside its octets.
@@ -32,32 +33,25 @@ class NeverIndexed(tuple[str, str]):
 
 
 @mypyc_attr(acyclic=True)
+class Block:
+    """A field block, decoded."""
+
+    def __init__(self, pairs: list[tuple[str, str]], verdicts: vec[i64]) -> None:
+        #: `(name, value)` of each field, in order; those never to be indexed as `NeverIndexed`.
+        #: Both are UTF-8; octets that are not are kept by `surrogateescape`.
+        self.pairs = pairs
+        #: What the decoder's examiner has said of each.
+        self.verdicts = verdicts
+
+
+@mypyc_attr(acyclic=True)
 class Field:
-    """A header field. One that a table holds is shared by every block that refers to it."""
+    """A header field that the encoder's table holds."""
 
-    def __init__(
-        self, name: str, name_octets: i64, value_octets: i64, never_indexed: bool = False
-    ) -> None:
-        """A field that has yet to get its value and its pair."""
-        #: UTF-8; octets that are not are kept by `surrogateescape`. So is `value`.
-        self.name = name
-        self.value = ""
-        #: `(name, value)` as users get it; a `NeverIndexed` where that is so.
-        self.pair: object = None
-        self.never_indexed = never_indexed
+    def __init__(self, pair: object, kind: i16, note: i64) -> None:
+        #: `(name, value)`, the object that it was made of or was met as last.
+        self.pair: object = pair
         #: What the encoder's owner must know about it: REGULAR, LENGTH or PSEUDO.
-        self.kind: i16 = REGULAR
-        #: Octets of the name, as it is on the wire without Huffman coding.
-        self.name_octets: i64 = name_octets
-        #: Octets that the field takes in a table or counts in a list.
-        self.size: i64 = name_octets + value_octets + ENTRY_OVERHEAD
-        #: For the owner's use, 0 at first: what it found out about the field, for the next time.
-        self.note: i64 = 0
-
-    def set_value(self, value: str) -> None:
-        """Complete the field, whose name is known."""
-        self.value = value
-        if self.never_indexed:
-            self.pair = NeverIndexed((self.name, value))
-        else:
-            self.pair = (self.name, value)
+        self.kind: i16 = kind
+        #: Its number in the table; in the static table its index, negative.
+        self.note: i64 = note

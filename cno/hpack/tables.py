@@ -2,7 +2,10 @@
 
 from typing import Final
 
-from cno.hpack.fields import Field
+from librt.vecs import vec
+from mypy_extensions import i64
+
+from cno.hpack.fields import ENTRY_OVERHEAD
 
 #: Entries of the static table; the dynamic table's newest entry has the next index.
 STATIC_COUNT: Final = 61
@@ -29,14 +32,12 @@ def static_pairs() -> list[tuple[str, str]]:
     return [*_WITH_VALUES, *((name, "") for name in _NAMES_ONLY.split())]
 
 
-def _static_fields() -> list[Field]:
-    fields = [Field("", 0, 0)]
-    for name, value in static_pairs():
-        field = Field(name, len(name), len(value))
-        field.set_value(value)
-        fields.append(field)
-    return fields
-
-
-#: The decoder's table by index; what is at 0 is never referred to.
-STATIC_FIELDS: Final[list[Field]] = _static_fields()
+# The decoder's table by index; what is at 0 is never referred to.
+STATIC_PAIRS: Final[list[tuple[str, str]]] = [("", ""), *static_pairs()]
+STATIC_NAMES: Final[list[str]] = [name for name, _ in STATIC_PAIRS]
+#: Octets of the names.
+STATIC_NAME_SIZES: Final[vec[i64]] = vec[i64]([len(name) for name in STATIC_NAMES])
+#: What the fields take in a list.
+STATIC_SIZES: Final[vec[i64]] = vec[i64](
+    [len(name) + len(value) + ENTRY_OVERHEAD for name, value in STATIC_PAIRS]
+)

@@ -3,8 +3,9 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from mypy_extensions import i64
 
-from cno.hpack import Decoder, Field, HeaderListTooLarge, HPACKError, NeverIndexed
+from cno.hpack import Decoder, Examiner, HeaderListTooLarge, HPACKError, NeverIndexed
 from tests.hpack.test_huffman import encoded
 from tests.hpack.wire import (
     NEVER_INDEXED,
@@ -46,9 +47,8 @@ def test_text_of_any_octets(octets: bytes, is_coded: bool) -> None:
         block = b"\x40" + huffman(encoded(octets)) * 2
     else:
         block = literal(octets, octets)
-    (field,) = decoder.decode_fields(block, 0, len(block))
-    assert (field.name, field.value) == field.pair == (text(octets), text(octets))
-    assert field.size == decoder.list_size == decoder.table_size == 2 * len(octets) + 32
+    assert decoder.decode(block) == [(text(octets), text(octets))]
+    assert decoder.list_size == decoder.table_size == 2 * len(octets) + 32
     assert decoder.decode(indexed(62)) == [(text(octets), text(octets))]
 
 
@@ -78,9 +78,9 @@ def test_names_by_reference_to_earlier_blocks() -> None:
 def test_part_of_a_buffer() -> None:
     block = literal(b"name", b"value") + indexed(62)
     buffer = b"\x80before" + block + b"\x80after"
-    fields = Decoder().decode_fields(buffer, 7, 7 + len(block))
-    assert [field.pair for field in fields] == [("name", "value")] * 2
-    assert fields[0] is fields[1]
+    pairs = Decoder().decode_fields(buffer, 7, 7 + len(block)).pairs
+    assert pairs == [("name", "value")] * 2
+    assert pairs[0] is pairs[1]
 
 
 def test_a_string_may_not_reach_beyond_the_part() -> None:
@@ -89,32 +89,80 @@ def test_a_string_may_not_reach_beyond_the_part() -> None:
         Decoder().decode_fields(block + b"more", 0, len(block) - 1)
 
 
-def test_fields_of_a_table_are_shared() -> None:
-    """So that what their owner notes of them is there the next time."""
-    decoder = Decoder()
-    (first,) = decoder.decode_fields(literal(b"name", b"value"), 0, 12)
-    assert first.note == 0
-    first.note = 7
-    (again,) = decoder.decode_fields(indexed(62), 0, 1)
-    assert again is first
-    assert again.note == 7
+class Lengths(Examiner):
+    """Finds a field's value to be so long, 14 at most; remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str]] = []
+        super().__init__()
+        self.asked.clear()
+
+    def examine(self, name: str, value: str) -> i64:
+        self.asked.append((name, value))
+        return min(len(value), 14)
 
 
-def test_fields_of_no_table_are_not() -> None:
-    decoder = Decoder()
-    block = literal(b"name", b"value", WITHOUT_INDEXING)
-    (first,) = decoder.decode_fields(block, 0, len(block))
-    (again,) = decoder.decode_fields(block, 0, len(block))
-    assert first is not again
+def examined(decoder: Decoder, block: bytes) -> list[tuple[tuple[str, str], int]]:
+    found = decoder.decode_fields(block, 0, len(block))
+    return list(zip(found.pairs, found.verdicts, strict=True))
+
+
+def test_fields_are_examined_once() -> None:
+    """What a table holds keeps its verdict; what none holds is examined whenever it comes."""
+    examiner = Lengths()
+    decoder = Decoder(examiner=examiner)
+    loose = literal(b"loose", b"1", WITHOUT_INDEXING)
+    block = literal(b"name", b"value") + indexed(2) + indexed(62) + loose + literal(62, b"")
+    found = [("name", "value"), (":method", "GET"), ("name", "value"), ("loose", "1"), ("name", "")]
+    assert examined(decoder, block) == list(zip(found, [5, 3, 5, 1, 0], strict=True))
+    assert examiner.asked == [("name", "value"), ("loose", "1"), ("name", "")]
+    examiner.asked.clear()
+    block = indexed(63) + loose + indexed(62)
+    assert [verdict for _, verdict in examined(decoder, block)] == [5, 1, 0]
+    assert examiner.asked == [("loose", "1")]
+    assert decoder.decode(indexed(63)) == [("name", "value")]  # asks nobody
+
+
+def test_verdicts_of_what_leaves_at_once() -> None:
+    """An entry that others have pushed out, by the end of its block, and one that comes again."""
+    decoder = Decoder(80, examiner=Lengths())
+    one, two = literal(b"a", b"1"), literal(b"b", b"22")
+    assert [verdict for _, verdict in examined(decoder, one + two + indexed(62) * 2)] == [
+        1,
+        2,
+        2,
+        2,
+    ]
+    block = one + two + one + indexed(63) + indexed(62)
+    assert [verdict for _, verdict in examined(decoder, block)] == [1, 2, 1, 2, 1]
+    assert [verdict for _, verdict in examined(decoder, indexed(62) + indexed(63))] == [1, 2]
+
+
+def test_verdicts_of_a_list_that_is_cut() -> None:
+    decoder = Decoder(max_list_size=80, examiner=Lengths())
+    block = literal(b"a", b"1") + indexed(62) + literal(b"b", b"22") + literal(62, b"333")
+    assert examined(decoder, block) == [(("a", "1"), 1), (("a", "1"), 1)]
+    assert decoder.too_large
+    block = indexed(62) + indexed(63)
+    assert examined(decoder, block) == [(("b", "333"), 3), (("b", "22"), 2)]
+
+
+def test_no_examiner() -> None:
+    """Nobody has an opinion on anything."""
+    block = literal(b"name", b"value") + indexed(2)
+    found = Decoder(examiner=Examiner()).decode_fields(block, 0, len(block))
+    assert list(found.verdicts) == [0, 0]
+    found = Decoder().decode_fields(block, 0, len(block))
+    assert found.pairs == [("name", "value"), (":method", "GET")]
+    assert list(found.verdicts) == []
 
 
 def test_never_indexed() -> None:
     block = literal(b"name", b"value", NEVER_INDEXED) + literal(b"name", b"value")
-    first, second = Decoder().decode_fields(block, 0, len(block))
-    assert (first.never_indexed, second.never_indexed) == (True, False)
-    assert isinstance(first.pair, NeverIndexed)
-    assert first.pair == second.pair
-    assert repr(first.pair) == "NeverIndexed(('name', 'value'))"
+    first, second = Decoder().decode(block)
+    assert (type(first), type(second)) == (NeverIndexed, tuple)
+    assert first == second
+    assert repr(first) == "NeverIndexed(('name', 'value'))"
 
 
 def test_a_tuple_of_its_own() -> None:
@@ -141,7 +189,7 @@ def test_no_bounds() -> None:
 def test_counts_of_the_whole_block() -> None:
     decoder = Decoder(max_list_size=50)
     block = indexed(2) * 10
-    assert len(decoder.decode_fields(block, 0, len(block))) == 1
+    assert len(decoder.decode_fields(block, 0, len(block)).pairs) == 1
     assert (decoder.list_size, decoder.field_count, decoder.too_large) == (420, 10, True)
     decoder.decode(indexed(2))
     assert (decoder.list_size, decoder.field_count, decoder.too_large) == (42, 1, False)
@@ -151,7 +199,7 @@ def test_nothing_after_the_field_that_is_too_large() -> None:
     """The list is cut, it has no holes."""
     decoder = Decoder(max_list_size=100)
     block = literal(b"a", b"1") + literal(b"b", b"2" * 60) + literal(b"c", b"3")
-    assert [field.pair for field in decoder.decode_fields(block, 0, len(block))] == [("a", "1")]
+    assert decoder.decode_fields(block, 0, len(block)).pairs == [("a", "1")]
 
 
 @pytest.mark.parametrize("is_coded", [False, True])
@@ -244,6 +292,20 @@ def test_arbitrary_pieces(blocks: list[bytes]) -> None:
     decode_all(Decoder(max_list_size=500, max_fields=5), blocks)
 
 
+@given(st.lists(st.lists(PIECES, max_size=8).map(b"".join), max_size=4), st.integers(0, 300))
+def test_verdicts_are_those_on_the_fields(blocks: list[bytes], size: int) -> None:
+    """However a field came, and whatever has left the table meanwhile."""
+    decoder = Decoder(size, max_list_size=300, examiner=Lengths())
+    plain = Decoder(size, max_list_size=300)
+    for block in blocks:
+        try:
+            found = examined(decoder, block)
+        except HPACKError:
+            return
+        assert [verdict for _, verdict in found] == [min(len(v), 14) for (_, v), _ in found]
+        assert [pair for pair, _ in found] == plain.decode_fields(block, 0, len(block)).pairs
+
+
 @given(st.lists(st.lists(PIECES, max_size=8).map(b"".join), max_size=4))
 def test_bounds_change_no_table(blocks: list[bytes]) -> None:
     """A decoder that keeps little is in step with one that keeps all."""
@@ -251,18 +313,18 @@ def test_bounds_change_no_table(blocks: list[bytes]) -> None:
     unbounded = Decoder(200, max_list_size=None, max_fields=None)
     for block in blocks:
         try:
-            fields = unbounded.decode_fields(block, 0, len(block))
+            pairs = unbounded.decode(block)
         except HPACKError as error:
             with pytest.raises(HPACKError) as caught:
                 bounded.decode(block)
             assert str(caught.value) == str(error)
             return
-        kept = bounded.decode_fields(block, 0, len(block))
-        assert [field.pair for field in kept] == [field.pair for field in fields][: len(kept)]
+        kept = bounded.decode_fields(block, 0, len(block)).pairs
+        assert kept == pairs[: len(kept)]
         assert bounded.list_size == unbounded.list_size
-        assert bounded.field_count == unbounded.field_count == len(fields)
-        assert bounded.too_large == (bounded.list_size > 120 or len(fields) > 3)
-        assert bounded.too_large or len(kept) == len(fields)
+        assert bounded.field_count == unbounded.field_count == len(pairs)
+        assert bounded.too_large == (bounded.list_size > 120 or len(pairs) > 3)
+        assert bounded.too_large or len(kept) == len(pairs)
         assert bounded.table_size == unbounded.table_size
         entries = b"".join(indexed(62 + age) for age in range(unbounded.table_size // 32))
         assert table_of(bounded, entries) == table_of(unbounded, entries)
@@ -275,9 +337,8 @@ def table_of(decoder: Decoder, entries: bytes) -> list[object]:
     for at in range(len(entries)):
         if left <= 0:
             break
-        (field,) = decoder.decode_fields(entries, at, at + 1)
-        found.append(field.pair)
-        left -= field.size
+        found += decoder.decode_fields(entries, at, at + 1).pairs
+        left -= int(decoder.list_size)
     return found
 
 
@@ -293,8 +354,3 @@ def test_every_block_of_two_octets() -> None:
 def test_wrong_types() -> None:
     with pytest.raises((TypeError, AttributeError)):
         Decoder().decode("text")  # type: ignore[arg-type]  # what is tested
-
-
-def test_field_is_what_the_public_name_says() -> None:
-    (field,) = Decoder().decode_fields(indexed(2), 0, 1)
-    assert type(field) is Field
