@@ -2,7 +2,7 @@
 
 from typing import Final, cast
 
-from librt.vecs import vec
+from librt.strings import BytesWriter
 from mypy_extensions import i64, mypyc_attr
 
 from cno.core import UNKNOWN_LENGTH
@@ -122,8 +122,8 @@ def _join_cookies(message: Message, crumbs: list[object]) -> None:
 
 def request(block: Block) -> Message:
     """Check and assemble a request's head; raises Malformed."""
-    fields = cast(list[object], block.pairs)
-    verdicts = block.verdicts
+    pairs, verdicts = block
+    fields = cast(list[object], pairs)
     method: object | None = None
     scheme: object | None = None
     authority: object | None = None
@@ -133,7 +133,7 @@ def request(block: Block) -> Message:
     count: i64 = len(fields)
     # > All pseudo-header fields MUST appear in a field block before all regular field lines.
     while at < count:
-        kind = verdicts[at]
+        kind = i64(verdicts[at])
         if kind < FIRST_PSEUDO:
             break
         field = fields[at]
@@ -155,26 +155,26 @@ def request(block: Block) -> Message:
             raise Malformed(f"second {name}", "RFC 9113 8.3")
         at += 1
     message = Message()
-    pairs = cast(list[object], message.headers)
+    headers = cast(list[object], message.headers)
     if scheme is not None:
-        pairs.append(scheme)
+        headers.append(scheme)
     if authority is not None:
-        pairs.append(authority)
+        headers.append(authority)
     if protocol is not None:
         message.protocol = True
-        pairs.append(protocol)
+        headers.append(protocol)
     _take_regular(message, fields, verdicts, at)
     _check_request(message, method, scheme, authority, path)
     return message
 
 
-def _take_regular(message: Message, fields: list[object], verdicts: vec[i64], at: i64) -> None:
+def _take_regular(message: Message, fields: list[object], verdicts: BytesWriter, at: i64) -> None:
     """Gather the fields from `at` on."""
     pairs = cast(list[object], message.headers)
     count: i64 = len(fields)
     while at < count:
         field = fields[at]
-        kind = verdicts[at]
+        kind = i64(verdicts[at])
         if kind == PLAIN:
             pairs.append(field)
         elif kind >= FIRST_PSEUDO:
@@ -237,16 +237,17 @@ def _settle_authority(message: Message, authority: object | None, at: i64) -> No
 
 def response(block: Block) -> Message:
     """Check and assemble a response's head, a 1xx included; raises Malformed."""
-    fields = cast(list[object], block.pairs)
+    pairs, verdicts = block
+    fields = cast(list[object], pairs)
     if not fields:
         raise Malformed("no :status", "RFC 9113 8.3.2")
-    kind = block.verdicts[0]
+    kind = i64(verdicts[0])
     if kind == MALFORMED:
         raise _explain(fields[0])
     if kind != STATUS:
         raise Malformed("a response does not begin with :status", "RFC 9113 8.3.2")
     message = Message()
-    _take_regular(message, fields, block.verdicts, 1)
+    _take_regular(message, fields, verdicts, 1)
     if message.host is not None:
         cast(list[object], message.headers).append(message.host)
     status = _value(fields[0])
@@ -260,8 +261,9 @@ def response(block: Block) -> Message:
 def trailers(block: Block) -> list[tuple[str, str]]:
     """Check a trailer section; raises Malformed."""
     # > Pseudo-header fields MUST NOT appear in trailer sections.   (RFC 9113 8.1)
+    pairs, verdicts = block
     message = Message()
-    _take_regular(message, cast(list[object], block.pairs), block.verdicts, 0)
+    _take_regular(message, cast(list[object], pairs), verdicts, 0)
     if message.length != UNKNOWN_LENGTH or message.host is not None:
         # > a sender MUST NOT generate trailer fields unless the sender knows the corresponding
         # > header field name's definition permits it.   (RFC 9110 6.5.1; framing, routing: no)

@@ -4,15 +4,15 @@ Keeps the table that the peer's encoder steers, and the bounds on what one block
 knows what a field means: names and values of any octets pass.
 """
 
-from typing import Final, cast
+from typing import Final, TypeAlias, cast
 
 from librt.strings import BytesWriter
 from librt.vecs import append, vec
-from mypy_extensions import i64, mypyc_attr
+from mypy_extensions import i64, mypyc_attr, u8
 
 from cno.hpack.dynamic import SIZE_SHIFT, DynamicTable
 from cno.hpack.errors import HeaderListTooLarge, HPACKError
-from cno.hpack.fields import ENTRY_OVERHEAD, Block, NeverIndexed
+from cno.hpack.fields import ENTRY_OVERHEAD, NeverIndexed
 from cno.hpack.huffman import huffman_decode
 from cno.hpack.tables import (
     STATIC_COUNT,
@@ -20,10 +20,11 @@ from cno.hpack.tables import (
     STATIC_NAMES,
     STATIC_PAIRS,
     STATIC_SIZES,
+    static_pairs,
 )
 
 #: No limit is ever reached there.
-_UNBOUNDED: Final = 1 << 62
+_UNBOUNDED: Final = (1 << 62) - 1
 #: Octets after an integer's prefix: five hold 35 bits, more than any number here may need.
 _MAX_CONTINUATION: Final = 5
 #: The greatest integer: table sizes are settings of 32 bits, and nothing else can be larger.
@@ -52,6 +53,12 @@ _NO_NUMBERS: Final = vec[i64]()
 _NO_TEXT: Final = BytesWriter()
 
 
+#: A block, decoded: `(name, value)` of each field, those never to be indexed as `NeverIndexed`; and
+#: of each the examiner's verdict, an octet.
+Block: TypeAlias = tuple[list[tuple[str, str]], BytesWriter]
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Examiner:
     """Who looks at each field once, when its text has come; the tables keep the verdict.
 
@@ -59,8 +66,8 @@ class Examiner:
     """
 
     def __init__(self) -> None:
-        verdicts = vec[i64]()
-        for name, value in STATIC_PAIRS:
+        verdicts = vec[i64]([0])
+        for name, value in static_pairs():
             verdicts = append(verdicts, self.examine(name, value))
         #: Those on the fields of the static table, by index.
         self.static: vec[i64] = verdicts
@@ -131,6 +138,7 @@ class Decoder:
     def decode(self, block: bytes) -> list[tuple[str, str]]:
         """The fields of a whole block, in order; those never to be indexed as `NeverIndexed`.
 
+        Names and values are UTF-8; octets that are not are kept by `surrogateescape`.
         Raises HPACKError where it breaks RFC 7541, HeaderListTooLarge where the list is beyond the
         limits.
         """
@@ -146,7 +154,7 @@ class Decoder:
         return pairs
 
     def decode_fields(self, block: bytes, start: i64, end: i64) -> Block:
-        """The fields of the block that is `block[start:end]`, and what the examiner says of them.
+        """The fields of the block that is `block[start:end]`, and what the examiner says of each.
 
         Sets `list_size`, `field_count`, `too_large`. A list beyond the limits is cut there; the
         rest of the block is still decoded, as the table depends on it. Raises HPACKError.
@@ -154,15 +162,13 @@ class Decoder:
         pairs: list[tuple[str, str]] = []
         start = self._begin(block, start, end)
         found = cast("list[object]", pairs)
-        return Block(pairs, self._decode(block, start, end, found, self._examiner))
+        return pairs, self._decode(block, start, end, found, self._examiner)
 
     def _decode(
         self, block: bytes, pos: i64, end: i64, found: list[object], examiner: Examiner | None
-    ) -> vec[i64]:
-        """Decode fields into `found`; what is said of them."""
-        verdicts = _NO_NUMBERS
-        if examiner is not None:
-            verdicts = vec[i64](capacity=16)
+    ) -> BytesWriter:
+        """Decode fields into `found`; what is said of them, if anybody is asked."""
+        verdicts = _NO_TEXT if examiner is None else BytesWriter()
         text = _NO_TEXT
         table = self._table
         room = self.max_list_size
@@ -194,7 +200,10 @@ class Decoder:
                     if examiner is not None:
                         verdict = examiner.static[index]
                 else:
-                    slot = self._number(index) & table.mask
+                    age = index - (STATIC_COUNT + 1)
+                    if age < 0 or age >= table.count:
+                        raise self._no_entry(index)
+                    slot = (table.newest - age) & table.mask
                     note = table.notes[slot]
                     verdict = note & _VERDICT
                     size += note >> SIZE_SHIFT
@@ -205,10 +214,9 @@ class Decoder:
                 room = 0
                 listed = min(listed, count)
             elif examiner is not None:
-                verdicts = append(verdicts, verdict)
+                verdicts.append(u8(verdict))
             count += 1
-        self.list_size = size
-        self.field_count = count
+        self.list_size, self.field_count = size, count
         self.too_large = listed < count
         if text is not _NO_TEXT:
             self._settle(text.getvalue(), found, verdicts, examiner)
@@ -268,22 +276,18 @@ class Decoder:
             )
         return pos
 
-    def _number(self, index: i64) -> i64:
-        """The number of the dynamic table's entry that an index refers to."""
+    def _no_entry(self, index: i64) -> HPACKError:
+        """Why an index is wrong."""
         # > The index value of 0 is not used. It MUST be treated as a decoding error if found in an
         # > indexed header field representation.   (RFC 7541 6.1)
         if index == 0:
-            raise HPACKError("index 0 is not used (RFC 7541 6.1)")
+            return HPACKError("index 0 is not used (RFC 7541 6.1)")
         # > Indices strictly greater than the sum of the lengths of both tables MUST be treated as a
         # > decoding error.   (RFC 7541 2.3.3)
-        table = self._table
-        age = index - (STATIC_COUNT + 1)
-        if age >= table.count:
-            raise HPACKError(
-                f"index {index} is beyond the tables' {STATIC_COUNT + table.count} entries"
-                " (RFC 7541 2.3.3)"
-            )
-        return table.newest - age
+        return HPACKError(
+            f"index {index} is beyond the tables' {STATIC_COUNT + self._table.count} entries"
+            " (RFC 7541 2.3.3)"
+        )
 
     def _literal(
         self, out: BytesWriter, block: bytes, octet: i64, end: i64, room: i64, found: list[object]
@@ -314,7 +318,10 @@ class Decoder:
             name = STATIC_NAMES[index]
             name_octets = STATIC_NAME_SIZES[index]
         else:
-            slot = self._number(index) & table.mask
+            age = index - (STATIC_COUNT + 1)
+            if age >= table.count:
+                raise self._no_entry(index)
+            slot = (table.newest - age) & table.mask
             note = table.notes[slot]
             name = table.items[slot]
             name_octets = note >> _NAME_SHIFT & _NAME_OCTETS
@@ -340,7 +347,7 @@ class Decoder:
         return size
 
     def _settle(
-        self, octets: bytes, found: list[object], verdicts: vec[i64], examiner: Examiner | None
+        self, octets: bytes, found: list[object], verdicts: BytesWriter, examiner: Examiner | None
     ) -> None:
         """Give the literals of the block their text."""
         records = self._records
@@ -392,7 +399,7 @@ class Decoder:
             if examiner is not None:
                 verdict = examiner.examine(name, value)
                 if place < listed:
-                    verdicts[place] = verdict
+                    verdicts[place] = u8(verdict)
             if flags & _ENTERED != 0:
                 table.settle(number, pair, verdict)
                 number += 1

@@ -123,9 +123,11 @@ class _Entries(DynamicTable):
         while looks >= 0:
             at = (at + 1) & mask
             item = items[at]
-            if isinstance(item, Field) and item.pair is pair:
-                self._recalled = at
-                return item
+            if item is not None:
+                field = cast(Field, item)
+                if field.pair is pair:
+                    self._recalled = at
+                    return field
             looks -= 1
         return None
 

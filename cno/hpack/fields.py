@@ -5,7 +5,6 @@ Knows what a field costs; never whether its name or value make sense.
 
 from typing import Final
 
-from librt.vecs import vec
 from mypy_extensions import i16, i64, mypyc_attr
 
 #: What an entry costs beside its octets.
@@ -30,18 +29,6 @@ class NeverIndexed(tuple[str, str]):
 
     def __repr__(self) -> str:
         return f"NeverIndexed({tuple(self)!r})"
-
-
-@mypyc_attr(acyclic=True)
-class Block:
-    """A field block, decoded."""
-
-    def __init__(self, pairs: list[tuple[str, str]], verdicts: vec[i64]) -> None:
-        #: `(name, value)` of each field, in order; those never to be indexed as `NeverIndexed`.
-        #: Both are UTF-8; octets that are not are kept by `surrogateescape`.
-        self.pairs = pairs
-        #: What the decoder's examiner has said of each.
-        self.verdicts = verdicts
 
 
 @mypyc_attr(acyclic=True)

@@ -33,11 +33,11 @@ def static_pairs() -> list[tuple[str, str]]:
 
 
 # The decoder's table by index; what is at 0 is never referred to.
-STATIC_PAIRS: Final[list[tuple[str, str]]] = [("", ""), *static_pairs()]
-STATIC_NAMES: Final[list[str]] = [name for name, _ in STATIC_PAIRS]
+STATIC_PAIRS: Final[list[object]] = [("", ""), *static_pairs()]
+STATIC_NAMES: Final[list[str]] = ["", *(name for name, _ in static_pairs())]
 #: Octets of the names.
 STATIC_NAME_SIZES: Final[vec[i64]] = vec[i64]([len(name) for name in STATIC_NAMES])
 #: What the fields take in a list.
 STATIC_SIZES: Final[vec[i64]] = vec[i64](
-    [len(name) + len(value) + ENTRY_OVERHEAD for name, value in STATIC_PAIRS]
+    [0] + [len(name) + len(value) + ENTRY_OVERHEAD for name, value in static_pairs()]
 )

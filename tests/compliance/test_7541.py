@@ -411,7 +411,7 @@ def test_HP15_references_count_what_they_stand_for() -> None:
 def test_HP15_nothing_is_kept_beyond_the_limit() -> None:
     decoder = Decoder(max_list_size=100)
     block = indexed(2) + indexed(2) + literal(b"a", b"1" * 50) + indexed(2)
-    assert decoder.decode_fields(block, 0, len(block)).pairs == [
+    assert decoder.decode_fields(block, 0, len(block))[0] == [
         (":method", "GET"),
         (":method", "GET"),
     ]

@@ -78,7 +78,7 @@ def test_names_by_reference_to_earlier_blocks() -> None:
 def test_part_of_a_buffer() -> None:
     block = literal(b"name", b"value") + indexed(62)
     buffer = b"\x80before" + block + b"\x80after"
-    pairs = Decoder().decode_fields(buffer, 7, 7 + len(block)).pairs
+    pairs = Decoder().decode_fields(buffer, 7, 7 + len(block))[0]
     assert pairs == [("name", "value")] * 2
     assert pairs[0] is pairs[1]
 
@@ -103,8 +103,8 @@ class Lengths(Examiner):
 
 
 def examined(decoder: Decoder, block: bytes) -> list[tuple[tuple[str, str], int]]:
-    found = decoder.decode_fields(block, 0, len(block))
-    return list(zip(found.pairs, found.verdicts, strict=True))
+    pairs, verdicts = decoder.decode_fields(block, 0, len(block))
+    return list(zip(pairs, verdicts.getvalue(), strict=True))
 
 
 def test_fields_are_examined_once() -> None:
@@ -150,11 +150,10 @@ def test_verdicts_of_a_list_that_is_cut() -> None:
 def test_no_examiner() -> None:
     """Nobody has an opinion on anything."""
     block = literal(b"name", b"value") + indexed(2)
-    found = Decoder(examiner=Examiner()).decode_fields(block, 0, len(block))
-    assert list(found.verdicts) == [0, 0]
-    found = Decoder().decode_fields(block, 0, len(block))
-    assert found.pairs == [("name", "value"), (":method", "GET")]
-    assert list(found.verdicts) == []
+    pairs = [("name", "value"), (":method", "GET")]
+    assert examined(Decoder(examiner=Examiner()), block) == [(pair, 0) for pair in pairs]
+    found, verdicts = Decoder().decode_fields(block, 0, len(block))
+    assert (found, verdicts.getvalue()) == (pairs, b"")
 
 
 def test_never_indexed() -> None:
@@ -189,7 +188,7 @@ def test_no_bounds() -> None:
 def test_counts_of_the_whole_block() -> None:
     decoder = Decoder(max_list_size=50)
     block = indexed(2) * 10
-    assert len(decoder.decode_fields(block, 0, len(block)).pairs) == 1
+    assert len(decoder.decode_fields(block, 0, len(block))[0]) == 1
     assert (decoder.list_size, decoder.field_count, decoder.too_large) == (420, 10, True)
     decoder.decode(indexed(2))
     assert (decoder.list_size, decoder.field_count, decoder.too_large) == (42, 1, False)
@@ -199,7 +198,7 @@ def test_nothing_after_the_field_that_is_too_large() -> None:
     """The list is cut, it has no holes."""
     decoder = Decoder(max_list_size=100)
     block = literal(b"a", b"1") + literal(b"b", b"2" * 60) + literal(b"c", b"3")
-    assert decoder.decode_fields(block, 0, len(block)).pairs == [("a", "1")]
+    assert decoder.decode_fields(block, 0, len(block))[0] == [("a", "1")]
 
 
 @pytest.mark.parametrize("is_coded", [False, True])
@@ -303,7 +302,7 @@ def test_verdicts_are_those_on_the_fields(blocks: list[bytes], size: int) -> Non
         except HPACKError:
             return
         assert [verdict for _, verdict in found] == [min(len(v), 14) for (_, v), _ in found]
-        assert [pair for pair, _ in found] == plain.decode_fields(block, 0, len(block)).pairs
+        assert [pair for pair, _ in found] == plain.decode_fields(block, 0, len(block))[0]
 
 
 @given(st.lists(st.lists(PIECES, max_size=8).map(b"".join), max_size=4))
@@ -319,7 +318,7 @@ def test_bounds_change_no_table(blocks: list[bytes]) -> None:
                 bounded.decode(block)
             assert str(caught.value) == str(error)
             return
-        kept = bounded.decode_fields(block, 0, len(block)).pairs
+        kept = bounded.decode_fields(block, 0, len(block))[0]
         assert kept == pairs[: len(kept)]
         assert bounded.list_size == unbounded.list_size
         assert bounded.field_count == unbounded.field_count == len(pairs)
@@ -337,7 +336,7 @@ def table_of(decoder: Decoder, entries: bytes) -> list[object]:
     for at in range(len(entries)):
         if left <= 0:
             break
-        found += decoder.decode_fields(entries, at, at + 1).pairs
+        found += decoder.decode_fields(entries, at, at + 1)[0]
         left -= int(decoder.list_size)
     return found
 
