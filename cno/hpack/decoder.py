@@ -92,7 +92,7 @@ class Decoder:
         """`max_table_size`: octets of table that the peer may use, as it knows already.
 
         `max_list_size` (octets of names and values, and 32 for each field) and `max_fields` bound
-        one list; None is no bound. `examiner` is asked about the fields of `decode_fields`.
+        one list; None is no bound. `examiner` is asked about each field.
         """
         #: Of the last block, all of it: octets as `max_list_size` counts them, fields, whether it
         #: was beyond the limits.
@@ -143,9 +143,7 @@ class Decoder:
         limits.
         """
         pairs: list[tuple[str, str]] = []
-        end: i64 = len(block)
-        start = self._begin(block, 0, end)
-        self._decode(block, start, end, cast("list[object]", pairs), None)
+        self._decode(block, 0, len(block), cast("list[object]", pairs))
         if self.too_large:
             raise HeaderListTooLarge(
                 f"a list of {self.field_count} fields, {self.list_size} octets, is beyond the limit"
@@ -160,14 +158,12 @@ class Decoder:
         rest of the block is still decoded, as the table depends on it. Raises HPACKError.
         """
         pairs: list[tuple[str, str]] = []
-        start = self._begin(block, start, end)
-        found = cast("list[object]", pairs)
-        return pairs, self._decode(block, start, end, found, self._examiner)
+        return pairs, self._decode(block, start, end, cast("list[object]", pairs))
 
-    def _decode(
-        self, block: bytes, pos: i64, end: i64, found: list[object], examiner: Examiner | None
-    ) -> BytesWriter:
-        """Decode fields into `found`; what is said of them, if anybody is asked."""
+    def _decode(self, block: bytes, start: i64, end: i64, found: list[object]) -> BytesWriter:
+        """Decode a block into `found`; what is said of its fields, if anybody is asked."""
+        pos = self._begin(block, start, end)
+        examiner = self._examiner
         verdicts = _NO_TEXT if examiner is None else BytesWriter()
         text = _NO_TEXT
         table = self._table
@@ -219,7 +215,7 @@ class Decoder:
         self.list_size, self.field_count = size, count
         self.too_large = listed < count
         if text is not _NO_TEXT:
-            self._settle(text.getvalue(), found, verdicts, examiner)
+            self._settle(text.getvalue(), found, verdicts)
         if self.too_large:
             del found[listed:]
         self._broken = False
@@ -346,13 +342,12 @@ class Decoder:
         found.append(name)
         return size
 
-    def _settle(
-        self, octets: bytes, found: list[object], verdicts: BytesWriter, examiner: Examiner | None
-    ) -> None:
+    def _settle(self, octets: bytes, found: list[object], verdicts: BytesWriter) -> None:
         """Give the literals of the block their text."""
         records = self._records
         self._records = _NO_NUMBERS
         table = self._table
+        examiner = self._examiner
         ascii = True
         text = ""
         try:

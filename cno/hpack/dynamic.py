@@ -41,7 +41,7 @@ class DynamicTable:
 
     def settle(self, number: i64, item: object, verdict: i64) -> None:
         """What was entered turns out to be `item`, if it has not left yet."""
-        if number > self.newest - self.count:
+        if self.holds(number):
             at = number & self.mask
             self.items[at] = item
             self.notes[at] = self.notes[at] & ~_VERDICT | verdict

@@ -120,7 +120,8 @@ def test_fields_are_examined_once() -> None:
     block = indexed(63) + loose + indexed(62)
     assert [verdict for _, verdict in examined(decoder, block)] == [5, 1, 0]
     assert examiner.asked == [("loose", "1")]
-    assert decoder.decode(indexed(63)) == [("name", "value")]  # asks nobody
+    assert decoder.decode(literal(b"more", b"12")) == [("more", "12")]
+    assert examined(decoder, indexed(62)) == [(("more", "12"), 2)]
 
 
 def test_verdicts_of_what_leaves_at_once() -> None:
