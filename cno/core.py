@@ -122,6 +122,9 @@ NO_STREAM: Final = Stream(-1, False, DONE, DONE)
 # Stand where there are none, as in most connections most of the time. Never to be changed.
 NO_CHUNKS: Final[list[bytes]] = []
 NO_FRAMES: Final[list[Frame]] = []
+#: What local_settings() has made last, for a client and for a server: the limits of one connection
+#: mostly are those of the next.
+_made: Final[list[tuple[Limits, Settings] | None]] = [None, None]
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -269,7 +272,10 @@ def wanted(cls: type) -> int:
 
 
 def local_settings(limits: Limits, server: bool) -> Settings:
-    """Our settings as the limits have them."""
+    """Our settings as the limits have them. Shared: copy them before you change any."""
+    made = _made[server]
+    if made is not None and made[0] is limits:
+        return made[1]
     settings = Settings()
     settings._header_table_size = limits.header_table_size
     settings._enable_push = 0
@@ -281,6 +287,7 @@ def local_settings(limits: Limits, server: bool) -> Settings:
         settings._max_header_list_size = limits.max_header_list_size
     if server and limits.max_concurrent_streams is not None:
         settings._max_concurrent_streams = limits.max_concurrent_streams
+    _made[server] = (limits, settings)
     return settings
 
 

@@ -64,6 +64,7 @@ class Engine(Core):
     ) -> None:
         super().__init__(server, limits, clock)
         if not server and self._wants & ON_MESSAGE_PUSH and self._limits.max_pushes != 0:
+            self._local = self._local.copy()
             self._local._enable_push = 1
 
     # -- what it is -------------------------------------------------------------------------------

@@ -156,6 +156,26 @@ def test_attributes() -> None:
                 setattr(settings, name, value)
 
 
+class Pushed(raw.Connection):
+    def on_message_push(self, *given: object) -> None: ...
+
+
+@pytest.mark.parametrize("server", [False, True])
+def test_settings_of_a_connection_are_its_own(server: bool) -> None:
+    """Those of the same limits begin alike; what one of them changes does not reach others."""
+    limits = raw.Limits(initial_window_size=77_777)
+    first, second = raw.Connection(server, limits=limits), Pushed(server, limits=limits)
+    first.configure(header_table_size=1, initial_window_size=2)
+    third = raw.Connection(server, limits=limits)
+    assert first.local_settings.initial_window_size == 2
+    for each in (second, third):
+        assert each.local_settings.initial_window_size == 77_777
+        assert each.local_settings.header_table_size == 4096
+        assert each.local_settings.enable_push == (each is second and not server)
+    other = raw.Connection(server, limits=raw.Limits(initial_window_size=88_888))
+    assert other.local_settings.initial_window_size == 88_888
+
+
 @pytest.mark.parametrize("name", SETTINGS)
 def test_configure_names_every_setting(name: str) -> None:
     connection = raw.Connection(False)

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Final, cast
 
 from librt.strings import BytesWriter
-from mypy_extensions import i16, i64, mypyc_attr, u8
+from mypy_extensions import i16, i32, i64, mypyc_attr, u8
 
 from cno.hpack.dynamic import SIZE_SHIFT, DynamicTable
 from cno.hpack.fields import ENTRY_OVERHEAD, LENGTH, PSEUDO, REGULAR, Field, NeverIndexed
@@ -62,12 +62,12 @@ _LOOKS: Final = 15
 class _Name:
     """What an encoder knows about a field name."""
 
-    def __init__(self, octets: i64, index: i16, policy: i16, values: dict[str, Field]) -> None:
+    def __init__(self, octets: i32, index: i16, policy: u8, values: dict[str, Field]) -> None:
         #: Length on the wire without Huffman coding.
-        self.octets: i64 = octets
+        self.octets: i32 = octets
         #: Of its first entry in the static table; 0 if there is none.
         self.index: i16 = index
-        self.policy: i16 = policy
+        self.policy: u8 = policy
         #: Whether `values` is of all encoders.
         self.shared = True
         #: A dynamic entry of this name. Most names have but one: a dictionary would take 184 octets
@@ -284,7 +284,7 @@ class Encoder:
 
     def _insert(self, known: _Name, name: str, value: str, value_octets: i64, pair: object) -> bool:
         """Enter a field in the table, unless it would push out the better part of it."""
-        size = known.octets + value_octets + ENTRY_OVERHEAD
+        size = i64(known.octets) + value_octets + ENTRY_OVERHEAD
         table = self._table
         if size > table.max_size >> 1:
             return False
