@@ -102,6 +102,13 @@ def entered(stream: int, value: bytes) -> bytes:
     return head(stream, GET + b"\x40\x01x" + length + value)
 
 
+def named(number: int) -> bytes:
+    """A request with many fields that take two octets each, and the long name of an entry."""
+    name = bytes(3_900).replace(b"\0", b"n")
+    first = b"\x40\x7f" + varint(len(name) - 127) + name + b"\x01x"
+    return head(sid(number), GET + first + b"\x7e\x00" * 60, True)
+
+
 def varint(value: int) -> bytes:
     octets = bytearray()
     while value > 127:
@@ -163,6 +170,7 @@ BLOCKS: Final = [
         lambda i: head(sid(i) + 2, GET + b"\xbe" * 50, True),
         first=entered(9, bytes(3_900).replace(b"\0", b"v")) + reset(9),
     ),
+    Case("A7 names of an entry", named),
     Case("A7 size updates", lambda i: head(sid(i), b"\x20\x3f\xe1\x1f" + GET) + reset(sid(i))),
     Case("A7 entries that come and go", lambda i: entered(sid(i), b"%020d" % i) + reset(sid(i))),
 ]

@@ -50,11 +50,12 @@ _NEVER_INDEXED: Final = 1
 _FIRST_RECORDS: Final = 8
 
 _NO_NUMBERS: Final = vec[i64]()
+#: Stands where there is none. Never to be written to.
 _NO_TEXT: Final = BytesWriter()
 
 
 #: A block, decoded: `(name, value)` of each field, those never to be indexed as `NeverIndexed`; and
-#: of each the examiner's verdict, an octet.
+#: of each the examiner's verdict, an octet, if there is an examiner.
 Block: TypeAlias = tuple[list[tuple[str, str]], BytesWriter]
 
 
@@ -68,7 +69,7 @@ class Examiner:
     def __init__(self) -> None:
         verdicts = vec[i64]([0])
         for name, value in static_pairs():
-            verdicts = append(verdicts, self.examine(name, value))
+            verdicts = append(verdicts, _checked(self.examine(name, value)))
         #: Those on the fields of the static table, by index.
         self.static: vec[i64] = verdicts
 
@@ -158,7 +159,8 @@ class Decoder:
         rest of the block is still decoded, as the table depends on it. Raises HPACKError.
         """
         pairs: list[tuple[str, str]] = []
-        return pairs, self._decode(block, start, end, cast("list[object]", pairs))
+        verdicts = self._decode(block, start, end, cast("list[object]", pairs))
+        return pairs, BytesWriter() if self._examiner is None else verdicts
 
     def _decode(self, block: bytes, start: i64, end: i64, found: list[object]) -> BytesWriter:
         """Decode a block into `found`; what is said of its fields, if anybody is asked."""
@@ -215,7 +217,7 @@ class Decoder:
         self.list_size, self.field_count = size, count
         self.too_large = listed < count
         if text is not _NO_TEXT:
-            self._settle(text.getvalue(), found, verdicts)
+            self._settle(text.getvalue(), found, listed, verdicts)
         if self.too_large:
             del found[listed:]
         self._broken = False
@@ -291,7 +293,7 @@ class Decoder:
         """Read the literal that `octet` began, enter it in the table if it is to be; its size.
 
         It gets a place in `found` and a record, and its octets go to `out`, unless it is larger
-        than `room` and than what the table can hold. Moves `_pos` behind it.
+        than `room` and the table does not hold it either. Moves `_pos` behind it.
         """
         mask: i64 = 0x0F
         indexing = octet & 0x40 != 0
@@ -342,26 +344,22 @@ class Decoder:
         found.append(name)
         return size
 
-    def _settle(self, octets: bytes, found: list[object], verdicts: BytesWriter) -> None:
-        """Give the literals of the block their text."""
+    def _settle(
+        self, octets: bytes, found: list[object], listed: i64, verdicts: BytesWriter
+    ) -> None:
+        """Give the literals of the block their text; `listed` is where the list will be cut."""
         records = self._records
         self._records = _NO_NUMBERS
         table = self._table
         examiner = self._examiner
-        ascii = True
-        text = ""
-        try:
-            text = octets.decode("ascii")
-        except UnicodeDecodeError:
-            ascii = False
+        text = _ascii(octets)
+        ascii = len(text) == len(octets)
         verdict: i64 = 0
-        listed: i64 = len(verdicts)
-        number = self._first
-        left: i64 = len(records)
+        number = self._first - 1
         at: i64 = 0
         place: i64 = -1
         record: i64 = 0
-        if left > 0:
+        if len(records) > 0:
             record = records[0]
         for item in found:
             place += 1
@@ -377,27 +375,35 @@ class Decoder:
             flags = record
             at += 1
             end: i64 = len(octets)
-            if at < left:
+            if at < len(records):
                 record = records[at]
                 end = record >> _BEGIN_SHIFT
-            value = text[value_at:end] if ascii else _text(octets, value_at, end)
             if item is None:
                 name = text[begin:value_at] if ascii else _text(octets, begin, value_at)
             elif isinstance(item, str):
                 name = item
             else:
-                name = cast("tuple[str, ...]", found[-1 - cast(int, item)])[0]
+                source = found[-1 - cast(int, item)]
+                name = source if isinstance(source, str) else cast("tuple[str, ...]", source)[0]
+            if flags & _ENTERED != 0:
+                number += 1
+            held = flags & _ENTERED != 0 and table.holds(number)
+            if place >= listed and not held:
+                # Neither listed nor in the table any more: nobody but another may want its name. To
+                # make and examine more of it would cost thousands of times what it cost the peer.
+                found[place] = name
+                continue
+            value = text[value_at:end] if ascii else _text(octets, value_at, end)
             pair: object = (name, value)
             if flags & _NEVER_INDEXED != 0:
                 pair = NeverIndexed((name, value))
             found[place] = pair
             if examiner is not None:
-                verdict = examiner.examine(name, value)
+                verdict = _checked(examiner.examine(name, value))
                 if place < listed:
                     verdicts[place] = u8(verdict)
-            if flags & _ENTERED != 0:
+            if held:
                 table.settle(number, pair, verdict)
-                number += 1
 
     def _string(self, out: BytesWriter, block: bytes, end: i64) -> None:
         """Append the octets of the string at `_pos` to `out`; move that on."""
@@ -445,6 +451,19 @@ class Decoder:
         else:
             raise HPACKError("the block ends within an integer (RFC 7541 5.1)")
         raise HPACKError("an integer above 32 bits or of too many octets (RFC 7541 5.1)")
+
+
+def _checked(verdict: i64) -> i64:
+    if verdict < 0 or verdict >= _UNSETTLED:
+        raise ValueError(f"{verdict} is no verdict")
+    return verdict
+
+
+def _ascii(octets: bytes) -> str:
+    try:
+        return octets.decode("ascii")
+    except UnicodeDecodeError:
+        return ""
 
 
 def _text(octets: bytes, start: i64, end: i64) -> str:

@@ -148,6 +148,29 @@ def test_verdicts_of_a_list_that_is_cut() -> None:
     assert examined(decoder, block) == [(("b", "333"), 3), (("b", "22"), 2)]
 
 
+def test_what_is_neither_listed_nor_held_is_not_examined() -> None:
+    """It may cost two octets each, and has a name that takes all of the table."""
+    examiner = Lengths()
+    decoder = Decoder(max_list_size=5000, examiner=examiner)
+    name = "a" * 4000
+    block = literal(name.encode(), b"1") + literal(62, b"12") * 1000 + literal(62, b"123")
+    assert examined(decoder, block) == [((name, "1"), 1)]
+    assert decoder.too_large
+    assert examiner.asked == [(name, "1"), (name, "123")]
+    assert examined(decoder, indexed(62)) == [((name, "123"), 3)]
+
+
+@pytest.mark.parametrize("verdict", [-1, 15, 16, 300])
+def test_no_verdict(verdict: int) -> None:
+    class Wrong(Examiner):
+        def examine(self, name: str, value: str) -> i64:
+            return verdict if name == "wrong" else 0
+
+    decoder = Decoder(examiner=Wrong())
+    with pytest.raises(ValueError, match=f"^{verdict} is no verdict"):
+        decoder.decode(literal(b"wrong", b""))
+
+
 def test_no_examiner() -> None:
     """Nobody has an opinion on anything."""
     block = literal(b"name", b"value") + indexed(2)
