@@ -200,13 +200,15 @@ def _is_length(item: object) -> bool:
     return cast(tuple[str, str], item)[0] == "content-length"
 
 
-def list_size(fields: list[object]) -> i64:
+def list_size(encoder: Encoder, fields: list[object]) -> i64:
     """What a peer counts against its MAX_HEADER_LIST_SIZE (RFC 9113 6.5.2), octets."""
     size: i64 = 0
     for item in fields:
-        pair: object = item.pair if isinstance(item, Field) else item
-        name, value = cast(tuple[str, str], pair)
-        size += len(octets(name)) + len(octets(value)) + 32
+        if isinstance(item, Field):
+            size += encoder.size_of(item)
+        else:
+            name, value = cast(tuple[str, str], item)
+            size += len(octets(name)) + len(octets(value)) + 32
     return size
 
 

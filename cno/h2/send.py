@@ -93,7 +93,7 @@ def _write_request(
     # > SETTINGS_MAX_HEADER_LIST_SIZE: This advisory setting informs a peer of the maximum field
     # > section size that the sender is prepared to accept, in units of octets.   (RFC 9113 6.5.2)
     most = core._remote._max_header_list_size
-    if most != MAX_U32 and outgoing.list_size(fields) > most:
+    if most != MAX_U32 and outgoing.list_size(encoder, fields) > most:
         raise UsageError(
             f"more header fields than the peer takes ({most} octets)",
             stream=int(id),

@@ -204,6 +204,11 @@ class Encoder:
         """
         return self._table.recall(pair)
 
+    def size_of(self, field: Field) -> i64:
+        """What a field that recall() has just found takes in a list, octets (RFC 7541 4.1)."""
+        table = self._table
+        return table.notes[field.note & table.mask] >> SIZE_SHIFT
+
     def write_field(self, out: BytesWriter, field: Field) -> None:
         """One field that recall() has found, since when others may have pushed it out."""
         note = field.note

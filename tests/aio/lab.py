@@ -167,6 +167,11 @@ class Lab:
                 yield client
 
 
+async def hello(request: aio.Request) -> None:
+    """A handler."""
+    await request.respond(200, [], b"hello")
+
+
 async def settle(turns: int = 5) -> None:
     """Let what is due happen."""
     for _ in range(turns):

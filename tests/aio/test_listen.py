@@ -12,11 +12,7 @@ import pytest
 
 from cno import aio
 from cno.aio.listen import ACCEPTS
-from tests.aio.lab import HOST, Lab, place, until
-
-
-async def hello(request: aio.Request) -> None:
-    await request.respond(200, [], b"hello")
+from tests.aio.lab import HOST, Lab, hello, place, until
 
 
 def test_serve_by_await_and_by_async_with(lab: Lab) -> None:

@@ -11,11 +11,20 @@ from cno import aio
 from cno.errors import ConnectionError as CnoConnectionError
 from cno.limits import Limits
 from tests import frames as f
-from tests.aio.lab import HOST, HTTP1, HTTP2, HTTP2_TLS, Lab, Peer, Wire, place, settle, skip, until
-
-
-async def hello(request: aio.Request) -> None:
-    await request.respond(200, [], b"hello")
+from tests.aio.lab import (
+    HOST,
+    HTTP1,
+    HTTP2,
+    HTTP2_TLS,
+    Lab,
+    Peer,
+    Wire,
+    hello,
+    place,
+    settle,
+    skip,
+    until,
+)
 
 
 async def closed_within(peer: Peer, least: float, most: float) -> list[f.Frame]:

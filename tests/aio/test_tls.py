@@ -8,13 +8,9 @@ import pytest
 from cno import aio
 from cno.aio import tls
 from tests import frames as f
-from tests.aio.lab import HOST, HTTP2_TLS, Lab, Peer
+from tests.aio.lab import HOST, HTTP2_TLS, Lab, Peer, hello
 
 OLD_CIPHER = "AES128-GCM-SHA256"  # no ephemeral keys: prohibited by RFC 9113 Appendix A
-
-
-async def hello(request: aio.Request) -> None:
-    await request.respond(200, [], b"hello")
 
 
 def contexts(lab: Lab) -> list[ssl.SSLContext]:

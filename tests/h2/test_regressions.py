@@ -614,3 +614,21 @@ def test_H21_a_request_larger_than_the_peer_takes_is_not_sent() -> None:
     assert conn.take() == b""
     conn.write_head(1, 0, "GET", "/", [(":authority", "a")], True)
     assert [frame.stream for frame in conn.frames()] == [1]
+
+
+@pytest.mark.parametrize("spare", [0, -1])
+def test_H21_fields_sent_before_count_as_much(spare: int) -> None:
+    """The encoder knows them by now, and how many octets they have (not characters)."""
+    fixed = [(":authority", "a"), ("name", "grün"), ("other", "value")]
+    pairs = [(":method", "GET"), (":scheme", "http"), (":path", "/"), *fixed]
+    size = sum(len(name) + len(value.encode()) + 32 for name, value in pairs)
+    conn, peer = client()
+    conn.write_head(1, 0, "GET", "/", fixed, True)
+    conn.data_received(peer.settings({raw.CNO_SETTINGS_MAX_HEADER_LIST_SIZE: size + spare}))
+    conn.take()
+    if spare == 0:
+        conn.write_head(3, 0, "GET", "/", fixed, True)
+        assert [frame.stream for frame in conn.frames()] == [3]
+    else:
+        with pytest.raises(raw.UsageError, match=f"{size - 1} octets"):
+            conn.write_head(3, 0, "GET", "/", fixed, True)

@@ -14,13 +14,9 @@ import pytest
 from cno import aio
 from cno.limits import Limits
 from tests import frames as f
-from tests.aio.lab import HTTP2, Lab, Peer, Transport, settle, until
+from tests.aio.lab import HTTP2, Lab, Peer, Transport, hello, settle, until
 
 SHORT = 0.15
-
-
-async def hello(request: aio.Request) -> None:
-    await request.respond(200, [], b"hello")
 
 
 async def honest(lab: Lab, url: str) -> None:
