@@ -49,7 +49,8 @@ class Limits:
     #: Client: pushed streams promised or open. Beyond: RST_STREAM(REFUSED_STREAM).
     max_pushes: int | None = 100
     #: Ids of streams we reset, remembered so that frames already under way are ignored; those of
-    #: older ones are answered by RST_STREAM(STREAM_CLOSED), and charged.
+    #: older ones are answered by RST_STREAM(STREAM_CLOSED), but by a client, which ignores them as
+    #: well. All are charged.
     max_reset_history: int = 128
 
     # -- header fields ----------------------------------------------------------------------------

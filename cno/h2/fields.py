@@ -29,7 +29,7 @@ from cno.errors import ConnectionFault, StreamFault
 from cno.h2 import message, output, send
 from cno.h2.message import Malformed, Message
 from cno.h2.state import remember_reset, remember_skipped, was_skipped
-from cno.h2.streams import beyond_goaway, charge_error, find, glitch, is_idle, reply
+from cno.h2.streams import beyond_goaway, charge_error, find, glitch, is_idle, reply, was_reset
 from cno.hpack import Block, HPACKError
 from cno.streams import count, end_read, lookup, start
 
@@ -259,7 +259,7 @@ def _promise(core: Core, id: i64, promised: i64, fields: Block, too_large: bool)
     if parent is None or parent.read == DONE:
         # > a PUSH_PROMISE frame on a stream we have reset: the promised stream is there all the
         # > same, and wants a RST_STREAM of its own.   (RFC 9113 5.1, 6.6)
-        if id in core._h2.reset_ids:
+        if was_reset(core, id):
             _reject(core, promised, CNO_RST_CANCEL)
             return
         raise ConnectionFault(

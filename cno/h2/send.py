@@ -42,6 +42,8 @@ from cno.streams import count, end, end_write, lookup, start
 
 #: What our PING during a graceful shutdown carries.
 SHUTDOWN_PING: Final = b"shutdown"
+#: Octets, at least, of most DATA frames that still come for a response that we have given up.
+LATE_FRAME: Final = 4_096
 #: Octets of the PING that measures a round trip.
 PROBE_PING: Final = b"\0cno rtt"
 
@@ -310,6 +312,10 @@ def write_reset(core: Core, id: i64, code: i64) -> None:
 def reset(core: Core, stream: Stream, code: i64) -> None:
     """End a stream from our side."""
     remember_reset(core._h2, stream.id)
+    if stream.local and stream.read != DONE:
+        # What of it is under way by now, up to a window, will be charged although it is our doing.
+        window = max(core._local._initial_window_size + stream.recv_window, 0)
+        core._h2.glitches.refund(2 + window // LATE_FRAME)
     output.rst_stream(core, stream.id, code)
     end(core, stream, code, CNO_LOCAL)
 

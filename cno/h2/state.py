@@ -107,6 +107,7 @@ class Http2(Budgets):
 
         # -- streams of the past ------------------------------------------------------------------
         self.reset_ids = NO_IDS  # reset by us, oldest first
+        self.forgotten: i64 = 0  # the highest id that was one of these, and is no longer
         self.skipped = NO_RUNS  # runs of ids never opened: first, last
         self.max_reset_ids: i64 = limits.max_reset_history
 
@@ -130,6 +131,7 @@ def remember_reset(h2: Http2, stream: i64) -> None:
     # > then discard any frames it receives in this state.   (RFC 9113 5.1)
     if len(h2.reset_ids) >= h2.max_reset_ids:
         for oldest in h2.reset_ids:
+            h2.forgotten = max(h2.forgotten, oldest)
             del h2.reset_ids[oldest]
             break
     if h2.reset_ids is NO_IDS:

@@ -102,6 +102,13 @@ def beyond_goaway(core: Core, id: i64) -> bool:
     return sent >= 0 and id > sent and not is_ours(core, id)
 
 
+def was_reset(core: Core, id: i64) -> bool:
+    """Whether a stream has been reset by us, or may have been: who gives up a lot at once, by its
+    own choice, must not take for a mistake what the peer had sent by then."""
+    h2 = core._h2
+    return id in h2.reset_ids or (id <= h2.forgotten and is_ours(core, id))
+
+
 def find(core: Core, id: i64, what: str) -> Stream | None:
     """The stream that DATA or HEADERS belong to; None if they are to be ignored.
 
@@ -122,7 +129,7 @@ def find(core: Core, id: i64, what: str) -> Stream | None:
         return None
     if is_idle(core, id):
         raise ConnectionFault(CNO_RST_PROTOCOL_ERROR, f"{what} on an idle stream", "RFC 9113 5.1")
-    if id in core._h2.reset_ids:
+    if was_reset(core, id):
         glitch(core, 1)
         return None
     raise StreamFault(id, CNO_RST_STREAM_CLOSED, f"{what} on a closed stream", "RFC 9113 5.1")

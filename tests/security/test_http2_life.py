@@ -33,6 +33,7 @@ from tests.support import (
     REQUEST,
     RESPONSE,
     RST_STREAM,
+    WINDOW_UPDATE,
     Frame,
     FrameFactory,
     FrameRecorder,
@@ -126,6 +127,38 @@ def test_a17_only_so_many_resets_are_remembered() -> None:
     assert conn.frames() == []
     conn.data_received(peer.data(1, b"late"))
     assert [(f.type, f.stream) for f in conn.frames()] == [(RST_STREAM, 1)]
+
+
+def test_a17_nor_does_a_client_take_late_frames_for_mistakes() -> None:
+    conn, peer = client(limits=Limits(max_reset_history=10), recorder=Quiet)
+    streams = [request(conn) for _ in range(500)]
+    for stream in streams:
+        conn.write_reset(stream, CANCEL)
+    conn.take()
+    conn.data_received(peer.push_promise(streams[0], 2, REQUEST))
+    assert [(f.type, f.stream, f.code) for f in conn.frames()] == [(RST_STREAM, 2, CANCEL)]
+    for stream in streams:
+        conn.data_received(peer.headers(stream, RESPONSE))
+        conn.data_received(peer.data(stream, b"late", end_stream=True))
+    assert {f.type for f in conn.frames()} <= {WINDOW_UPDATE}
+    # Of a request that ended as it should, nothing more may come.
+    last = request(conn)
+    conn.data_received(peer.headers(last, RESPONSE, end_stream=True))
+    conn.take()
+    conn.data_received(peer.data(last, b"late"))
+    assert [(f.type, f.stream) for f in conn.frames()] == [(RST_STREAM, last)]
+
+
+def test_a17_no_number_of_requests_given_up_ends_a_connection() -> None:
+    # The connection has no clock here: nothing is forgiven with time.
+    conn, peer = client(recorder=Quiet)
+    for _ in range(2_000):
+        stream = request(conn)
+        conn.data_received(peer.headers(stream, RESPONSE))
+        conn.write_reset(stream, CANCEL)
+        for _ in range(10):
+            conn.data_received(peer.data(stream, bytes(4_096)))
+    assert {f.type for f in conn.frames()} == {HEADERS, RST_STREAM, WINDOW_UPDATE}
 
 
 def test_a17_no_number_of_requests_ends_a_connection() -> None:
