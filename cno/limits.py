@@ -27,12 +27,13 @@ _RANGES: Final = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Limits:
     """Bounds of one connection. All counts are per connection unless said otherwise.
 
     `cno.aio.Server` and `Client` have larger windows by default than those given here. Raises
-    ValueError for values that no bound can have, TypeError for what is no number.
+    ValueError for values that no bound can have, TypeError for what is no number. `repr` tells the
+    bounds that are not as here.
     """
 
     # -- streams ----------------------------------------------------------------------------------
@@ -212,6 +213,14 @@ class Limits:
             least, most = _RANGES.get(each.name, (0, UNBOUNDED))
             if not least <= value <= most:
                 raise ValueError(f"{each.name}={value} is not in {least:,} to {most:,}")
+
+    def __repr__(self) -> str:
+        told = []
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if value != each.default:
+                told.append(f"{each.name}={value!r}")
+        return f"Limits({', '.join(told)})"
 
 
 def bound(value: int | None) -> int:

@@ -22,6 +22,14 @@ def test_all_can_be_given_and_are_as_given() -> None:
     assert dataclasses.replace(defaults, max_pushes=7).max_pushes == 7
 
 
+def test_repr_tells_what_is_not_as_usual() -> None:
+    assert repr(Limits()) == "Limits()"
+    text = "Limits(max_pushes=None, header_timeout=2.5, allow_obs_fold=True)"
+    changed: Limits = eval(text)
+    assert (changed.max_pushes, changed.header_timeout) == (None, 2.5)
+    assert repr(changed) == text
+
+
 def test_it_is_frozen() -> None:
     changed: Any = Limits()
     with pytest.raises((AttributeError, TypeError)):

@@ -147,7 +147,7 @@ CHEAP = {
     # Ours, and the engine's two packages.
     *("cno", "cno__mypyc", "librt", "librt__mypyc", "mypy_extensions"),
     # Of the standard library: small, or loaded by asyncio in another Python version.
-    *("__future__", "_collections_abc", "copy", "dataclasses", "urllib", "ipaddress"),
+    *("__future__", "_collections_abc", "copy", "dataclasses"),
     *("base64", "_weakrefset", "weakref", "zlib", "bisect", "_bisect", "time"),
 }
 

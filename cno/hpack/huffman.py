@@ -90,20 +90,24 @@ def _window_table(rows: list[tuple[int, int, int]]) -> vec[i32]:
     8 or 16; first symbol; second, if any. All are 0 where even the first code is longer than the
     window. (Symbols of short codes are below 128.)
     """
-    table = [0] * (1 << _WINDOW)
+    table = vec[i32]([i32(0)] * (1 << _WINDOW))
     short = [row for row in rows if row[1] <= _WINDOW]
     for symbol, length, code in short:
-        room = _WINDOW - length
-        entry = symbol << 16 | 8 << 8 | length
-        table[code << room : (code + 1) << room] = [entry] * (1 << room)
+        _fill(table, code, length, symbol << 16 | 8 << 8 | length)
         for symbol2, length2, code2 in short:  # pragma: no branch - always left by its break
-            room = _WINDOW - length - length2
-            if room < 0:
+            both = length + length2
+            if both > _WINDOW:
                 break
-            both = code << length2 | code2
-            entry = symbol2 << 24 | symbol << 16 | 16 << 8 | (length + length2)
-            table[both << room : (both + 1) << room] = [entry] * (1 << room)
-    return vec[i32]([i32(entry) for entry in table])
+            entry = symbol2 << 24 | symbol << 16 | 16 << 8 | both
+            _fill(table, code << length2 | code2, both, entry)
+    return table
+
+
+def _fill(table: vec[i32], code: i64, length: i64, entry: i64) -> None:
+    """Put this wherever a window begins with these bits."""
+    room = _WINDOW - length
+    for at in range(code << room, (code + 1) << room):
+        table[at] = i32(entry)
 
 
 def _long_table(rows: list[tuple[int, int, int]]) -> tuple[bytes, bytes]:
