@@ -24,7 +24,7 @@ def test_all_can_be_given_and_are_as_given() -> None:
 
 def test_repr_tells_what_is_not_as_usual() -> None:
     assert repr(Limits()) == "Limits()"
-    text = "Limits(max_pushes=None, header_timeout=2.5, allow_obs_fold=True)"
+    text = "Limits(max_pushes=None, allow_obs_fold=True, header_timeout=2.5)"
     changed: Limits = eval(text)
     assert (changed.max_pushes, changed.header_timeout) == (None, 2.5)
     assert repr(changed) == text
