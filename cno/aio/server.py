@@ -14,6 +14,7 @@ from mypy_extensions import i64, mypyc_attr
 from cno.aio.connection import Connection, Exchange, current_task
 from cno.aio.messages import WORKED, WORKS, Request
 from cno.aio.output import Headers, Sending, log
+from cno.aio.shared import TASK_NAME, Shared
 from cno.const import (
     CNO_RST_CANCEL,
     CNO_RST_ENHANCE_YOUR_CALM,
@@ -33,7 +34,6 @@ EAGER: Final = sys.version_info >= (3, 12)
 #: What `loop.create_task` makes. Made here, and without a number of its own in its name, a task
 #: takes a quarter less: that is a twentieth of a small request.
 make_task: Final[Any] = asyncio.Task
-TASK_NAME: Final = "cno.Server"
 
 
 #: What `max_pending_handlers` is unless told.
@@ -64,7 +64,8 @@ class Keeper:
 class Server(Connection):
     """One connection of a server: an `asyncio.Protocol` that gives requests to `handle`.
 
-    `handle` is `async def handle(request: cno.Request) -> None`, run as a task for each request.
+    `handle` is `async def handle(request: cno.Request) -> None`, run in a task for each request;
+    those that never wait, and leave their task as it was, may have run in the same one.
     It is cancelled when the client resets the stream or is gone; when it raises, the client gets
     a 500, or a reset if a response had begun, and the loop's exception handler is told.
 
@@ -185,36 +186,84 @@ class Server(Connection):
         self._fresh = []
         if self._eager and not self._closing:
             self._collect()
-        for request in fresh:
-            # A stream that was reset with the same input never costs a task.
-            if not request._ended:
-                self._spawn(request, self._eager)
+        if self._plain and len(fresh) > 1:
+            self._spawn_all(fresh)
+        else:
+            for request in fresh:
+                # A stream that was reset with the same input never costs a task.
+                if not request._ended:
+                    self._spawn(request, self._eager)
         if not self._eager and not self._closing:
             self._collect()  # not before: it goes out once those tasks have had their first turn
         elif self._collecting:
             self._flush()  # those that had nothing to wait for have run by now
 
     def _spawn(self, request: Request, eager: bool) -> None:
+        if self._admit(request):
+            self._start_alone(request, eager)
+
+    def _spawn_all(self, requests: list[Request]) -> None:
+        """Start what came with one input: in one task, as far as that goes."""
+        batch = [each for each in requests if not each._ended and self._admit(each)]
+        batch.reverse()  # to be popped
+        self._make_task(self._run_in_turn(batch), self._eager)
+        if self._eager:
+            self._start_rest(batch)
+        else:
+            self.loop.call_soon(self._start_rest, batch)  # when that task has had its first turn
+
+    def _start_rest(self, batch: list[Request]) -> None:
+        """One of them waits, or has left a trace: each of the others has a task of its own."""
+        while batch:
+            request = batch.pop()
+            if request._work == WORKS:
+                self._start_alone(request, self._eager)
+
+    def _admit(self, request: Request) -> bool:
+        """Count a handler that is to run, unless there are too many."""
         if self._slots >= self._max_slots:
             # Streams that are reset make room for new ones at once; their handlers do not.
             log.debug("too many handlers of streams that are gone still run: closing")
             if not self._closing:
                 self.write_reset(0, CNO_RST_ENHANCE_YOUR_CALM)
-            return
+            return False
         self._slots += 1
         self._running += 1
         request._work = WORKS
-        work = self._run(request)
-        task: asyncio.Task[None]
-        if not self._plain:
-            task = self.loop.create_task(work)
-        elif eager:
-            task = make_task(work, loop=self.loop, name=TASK_NAME, eager_start=True)
-        else:
-            task = make_task(work, loop=self.loop, name=TASK_NAME)
+        return True
+
+    def _start_alone(self, request: Request, eager: bool) -> None:
+        task = self._make_task(self._run(request), eager)
         if not task.done():  # as it may be by now, if it was started eagerly
             request._task = task
             self._tasks.add(task)
+
+    def _make_task(self, work: Coroutine[Any, Any, None], eager: bool) -> asyncio.Task[None]:
+        if not self._plain:
+            return self.loop.create_task(work)
+        task: asyncio.Task[None]
+        if eager:
+            task = make_task(work, loop=self.loop, name=TASK_NAME, eager_start=True)
+        else:
+            task = make_task(work, loop=self.loop, name=TASK_NAME)
+        return task
+
+    async def _run_in_turn(self, batch: list[Request]) -> None:
+        """Run handlers one after the other, the last of the list first, while none of them waits:
+        who does will find the list empty. (See `cno.aio.shared`.)"""
+        task = asyncio.current_task(self.loop)
+        assert task is not None
+        shared = Shared(task)
+        shared.mark()
+        while batch:
+            request = batch.pop()
+            if request._work != WORKS:
+                continue  # its stream has ended meanwhile
+            request._task = task
+            self._tasks.add(task)
+            await self._run(request)
+            if batch and not shared.untouched():
+                return
 
     async def _run(self, request: Request) -> None:
         request._begun = True
@@ -302,7 +351,11 @@ class Server(Connection):
         if clean:
             return
         task = request._task
-        if task is None or task.done():
+        if task is None:
+            if request._work == WORKS and not request._begun:
+                self._done(request)  # its turn will not come
+            return
+        if task.done():
             return
         if task is current_task(self.loop):
             return  # it has done this to itself

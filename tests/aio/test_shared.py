@@ -1,0 +1,251 @@
+"""Handlers that start with one input may run in one task: none of them can tell."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
+from typing import Any
+
+import pytest
+
+from cno import aio
+from tests.aio.lab import HTTP2, Lab, until
+
+COUNT = 10
+
+Handler = Callable[[aio.Request], Awaitable[None]]
+
+
+def number(request: aio.Request) -> int:
+    return int(request.path[1:])
+
+
+def task() -> "asyncio.Task[Any]":
+    found = asyncio.current_task()
+    assert found is not None
+    return found
+
+
+def ask_all(lab: Lab, handler: Handler, failures: int = 0) -> list[int]:
+    """Make requests /0 to /9 that the server gets with one input; the codes of the answers."""
+
+    async def handle(request: aio.Request) -> None:
+        if request.path == "/warm":
+            await request.respond(200)
+        else:
+            await handler(request)
+
+    async def code(client: aio.Client, path: str) -> int:
+        try:
+            async with await client.request("GET", path) as response:
+                await response.payload.read()
+                return response.code
+        except aio.StreamError as error:
+            return -error.code
+
+    async def main() -> list[int]:
+        async with lab.pair(HTTP2, handle) as client:
+            await code(client, "/warm")
+            asking = (code(client, f"/{n}") for n in range(COUNT))
+            return list(await asyncio.gather(*asking))
+
+    return lab.run(main(), failures)
+
+
+def test_none_waits(lab: Lab) -> None:
+    seen: list[int] = []
+
+    async def handler(request: aio.Request) -> None:
+        seen.append(number(request))
+        await request.respond(200 + number(request))
+
+    assert ask_all(lab, handler) == [200 + n for n in range(COUNT)]
+    assert seen == list(range(COUNT))
+
+
+def test_who_leaves_no_trace_makes_room(lab: Lab) -> None:
+    others: set[int] = set()
+
+    async def handler(request: aio.Request) -> None:
+        others.add(len(asyncio.all_tasks()))
+        await request.respond(200)
+
+    assert ask_all(lab, handler) == [200] * COUNT
+    assert len(others) == 1, "they run one after the other, and in one task"
+
+
+@pytest.mark.parametrize("waiting", [{0}, {3}, {9}, {2, 5}, set(range(COUNT))], ids=str)
+def test_who_waits_keeps_nobody_waiting(lab: Lab, waiting: set[int]) -> None:
+    begun: list[int] = []
+    rest = asyncio.Event()
+    done: list[int] = []
+
+    async def handler(request: aio.Request) -> None:
+        begun.append(number(request))
+        if len(begun) == COUNT:
+            rest.set()
+        if number(request) in waiting:
+            await rest.wait()
+        done.append(number(request))
+        await request.respond(200)
+
+    assert ask_all(lab, handler) == [200] * COUNT
+    assert begun == sorted(begun)
+    assert set(done[-len(waiting) :]) == waiting or len(waiting) == COUNT or 9 in waiting
+
+
+def test_a_task_that_somebody_keeps_is_nobody_elses(lab: Lab) -> None:
+    kept: list[asyncio.Task[Any]] = []
+
+    async def handler(request: aio.Request) -> None:
+        if number(request) % 3 == 0:
+            kept.append(task())
+        else:
+            assert task() not in kept
+        await request.respond(200)
+
+    assert ask_all(lab, handler) == [200] * COUNT
+    assert len(set(kept)) == 4
+    assert all(each.done() for each in kept)
+
+
+def test_who_cancels_itself_cancels_nobody_else(lab: Lab) -> None:
+    async def handler(request: aio.Request) -> None:
+        if number(request) == 4:
+            task().cancel()
+        await request.respond(200)
+        if number(request) == 5:
+            await asyncio.sleep(0)
+
+    assert ask_all(lab, handler) == [200] * COUNT
+
+
+def test_who_cancels_itself_and_waits(lab: Lab) -> None:
+    async def handler(request: aio.Request) -> None:
+        if number(request) == 4:
+            task().cancel()
+            await asyncio.sleep(0)
+        await request.respond(200)
+
+    codes = ask_all(lab, handler)
+    assert codes[4] < 0
+    assert codes[:4] + codes[5:] == [200] * (COUNT - 1)
+
+
+def test_context_is_nobody_elses(lab: Lab) -> None:
+    whose: ContextVar[object] = ContextVar("whose", default=None)
+
+    class Awkward:
+        def __eq__(self, other: object) -> bool:
+            raise RuntimeError("not to be compared")
+
+        __hash__ = None  # type: ignore[assignment]  # of no interest here
+
+    async def handler(request: aio.Request) -> None:
+        assert whose.get() is None
+        whose.set(number(request) if number(request) % 2 else Awkward())
+        await request.respond(200)
+
+    assert ask_all(lab, handler) == [200] * COUNT
+
+
+def test_callbacks_come_when_the_handler_is_done(lab: Lab) -> None:
+    order: list[str] = []
+    all_done = asyncio.Event()
+
+    async def handler(request: aio.Request) -> None:
+        own = number(request)
+        order.append(f"handler {own}")
+        if own == 2:
+            task().add_done_callback(lambda _: order.append("callback"))
+        await request.respond(200)
+        if own == 3:
+            await all_done.wait()
+        if own == COUNT - 1:
+            await asyncio.sleep(0.01)
+            assert "callback" in order, "it need not wait for others"
+            all_done.set()
+
+    assert ask_all(lab, handler) == [200] * COUNT
+
+
+def test_names_are_nobody_elses(lab: Lab) -> None:
+    async def handler(request: aio.Request) -> None:
+        assert not task().get_name().startswith("/")
+        task().set_name(request.path)
+        await request.respond(200)
+
+    assert ask_all(lab, handler) == [200] * COUNT
+
+
+def test_timeouts_are_those_of_their_handler(lab: Lab) -> None:
+    async def handler(request: aio.Request) -> None:
+        if number(request) == 6:
+            try:
+                async with asyncio.timeout(0.01):
+                    await asyncio.sleep(10)
+            except TimeoutError:
+                await request.respond(504)
+        else:
+            async with asyncio.timeout(0.01 if number(request) < 6 else 10):
+                await request.respond(200)
+
+    assert ask_all(lab, handler) == [504 if n == 6 else 200 for n in range(COUNT)]
+
+
+def test_who_fails_fails_alone(lab: Lab) -> None:
+    async def handler(request: aio.Request) -> None:
+        if number(request) == 5:
+            raise ValueError("no")
+        await request.respond(200)
+
+    assert ask_all(lab, handler, failures=1) == [500 if n == 5 else 200 for n in range(COUNT)]
+
+
+def test_who_resets_its_own_stream_resets_no_other(lab: Lab) -> None:
+    async def handler(request: aio.Request) -> None:
+        if number(request) in (0, 4):
+            request.conn.write_reset(request.stream, 8)
+        else:
+            await request.respond(200)
+
+    codes = ask_all(lab, handler)
+    assert [code < 0 for code in codes] == [n in (0, 4) for n in range(COUNT)]
+
+
+def test_who_resets_another_keeps_it_from_starting(lab: Lab) -> None:
+    begun: list[int] = []
+    streams: list[int] = []
+
+    async def handler(request: aio.Request) -> None:
+        begun.append(number(request))
+        streams.append(request.stream)
+        if number(request) == 2:
+            for later in (4, 9):
+                request.conn.write_reset(request.stream + 2 * (later - 2), 8)
+        await request.respond(200)
+
+    codes = ask_all(lab, handler)
+    assert begun == [0, 1, 2, 3, 5, 6, 7, 8]
+    assert [code < 0 for code in codes] == [n in (4, 9) for n in range(COUNT)]
+
+
+def test_a_client_that_goes_cancels_all(lab: Lab) -> None:
+    ended: list[int] = []
+
+    async def handler(request: aio.Request) -> None:
+        try:
+            if number(request) > 2:
+                await asyncio.sleep(10)
+            await request.respond(200)
+        finally:
+            ended.append(number(request))
+
+    async def main() -> None:
+        async with lab.pair(HTTP2, handler) as client:
+            asking = [asyncio.ensure_future(client.request("GET", f"/{n}")) for n in range(COUNT)]
+            await until(lambda: ended == [0, 1, 2], "the first ones")
+            client.abort()
+            await asyncio.gather(*asking, return_exceptions=True)
+            await until(lambda: sorted(ended) == list(range(COUNT)), "the end of all")
+
+    lab.run(main())
