@@ -186,7 +186,8 @@ class Server(Connection):
         self._fresh = []
         if self._eager and not self._closing:
             self._collect()
-        if self._plain and len(fresh) > 1:
+        count = len(fresh)
+        if count > 1 and self._plain and self._slots + count <= self._max_slots:
             self._spawn_all(fresh)
         else:
             for request in fresh:
@@ -251,19 +252,20 @@ class Server(Connection):
     async def _run_in_turn(self, batch: list[Request]) -> None:
         """Run handlers one after the other, the last of the list first, while none of them waits:
         who does will find the list empty. (See `cno.aio.shared`.)"""
-        task = asyncio.current_task(self.loop)
-        assert task is not None
-        shared = Shared(task)
+        shared = Shared(current_task(self.loop))
         shared.mark()
-        while batch:
-            request = batch.pop()
-            if request._work != WORKS:
-                continue  # its stream has ended meanwhile
-            request._task = task
-            self._tasks.add(task)
-            await self._run(request)
-            if batch and not shared.untouched():
-                return
+        try:
+            while batch:
+                request = batch.pop()
+                if request._work != WORKS:
+                    continue  # its stream has ended meanwhile
+                request._task = shared.task
+                self._tasks.add(shared.task)
+                await self._run(request)
+                if batch and not shared.untouched():
+                    return
+        finally:
+            shared.task = None  # else the traceback of a task that was cancelled would hold it
 
     async def _run(self, request: Request) -> None:
         request._begun = True
@@ -351,11 +353,9 @@ class Server(Connection):
         if clean:
             return
         task = request._task
-        if task is None:
+        if task is None or task.done():
             if request._work == WORKS and not request._begun:
-                self._done(request)  # its turn will not come
-            return
-        if task.done():
+                self._done(request)  # its turn has not come, and never will
             return
         if task is current_task(self.loop):
             return  # it has done this to itself

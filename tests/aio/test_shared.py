@@ -1,6 +1,7 @@
 """Handlers that start with one input may run in one task: none of them can tell."""
 
 import asyncio
+import sys
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from typing import Any
@@ -8,7 +9,8 @@ from typing import Any
 import pytest
 
 from cno import aio
-from tests.aio.lab import HTTP2, Lab, until
+from cno.limits import Limits
+from tests.aio.lab import HTTP2, Lab, hello, settle, until
 
 COUNT = 10
 
@@ -25,8 +27,13 @@ def task() -> "asyncio.Task[Any]":
     return found
 
 
-def ask_all(lab: Lab, handler: Handler, failures: int = 0) -> list[int]:
-    """Make requests /0 to /9 that the server gets with one input; the codes of the answers."""
+def ask_all(
+    lab: Lab, handler: Handler, failures: int = 0, before: Callable[[], object] = list
+) -> list[int]:
+    """Make requests /0 to /9 that the server gets with one input; the codes of the answers.
+
+    `before` is called in the context that the server is made in.
+    """
 
     async def handle(request: aio.Request) -> None:
         if request.path == "/warm":
@@ -43,6 +50,7 @@ def ask_all(lab: Lab, handler: Handler, failures: int = 0) -> list[int]:
             return -error.code
 
     async def main() -> list[int]:
+        before()
         async with lab.pair(HTTP2, handle) as client:
             await code(client, "/warm")
             asking = (code(client, f"/{n}") for n in range(COUNT))
@@ -119,6 +127,19 @@ def test_who_cancels_itself_cancels_nobody_else(lab: Lab) -> None:
     assert ask_all(lab, handler) == [200] * COUNT
 
 
+def test_who_takes_its_cancellation_back_leaves_it_to_nobody(lab: Lab) -> None:
+    async def handler(request: aio.Request) -> None:
+        if number(request) == 4:
+            task().cancel()
+            task().uncancel()
+        if number(request) == 5:
+            await asyncio.sleep(0)
+        await request.respond(200)
+
+    # Before Python 3.13 that does not keep it from being cancelled, if it waits.
+    assert ask_all(lab, handler) == [200] * COUNT
+
+
 def test_who_cancels_itself_and_waits(lab: Lab) -> None:
     async def handler(request: aio.Request) -> None:
         if number(request) == 4:
@@ -146,6 +167,75 @@ def test_context_is_nobody_elses(lab: Lab) -> None:
         await request.respond(200)
 
     assert ask_all(lab, handler) == [200] * COUNT
+
+
+def test_nor_are_values_that_only_look_the_same(lab: Lab) -> None:
+    whose: ContextVar[dict[str, int]] = ContextVar("whose")
+    common: dict[str, int] = {}
+
+    async def handler(request: aio.Request) -> None:
+        assert whose.get() is common
+        whose.set({})
+        await request.respond(200)
+
+    assert ask_all(lab, handler, before=lambda: whose.set(common)) == [200] * COUNT
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="tasks do not tell their context")
+def test_nor_is_a_context_that_somebody_keeps(lab: Lab) -> None:
+    whose: ContextVar[int] = ContextVar("whose", default=-1)
+    kept: list[Any] = []
+    found: list[int] = []
+
+    async def handler(request: aio.Request) -> None:
+        if number(request) == 0:
+            kept.append(getattr(task(), "get_context")())  # noqa: B009  # not in 3.11
+        else:
+            found.append(kept[0].get(whose, -1))
+            whose.set(number(request))
+        await request.respond(200)
+
+    assert ask_all(lab, handler) == [200] * COUNT
+    assert found == [-1] * (COUNT - 1)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="tasks do not start at once")
+def test_more_than_may_run_at_once_are_taken_one_by_one(lab: Lab) -> None:
+    async def main() -> None:
+        async with lab.pair(HTTP2, hello, limits=Limits(max_pending_handlers=3)) as client:
+            for response in await asyncio.gather(*(client.request("GET", "/") for _ in range(9))):
+                assert response.code == 200
+
+    lab.run(main())
+
+
+def test_tasks_that_are_cancelled_before_they_start_are_counted(lab: Lab) -> None:
+    first = asyncio.Event()
+    conns: set[aio.Server] = set()
+
+    async def handler(request: aio.Request) -> None:
+        server = request.conn
+        assert isinstance(server, aio.Server)
+        conns.add(server)
+        loop = asyncio.get_running_loop()
+        if number(request) == 0:
+            # Behind what starts the others, and before they do anything.
+            loop.call_soon(server.cancel_handlers)
+            first.set()
+            await asyncio.sleep(10)
+        await request.respond(200)
+
+    async def main() -> None:
+        async with lab.pair(HTTP2, handler, limits=Limits(linger_timeout=5)) as client:
+            asking = [asyncio.ensure_future(client.request("GET", f"/{n}")) for n in range(COUNT)]
+            await first.wait()
+            await settle(10)
+            client.abort()
+            await asyncio.gather(*asking, return_exceptions=True)
+            assert len(conns) == 1
+
+    # The end of the server waits for all handlers it knows of, and complains about those that stay.
+    lab.run(main())
 
 
 def test_callbacks_come_when_the_handler_is_done(lab: Lab) -> None:
