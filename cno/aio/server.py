@@ -206,6 +206,8 @@ class Server(Connection):
     def _spawn_all(self, requests: list[Request]) -> None:
         """Start what came with one input: in one task, as far as that goes."""
         batch = [each for each in requests if not each._ended and self._admit(each)]
+        if not batch:
+            return
         batch.reverse()  # to be popped
         self._make_task(self._run_in_turn(batch), self._eager)
         if self._eager:
