@@ -75,14 +75,16 @@ def _digit(c: u8) -> i64:
     return -1
 
 
-def size_line(data: bytes, start: i64, lf: i64) -> i64:
-    """The size that the line from `start` to its LF names. Extensions are checked and ignored."""
+def size_line(data: bytes, start: i64, count: i64, lf: i64) -> i64:
+    """The size that the line from `start` to its LF names, by its first `count` octets: `digits`.
+
+    Extensions are checked and ignored.
+    """
     # > recipients MUST anticipate potentially large hexadecimal numerals and prevent parsing errors
     # > due to integer conversion overflows or precision loss   (RFC 9112 7.1)
     end = lf - 1
     if end <= start or data[end] != _CR:
         raise _fault("a chunk-size line does not end with CRLF")
-    count = digits(data, start, end)
     if count == 0 or count > MAX_DIGITS or (count == MAX_DIGITS and _digit(data[start]) > 7):
         raise _fault("malformed chunk size")
     size: i64 = 0

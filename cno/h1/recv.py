@@ -189,7 +189,9 @@ def _chunk_size(core: Core, h1: Http1, stream: Stream) -> i64:
     start = core._pos
     end: i64 = len(data)
     # Usually that is digits and CRLF, found here for less than find() costs.
-    lf: i64 = start + body.digits(data, start, min(end, start + body.MAX_DIGITS)) + 1
+    # (One digit more than there may be: it tells a size that is too long.)
+    count = body.digits(data, start, min(end, start + body.MAX_DIGITS + 1))
+    lf: i64 = start + count + 1
     if lf >= end or data[lf] != parse.LF:
         lf = data.find(b"\n", start)
     # Digits, extensions, CR: no more than fit the line and the extensions of a body.
@@ -203,8 +205,8 @@ def _chunk_size(core: Core, h1: Http1, stream: Stream) -> i64:
         h1.in_line = True
         h1.room = limit - size
         return WAIT
-    left = body.size_line(data, start, lf)
-    h1.ext += size - body.digits(data, start, lf)
+    left = body.size_line(data, start, count, lf)
+    h1.ext += size - count
     if h1.ext > h1.max_ext:
         # > A server ought to limit the total length of chunk extensions received in a request to an
         # > amount reasonable for the services provided   (RFC 9112 7.1.1)
