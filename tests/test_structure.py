@@ -76,10 +76,10 @@ def real_tree() -> Tree:
     }
 
 
-def python_files(tree: Tree) -> Iterator[tuple[str, str, ast.Module]]:
+def python_files(tree: Tree, below: str = "") -> Iterator[tuple[str, ast.Module]]:
     for name, text in tree.items():
-        if name.endswith(".py"):
-            yield name, text, ast.parse(text, name)
+        if name.startswith(below) and name.endswith(".py"):
+            yield name, ast.parse(text, name)
 
 
 # -- imports -----------------------------------------------------------------------------------
@@ -88,10 +88,9 @@ def python_files(tree: Tree) -> Iterator[tuple[str, str, ast.Module]]:
 def modules(tree: Tree) -> dict[str, tuple[str, ast.Module]]:
     """The package's modules by their name below `cno` ('' itself): the path and the syntax."""
     found = {}
-    for path, _, syntax in python_files(tree):
-        if path.startswith("cno/"):
-            name = path.removeprefix("cno/").removesuffix(".py").replace("/", ".")
-            found[re.sub(r"(^|\.)__init__$", "", name)] = (path, syntax)
+    for path, syntax in python_files(tree, "cno/"):
+        name = path.removeprefix("cno/").removesuffix(".py").replace("/", ".")
+        found[re.sub(r"(^|\.)__init__$", "", name)] = (path, syntax)
     return found
 
 
@@ -235,8 +234,7 @@ def short_files(tree: Tree) -> list[str]:
 def short_functions(tree: Tree) -> list[str]:
     return [
         f"{name}:{node.lineno}: {node.name} has {lines} lines, more than {MAX_FUNCTION}"
-        for name, _, syntax in python_files(tree)
-        if name.startswith("cno/")
+        for name, syntax in python_files(tree, "cno/")
         for node in ast.walk(syntax)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         and (lines := (node.end_lineno or node.lineno) - node.lineno + 1) > MAX_FUNCTION
@@ -247,7 +245,7 @@ def opens_with_contract(tree: Tree) -> list[str]:
     """Every file says what it knows; but for a folder of tests, whose __init__.py may be empty."""
     return [
         f"{name}: does not open with a docstring"
-        for name, _, syntax in python_files(tree)
+        for name, syntax in python_files(tree)
         if not ast.get_docstring(syntax) and (tree[name].strip() or not name.startswith("tests/"))
     ]
 
@@ -274,7 +272,9 @@ DIRECTIVE = re.compile(
 def ignores_say_why(tree: Tree) -> list[str]:
     """A comment that silences a tool says why, behind it or on a line of comment above."""
     problems = []
-    for name, text, _ in python_files(tree):
+    for name, text in tree.items():
+        if not name.endswith(".py") or not DIRECTIVE.search(text):
+            continue
         lines = text.splitlines()
         for token in tokenize.generate_tokens(io.StringIO(text).readline):
             if token.type != tokenize.COMMENT or not DIRECTIVE.match(token.string):

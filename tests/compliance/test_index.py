@@ -7,6 +7,7 @@ leaves out in `NOT_HERE = {"ST6": "the reason, and where it is tested"}`.
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 #: All tests count: those of a row need not stand in this folder.
@@ -45,6 +46,7 @@ def rows_of(name: str) -> list[str]:
     return rows
 
 
+@cache
 def rows_tested() -> dict[str, list[str]]:
     """The tests of each row, found without importing anything."""
     found: dict[str, list[str]] = {}
@@ -56,6 +58,7 @@ def rows_tested() -> dict[str, list[str]]:
     return found
 
 
+@cache
 def left_out() -> dict[str, str]:
     """The reasons given in NOT_HERE."""
     reasons: dict[str, str] = {}
