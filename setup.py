@@ -23,8 +23,6 @@ INTERPRETED = {
     "cno/__main__.py": "`python -m` runs code, and an extension module has none to give",
     "cno/cli/": "click looks into the functions it is given, and nothing there is hot",
     "cno/examples/": "to be read and copied; wsproto need not be there to build",
-    "cno/asgi.py": "calls interpreted applications all the time; compiled it would gain nothing",
-    "cno/httpx.py": "subclasses classes of httpx, which need not be there to build",
 }
 
 # The commands that turn sources into extensions; others (metadata, sdist) need not wait for mypyc.

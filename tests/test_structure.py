@@ -32,7 +32,7 @@ LAYERS = (
     ("drive",),
     ("engine",),
     ("raw", "aio"),
-    ("asgi", "httpx", "cli", "examples"),
+    ("cli", "examples"),
 )
 
 # They choose the build and hand over to the rest; their own tests are in test_packaging.py.
@@ -45,8 +45,6 @@ PUBLIC = {"", "raw", "hpack"}
 # What needs more than the engine's two small packages, and what it may need.
 THIRD_PARTY = {"mypy_extensions", "librt"}
 ADAPTERS = {
-    "asgi": set[str](),
-    "httpx": {"httpx"},
     "cli": {"click", "rich", "trustme", "uvloop"},
     "examples": {"wsproto"},
 }
