@@ -83,6 +83,20 @@ def mend_weak_references(source: Path) -> None:
     source.write_text(text, "utf-8")
 
 
+def mend_throw(source: Path, runtime: Path) -> None:
+    """Hand exceptions on to the coroutines that compiled ones wait for by `throw(error)` alone.
+
+    mypyc 2.4 calls `throw(type, error, traceback)`, which Python warns of since 3.12: at every
+    cancellation and timeout, of the user's own lines.
+    """
+    text = source.read_text("utf-8")
+    used = runtime.read_text("utf-8").replace(
+        "PyObject_CallFunctionObjArgs(_m, type, value, traceback, NULL)",
+        "PyObject_CallOneArg(_m, value)",
+    )
+    source.write_text(text.replace(f"#include <{runtime.name}>", used), "utf-8")
+
+
 def extensions() -> list[Extension]:
     """What `CNO_BUILD` asks for: the extensions of the one compilation unit, or none."""
     build = os.environ.get("CNO_BUILD") or "mypyc"
@@ -91,7 +105,7 @@ def extensions() -> list[Extension]:
     if build == "pure" or BUILDS.isdisjoint(sys.argv):
         return []
     refuse_without_compiler()
-    from mypyc.build import mypycify
+    from mypyc.build import include_dir, mypycify
 
     unit = mypycify(
         [*WARNINGS_OFF, *compiled_modules()],
@@ -109,6 +123,7 @@ def extensions() -> list[Extension]:
             extension.extra_compile_args = [*extension.extra_compile_args, *more]
     for source in sorted({str(source) for extension in found for source in extension.sources}):
         mend_weak_references(Path(source))
+        mend_throw(Path(source), Path(include_dir()) / "misc_ops.c")
     return found
 
 

@@ -4,10 +4,12 @@ Run as `python .ci/smoke.py compiled|pure` where nothing but the wheel is instal
 either. Prints one line and exits with 0, or fails with a traceback.
 """
 
+import asyncio
 import os
 import platform
 import subprocess
 import sys
+import warnings
 from importlib.machinery import EXTENSION_SUFFIXES
 
 import cno
@@ -54,6 +56,30 @@ def serve_one_request() -> None:
     assert b"GET /one cno.test" in conn.sent, conn.sent
 
 
+async def give_one_request_up() -> None:
+    """Its handler is told so, across the compiled coroutine between, and no warning is seen."""
+    told: list[str] = []
+    begun, ended = asyncio.Event(), asyncio.Event()
+
+    async def handle(request: cno.Request) -> None:
+        begun.set()
+        try:
+            await asyncio.sleep(60)
+        except BaseException as error:
+            told.append(repr(error))
+            raise
+        finally:
+            ended.set()
+
+    async with asyncio.timeout(30), await cno.serve(handle, "127.0.0.1", 0) as server:
+        host, port = server.sockets[0].getsockname()[:2]
+        asking = asyncio.create_task(cno.request("GET", f"http://{host}:{port}/"))
+        await begun.wait()
+        asking.cancel()
+        await ended.wait()
+    assert told == ["CancelledError()"], told
+
+
 def loaded_extensions() -> list[str]:
     """The extensions of ours that this process has loaded, the shared one included."""
     return [
@@ -68,6 +94,8 @@ def main(expected: str) -> None:
     assert cno.COMPILED is compiled, cno.__file__
     assert bool(loaded_extensions()) is compiled, loaded_extensions()
     serve_one_request()
+    warnings.simplefilter("error")
+    asyncio.run(give_one_request_up())
     command = [sys.executable, "-m", "cno", "--version"]
     said = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
     assert said == f"cno {cno.__version__} ({'compiled' if compiled else 'pure Python'})", said

@@ -23,17 +23,6 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     return Certificates(certfile, keyfile, cafile)
 
 
-# Compiled coroutines hand exceptions on to interpreted ones in the way of old; mypyc's doing.
-OLD_THROW = "ignore:the .type, exc, tb. signature of throw:DeprecationWarning"
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    here = Path(__file__).parent
-    for item in items:
-        if here in item.path.parents:
-            item.add_marker(pytest.mark.filterwarnings(OLD_THROW))
-
-
 def eager_loop() -> asyncio.AbstractEventLoop:
     """A loop whose tasks run at once, until they have to wait."""
     loop = asyncio.new_event_loop()

@@ -238,6 +238,8 @@ def test_push_that_is_reset_before_its_handler_starts(lab: Lab) -> None:
     """It is never run, and nobody waits for its end."""
 
     async def main() -> None:
+        if asyncio.get_running_loop().get_task_factory() is not None:
+            return  # eager: it starts when it is pushed
         ran: list[str] = []
 
         async def handle(request: aio.Request) -> None:

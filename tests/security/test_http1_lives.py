@@ -11,7 +11,6 @@ import pytest
 
 from cno import aio, raw
 from cno.limits import Limits
-from tests.aio.conftest import OLD_THROW
 from tests.aio.lab import HTTP1, Lab, Peer, by_hand
 from tests.h1.wire import (
     FIELDS,
@@ -31,8 +30,6 @@ from tests.security import splitting
 from tests.security.floods import Quiet, peak
 from tests.security.smuggling import cl, get, post, te
 from tests.support import PREFACE, Headers, Recorder, feed, h1_client, h1_server
-
-pytestmark = pytest.mark.filterwarnings(OLD_THROW)
 
 # -- E15, E16 --------------------------------------------------------------------------------------
 
