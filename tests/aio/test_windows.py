@@ -94,6 +94,7 @@ async def upload(lab: Lab, limits: Limits, size: int, read: bool) -> FarPeer:
         if read:
             await asyncio.wait_for(seen.wait(), 20)
             await sending
+            await asyncio.sleep(2 * TRIP)  # the last update may be on its way
         else:
             await asyncio.sleep(4 * TRIP)
             sending.cancel()
