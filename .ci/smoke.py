@@ -1,4 +1,4 @@
-"""Whether an installed package works at all: imports, chooses its build, and serves one request.
+"""Whether an installed package works: imports, chooses its build, serves, gives a request up.
 
 Run as `python .ci/smoke.py compiled|pure` where nothing but the wheel is installed, no test tool
 either. Prints one line and exits with 0, or fails with a traceback.
