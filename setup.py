@@ -62,14 +62,13 @@ def refuse_without_compiler() -> None:
             )
 
 
-def mend_weak_references(source: Path) -> None:
+def mend_weak_references(text: str) -> str:
     """Make weak references to objects with an interpreted base (the asyncio classes) safe.
 
     mypyc 2.4 gives them a place for such references where Python is older than 3.12 (where there
     are none), but frees what is there as if it were its own, and never tells those who refer that
     the object is gone: a crash of the process, later. Neither visited nor freed, but told.
     """
-    text = source.read_text("utf-8")
     of_self = r"\(\(char \*\)self \+ sizeof\(PyObject \*\) \+ sizeof\(\w+\)\)"
     text = re.sub(rf"Py_(?:VISIT|CLEAR)\(\*\(\(PyObject \*\*\){of_self}\)\);", "", text)
     for kind in re.findall(r"PyTypeObject \w+_template_ = \{.*?\n\s*\};", text, re.DOTALL):
@@ -80,21 +79,20 @@ def mend_weak_references(source: Path) -> None:
             tell = f"if (*(PyObject **)((char *)self + {place[1]}) != NULL) {last_word}"
             definition = rf"(\b{freed_by[1]}\(\w+ \*self\)\s*\{{.*?\bPyObject_GC_UnTrack\(self\);)"
             text = re.sub(definition, rf"\1 {tell}", text, count=1, flags=re.DOTALL)
-    source.write_text(text, "utf-8")
+    return text
 
 
-def mend_throw(source: Path, runtime: Path) -> None:
+def mend_throw(text: str, runtime: Path) -> str:
     """Hand exceptions on to the coroutines that compiled ones wait for by `throw(error)` alone.
 
     mypyc 2.4 calls `throw(type, error, traceback)`, which Python warns of since 3.12: at every
     cancellation and timeout, of the user's own lines.
     """
-    text = source.read_text("utf-8")
     used = runtime.read_text("utf-8").replace(
         "PyObject_CallFunctionObjArgs(_m, type, value, traceback, NULL)",
         "PyObject_CallOneArg(_m, value)",
     )
-    source.write_text(text.replace(f"#include <{runtime.name}>", used), "utf-8")
+    return text.replace(f"#include <{runtime.name}>", used)
 
 
 def extensions() -> list[Extension]:
@@ -121,9 +119,10 @@ def extensions() -> list[Extension]:
             # 3 % fewer instructions a request. What Python looks for is exported all the same.
             more = ["-fvisibility=hidden", *C_WARNINGS_OFF]
             extension.extra_compile_args = [*extension.extra_compile_args, *more]
-    for source in sorted({str(source) for extension in found for source in extension.sources}):
-        mend_weak_references(Path(source))
-        mend_throw(Path(source), Path(include_dir()) / "misc_ops.c")
+    runtime = Path(include_dir()) / "misc_ops.c"
+    for path in {Path(source) for extension in found for source in extension.sources}:
+        text = mend_weak_references(path.read_text("utf-8"))
+        path.write_text(mend_throw(text, runtime), "utf-8")
     return found
 
 
