@@ -10,6 +10,7 @@ has passed, and a caller who gives up, end a method by cancelling it.
 
 import argparse
 import asyncio
+import re
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -26,6 +27,8 @@ MAX_MESSAGE = 4 * 1024 * 1024
 
 #: Seconds in each unit of a `grpc-timeout`.
 UNITS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
+TIMEOUT = re.compile("([0-9]{1,8})([HMSmun])")
+STATUS = re.compile("[0-9]{1,9}")
 
 
 class RpcError(Exception):
@@ -78,9 +81,14 @@ class Context:
 
     @property
     def timeout(self) -> float | None:
-        """Seconds, from the call's beginning, after which the client gives up."""
+        """Seconds, from the call's beginning, after which the client gives up. Raises RpcError."""
         value = self.metadata.get("grpc-timeout")
-        return None if value is None else int(value[:-1]) * UNITS[value[-1]]
+        if value is None:
+            return None
+        match = TIMEOUT.fullmatch(value)
+        if match is None:
+            raise RpcError(INVALID, "malformed grpc-timeout")
+        return int(match[1]) * UNITS[match[2]]
 
 
 Replies = AsyncGenerator[bytes, None]
@@ -111,7 +119,12 @@ class Service:
         if method is None:
             await refuse(request, RpcError(UNIMPLEMENTED, f"no such method: {request.path}"))
             return
-        now, timeout = asyncio.get_running_loop().time(), context.timeout
+        now = asyncio.get_running_loop().time()
+        try:
+            timeout = context.timeout
+        except RpcError as error:
+            await refuse(request, error)
+            return
         deadline = None if timeout is None else now + timeout
         async with aclosing(method(messages(request.payload), context)) as replies:
             try:
@@ -172,7 +185,8 @@ class Call:
         # In the head if there is nothing else.
         trailers = self.response.trailers or self.response.headers
         found = dict(trailers)
-        code = int(found.get("grpc-status", UNKNOWN))
+        status = found.get("grpc-status", "")
+        code = int(status) if STATUS.fullmatch(status) else UNKNOWN
         if code != OK:
             raise RpcError(code, unquote(found.get("grpc-message", "")))
 

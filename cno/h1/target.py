@@ -45,8 +45,12 @@ def _authority_form(target: str) -> Target:
 
 def has_port(authority: str) -> bool:
     """Whether this is host ":" port with both of them there."""
+    # Checked first: it leaves a port of at most five ASCII digits for int(), which takes digits of
+    # all scripts, refuses some that isdigit() takes, and raises for more than 4,300.
+    if not is_authority(authority):
+        return False
     _, colon, port = authority.rpartition(":")
-    return colon == ":" and port.isdigit() and int(port) < 65536 and is_authority(authority)
+    return colon == ":" and port.isdigit() and int(port) < 65536
 
 
 def _absolute_form(method: str, target: str) -> Target:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import cno
+from cno.examples import grpc
 from cno.examples.proxy import Proxy
 from cno.examples.upload import Uploads
 from tests.aio.lab import HOST, HTTP1, HTTP2, Lab, Wire, skip
@@ -99,6 +100,38 @@ def test_what_the_proxy_refuses(lab: Lab, wire: Wire) -> None:
                     with pytest.raises(cno.UpgradeRefused) as caught:
                         await client.tunnel(place)
                     assert caught.value.response.code == code
+
+    lab.run(main())
+
+
+# -- gRPC ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "timeout", ["", "S", "1", "-1S", "1x", "1.5S", "\u00b2S", "1" * 4_301 + "S"]
+)
+def test_a_malformed_grpc_timeout_is_refused(lab: Lab, timeout: str) -> None:
+    async def main() -> None:
+        async with lab.pair(HTTP2, grpc.Service({"/echo.Echo/Say": grpc.say})) as client:
+            fields = [("content-type", "application/grpc"), ("grpc-timeout", timeout)]
+            response = await client.request("POST", "/echo.Echo/Say", fields)
+            assert response.code == 200
+            assert ("grpc-status", str(grpc.INVALID)) in response.headers
+
+    lab.run(main())
+
+
+@pytest.mark.parametrize("status", ["", "x", "\u00b2", "1" * 4_301, "-1", "2"])
+def test_a_malformed_grpc_status_is_unknown(lab: Lab, status: str) -> None:
+    async def handle(request: cno.Request) -> None:
+        await request.respond(200, [("grpc-status", status)])
+
+    async def main() -> None:
+        async with lab.pair(HTTP2, handle) as client:
+            with pytest.raises(grpc.RpcError) as caught:
+                async for _ in await grpc.call(client, "/x", grpc.each(b"x")):
+                    pass
+            assert caught.value.code == grpc.UNKNOWN
 
     lab.run(main())
 

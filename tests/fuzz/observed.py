@@ -48,8 +48,8 @@ SMALL = Limits(
 class Watched(Recorder):
     """A recorder that insists on the order of events, with an application of some mood."""
 
-    def __init__(self, server: bool, mood: int = 0) -> None:
-        super().__init__(server, limits=SMALL if mood & TIGHT else None)
+    def __init__(self, server: bool, mood: int = 0, limits: Limits | None = None) -> None:
+        super().__init__(server, limits=SMALL if mood & TIGHT else limits)
         self.mood = mood
         self.manual_flow_control = bool(mood & MANUAL)
         self.heads: dict[int, int] = {}  # the code of the last head, by stream

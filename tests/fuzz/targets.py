@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from tests.fuzz import machines, octets, oracles, twins, worlds
+from tests.fuzz import extremes, machines, octets, oracles, twins, worlds
 from tests.tree import ROOT as ROOT
 
 HERE: Final = Path(__file__).parent
@@ -77,6 +77,14 @@ class Oracles(Target):
         oracles.check(*machines.load(path))
 
 
+class Extremes(Target):
+    def search(self, seconds: float, seed: int) -> list[Path]:
+        return extremes.search(KEPT / self.name, seconds, seed)
+
+    def replay(self, path: Path) -> None:
+        extremes.replay(path)
+
+
 class Twins(Target):
     def search(self, seconds: float, seed: int) -> list[Path]:
         return twins.search([CORPUS, KEPT / "corpus"], KEPT / self.name, seconds, seed)
@@ -89,6 +97,7 @@ ALL: Final[dict[str, Target]] = {
     **{name: Octets(name, check) for name, check in octets.TARGETS.items()},
     "machines": Machines("machines", "scripts of peer and application: rules of order and flow"),
     "oracles": Oracles("oracles", "h2 and h11 judge the same, or it is known why not"),
+    "extremes": Extremes("extremes", "sound messages with a value out of all bounds: no exception"),
     "twins": Twins("twins", "the compiled build and its sources say the same"),
 }
 

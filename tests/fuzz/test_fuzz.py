@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import cno
-from tests.fuzz import machines, octets, oracles, twins
+from tests.fuzz import extremes, machines, octets, oracles, twins
 from tests.fuzz.targets import ALL, CORPUS, REGRESSIONS
 from tests.fuzz.worlds import WORLDS
 
@@ -17,6 +17,8 @@ from tests.fuzz.worlds import WORLDS
 SCRIPTS = 60
 #: Where each takes two processes.
 FEW = 20
+#: Messages with extreme values.
+EXTREMES = 1_500
 
 
 def inputs(folder: Path) -> list[Path]:
@@ -47,6 +49,19 @@ def test_scripts(world: str) -> None:
 @pytest.mark.parametrize("world", oracles.COMPARED)
 def test_oracles(world: str) -> None:
     machines.batch(world, oracles.RULES[world], oracles.check, 1, SCRIPTS)
+
+
+def test_extremes() -> None:
+    case = extremes.cases(1)
+    for _ in range(EXTREMES):
+        extremes.check(*case())
+
+
+@pytest.mark.parametrize("number", extremes.NUMBERS, ids=range(len(extremes.NUMBERS)))
+@pytest.mark.parametrize("kind", extremes.TEMPLATES)
+def test_an_extreme_number_at_each_place(kind: str, number: str) -> None:
+    for text in extremes.everywhere(kind, number):
+        extremes.check(kind, 0, text)
 
 
 @pytest.mark.skipif(not cno.COMPILED, reason="needs both builds at once")

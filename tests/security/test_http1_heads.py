@@ -281,3 +281,22 @@ def test_e19_honest_many_requests_on_one_connection() -> None:
         conn.data_received(get(b"X: " + b"y" * 1000))
         conn.write_head(2 * number + 1, 200, "", "", [], True)
     assert conn.error is None and len(conn.of("tail")) == 500
+
+
+@pytest.mark.parametrize("digits", [5, 6, 19, 4_300, 4_301, 16_000])
+def test_e11_ports_of_many_digits(digits: int) -> None:
+    """`int()` raises ValueError for more than 4,300 of them."""
+    port = b"9" * digits
+    refused(b"CONNECT a:" + port + b" HTTP/1.1\r\nHost: a\r\n\r\n" + SMUGGLED)
+    if digits > 5:
+        refused(get(first=b"GET http://a:" + port + b"/ HTTP/1.1") + SMUGGLED)
+
+
+@pytest.mark.parametrize("port", ["1" * 4_301, "\u00b2", "\u2460", "\u0663", "-1", "+1", "1_0"])
+def test_e11_ports_that_an_application_must_not_send(port: str) -> None:
+    """Some characters are digits to `str.isdigit()` and none to `int()`."""
+    for http2 in (False, True):
+        conn = raw.Connection(False)
+        conn.connection_made(http2)
+        with pytest.raises(raw.UsageError):
+            conn.write_head(1, 0, "CONNECT", "", [(":authority", f"a:{port}")], True)
