@@ -6,7 +6,7 @@ here points back at its connection, so that a connection is freed the moment its
 """
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 from librt.strings import BytesWriter
@@ -80,6 +80,9 @@ class Frame:
             f"Frame(type={self.type}, flags={self.flags:#x}, stream={self.stream}, "
             f"payload={len(self.payload)} octets)"
         )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Frame, (self.type, self.flags, self.stream, self.payload)
 
 
 @mypyc_attr(acyclic=True)

@@ -8,6 +8,7 @@ The public ones are no native classes: OSError, from which they descend, is none
 """
 
 import builtins
+from typing import Any
 
 from mypy_extensions import mypyc_attr
 
@@ -42,6 +43,17 @@ class ConnectionError(builtins.ConnectionError):
         self.stream = stream
         self.code = code
         self.rule = rule
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # OSError's own would call the class with `args`, which none of these classes takes.
+        return rebuild, (type(self), self.args), self.__dict__
+
+
+def rebuild(cls: type[ConnectionError], args: tuple[Any, ...]) -> ConnectionError:
+    """Return an error of this class with these `args`; `copy` and `pickle` add its attributes."""
+    error = cls.__new__(cls)
+    builtins.ConnectionError.__init__(error, *args)
+    return error
 
 
 @mypyc_attr(native_class=False)

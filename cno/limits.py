@@ -5,7 +5,7 @@ the well-known implementations hold (nghttp2, hyper, Go, nginx, Node.js, Envoy).
 """
 
 from dataclasses import dataclass, fields
-from typing import Final
+from typing import Any, Final
 
 from cno.const import MAX_MAX_FRAME_SIZE, MAX_U32, MAX_WINDOW, MIN_MAX_FRAME_SIZE
 
@@ -221,6 +221,15 @@ class Limits:
             if value != each.default:
                 told.append(f"{each.name}={value!r}")
         return f"Limits({', '.join(told)})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The fields are frozen: `copy` and `pickle` cannot set them one by one.
+        return rebuild, ({each.name: getattr(self, each.name) for each in fields(self)},)
+
+
+def rebuild(values: dict[str, Any]) -> Limits:
+    """Return the limits with these values, for `copy` and `pickle`."""
+    return Limits(**values)
 
 
 def bound(value: int | None) -> int:

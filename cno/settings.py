@@ -3,6 +3,8 @@
 Knows the numbers and what they may be; never when they take effect: that is `h2`'s business.
 """
 
+from typing import Any
+
 from mypy_extensions import i64, mypyc_attr
 
 from cno.const import (
@@ -126,6 +128,17 @@ class Settings:
         for key in ALL_IDS:
             other.set(key, self.get(key))
         return other
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return rebuild, ([int(self.get(key)) for key in ALL_IDS],)
+
+
+def rebuild(values: list[int]) -> Settings:
+    """Return settings with these values, in the order of `ALL_IDS`, for `copy` and `pickle`."""
+    settings = Settings()
+    for key, value in zip(ALL_IDS, values, strict=True):
+        settings.set(key, value)
+    return settings
 
 
 IDS = (

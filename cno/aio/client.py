@@ -8,7 +8,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterable, Iterable, Mapping
 from types import TracebackType
-from typing import Final, cast
+from typing import Any, Final, cast
 
 from mypy_extensions import mypyc_attr
 
@@ -31,7 +31,13 @@ from cno.aio.output import Headers, Sending
 from cno.aio.waiters import wake, wake_first
 from cno.const import CNO_RST_CANCEL
 from cno.core import CLOSED, DONE
-from cno.errors import ConnectionError, DisconnectError, InvalidStreamError, WouldBlockError
+from cno.errors import (
+    ConnectionError,
+    DisconnectError,
+    InvalidStreamError,
+    WouldBlockError,
+    rebuild,
+)
 from cno.limits import Limits
 
 #: A client reads from one server: windows of 1 MiB per stream, 8 MiB in all.
@@ -48,11 +54,38 @@ MAX_BLIND: Final = 100
 
 @mypyc_attr(native_class=False)
 class UpgradeRefused(StreamError):
-    """The server does not want to upgrade; `response` says what it says instead."""
+    """The server does not want to upgrade; `response` says what it says instead.
+
+    `status` and `headers` are the response's. A copy has the same response; one that was pickled
+    has left it, and its connection, behind: there `response` raises AttributeError.
+    """
+
+    status: int
+    headers: Headers
+    _response: Response | None
 
     def __init__(self, response: Response) -> None:
         super().__init__(f"the server refused with {response.code}", stream=response.stream, code=0)
-        self.response = response
+        self.status = response.code
+        self.headers = response.headers
+        self._response = response
+
+    @property
+    def response(self) -> Response:
+        if self._response is None:
+            raise AttributeError("the response is in the process that received it")
+        return self._response
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return rebuild, (type(self), self.args), {**self.__dict__, "_response": None}
+
+    def __copy__(self) -> "UpgradeRefused":
+        return self.__deepcopy__(None)
+
+    def __deepcopy__(self, memo: object) -> "UpgradeRefused":
+        same = cast(UpgradeRefused, rebuild(type(self), self.args))
+        same.__dict__.update(self.__dict__)
+        return same
 
 
 class Order:

@@ -4,6 +4,8 @@ Knows the engine's errors, whose subclasses these are; must never know how they 
 them has `retryable`: whether it is certain that nobody has acted on the request.
 """
 
+import copy
+
 from mypy_extensions import mypyc_attr
 
 from cno.const import CNO_ERRNO_DISCONNECT, CNO_ERRNO_INVALID_STREAM, ErrorCode
@@ -68,18 +70,7 @@ def fresh(error: Exception) -> Exception:
     A traceback holds all frames it went through. From an error that a connection holds, it would
     make a cycle, and the connection would live on until the garbage collector comes.
     """
-    if isinstance(error, StreamError):
-        return StreamError(
-            error.strerror or "",
-            stream=error.stream,
-            code=error.code,
-            retryable=error.retryable,
-        )
-    if isinstance(error, ConnectionLostError):
-        return ConnectionLostError(
-            error.strerror or "", stream=error.stream, retryable=error.retryable
-        )
-    return error
+    return copy.copy(error) if isinstance(error, ConnectionError) else error
 
 
 def name_of(code: int) -> str:
