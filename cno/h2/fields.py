@@ -3,6 +3,8 @@
 Decoding comes first, whatever becomes of the message, so that the next block still decodes.
 """
 
+from typing import Final
+
 from mypy_extensions import i64
 
 from cno.const import (
@@ -33,6 +35,17 @@ from cno.h2.streams import beyond_goaway, charge_error, find, glitch, is_idle, r
 from cno.hpack import Block, HPACKError
 from cno.streams import count, end_read, lookup, start
 
+#: In the flags of a HEADERS frame, beyond the bits of the wire: its stream depends on itself.
+DEPENDS_ON_ITSELF: Final = 0x100
+
+
+def depends_on_itself(id: i64) -> StreamFault:
+    # > A stream cannot depend on itself. An endpoint MUST treat this as a stream error
+    # > (Section 5.4.2) of type PROTOCOL_ERROR.   (RFC 7540 5.3.1, obsolete but still tested for)
+    return StreamFault(
+        id, CNO_RST_PROTOCOL_ERROR, f"stream {id} depends on itself", "RFC 7540 5.3.1"
+    )
+
 
 def block(
     core: Core, flags: i64, id: i64, promised: i64, data: bytes, first: i64, last: i64
@@ -51,6 +64,8 @@ def block(
         )
     ended = (flags & CNO_FLAG_END_STREAM) != 0
     too_large = decoder.too_large
+    if flags & DEPENDS_ON_ITSELF:
+        _check_dependency(core, id)
     if promised != 0:
         _promise(core, id, promised, fields, too_large)
         return
@@ -69,6 +84,18 @@ def block(
             _trailers(core, stream, fields, ended)
     except Malformed as error:
         raise _stream_fault(id, error) from None
+
+
+def _check_dependency(core: Core, id: i64) -> None:
+    """Raise for a stream that depends on itself. A new one counts as opened."""
+    if core._server and _is_new(core, id):
+        if beyond_goaway(core, id):
+            return
+        remember_skipped(core._h2, core._last_remote, id)
+        core._last_remote = id
+    elif lookup(core, id) is None:
+        return  # closed: `find` decides
+    raise depends_on_itself(id)
 
 
 def _keep(core: Core, stream: Stream) -> bool:

@@ -114,7 +114,7 @@ def _handle(
     elif type == CNO_FRAME_GOAWAY:
         _goaway(core, stream, data, start, end)
     elif type == CNO_FRAME_PRIORITY:
-        _priority(core, stream, end - start)
+        _priority(core, stream, data, start, end)
     elif type == CNO_FRAME_PRIORITY_UPDATE:
         priority.update(core, stream, data, start, end)
     else:
@@ -250,7 +250,9 @@ def _headers(core: Core, flags: i64, id: i64, data: bytes, start: i64, end: i64)
     try:
         _show(core, CNO_FRAME_HEADERS, flags, id, data, start, end)
     finally:
-        # Priorities of RFC 7540 are deprecated (RFC 9113 5.3.2): skipped, self-dependency included.
+        # The priority of RFC 7540 is deprecated and ignored (RFC 9113 5.3.2), but for one error.
+        if fixed != 0 and read_u32(data, start) & 0x7FFF_FFFF == id:
+            flags |= fields.DEPENDS_ON_ITSELF
         if core._state != CLOSED:
             _fragment(core, flags, id, 0, data, start + fixed, end)
 
@@ -330,13 +332,15 @@ def _continuation(core: Core, flags: i64, data: bytes, start: i64, end: i64) -> 
 # -- PRIORITY (6.3), RST_STREAM (6.4) -------------------------------------------------------------
 
 
-def _priority(core: Core, id: i64, size: i64) -> None:
+def _priority(core: Core, id: i64, data: bytes, start: i64, stop: i64) -> None:
     if id == 0:
         raise _protocol_error("PRIORITY on stream 0", "RFC 9113 6.3")
     # > A PRIORITY frame with a length other than 5 octets MUST be treated as a stream error
     # > (Section 5.4.2) of type FRAME_SIZE_ERROR.   (RFC 9113 6.3)
-    if size != 5:
+    if stop - start != 5:
         raise StreamFault(id, CNO_RST_FRAME_SIZE_ERROR, "PRIORITY of wrong length", "RFC 9113 6.3")
+    if read_u32(data, start) & 0x7FFF_FFFF == id and (is_idle(core, id) or lookup(core, id)):
+        raise fields.depends_on_itself(id)
     glitch(core, 1)
 
 

@@ -132,4 +132,12 @@ def find(core: Core, id: i64, what: str) -> Stream | None:
     if was_reset(core, id):
         glitch(core, 1)
         return None
+    if what == "HEADERS" and id > core._h2.forgotten:
+        # > An endpoint MAY treat receipt of any other type of frame on a closed stream as a
+        # > connection error (Section 5.4.1) of type STREAM_CLOSED   (RFC 9113 5.1)
+        # No frame that was under way looks like this: the peer has ended or reset the stream. Of
+        # a stream that we reset and have forgotten since, trailers may still come.
+        raise ConnectionFault(
+            CNO_RST_STREAM_CLOSED, f"HEADERS on closed stream {id}", "RFC 9113 5.1"
+        )
     raise StreamFault(id, CNO_RST_STREAM_CLOSED, f"{what} on a closed stream", "RFC 9113 5.1")

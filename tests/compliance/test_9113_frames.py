@@ -44,6 +44,7 @@ from tests.support import (
     RST_STREAM,
     SETTINGS,
     Frame,
+    FrameFactory,
     Make,
     Recorder,
     client,
@@ -94,19 +95,61 @@ def test_F1_priority_of_a_wrong_length_on_an_idle_stream(make: State, size: int)
     expect_connection_error(make, frame(PRIORITY, 0, 1, bytes(size)), FRAME_SIZE_ERROR)
 
 
-@pytest.mark.parametrize("make", [*IDLE.values(), *OPEN.values(), *CLOSED.values()])
-def test_F2_priority_on_itself_is_ignored(make: State) -> None:
+# > A stream cannot depend on itself. An endpoint MUST treat this as a stream error (Section 5.4.2)
+# > of type PROTOCOL_ERROR.   (RFC 7540 5.3.1)
+
+
+@pytest.mark.parametrize("exclusive", [0, 0x80000000])
+@pytest.mark.parametrize("make", OPEN.values())
+def test_F2_priority_on_itself(make: State, exclusive: int) -> None:
+    expect_stream_error(make, lambda f: f.priority(1, exclusive | 1), 1, PROTOCOL_ERROR)
+
+
+@BOTH_IDLE
+def test_F2_priority_of_an_idle_stream_on_itself(make: State) -> None:
+    expect_connection_error(make, lambda f: f.priority(1, 1), PROTOCOL_ERROR)
+
+
+@ALL_CLOSED
+def test_F2_priority_of_a_closed_stream_on_itself_is_ignored(make: State) -> None:
     expect_nothing(make, lambda f: f.priority(1, 1) + f.priority(1, 0x80000001))
 
 
-def test_F2_headers_depending_on_themselves_are_accepted() -> None:
-    conn = each_way(server, lambda f: f.headers(1, REQUEST, end_stream=True, priority=(1, 16)))
-    assert conn.of("head") == [("head", 1, 0, "GET", "/", REQUEST_HEADERS)]
-    conn = each_way(
+@pytest.mark.parametrize("end", [False, True])
+def test_F2_headers_that_depend_on_themselves(end: bool) -> None:
+    def late(f: FrameFactory) -> bytes:
+        return f.headers(1, REQUEST, end_stream=end, priority=(1, 16))
+
+    conn = expect_stream_error(server, late, 1, PROTOCOL_ERROR)
+    assert conn.events == []
+    expect_stream_error(
         client_half_closed_local,
-        lambda f: f.headers(1, RESPONSE, end_stream=True, priority=(1, 16)),
+        lambda f: f.headers(1, RESPONSE, end_stream=end, priority=(0x80000001, 16)),
+        1,
+        PROTOCOL_ERROR,
     )
-    assert conn.of("head") == [("head", 1, 200, "", "", [])]
+
+
+def test_F2_headers_that_depend_on_another_stream() -> None:
+    conn = each_way(server, lambda f: f.headers(1, REQUEST, end_stream=True, priority=(3, 16)))
+    assert conn.of("head") == [("head", 1, 0, "GET", "/", REQUEST_HEADERS)]
+
+
+def test_F2_the_stream_that_depended_on_itself_counts_as_opened() -> None:
+    """Its block is decoded, its id is used up: the next request is as good as any."""
+
+    def both(f: FrameFactory) -> bytes:
+        field = [*REQUEST, ("x-kept", "in the table")]
+        bad = f.headers(5, field, end_stream=True, priority=(5, 16))
+        return bad + f.headers(7, field, end_stream=True)
+
+    conn = each_way(server, both)
+    assert [head[1] for head in conn.of("head")] == [7]
+    expect_connection_error(
+        server,
+        lambda f: both(f) + f.headers(3, REQUEST, end_stream=True),
+        PROTOCOL_ERROR,
+    )
 
 
 @pytest.mark.parametrize("make", [*OPEN.values(), *IDLE.values(), *CLOSED.values()])

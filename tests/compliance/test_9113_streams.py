@@ -193,15 +193,13 @@ def test_S6_closed_data(make: State, end: bool) -> None:
 
 @ALL_CLOSED
 def test_S6_closed_headers(make: State) -> None:
-    conn = expect_stream_error(make, late_headers(1), 1, STREAM_CLOSED)
-    assert conn.events == []
+    expect_connection_error(make, late_headers(1), STREAM_CLOSED)
 
 
 @ALL_CLOSED
 @pytest.mark.parametrize("message", [REQUEST, RESPONSE], ids=["request", "response"])
 def test_S6_closed_another_message(make: State, message: Headers) -> None:
-    conn = expect_stream_error(make, lambda f: f.headers(1, message), 1, STREAM_CLOSED)
-    assert conn.events == []
+    expect_connection_error(make, lambda f: f.headers(1, message), STREAM_CLOSED)
 
 
 @ALL_CLOSED
@@ -314,8 +312,7 @@ def test_S9_after_the_reset_of_the_peer_data(make: State, end: bool) -> None:
 
 @BOTH_RESET_BY_PEER
 def test_S9_after_the_reset_of_the_peer_headers(make: State) -> None:
-    conn = expect_stream_error(make, late_headers(1), 1, STREAM_CLOSED)
-    assert conn.events == []
+    expect_connection_error(make, late_headers(1), STREAM_CLOSED)
 
 
 @BOTH_RESET_BY_PEER

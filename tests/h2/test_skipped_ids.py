@@ -12,7 +12,6 @@ from tests.support import (
     Recorder,
     expect_connection_error,
     expect_nothing,
-    expect_stream_error,
     frame,
     server,
     server_with_request,
@@ -31,8 +30,8 @@ def skipping() -> tuple[Recorder, FrameFactory]:
 
 
 def test_a_stream_that_has_been() -> None:
-    expect_stream_error(
-        skipping, lambda f: f.headers(1, REQUEST, end_stream=True), 1, STREAM_CLOSED
+    expect_connection_error(
+        skipping, lambda f: f.headers(1, REQUEST, end_stream=True), STREAM_CLOSED, last=7
     )
 
 
@@ -44,13 +43,17 @@ def test_an_id_that_was_passed_over() -> None:
 
 
 def test_only_so_many_runs_are_remembered() -> None:
-    conn, peer = server()
-    for stream in range(1, 2_001, 4):
-        conn.data_received(peer.headers(stream, POST) + peer.rst(stream))
-    conn.take()
-    conn.events.clear()
-    expect_stream_error(conn, peer.headers(3, REQUEST, end_stream=True), 3, STREAM_CLOSED)
-    expect_connection_error(conn, peer.headers(1_991, REQUEST, end_stream=True), PROTOCOL_ERROR)
+    def far() -> tuple[Recorder, FrameFactory]:
+        conn, peer = server()
+        for stream in range(1, 2_001, 4):
+            conn.data_received(peer.headers(stream, POST) + peer.rst(stream))
+        conn.take()
+        conn.events.clear()
+        return conn, peer
+
+    for stream, code in ((3, STREAM_CLOSED), (1_991, PROTOCOL_ERROR)):
+        conn, peer = far()
+        expect_connection_error(conn, peer.headers(stream, REQUEST, end_stream=True), code)
 
 
 def test_priorities_of_streams_beyond_a_goaway() -> None:

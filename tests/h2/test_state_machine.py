@@ -110,10 +110,10 @@ ALWAYS = {
     "WINDOW_UPDATE short": CE(FRAME_SIZE_ERROR),
 }
 
-#: What holds in every state but idle and reset by us.
+#: What holds while there is a stream; of a closed one, its dependency is ignored.
 PRIORITIES = {
     "PRIORITY": IGNORED,
-    "PRIORITY self": IGNORED,
+    "PRIORITY self": SE(PROTOCOL_ERROR),
     "PRIORITY short": SE(FRAME_SIZE_ERROR),
 }
 
@@ -135,7 +135,7 @@ LATE_WINDOWS = every(IGNORED, "WINDOW_UPDATE")
 IDLE = {
     **every(BROKEN, "DATA", "RESPONSE", "TRAILERS", "REQUEST", "RST_STREAM", "WINDOW_UPDATE"),
     "PRIORITY": IGNORED,
-    "PRIORITY self": IGNORED,
+    "PRIORITY self": BROKEN,
     # > An endpoint can end up sending stream errors on idle streams only as connection errors.
     "PRIORITY short": CE(FRAME_SIZE_ERROR),
     "PUSH_PROMISE": BROKEN,
@@ -151,9 +151,13 @@ HALF_CLOSED_REMOTE = {
     "PUSH_PROMISE": BROKEN,
 }
 CLOSED_BY_END = {
-    **every(CLOSED, *MESSAGES),
+    **every(CLOSED, "DATA"),
+    # > An endpoint MAY treat receipt of any other type of frame on a closed stream as a connection
+    # > error (Section 5.4.1) of type STREAM_CLOSED   (5.1)
+    **every(CE(STREAM_CLOSED), "REQUEST", "RESPONSE", "TRAILERS"),
     **LATE_WINDOWS,
     **PRIORITIES,
+    "PRIORITY self": IGNORED,
     "RST_STREAM": IGNORED,
     "PUSH_PROMISE": BROKEN,
 }

@@ -389,7 +389,7 @@ PRIORITIES: dict[str, Piece] = {
     "one stream": lambda f, i: f.priority(1, 0, i % 256),
     "idle streams": lambda f, i: f.priority(2 * i + 1, 2 * i + 3),
     "a chain": lambda f, i: f.priority(2 * i + 3, 2 * i + 1),
-    "itself": lambda f, i: f.priority(5, 5),
+    "closed streams": lambda f, i: f.priority(1, 5),
 }
 
 
