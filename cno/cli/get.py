@@ -9,6 +9,7 @@ import contextlib
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 from urllib.parse import urljoin
 
@@ -19,8 +20,10 @@ from cno.aio.messages import Push, Response
 from cno.aio.urls import Target
 from cno.cli.origins import Origin, Origins, Wishes, target_of
 from cno.cli.problems import OUTPUT_CLOSED, Problem, one_line, reason, report
-from cno.cli.save import Bars, Save, remote_names
+from cno.cli.save import Bar, Bars, Save, remote_names
 from cno.cli.show import CHUNK, Headers, Show, value_of
+from cno.cli.signals import cancelling
+from cno.cli.worker import Worker
 
 MAX_REDIRECTS: Final = 20
 #: Fetches at a time where all print to one place. Those whose turn has not come hold back what they
@@ -70,6 +73,19 @@ class Ask:
 async def run(getting: Getting) -> int:
     """Fetch all. The exit status is that of the first that failed, else 0. Raises Problem."""
     asyncio.get_running_loop().set_exception_handler(report)
+    task = asyncio.current_task()
+    assert task is not None
+    with cancelling(task) as signals:
+        try:
+            return await run_until(getting)
+        except asyncio.CancelledError:
+            if not signals:
+                raise
+            raise Problem("", 128 + signals[0]) from None
+
+
+async def run_until(getting: Getting) -> int:
+    """The same, for as long as it may take."""
     try:
         async with asyncio.timeout(getting.max_time):
             return await Fetcher(getting).run()
@@ -234,12 +250,29 @@ class Fetcher:
         length = value_of(response.headers, "content-length") or ""
         total = int(length) if length.isdecimal() and len(length) < 19 else None
         bar = self._bars.add(name, total)
-        with Save(name) as file:
+        save = Save(name)
+        if save.is_special:
+            await self._save_special(save, response.payload, bar)
+            return
+        with save as file:
             while chunk := await response.payload.read(CHUNK):
                 file.write(chunk)
                 bar.advance(len(chunk))
             file.done()
         self._show.note(f"saved {name}")
+
+    async def _save_special(self, file: Save, payload: asyncio.StreamReader, bar: Bar) -> None:
+        """Write to a pipe or a device from a thread: either may block for ever."""
+        worker = Worker(f"cno-save {file.path}")
+        try:
+            await worker.run(file.__enter__)
+            while chunk := await payload.read(CHUNK):
+                await worker.run(partial(file.write, chunk))
+                bar.advance(len(chunk))
+            await worker.run(file.done)
+        finally:
+            worker.submit(partial(file.__exit__, None, None, None))
+            worker.close()
 
     # -- pushes ------------------------------------------------------------------------------------
 

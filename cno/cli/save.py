@@ -5,9 +5,13 @@ Knows names of files, and how far a download is. Must never know a connection.
 
 import os
 import re
+import secrets
 import sys
+import unicodedata
+from errno import EAGAIN
+from io import FileIO
 from types import TracebackType
-from typing import BinaryIO, Final
+from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from rich.console import Console
@@ -28,6 +32,15 @@ _MAX_NAME: Final = 200
 _UNSAFE: Final = re.compile(r'[\x00-\x1f\x7f-\x9f/\\:*?"<>|\ud800-\udfff]')
 # Windows takes these, with any ending, for devices.
 _DEVICES: Final = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\.|$)")
+# O_EXCL: never a file or a link that is there already.
+_CREATE: Final = (
+    os.O_WRONLY
+    | os.O_CREAT
+    | os.O_EXCL
+    | getattr(os, "O_NOFOLLOW", 0)
+    | getattr(os, "O_CLOEXEC", 0)
+    | getattr(os, "O_BINARY", 0)
+)
 
 
 def remote_name(url: str) -> str:
@@ -46,48 +59,64 @@ def remote_name(url: str) -> str:
 
 
 def remote_names(urls: list[str]) -> list[str]:
-    """One name for each, none twice."""
+    """One name for each, none twice, also where file systems ignore case and Unicode's form."""
     taken: set[str] = set()
     names = []
     for url in urls:
         base = name = remote_name(url)
         count = 0
-        while name.lower() in taken:
+        while (key := _identity(name)) in taken:
             count += 1
             name = f"{base}.{count}"
-        taken.add(name.lower())
+        taken.add(key)
         names.append(name)
     return names
 
 
-class Save:
-    """A file that is written aside, and takes its name once it is whole.
+def _identity(name: str) -> str:
+    """Equal for names that some file system takes for the same."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
-    `with Save(path) as file: file.write(...); file.done()`. What is there and no regular file (a
-    device, a pipe) is written to directly. Raises OSError.
+
+class Save:
+    """A file that is written under a temporary name and renamed once it is complete.
+
+    `with Save(path) as file: file.write(...); file.done()`. The temporary file is in the folder of
+    `path`, has a random name and is created exclusively, so no other file is written to or lost. A
+    link at `path` is replaced, not followed. A file that is replaced keeps its permissions. A
+    device, a pipe or an open descriptor (`/dev/stdout`) is written to directly. Raises OSError.
     """
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self._aside = path if _is_special(path) else f"{path}.part"
-        self._file: BinaryIO | None = None
+        self.is_special = _is_special(path)
+        self._temporary = ""  # its name, while the file has it
+        self._file: FileIO | None = None
 
     def __enter__(self) -> "Save":
-        self._file = open(self._aside, "wb")
+        if self.is_special:
+            self._file = FileIO(self.path, "w")
+        else:
+            self._temporary, self._file = _create_beside(self.path)
         return self
 
     def write(self, data: bytes) -> None:
-        if self._file is not None:
-            self._file.write(data)
+        """Write all of it."""
+        view = memoryview(data)
+        while self._file is not None and view:
+            written = self._file.write(view)
+            if written is None:
+                raise BlockingIOError(EAGAIN, os.strerror(EAGAIN))
+            view = view[written:]
 
     def done(self) -> None:
-        """All has been written."""
+        """Rename the file: all has been written."""
         if self._file is None:
             return
-        self._file.close()
-        self._file = None
-        if self._aside != self.path:
-            os.replace(self._aside, self.path)
+        self._close()
+        if self._temporary:
+            os.replace(self._temporary, self.path)
+            self._temporary = ""
 
     def __exit__(
         self,
@@ -95,15 +124,48 @@ class Save:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
-            if self._aside != self.path:
-                os.unlink(self._aside)
+        try:
+            self._close()
+        finally:
+            if self._temporary:
+                os.unlink(self._temporary)
+                self._temporary = ""
+
+    def _close(self) -> None:
+        file, self._file = self._file, None
+        if file is not None:
+            file.close()
+
+
+def _create_beside(path: str) -> tuple[str, FileIO]:
+    """The name of a new file in the same folder, and the file."""
+    folder = os.path.dirname(path)
+    while True:
+        name = os.path.join(folder, f".cno-{secrets.token_hex(8)}.part")
+        try:
+            descriptor = os.open(name, _CREATE, 0o666)
+        except FileExistsError:
+            continue
+        break
+    try:
+        if hasattr(os, "fchmod") and os.path.isfile(path) and not os.path.islink(path):
+            os.fchmod(descriptor, os.stat(path).st_mode & 0o777)
+        return name, FileIO(descriptor, "w")
+    except BaseException:
+        os.close(descriptor)
+        os.unlink(name)
+        raise
 
 
 def _is_special(path: str) -> bool:
-    return os.path.exists(path) and not os.path.isfile(path)
+    """Whether `path` is a device, a pipe, a folder, or the name of a descriptor of this process."""
+    if not os.path.exists(path):
+        return False
+    if not os.path.isfile(path):
+        return True
+    # `/dev/stdout` may lead to a regular file; a rename would replace the link for everybody.
+    folder = os.path.realpath(os.path.dirname(path) or ".")
+    return folder.startswith(("/proc/", "/dev/fd")) or (folder == "/dev" and os.path.islink(path))
 
 
 class Bars:

@@ -4,15 +4,11 @@ Knows sockets' addresses, certificates and signals. Must never know what is answ
 """
 
 import asyncio
-import contextlib
 import os
-import signal
 import socket
 import ssl
 import sys
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from ipaddress import ip_address
 from typing import Any, Final
 
@@ -21,6 +17,7 @@ from cno.aio.listen import Listener, serve
 from cno.cli.accesslog import AccessLog
 from cno.cli.files import Files
 from cno.cli.problems import Problem, one_line, reason, report
+from cno.cli.signals import stopping
 from cno.limits import Limits
 
 #: Whom a certificate of our own making is for, beside the host that is listened on.
@@ -28,8 +25,6 @@ LOCAL_NAMES: Final = ("localhost", "127.0.0.1", "::1")
 
 #: Seconds that open connections may take before we say that we wait for them.
 PATIENCE: Final = 0.5
-
-SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass(frozen=True)
@@ -156,34 +151,3 @@ def listen_reason(error: Exception) -> str:
     if isinstance(error, socket.gaierror) or not isinstance(error, OSError):
         return "no such host"
     return reason(error).lower()
-
-
-# -- signals -------------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def stopping() -> Iterator[asyncio.Event]:
-    """An event that the first SIGINT or SIGTERM sets; a second one ends the process at once."""
-    loop = asyncio.get_running_loop()
-    stop = asyncio.Event()
-    undo: list[Callable[[], object]] = []
-
-    def first() -> None:
-        stop.set()
-        for number in SIGNALS:
-            signal.signal(number, signal.SIG_DFL)
-
-    def later(*_: object) -> None:
-        loop.call_soon_threadsafe(first)
-
-    for number in SIGNALS:
-        try:
-            loop.add_signal_handler(number, first)
-            undo.append(partial(loop.remove_signal_handler, number))
-        except NotImplementedError:  # Windows
-            undo.append(partial(signal.signal, number, signal.signal(number, later)))
-    try:
-        yield stop
-    finally:
-        for step in undo:
-            step()

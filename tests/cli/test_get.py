@@ -138,6 +138,10 @@ def test_names_are_short() -> None:
 def test_names_are_not_used_twice() -> None:
     urls = ["http://a/x", "http://b/X", "http://c/x.1", "http://d/x"]
     assert remote_names(urls) == ["x", "X.1", "x.1.1", "x.2"]
+    # Some file systems take these for the same: NFC and NFD, and what differs in case only.
+    urls = ["http://a/%C3%A9", "http://a/e%CC%81", "http://a/stra%C3%9Fe", "http://a/STRASSE"]
+    assert len(set(remote_names(urls))) == 4
+    assert remote_names(urls)[1::2] == ["e\u0301.1", "STRASSE.1"]
 
 
 def test_a_file_appears_when_it_is_whole(tmp_path: Path) -> None:
@@ -151,6 +155,58 @@ def test_a_file_appears_when_it_is_whole(tmp_path: Path) -> None:
     with pytest.raises(TypeError), Save(str(path)) as file:
         file.write("newer")  # type: ignore[arg-type]  # anything that fails half-way
     assert path.read_bytes() == b"new"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("others", ["file.part", ".file.part"])
+def test_no_other_file_is_touched(tmp_path: Path, others: str) -> None:
+    """Whatever its name: temporary names are random and created exclusively."""
+    other = tmp_path / others
+    other.write_bytes(b"the user's")
+    with Save(str(tmp_path / "file")) as file, Save(str(other)) as second:
+        file.write(b"first")
+        second.write(b"second")
+        assert other.read_bytes() == b"the user's"
+        file.done()
+        assert other.read_bytes() == b"the user's"
+        second.done()
+    assert (tmp_path / "file").read_bytes() == b"first"
+    assert other.read_bytes() == b"second"
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links need privileges elsewhere")
+def test_links_are_not_followed(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"precious")
+    (tmp_path / "file").symlink_to("victim")
+    (tmp_path / "file.part").symlink_to("victim")
+    with Save(str(tmp_path / "file")) as file:
+        file.write(b"new")
+        file.done()
+    assert victim.read_bytes() == b"precious"
+    assert not (tmp_path / "file").is_symlink()
+    assert (tmp_path / "file").read_bytes() == b"new"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
+def test_a_file_that_is_replaced_keeps_its_permissions(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.touch(0o600)
+    with Save(str(path)) as file:
+        file.write(b"secret")
+        file.done()
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert path.read_bytes() == b"secret"
+
+
+def test_no_temporary_file_is_left_when_the_rename_fails(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    with Save(str(path)) as file:
+        file.write(b"x")
+        path.mkdir()
+        with pytest.raises((IsADirectoryError, PermissionError)):
+            file.done()
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
 
 

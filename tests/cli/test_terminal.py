@@ -424,6 +424,70 @@ def test_a_reader_that_has_seen_enough(tmp_path: Path) -> None:
             assert process.wait(PATIENCE) == 141
 
 
+@POSIX
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_signal_leaves_no_temporary_file(tmp_path: Path, number: int) -> None:
+    with answering(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhello", hold=True) as url:
+        args = [sys.executable, "-m", "cno", "get", "-o", "file", url]
+        with Running(args, cwd=tmp_path) as running:
+            deadline = time.monotonic() + PATIENCE
+            while not list(tmp_path.iterdir()) and time.monotonic() < deadline:
+                time.sleep(0.02)
+            assert list(tmp_path.iterdir())
+            assert running.stop(number) == 128 + number
+            assert list(tmp_path.iterdir()) == []
+
+
+def test_two_names_one_the_part_of_the_other(tmp_path: Path) -> None:
+    """Both files come whole, and none that was there is lost."""
+    folder, here = tmp_path / "from", tmp_path / "to"
+    folder.mkdir()
+    here.mkdir()
+    (folder / "f").write_bytes(b"A" * 200_000)
+    (folder / "f.part").write_bytes(b"B" * 1_000)
+    (folder / "keep").write_bytes(b"new")
+    (here / "keep.part").write_bytes(b"the user's")
+    with serving(folder) as served:
+        for urls in (["f", "f.part"], ["f.part", "f"]):
+            result = cno("get", "-O", *(f"{served.url}{name}" for name in urls), cwd=here)
+            assert (result.status, result.stderr) == (0, "")
+            assert (here / "f").read_bytes() == b"A" * 200_000
+            assert (here / "f.part").read_bytes() == b"B" * 1_000
+        assert cno("get", "-o", "keep", f"{served.url}keep", cwd=here).status == 0
+    assert (here / "keep").read_bytes() == b"new"
+    assert (here / "keep.part").read_bytes() == b"the user's"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no such files")
+@pytest.mark.parametrize("opened", [False, True])
+def test_max_time_ends_a_pipe_nobody_reads(tmp_path: Path, opened: bool) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with open(tmp_path / "large", "wb") as file:
+        file.truncate(5_000_000)
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK) if opened else -1
+    with serving(tmp_path) as served:
+        began = time.monotonic()
+        args = ["get", "--max-time", "1", "-o", "pipe", f"{served.url}large"]
+        result = cno(*args, cwd=tmp_path, timeout=20)
+        assert (result.status, result.stderr) == (1, "cno: timed out after 1 s\n")
+        assert time.monotonic() - began < 10
+    if opened:
+        os.close(reader)
+
+
+@POSIX
+def test_a_name_of_standard_output(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"hello")
+    with serving(tmp_path) as served:
+        result = cno("get", "-o", "/dev/stdout", f"{served.url}a", cwd=tmp_path)
+        assert (result.status, result.stdout) == (0, b"hello")
+        with open(tmp_path / "out", "wb") as out:
+            args = [sys.executable, "-m", "cno", "get", "-o", "/dev/stdout", f"{served.url}a"]
+            subprocess.run(args, env=ENVIRONMENT, stdout=out, timeout=PATIENCE, check=True)
+    assert (tmp_path / "out").read_bytes() == b"hello"
+    assert os.path.islink("/dev/stdout")
+
+
 # -- terminals -----------------------------------------------------------------------------------
 
 

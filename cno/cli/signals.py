@@ -1,0 +1,75 @@
+"""What signals do to a command: a server stops, a download removes its temporary files.
+
+Knows signals and the event loop. Must never know what the command does.
+"""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Final
+
+#: What stops a server.
+STOPPING: Final = (signal.SIGINT, signal.SIGTERM)
+#: What ends a download, beside SIGINT, which asyncio.run handles.
+ENDING: Final = tuple(
+    number for name in ("SIGTERM", "SIGHUP") if (number := getattr(signal, name, None)) is not None
+)
+
+
+@contextlib.contextmanager
+def stopping() -> Iterator[asyncio.Event]:
+    """An event that the first SIGINT or SIGTERM sets; a second one ends the process at once."""
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    undo: list[Callable[[], object]] = []
+
+    def first() -> None:
+        stop.set()
+        for number in STOPPING:
+            signal.signal(number, signal.SIG_DFL)
+
+    def later(*_: object) -> None:
+        loop.call_soon_threadsafe(first)
+
+    for number in STOPPING:
+        try:
+            loop.add_signal_handler(number, first)
+            undo.append(partial(loop.remove_signal_handler, number))
+        except NotImplementedError:  # Windows
+            undo.append(partial(signal.signal, number, signal.signal(number, later)))
+    try:
+        yield stop
+    finally:
+        for step in undo:
+            step()
+
+
+@contextlib.contextmanager
+def cancelling(task: "asyncio.Task[object]") -> Iterator[list[int]]:
+    """Have SIGTERM and SIGHUP cancel a task; the list then holds the signal's number.
+
+    A second signal ends the process at once. A signal that is ignored (`nohup`) stays so.
+    """
+    loop = asyncio.get_running_loop()
+    received: list[int] = []
+    handled: list[int] = []
+
+    def end(number: int) -> None:
+        received.append(number)
+        for each in handled:
+            signal.signal(each, signal.SIG_DFL)
+        task.cancel()
+
+    for number in ENDING:
+        if signal.getsignal(number) == signal.SIG_DFL:
+            # Windows has no such handlers, and threads other than the main one may set none.
+            with contextlib.suppress(NotImplementedError, ValueError, RuntimeError):
+                loop.add_signal_handler(number, end, number)
+                handled.append(number)
+    try:
+        yield received
+    finally:
+        for number in handled:
+            loop.remove_signal_handler(number)

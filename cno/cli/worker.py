@@ -1,0 +1,97 @@
+"""Blocking calls in a thread of their own: the event loop never waits for a pipe or a terminal.
+
+Knows threads and file descriptors. Must never know what is written, or why.
+"""
+
+import asyncio
+import os
+import select
+from collections.abc import Callable
+from concurrent.futures import Future
+from queue import SimpleQueue
+from threading import Thread
+from typing import Any, Final, TextIO, TypeVar
+
+T = TypeVar("T")
+
+# A write to a pipe of at most this size is atomic: all of it is written, or nothing (POSIX).
+ATOMIC: Final = getattr(select, "PIPE_BUF", 512)
+
+Job = tuple[Future[Any], Callable[[], Any]]
+
+
+class Worker:
+    """Runs calls one after the other in a daemon thread, which starts with the first call.
+
+    The process can exit while a call still blocks; it cannot with a ThreadPoolExecutor, whose
+    threads are joined at exit. So a call must not hold a lock that is needed at exit: it writes to
+    descriptors, not to `sys.stdout`.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._jobs: SimpleQueue[Job | None] = SimpleQueue()
+        self._thread: Thread | None = None
+
+    def submit(self, call: Callable[[], T]) -> Future[T]:
+        """Run `call` after those submitted before it."""
+        future: Future[T] = Future()
+        self._jobs.put((future, call))
+        if self._thread is None:
+            self._thread = Thread(target=work, args=(self._jobs,), name=self._name, daemon=True)
+            self._thread.start()
+        return future
+
+    async def run(self, call: Callable[[], T]) -> T:
+        """The same, and wait for its result. If cancelled, a call that has begun goes on."""
+        return await asyncio.wrap_future(self.submit(call))
+
+    def close(self) -> None:
+        """End the thread after the calls submitted so far."""
+        if self._thread is not None:
+            self._jobs.put(None)
+
+
+def work(jobs: SimpleQueue[Job | None]) -> None:
+    """What the thread does."""
+    while (job := jobs.get()) is not None:
+        future, call = job
+        if not future.set_running_or_notify_cancel():
+            continue
+        try:
+            result = call()
+        except BaseException as error:
+            future.set_exception(error)
+        else:
+            future.set_result(result)
+        del job, future, call  # waiting for the next job must not keep these alive
+
+
+def write_bytes(file: TextIO, data: bytes) -> None:
+    """Write all of `data` past the file's own buffer, and wait as long as that takes."""
+    descriptor = descriptor_of(file)
+    if descriptor is None:
+        file.buffer.write(data)
+        file.flush()
+        return
+    view = memoryview(data)
+    while view:
+        try:
+            view = view[os.write(descriptor, view) :]
+        except BlockingIOError:  # another process has made the terminal or pipe non-blocking
+            select.select([], [descriptor], [])
+
+
+def write_text(file: TextIO, text: str) -> None:
+    """The same for text, in the encoding of the file; what that lacks becomes `?`."""
+    write_bytes(file, text.encode(file.encoding or "utf-8", "replace"))
+
+
+def descriptor_of(file: TextIO) -> int | None:
+    """None for a file in memory, and on Windows, whose consoles take text and no bytes."""
+    if os.name != "posix":
+        return None
+    try:
+        return file.fileno()
+    except (OSError, ValueError):
+        return None
