@@ -16,6 +16,7 @@ from cno.h1.state import Http1
 from cno.h2.state import NOTHING, Http2
 from cno.limits import Limits, bound
 from cno.settings import Settings
+from cno.strict import typed
 
 # -- the states of a connection: what the next octet from the peer belongs to ---------------------
 # A handler returns the next one, only the driver loop assigns it. HTTP/1.1 hands over to HTTP/2 by
@@ -83,6 +84,9 @@ class Frame:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Frame, (self.type, self.flags, self.stream, self.payload)
+
+
+typed(Frame)
 
 
 @mypyc_attr(acyclic=True)
@@ -238,6 +242,14 @@ class Core:
     def close(self) -> None:
         """Called after a fatal error; override it to close the transport."""
 
+
+typed(
+    Core,
+    scheme=str,
+    manual_flow_control=bool,
+    disallow_h2_upgrade=bool,
+    disallow_h2_prior_knowledge=bool,
+)
 
 EVENTS: Final = (
     "on_writev",

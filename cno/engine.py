@@ -49,6 +49,7 @@ from cno.h2.state import NOTHING
 from cno.limits import Limits
 from cno.settings import Settings
 from cno.streams import end_all, lookup
+from cno.strict import typed
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -368,6 +369,8 @@ class Engine(Core):
     def consume(self, stream: int, size: int) -> None:
         """With manual_flow_control: the application is done with `size` octets of a stream. The
         peer is told once that is half a window, of the stream and of the connection."""
+        if stream < 0 or stream > MAX_STREAM_ID:
+            return
         found = lookup(self, stream)
         if self._state == CLOSED or not self._http2 or found is None:
             return
@@ -380,6 +383,9 @@ class Engine(Core):
             h2_flow.consume(self, found, returned)
         finally:
             end_call(self)
+
+
+typed(Engine)
 
 
 def _check_id(stream: int) -> None:

@@ -21,6 +21,7 @@ from cno.const import (
     CNO_ERRNO_PROTOCOL,
     CNO_ERRNO_WOULD_BLOCK,
 )
+from cno.strict import typed
 
 
 @mypyc_attr(native_class=False)
@@ -113,6 +114,19 @@ class DisconnectError(ConnectionError):
 
     def __init__(self, text: str, *, stream: int = 0) -> None:
         super().__init__(CNO_ERRNO_DISCONNECT, text, stream=stream)
+
+
+for _each in (
+    ConnectionError,
+    UsageError,
+    NoMemoryError,
+    UnsupportedError,
+    ProtocolError,
+    InvalidStreamError,
+    WouldBlockError,
+    DisconnectError,
+):
+    typed(_each)
 
 
 class ConnectionFault(Exception):

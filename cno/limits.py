@@ -205,6 +205,9 @@ class Limits:
                 if each.type in _PLAIN:
                     raise TypeError(f"{each.name} cannot be switched off")
                 continue
+            # Compiled code has made it of this type by now, or refused it.
+            if each.type is bool and not isinstance(value, bool):
+                raise TypeError(f"{each.name} cannot be {value!r}")
             fits = isinstance(value, int)
             if not fits and each.name.endswith(_TIMES):
                 fits = isinstance(value, float)
@@ -213,6 +216,8 @@ class Limits:
             least, most = _RANGES.get(each.name, (0, UNBOUNDED))
             if not least <= value <= most:
                 raise ValueError(f"{each.name}={value} is not in {least:,} to {most:,}")
+            if each.type is float or each.type is int:
+                object.__setattr__(self, each.name, each.type(value))
 
     def __repr__(self) -> str:
         told = []

@@ -96,6 +96,7 @@ from cno.errors import (
 )
 from cno.limits import Limits
 from cno.settings import Settings
+from cno.strict import typed
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -126,6 +127,8 @@ class Connection(Engine):
         """End of input: every open stream ends. Raises ProtocolError if a message was cut short."""
         self.end_of_input()
 
+
+typed(Connection)
 
 __all__ = [
     "CNO_CLIENT",

@@ -26,6 +26,7 @@ from cno.const import (
     MIN_MAX_FRAME_SIZE,
 )
 from cno.errors import ConnectionFault
+from cno.strict import typed
 
 
 @mypyc_attr(acyclic=True)
@@ -140,6 +141,8 @@ def rebuild(values: list[int]) -> Settings:
         settings.set(key, value)
     return settings
 
+
+typed(Settings)
 
 IDS = (
     CNO_SETTINGS_HEADER_TABLE_SIZE,
