@@ -7,35 +7,26 @@ what a request or a response is.
 import asyncio
 import time
 from collections.abc import Mapping
-from ssl import SSLError, SSLObject
+from ssl import SSLObject
 from typing import Any, Final, cast
 
 from mypy_extensions import i64, mypyc_attr
 
+from cno.aio import ending, intake, leftover
 from cno.aio.errors import StreamError, name_of
 from cno.aio.exchange import Exchange as Exchange
 from cno.aio.output import Headers, gathers, log
 from cno.aio.timers import Timers
+from cno.aio.tls import adequate, said_goodbye, secured_by
 from cno.aio.waiters import wake
 from cno.const import (
     CNO_LOCAL,
-    CNO_RST_CANCEL,
     CNO_RST_INADEQUATE_SECURITY,
     CNO_RST_NO_ERROR,
     CNO_RST_REFUSED_STREAM,
 )
-from cno.core import H1_BLOCKED
 from cno.errors import ConnectionError, WouldBlockError
-from cno.h2 import flow
 from cno.limits import Limits
-
-#: Octets of input for one turn of the event loop, at first and at least; at most it is
-#: `Limits.read_chunk`. A turn that took so many seconds of the processor was a long one, or a short
-#: one: others wait meanwhile.
-FIRST_CHUNK: Final = 16_384
-LEAST_CHUNK: Final = 16_384
-LONG: Final = 0.001
-SHORT: Final = 0.000_25
 
 #: Octets of a block that is freed at once, untouched. From then on glibc keeps up to twice as much
 #: of freed memory for what comes next. By itself it keeps 128 KiB: a loop that reads from some
@@ -61,9 +52,10 @@ class Connection(Timers):
     ) -> None:
         super().__init__(server, loop, limits, settings)
         self._most_chunk: i64 = max(limits.read_chunk, 1)
-        self._chunk: i64 = min(self._most_chunk, FIRST_CHUNK)  # as the input turns out to cost
+        #: What one turn takes in now, as the input turns out to cost.
+        self._chunk: i64 = min(self._most_chunk, intake.FIRST_CHUNK)
         self._most_frames: i64 = max(limits.read_frames, 1)
-        self._later = bytearray()  # came in pieces larger than that
+        self._later = bytearray()  # received, not yet parsed
 
         # -- input (HTTP/1.1; HTTP/2 has windows) ------------------------------------------------
         self._unread: i64 = 0
@@ -112,7 +104,7 @@ class Connection(Timers):
         self._heard = True
         if len(data) > self._chunk or self._behind:
             self._later += data
-            self._fall_behind()
+            intake.fall_behind(self)
         else:
             self._take_in(data)
 
@@ -122,7 +114,7 @@ class Connection(Timers):
             h2 = self._h2
             h2.pause_at = h2.frames + self._most_frames
         self._busy = True
-        costs = len(data) >= LEAST_CHUNK
+        costs = len(data) >= intake.LEAST_CHUNK
         began = time.thread_time() if costs else 0.0
         try:
             self.receive(data)
@@ -136,20 +128,13 @@ class Connection(Timers):
             self._broken(bug)
         self._busy = False
         if costs:
-            self._adapt(time.thread_time() - began)
+            intake.adapt(self, time.thread_time() - began)
         self._settle()
-
-    def _adapt(self, took: float) -> None:
-        """Take in less at once of what costs much (chunks of one octet), more of what does not."""
-        if took > LONG:
-            self._chunk = min(self._most_chunk, max(self._chunk // 2, LEAST_CHUNK))
-        elif took < SHORT:
-            self._chunk = min(self._most_chunk, self._chunk * 2)
 
     def eof_received(self) -> bool:
         """Whether the transport stays open for what is still to be written."""
         while self._behind and not self._closing:
-            self._catch_up()
+            intake.catch_up(self)
         if not self._gone:
             self._flush()  # the transport may be closed before that happens by itself
         if self._http2 or self._closing or not self._exchanges:
@@ -239,12 +224,12 @@ class Connection(Timers):
             self.consume(stream, len(data))
             return
         if exchange._discard:
-            self._discarded(exchange, len(data))
+            leftover.discarded(self, exchange, len(data))
             return
         if not self._http2:
             self._unread += len(data)
             if self._unread > self._most_unread and not self._deaf:
-                self._listen()
+                intake.listen(self)
         exchange._flow().feed(data)
 
     def on_message_tail(self, stream: int, trailers: Headers | None) -> None:
@@ -270,7 +255,8 @@ class Connection(Timers):
                 if not self._http2:
                     self._unread -= left
                     if self._deaf and not self._closing:
-                        self._listen()  # nobody has to read that before the next message comes
+                        # Nobody has to read that before the next message comes.
+                        intake.listen(self)
             if not exchange._complete:
                 if not self._http2:
                     # If this closes the connection, more may be coming.
@@ -300,7 +286,7 @@ class Connection(Timers):
             return
         self._closing = True
         if not self._busy and self._born != 0.0:
-            self._close_transport()
+            ending.close_transport(self)
 
     def write_reset(self, stream: int, code: int) -> None:
         if stream == 0 and code != CNO_RST_NO_ERROR:
@@ -329,50 +315,8 @@ class Connection(Timers):
             self._closed = self.loop.create_future()
         await asyncio.shield(self._closed)
 
-    def _close_transport(self) -> None:
-        if self._gone:
-            return
-        self._stop_timer()
-        self._flush()
-        self._mute = True
-        if self._given_up or (self._linger and self._http2 and self._full):
-            # What is left of a request that was given up helps nobody; nor does it help to tell a
-            # peer that does not read why it is cut off.
-            self.transport.abort()
-            return
-        secure = secured_by(self.transport) is not None
-        if self._linger and not (secure and self._was_tunnel):
-            # Closing while the peer is sending would make its system throw away what we said.
-            # > If a server performs an immediate close of a TCP connection, there is a significant
-            # > risk that the client will not be able to read the last HTTP response.
-            # > (RFC 9112 9.6)
-            try:
-                # TLS has no half of an end: the peer learns from what was said. (From a tunnel,
-                # which says no such thing, by the whole end.)
-                if not secure:
-                    self.transport.write_eof()
-            except (OSError, NotImplementedError, RuntimeError):
-                self.transport.close()
-            else:
-                self._timer = self.loop.call_later(self._limits.linger_timeout, self._part_from_all)
-                self._kept_back = False
-                self._unread = 0
-                self._listen()
-            return
-        self.transport.close()
-        # A client has all it wants by now, and some servers never answer that TLS is closed.
-        limits = self._limits
-        patience = limits.shutdown_timeout if self._server else limits.linger_timeout
-        if patience is not None:
-            self._timer = self.loop.call_later(patience, self.transport.abort)
-
     def _linger_on(self) -> None:
         self._linger = True
-
-    def _part_from_all(self) -> None:
-        self._timer = None
-        if not self._gone:
-            self.transport.abort()
 
     def _half_close(self) -> None:
         """HTTP/1.1: tell the other side of a tunnel that this one has no more to say."""
@@ -409,7 +353,7 @@ class Connection(Timers):
             # The next response in line may go out, and one more request come in.
             if self._stalled:
                 self.on_flow_increase(0)
-            self._resume_input()
+            intake.resume_input(self)
             if self._half_closed and not self._exchanges:
                 self.loop.call_soon(self.close)  # the last of the response is still in the engine
         self._freed()
@@ -428,7 +372,7 @@ class Connection(Timers):
         if exchange is not None and not exchange._discard:
             self._unread -= size
             if self._deaf:
-                self._listen()
+                intake.listen(self)
 
     def _settle(self) -> None:
         """At the end of some input: do what it made possible, and write what it made us write."""
@@ -439,7 +383,7 @@ class Connection(Timers):
             if self._probing and not h2.probing:
                 self._measured()
             if h2.frames >= h2.pause_at:
-                self._fall_behind()
+                intake.fall_behind(self)
         if self._grown:
             self._grown = False
             if self._stalled:
@@ -449,116 +393,13 @@ class Connection(Timers):
         if self._closing:
             self._begin_work()
             if not self._gone:
-                self._close_transport()
+                ending.close_transport(self)
             return
         self._begin_work()
         if not self._collecting and self._outbox:
             self._flush()
         if self._kept_back and not self._deaf:
-            self._listen()
-
-    def _listen(self) -> None:
-        """Pause or resume reading from the transport, as is right now."""
-        deaf = self._kept_back or self._behind or self._unread > self._most_unread
-        if deaf != self._deaf and not self._gone and not self.transport.is_closing():
-            self._deaf = deaf
-            if deaf:
-                self.transport.pause_reading()
-            else:
-                self.transport.resume_reading()
-
-    def _fall_behind(self) -> None:
-        """Work off what is here in the turns to come; nothing is read meanwhile."""
-        if not self._behind and not self._gone and not self._closing:
-            self._behind = True
-            self._listen()
-            self.loop.call_soon(self._catch_up)
-
-    def _catch_up(self) -> None:
-        if self._gone or not self._behind:
-            return
-        self._behind = False
-        if self._closing:
-            self._later = bytearray()
-            self._listen()
-            return
-        piece = b""
-        if self._later and not (self._http2 and self._h2.frames >= self._h2.pause_at):
-            piece = bytes(self._later[: self._chunk])
-            del self._later[: self._chunk]
-        self._take_in(piece)
-        if self._later:
-            self._fall_behind()
-        self._listen()
-
-    def _resume_input(self) -> None:
-        """HTTP/1.1: what had to wait for an answer need not wait any more."""
-        if self._kept_back or self._state == H1_BLOCKED:
-            self._kept_back = False
-            self.loop.call_soon(self._retry)
-
-    def _retry(self) -> None:
-        """Give the engine's parser another chance with what it had to keep."""
-        if not self._gone:
-            self.data_received(b"")
-            self._listen()
-
-    def _ignore(self, exchange: Exchange) -> None:
-        """Nobody will read the rest of this message."""
-        exchange._discard = True
-        exchange._failed(StreamError("it was given up", stream=exchange.stream, code=0))
-        inflow = exchange._inflow
-        if inflow is not None:
-            left = inflow.detach()
-            inflow.drop()
-            if not self._http2:
-                self._unread -= left
-                self._listen()
-            elif not exchange._ended and left > 0:
-                self.consume(exchange.stream, left)
-
-    def _discarded(self, exchange: Exchange, size: int) -> None:
-        """Data has come that nobody reads: there must be an end to that."""
-        exchange._drained += size
-        if exchange._drained <= self._limits.max_drained:
-            self.consume(exchange.stream, size)
-        elif self._http2:
-            # The peer has a window's worth more to send, then it has to wait; the other streams
-            # have not. A reset at once would reach some clients before they read the response.
-            self.cork()
-            try:
-                flow.forget(self, exchange.stream, size)
-            finally:
-                self.uncork()
-        else:
-            self._parted(exchange)
-
-    def _part(self, exchange: Exchange) -> None:
-        """Our message is complete, the peer's is not and nobody will read it: let it finish, if
-        that takes little and not long."""
-        self._ignore(exchange)
-        if exchange._parting is None and not exchange._ended and not self._gone:
-            exchange._parting = self.loop.call_later(
-                self._limits.linger_timeout, self._parted, exchange
-            )
-
-    def _parted(self, exchange: Exchange) -> None:
-        """It did not."""
-        if exchange._parting is not None:
-            exchange._parting.cancel()
-            exchange._parting = None
-        if exchange._ended or self._closing:
-            return
-        if exchange.stream in self._stalled:
-            self._part(exchange)  # ours is not complete either
-            return
-        # > ... a server MAY request that the client abort transmission of a request without error
-        # > by sending a RST_STREAM with an error code of NO_ERROR after sending a complete
-        # > response.   (RFC 9113 8.1)
-        # > If a server ... does not read the entire request content ... it closes the connection
-        # > (RFC 9112 9.3)
-        self._linger = self._linger or not self._http2
-        self.write_reset(exchange.stream, CNO_RST_NO_ERROR if self._server else CNO_RST_CANCEL)
+            intake.listen(self)
 
 
 def current_task(loop: asyncio.AbstractEventLoop) -> "asyncio.Task[Any] | None":
@@ -567,30 +408,3 @@ def current_task(loop: asyncio.AbstractEventLoop) -> "asyncio.Task[Any] | None":
         return asyncio.current_task(loop)
     except RuntimeError:
         return None
-
-
-def secured_by(transport: asyncio.BaseTransport) -> SSLObject | None:
-    """The TLS of a transport, if it has any."""
-    return cast("SSLObject | None", transport.get_extra_info("ssl_object"))
-
-
-def said_goodbye(secured: SSLObject) -> bool:
-    """Whether the peer has ended its side of TLS, once the transport is at its end: not only that
-    of TCP, which anybody on the way can do."""
-    try:
-        return not secured.read(1)
-    except SSLError:
-        return False
-
-
-def adequate(secured: SSLObject) -> bool:
-    """Whether HTTP/2 may run over this (RFC 9113 9.2): TLS 1.3, or 1.2 with a modern cipher."""
-    if secured.version() == "TLSv1.3":
-        return True
-    # > An endpoint MAY immediately terminate an HTTP/2 connection that does not meet these TLS
-    # > requirements with a connection error (Section 5.4.1) of type INADEQUATE_SECURITY.
-    # What is not prohibited (Appendix A): ephemeral key exchange, and an AEAD cipher.
-    cipher = secured.cipher()
-    name = "" if cipher is None else cipher[0]
-    modern = "GCM" in name or "CHACHA20" in name or "CCM" in name
-    return secured.version() == "TLSv1.2" and modern and name.startswith(("ECDHE-", "DHE-"))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from mypy_extensions import i64
 
+from cno.aio import intake
 from cno.aio.body import Inflow, Payload
 from cno.aio.output import Headers
 
@@ -63,7 +64,7 @@ class Exchange:
     def _open_tunnel(self) -> None:
         """There are no messages on this stream any more."""
         self._tunnel = True
-        self.conn._resume_input()
+        intake.resume_input(self.conn)
 
     def _completed(self, trailers: Headers | None) -> None:
         self._complete = True

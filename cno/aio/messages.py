@@ -12,6 +12,7 @@ from typing import Any, Final, TypeAlias, cast
 
 from mypy_extensions import i64
 
+from cno.aio import leftover
 from cno.aio.body import Channel, Inflow
 from cno.aio.connection import Connection, Exchange
 from cno.aio.errors import ConnectionLostError, fresh
@@ -546,7 +547,7 @@ class Tunnel:
             return
         if self.conn._http2:
             # A reset could overtake, at the other side, what was written before.
-            self.conn._part(exchange)
+            leftover.part(self.conn, exchange)
         else:
             self.conn.write_data(self.stream, b"", True)
 

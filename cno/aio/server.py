@@ -11,6 +11,7 @@ from typing import Any, Final, TypeAlias, cast
 
 from mypy_extensions import i64, mypyc_attr
 
+from cno.aio import leftover
 from cno.aio.connection import Connection, Exchange, current_task
 from cno.aio.messages import WORKED, WORKS, Request
 from cno.aio.output import Headers, Sending, log
@@ -314,7 +315,7 @@ class Server(Connection):
         elif not request._sent:
             self._abandon(request, CNO_RST_INTERNAL_ERROR)
         elif not request._complete:
-            self._part(request)
+            leftover.part(self, request)
 
     def _apologize(self, request: Request) -> None:
         """The client gets no response from the handler: say so."""
@@ -330,7 +331,7 @@ class Server(Connection):
         sorry.headers = [("content-length", "0")]
         self._post(sorry)
         if not request._complete:
-            self._part(request)
+            leftover.part(self, request)
 
     def _close_tunnel(self, request: Request) -> None:
         """A handler has left its byte stream open: nobody will read or write there any more."""
@@ -341,7 +342,7 @@ class Server(Connection):
             request._sent = True
             self._post(Sending(request.stream, b"", True))
         if not request._ended:
-            self._part(request)
+            leftover.part(self, request)
 
     def _abandon(self, request: Request, code: int) -> None:
         """The response will never be complete."""

@@ -4,9 +4,10 @@ Knows `ssl` and the RFC's demands. Must never know a connection.
 """
 
 import ssl
+from asyncio import BaseTransport
 from contextlib import suppress
 from os import PathLike
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, cast
 
 Path: TypeAlias = str | PathLike[str]
 
@@ -89,3 +90,30 @@ def extensions_of(hello: bytes) -> list[int]:
         found.append(int.from_bytes(hello[at : at + 2], "big"))
         at += 4 + int.from_bytes(hello[at + 2 : at + 4], "big")
     return found
+
+
+def secured_by(transport: BaseTransport) -> ssl.SSLObject | None:
+    """The TLS of a transport, if it has any."""
+    return cast("ssl.SSLObject | None", transport.get_extra_info("ssl_object"))
+
+
+def said_goodbye(secured: ssl.SSLObject) -> bool:
+    """Whether the peer has ended its side of TLS, once the transport is at its end: not only that
+    of TCP, which anybody on the way can do."""
+    try:
+        return not secured.read(1)
+    except ssl.SSLError:
+        return False
+
+
+def adequate(secured: ssl.SSLObject) -> bool:
+    """Whether HTTP/2 may run over this (RFC 9113 9.2): TLS 1.3, or 1.2 with a modern cipher."""
+    if secured.version() == "TLSv1.3":
+        return True
+    # > An endpoint MAY immediately terminate an HTTP/2 connection that does not meet these TLS
+    # > requirements with a connection error (Section 5.4.1) of type INADEQUATE_SECURITY.
+    # What is not prohibited (Appendix A): ephemeral key exchange, and an AEAD cipher.
+    cipher = secured.cipher()
+    name = "" if cipher is None else cipher[0]
+    modern = "GCM" in name or "CHACHA20" in name or "CCM" in name
+    return secured.version() == "TLSv1.2" and modern and name.startswith(("ECDHE-", "DHE-"))

@@ -1,0 +1,76 @@
+"""The rest of a message that nobody reads: dropped, and bounded in size and time.
+
+Knows flow control and timers. Must never know what a request or a response is.
+"""
+
+from typing import TYPE_CHECKING
+
+from cno.aio import intake
+from cno.aio.errors import StreamError
+from cno.aio.exchange import Exchange
+from cno.const import CNO_RST_CANCEL, CNO_RST_NO_ERROR
+from cno.h2 import flow
+
+if TYPE_CHECKING:
+    from cno.aio.connection import Connection
+
+
+def ignore(conn: "Connection", exchange: Exchange) -> None:
+    """Nobody will read the rest of this message."""
+    exchange._discard = True
+    exchange._failed(StreamError("it was given up", stream=exchange.stream, code=0))
+    inflow = exchange._inflow
+    if inflow is not None:
+        left = inflow.detach()
+        inflow.drop()
+        if not conn._http2:
+            conn._unread -= left
+            intake.listen(conn)
+        elif not exchange._ended and left > 0:
+            conn.consume(exchange.stream, left)
+
+
+def discarded(conn: "Connection", exchange: Exchange, size: int) -> None:
+    """Data has come that nobody reads: there must be an end to that."""
+    exchange._drained += size
+    if exchange._drained <= conn._limits.max_drained:
+        conn.consume(exchange.stream, size)
+    elif conn._http2:
+        # The peer has a window's worth more to send, then it has to wait; the other streams
+        # have not. A reset at once would reach some clients before they read the response.
+        conn.cork()
+        try:
+            flow.forget(conn, exchange.stream, size)
+        finally:
+            conn.uncork()
+    else:
+        parted(conn, exchange)
+
+
+def part(conn: "Connection", exchange: Exchange) -> None:
+    """Our message is complete, the peer's is not and nobody will read it: let it finish, if
+    that takes little and not long."""
+    ignore(conn, exchange)
+    if exchange._parting is None and not exchange._ended and not conn._gone:
+        exchange._parting = conn.loop.call_later(
+            conn._limits.linger_timeout, parted, conn, exchange
+        )
+
+
+def parted(conn: "Connection", exchange: Exchange) -> None:
+    """It did not."""
+    if exchange._parting is not None:
+        exchange._parting.cancel()
+        exchange._parting = None
+    if exchange._ended or conn._closing:
+        return
+    if exchange.stream in conn._stalled:
+        part(conn, exchange)  # ours is not complete either
+        return
+    # > ... a server MAY request that the client abort transmission of a request without error
+    # > by sending a RST_STREAM with an error code of NO_ERROR after sending a complete
+    # > response.   (RFC 9113 8.1)
+    # > If a server ... does not read the entire request content ... it closes the connection
+    # > (RFC 9112 9.3)
+    conn._linger = conn._linger or not conn._http2
+    conn.write_reset(exchange.stream, CNO_RST_NO_ERROR if conn._server else CNO_RST_CANCEL)
