@@ -96,7 +96,7 @@ def _unfinished(head: Head, data: bytes, start: i64, end: i64, bounds: Bounds) -
     # What stands before LF should be CR; it does not count.
     size: i64 = (end if lf < 0 else lf) - start - 1
     if size > bounds.line:
-        raise _too_long(head, bounds)
+        raise too_large(bounds) if head.begun else _too_long(data, start, bounds)
     if head.begun and size + bounds.overhead > bounds.size - head.size:
         if size > 0 or lf >= 0 or data[start] != CR:
             raise too_large(bounds)
@@ -107,9 +107,13 @@ def _unfinished(head: Head, data: bytes, start: i64, end: i64, bounds: Bounds) -
     raise _bad_field(data, start, lf)
 
 
-def _too_long(head: Head, bounds: Bounds) -> ConnectionFault:
-    if head.begun:
-        return too_large(bounds)
+def _too_long(data: bytes, start: i64, bounds: Bounds) -> ConnectionFault:
+    """The fault of a start line that is too long."""
+    blank: i64 = data.find(b" ", start, start + bounds.line)
+    if blank < 0:
+        # > A server that receives a method longer than any that it implements SHOULD respond with a
+        # > 501 (Not Implemented) status code.   (RFC 9112 3)
+        return ConnectionFault(501, "method too long", "RFC 9112 3")
     # > A server that receives a request-target longer than any URI it wishes to parse MUST respond
     # > with a 414 (URI Too Long) status code.   (RFC 9112 3)
     return ConnectionFault(414, "start line too long", "RFC 9112 3")
@@ -174,7 +178,7 @@ def request_line(head: Head, data: bytes, start: i64, end: i64, bounds: Bounds) 
     if end - i < 11 or i == blank + 1 or data[i] != SP or data[i + 9] != CR or data[i + 10] != LF:
         return _unfinished(head, data, start, end, bounds)
     if i + 9 - start > bounds.line:
-        raise _too_long(head, bounds)
+        raise _too_long(data, start, bounds)
     minor: i64 = data[i + 8]
     if read_i64_be(data, i) != _VERSION_1 or minor < ZERO or minor > NINE:
         raise _bad_version(data[i + 1 : i + 9])
@@ -212,7 +216,7 @@ def status_line(head: Head, data: bytes, start: i64, end: i64, bounds: Bounds) -
     if i + 1 >= end or data[i] != CR or data[i + 1] != LF:
         return _unfinished(head, data, start, end, bounds)
     if i - start > bounds.line:
-        raise _too_long(head, bounds)
+        raise _too_long(data, start, bounds)
     minor: i64 = data[start + 7]
     if (
         read_i64_be(data, start) >> 8 != _STATUS_1
@@ -350,7 +354,7 @@ def _value_end(data: bytes, start: i64, end: i64) -> i64:
 def _account(head: Head, size: i64, bounds: Bounds) -> None:
     """Count a line of so many octets against the bounds."""
     if size > bounds.line:
-        raise _too_long(head, bounds)
+        raise too_large(bounds)
     head.size += size + bounds.overhead
     head.count += 1
     if head.size > bounds.size or head.count > bounds.fields:

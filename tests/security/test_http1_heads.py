@@ -192,7 +192,8 @@ def test_e19_a_target_without_end() -> None:
 def test_e19_a_line_without_end_octet_by_octet(start: bytes) -> None:
     conn = server()
     feed(conn, start)
-    assert pour(conn, b"a" if start != b"GET " else b"/", 414, 20_000) == 16_386 - len(start)
+    status = 501 if start == b"" else 414
+    assert pour(conn, b"a" if start != b"GET " else b"/", status, 20_000) == 16_386 - len(start)
 
 
 def test_e19_a_status_line_without_end() -> None:
