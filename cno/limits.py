@@ -129,7 +129,8 @@ class Limits:
     glitch_rate: float = 330.0
 
     # -- HTTP/1.1 ---------------------------------------------------------------------------------
-    #: Octets of a request line, status line, field line or chunk-size line. 501 (a method), 414, 431 or 400.
+    #: Octets of a request line, status line, field line or chunk-size line. Beyond: 501 (a method),
+    #: 414 (a target), 431 (a field) or 400.
     max_line_size: int | None = 16_384
     #: Octets of all chunk extensions of one body. Beyond: 400.
     max_chunk_ext_size: int | None = 16_384
