@@ -10,6 +10,7 @@ from typing import Any, Final, overload
 
 from cno.aio import tls
 from cno.aio.client import Client
+from cno.aio.hosts import tls_name
 from cno.aio.messages import Body, Response
 from cno.aio.output import Headers
 from cno.aio.proxy import connect_through, proxy_of
@@ -35,7 +36,7 @@ class Route:
             raise ValueError("either a proxy or a Unix socket, not both")
         self._context = ssl_ctx
         self._checked = ssl_ctx is None  # whether it offers protocols
-        self._hostname = ssl_hostname
+        self._hostname = None if ssl_hostname is None else tls_name(ssl_hostname)
         self._proxy = proxy_of(proxy)
         self._unix_path = unix
 
@@ -56,7 +57,7 @@ class Route:
         hostname: str | None = None
         if target.scheme == "https":
             context = self._tls()
-            hostname = self._hostname or target.host
+            hostname = self._hostname or target.server_name
         if self._proxy is not None:
             await connect_through(loop, self._proxy, target, client, context, hostname)
         elif self._unix_path is not None:
@@ -129,6 +130,12 @@ async def connect(*args: Any, **kwargs: Any) -> Client:
     tunnel by CONNECT, whatever the scheme: TLS is inside the tunnel. No environment variables are
     looked at. `unix` is the path of a Unix socket, to be used whatever host the URL names.
     `settings` and `limits` are as for `cno.Client`.
+
+    The host is a name, an IPv4 address of four decimals, or an IPv6 address in brackets, with a
+    zone if need be (`[fe80::1%25eth0]`, which is not sent). Names outside ASCII are converted by
+    IDNA 2008 and UTS 46, with the extra `cno[idna]`; without it, only where IDNA 2003 agrees. What
+    other programs might take for another host is refused: addresses like `0x7f.1` and `127.1`,
+    percent-encoded hosts, backslashes, several `@`, control characters.
 
     Raises ValueError for a URL that cannot be used, OSError and ssl.SSLError, and ProxyError (an
     OSError as well) if the proxy refuses.

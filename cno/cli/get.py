@@ -11,13 +11,12 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
-from urllib.parse import urljoin
 
 from cno._build import VERSION
 from cno.aio.client import Client
 from cno.aio.errors import ConnectionLostError, StreamError
 from cno.aio.messages import Push, Response
-from cno.aio.urls import Target
+from cno.aio.urls import Target, resolve
 from cno.cli.origins import Origin, Origins, Wishes, target_of
 from cno.cli.problems import OUTPUT_CLOSED, Problem, one_line, reason, report
 from cno.cli.save import Bar, Bars, Save, remote_names
@@ -111,10 +110,7 @@ def first_ask(getting: Getting, url: str) -> Ask:
 
 def redirected(ask: Ask, code: int, location: str) -> Ask:
     """What to ask after a redirect. Raises Problem for a place that nobody should be sent to."""
-    try:
-        url = urljoin(ask.url, location)
-    except ValueError as error:
-        raise Problem(f"{ask.url}: redirected to {location!r}: {error}") from None
+    url = resolve(ask.url, location)
     before, after = target_of(ask.url), target_of(url)
     method, data, dropped = ask.method, ask.data, frozenset[str]()
     # > a user agent MAY change the request method from POST to GET for the subsequent request

@@ -129,7 +129,7 @@ class Origins:
                 target.host,
                 target.port,
                 ssl=self._context if secure else None,
-                server_hostname=target.host if secure else None,
+                server_hostname=target.server_name if secure else None,
                 happy_eyeballs_delay=0.25,
             )
         except OSError as error:  # ssl.SSLError is one

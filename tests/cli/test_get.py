@@ -33,6 +33,30 @@ def test_the_first_request() -> None:
 
 
 @pytest.mark.parametrize(
+    ("url", "location", "path"),
+    [
+        ("http://a/x/y", "/\udce9", "/%E9"),  # a byte that is not UTF-8
+        ("http://a/x/y", "/\\b", "/%5Cb"),
+        ("http://a/x/y", "?", "/x/y?"),
+        ("h2c://a/x/y", "z", "/x/z"),
+        ("h2://a/x/y", "/z", "/z"),
+    ],
+)
+def test_the_place_after_a_redirect(url: str, location: str, path: str) -> None:
+    before, after = (
+        target_of(url),
+        target_of(redirected(Ask(url, "GET", [], b""), 302, location).url),
+    )
+    assert (after.origin, after.path) == (before.origin, path)
+
+
+@pytest.mark.parametrize("location", ["//a@b@c/", "//a[::1]/", "//127.1/", "//a:+80/", "//a\\@b/"])
+def test_places_that_lead_elsewhere(location: str) -> None:
+    with pytest.raises(Problem):
+        redirected(Ask("http://a/", "GET", [], b""), 302, location)
+
+
+@pytest.mark.parametrize(
     ("method", "code", "then"),
     [
         ("GET", 301, "GET"),
