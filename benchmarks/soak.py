@@ -195,7 +195,7 @@ async def failing() -> AsyncIterator[bytes]:
 async def serve(cert: str, key: str) -> None:
     house = House()
     asyncio.get_running_loop().set_exception_handler(house.complain)
-    settings = {"enable_connect_protocol": 1}
+    settings: cno.SettingsDict = {"enable_connect_protocol": 1}
     clear = cno.serve(house, HOST, 0, settings=settings)
     secure = cno.serve(house, HOST, 0, certfile=cert, keyfile=key, settings=settings)
     async with clear, secure:

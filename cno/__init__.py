@@ -34,6 +34,7 @@ from cno.aio import (
 )
 from cno.errors import ConnectionError
 from cno.limits import Limits
+from cno.settings import SettingsDict
 
 COMPILED: Final[bool] = _build.is_compiled()
 __version__: Final = _build.VERSION
@@ -53,6 +54,7 @@ __all__ = [
     "Request",
     "Response",
     "Server",
+    "SettingsDict",
     "StreamError",
     "Tunnel",
     "UpgradeRefused",

@@ -14,6 +14,7 @@ from cno.const import (
     CNO_LOCAL,
     CNO_RST_CANCEL,
     CNO_RST_NO_ERROR,
+    CNO_SETTINGS_ENABLE_CONNECT_PROTOCOL,
     MAX_STREAM_ID,
     MAX_U32,
     MAX_WINDOW,
@@ -208,7 +209,7 @@ class Engine(Core):
         wanted = self._local.copy()
         for key, value in zip(rules.IDS, values, strict=True):
             if value is not None:
-                _check_setting(self, key, int(value))
+                _check_setting(self, key, value)
                 wanted.set(key, int(value))
         if self._state == CLOSED:
             raise DisconnectError("the connection is closed")
@@ -410,15 +411,6 @@ def _check_http2(core: Core, what: str) -> None:
 
 def _check_setting(core: Core, key: int, value: int) -> None:
     """Whether we may announce this value."""
-    name = rules.NAMES[key]
-    if value < 0 or value > MAX_U32:
-        raise UsageError(f"{name}={value} does not fit a setting", rule="RFC 9113 6.5.1")
-    try:
-        rules.check(key, value)
-    except ConnectionFault as fault:
-        raise UsageError(fault.text, rule=fault.rule) from None
-    if name == "enable_push" and core._server and value:
-        # > A server MUST NOT explicitly set this value to 1.   (RFC 9113 6.5.2)
-        raise UsageError("a server cannot take pushes", rule="RFC 9113 6.5.2")
-    if name == "enable_connect_protocol" and value < core._local.get(key) and core._http2:
+    rules.check_own(key, value, core._server)
+    if key == CNO_SETTINGS_ENABLE_CONNECT_PROTOCOL and value < core._local.get(key) and core._http2:
         raise UsageError("enable_connect_protocol cannot be taken back", rule="RFC 8441 3")

@@ -185,7 +185,8 @@ class Limits:
     #: For the peer to take, by window or transport, any of what waits to be written:
     #: RST_STREAM(CANCEL), or the end of the connection.
     write_stall_timeout: float | None = 30.0
-    #: Between PINGs on a connection from which nothing comes, and for the answer to one: close.
+    #: Between PINGs on a connection from which nothing comes, and for the answer to one: close. For
+    #: that to `ping()`: TimeoutError.
     ping_interval: float | None = None
     ping_timeout: float | None = 20.0
     #: Client: for 100 (Continue), before the body is sent without it.

@@ -3,7 +3,7 @@
 Knows the numbers and what they may be; never when they take effect: that is `h2`'s business.
 """
 
-from typing import Any
+from typing import Any, TypedDict
 
 from mypy_extensions import i64, mypyc_attr
 
@@ -25,8 +25,20 @@ from cno.const import (
     MAX_WINDOW,
     MIN_MAX_FRAME_SIZE,
 )
-from cno.errors import ConnectionFault
+from cno.errors import ConnectionFault, UsageError
 from cno.strict import typed
+
+
+class SettingsDict(TypedDict, total=False):
+    """Settings to announce, by name; what is left out, or None, stays as it is."""
+
+    header_table_size: int | None
+    enable_push: int | None
+    max_concurrent_streams: int | None
+    initial_window_size: int | None
+    max_frame_size: int | None
+    max_header_list_size: int | None
+    enable_connect_protocol: int | None
 
 
 @mypyc_attr(acyclic=True)
@@ -199,6 +211,37 @@ def check(key: i64, value: i64) -> None:
         # > MUST be treated as a connection error of type PROTOCOL_ERROR.   (RFC 9218 2.1)
         if value != 0 and value != 1:
             raise _fault("NO_RFC7540_PRIORITIES must be 0 or 1")
+
+
+def check_own(key: int, value: object, server: bool) -> None:
+    """Raise TypeError or UsageError unless this side may announce this value."""
+    name = NAMES[key]
+    if not isinstance(value, int):
+        raise TypeError(f"the setting {name} cannot be {value!r}")
+    if value < 0 or value > MAX_U32:
+        raise UsageError(f"{name}={value} does not fit a setting", rule="RFC 9113 6.5.1")
+    try:
+        check(key, int(value))
+    except ConnectionFault as fault:
+        raise UsageError(fault.text, rule=fault.rule) from None
+    if key == CNO_SETTINGS_ENABLE_PUSH and server and value:
+        # > A server MUST NOT explicitly set this value to 1.   (RFC 9113 6.5.2)
+        raise UsageError("a server cannot take pushes", rule="RFC 9113 6.5.2")
+
+
+def check_dict(given: object, server: bool) -> None:
+    """Raise TypeError or UsageError unless `configure` of a new connection takes these settings."""
+    if given is None:
+        return
+    if not isinstance(given, dict):
+        raise TypeError(f"settings must be a dict, not {type(given).__name__}")
+    for name, value in given.items():
+        found = [key for key in IDS if NAMES[key] == name]
+        if not found:
+            known = ", ".join([NAMES[key] for key in IDS])
+            raise TypeError(f"there is no setting {name!r}, only {known}")
+        if value is not None:
+            check_own(found[0], value, server)
 
 
 def _fault(text: str) -> ConnectionFault:

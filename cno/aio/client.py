@@ -6,12 +6,13 @@ know addresses, or how the transport came to be.
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterable, Iterable, Mapping
+from collections.abc import AsyncIterable, Iterable
 from types import TracebackType
 from typing import Any, Final, cast
 
 from mypy_extensions import mypyc_attr
 
+from cno.aio.arguments import check_limits, check_loop
 from cno.aio.body import Channel
 from cno.aio.connection import Connection, Exchange, current_task
 from cno.aio.errors import ConnectionLostError, StreamError, fresh
@@ -21,12 +22,10 @@ from cno.aio.messages import (
     Response,
     Tunnel,
     dispose,
-    is_stream,
     listed,
-    octets,
-    with_length,
     write_body,
 )
+from cno.aio.orders import Once, Order, completed, tunnel_order
 from cno.aio.output import Headers, Sending
 from cno.aio.waiters import wake, wake_first
 from cno.const import CNO_RST_CANCEL
@@ -39,6 +38,7 @@ from cno.errors import (
     rebuild,
 )
 from cno.limits import Limits
+from cno.settings import SettingsDict
 
 #: A client reads from one server: windows of 1 MiB per stream, 8 MiB in all.
 CLIENT_LIMITS: Final = Limits(initial_window_size=1_048_576, connection_window=8_388_608)
@@ -88,38 +88,6 @@ class UpgradeRefused(StreamError):
         return same
 
 
-class Order:
-    """A request as it is going to be sent, on whichever connection. Raises TypeError for bodies of
-    no kind."""
-
-    def __init__(
-        self, method: str, path: str, fields: Headers, data: Body, trailers: Headers | None
-    ) -> None:
-        self.method = method
-        self.path = path
-        self.trailers = trailers
-        self.source: AsyncIterable[bytes] | None = None  # a body that comes piece by piece
-        self.body = b""
-        if data is None:
-            pass
-        elif isinstance(data, bytes):
-            self.body = data
-        elif is_stream(data):
-            self.source = cast("AsyncIterable[bytes]", data)
-        else:
-            self.body = octets(data)
-        if self.body and not trailers:
-            fields = with_length(fields, len(self.body))
-        self.empty = not self.body and self.source is None and not trailers
-        self.patient = expects_continue(fields)
-        if self.empty and self.patient:
-            # > A client MUST NOT generate a 100-continue expectation in a request that does not
-            # > include content.   (RFC 9110 10.1.1)
-            fields = [field for field in fields if field[0].lower() != "expect"]
-            self.patient = False
-        self.fields = fields
-
-
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Client(Connection):
     """One connection of a client: an `asyncio.Protocol`, usually made by `cno.connect`.
@@ -127,7 +95,8 @@ class Client(Connection):
     `authority` and `scheme` are those of all requests that do not name others in their headers.
     `force_http2` begins with HTTP/2 where nothing was negotiated. `loop` may be left out.
     `settings` is what `configure` takes; `limits` are by default those of `cno.Limits` with windows
-    of 1 MiB per stream and 8 MiB in all. `async with` closes the connection at its end.
+    of 1 MiB per stream and 8 MiB in all. `async with` closes the connection at its end. A client
+    belongs to its event loop: in others, its methods raise RuntimeError.
     """
 
     def __init__(
@@ -137,13 +106,14 @@ class Client(Connection):
         scheme: str | None = None,
         *,
         force_http2: bool = False,
-        settings: Mapping[str, int | None] | None = None,
+        settings: SettingsDict | None = None,
         limits: Limits | None = None,
     ) -> None:
         if isinstance(loop, str):
             scheme = authority if scheme is None else scheme
             authority = loop
             loop = None
+        check_limits(limits)
         super().__init__(False, loop, CLIENT_LIMITS if limits is None else limits, settings)
         self.authority = authority
         if scheme is not None:
@@ -173,6 +143,7 @@ class Client(Connection):
         acted on the request), UsageError for what must not be sent, and whatever iterating over
         `data` raises.
         """
+        check_loop(self.loop)
         order = Order(method, path, self._fields(headers), data, trailers)
         response: Response | None = None
         if order.source is not None:
@@ -194,6 +165,7 @@ class Client(Connection):
         the server must have announced that it takes it. Raises UpgradeRefused for any other answer
         than 101, or 2xx, and what `request` raises.
         """
+        check_loop(self.loop)
         fields = self._fields(headers)
         if self._http2:
             await self._settings_known()
@@ -210,6 +182,7 @@ class Client(Connection):
         Raises UpgradeRefused for any other answer than 2xx, and what `request` raises.
         (RFC 9110 9.3.6)
         """
+        check_loop(self.loop)
         fields = [(":authority", authority), *listed(headers)]
         response = await self._open(tunnel_order("CONNECT", "", fields))
         return await self._tunnel(response, SUCCESSFUL)
@@ -251,6 +224,7 @@ class Client(Connection):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        check_loop(self.loop)
         self.close()
         await self.wait_closed()
 
@@ -541,52 +515,3 @@ class Client(Connection):
 def goes_on(response: Response) -> bool:
     """Whether more of a response is to come."""
     return not response._complete and not response._ended
-
-
-def tunnel_order(method: str, path: str, fields: Headers) -> Order:
-    """A request without end."""
-    order = Order(method, path, fields, b"", None)
-    order.empty = False
-    return order
-
-
-def completed(fields: Headers, authority: str | None, credentials: str | None) -> Headers:
-    """Headers with an authority, and with credentials, unless they have their own."""
-    if credentials is not None and not has(fields, "authorization"):
-        fields = [*fields, ("authorization", credentials)]
-    if authority is None or has(fields, ":authority") or has(fields, "host"):
-        return fields
-    return [(":authority", authority), *fields]
-
-
-def has(fields: Headers, wanted: str) -> bool:
-    """Whether there is a field of that name."""
-    for name, _ in fields:
-        if len(name) == len(wanted) and name.lower() == wanted:
-            return True
-    return False
-
-
-def expects_continue(fields: Headers) -> bool:
-    """Whether the body is to wait for a 100 (RFC 9110 10.1.1)."""
-    for name, value in fields:
-        if len(name) == 6 and name.lower() == "expect":
-            return value.lower() == "100-continue"
-    return False
-
-
-class Once:
-    """Bytes as something to iterate over."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-
-    def __aiter__(self) -> "Once":
-        return self
-
-    async def __anext__(self) -> bytes:
-        data = self._data
-        if not data:
-            raise StopAsyncIteration
-        self._data = b""
-        return data

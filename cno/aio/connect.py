@@ -4,7 +4,6 @@ Knows how a server is reached, and when TLS is meant. Must never know what a con
 """
 
 import asyncio
-from collections.abc import Mapping
 from ssl import SSLContext
 from typing import Any, Final, overload
 
@@ -16,6 +15,7 @@ from cno.aio.output import Headers
 from cno.aio.proxy import connect_through, proxy_of
 from cno.aio.urls import Target
 from cno.limits import Limits
+from cno.settings import SettingsDict
 
 #: Seconds after which another address of a host is tried as well (RFC 8305 5); uvloop tries one
 #: after the other.
@@ -95,7 +95,7 @@ async def connect(
     force_http2: bool = False,
     proxy: str | None = None,
     unix: str | None = None,
-    settings: Mapping[str, int | None] | None = None,
+    settings: SettingsDict | None = None,
     limits: Limits | None = None,
 ) -> Client: ...
 
@@ -109,7 +109,7 @@ async def connect(
     force_http2: bool = False,
     proxy: str | None = None,
     unix: str | None = None,
-    settings: Mapping[str, int | None] | None = None,
+    settings: SettingsDict | None = None,
     limits: Limits | None = None,
 ) -> Client: ...
 
@@ -158,7 +158,7 @@ async def dial(
     force_http2: bool = False,
     proxy: str | None = None,
     unix: str | None = None,
-    settings: Mapping[str, int | None] | None = None,
+    settings: SettingsDict | None = None,
     limits: Limits | None = None,
 ) -> Client:
     """As `connect`, to where a URL leads that has been looked at already."""
@@ -192,7 +192,7 @@ async def request(
     force_http2: bool = False,
     proxy: str | None = None,
     unix: str | None = None,
-    settings: Mapping[str, int | None] | None = None,
+    settings: SettingsDict | None = None,
     limits: Limits | None = None,
 ) -> Response: ...
 
@@ -210,7 +210,7 @@ async def request(
     force_http2: bool = False,
     proxy: str | None = None,
     unix: str | None = None,
-    settings: Mapping[str, int | None] | None = None,
+    settings: SettingsDict | None = None,
     limits: Limits | None = None,
 ) -> Response: ...
 

@@ -6,16 +6,17 @@ what a request or a response is.
 
 import asyncio
 import time
-from collections.abc import Mapping
 from ssl import SSLObject
 from typing import Any, Final, cast
 
 from mypy_extensions import i64, mypyc_attr
 
 from cno.aio import ending, intake, leftover
+from cno.aio.arguments import check_loop
 from cno.aio.errors import StreamError, name_of
 from cno.aio.exchange import Exchange as Exchange
 from cno.aio.output import Headers, gathers, log
+from cno.aio.pings import Pings
 from cno.aio.timers import Timers
 from cno.aio.tls import adequate, said_goodbye, secured_by
 from cno.aio.waiters import wake
@@ -27,6 +28,7 @@ from cno.const import (
 )
 from cno.errors import ConnectionError, WouldBlockError
 from cno.limits import Limits
+from cno.settings import SettingsDict
 
 #: Octets of a block that is freed at once, untouched. From then on glibc keeps up to twice as much
 #: of freed memory for what comes next. By itself it keeps 128 KiB: a loop that reads from some
@@ -48,7 +50,7 @@ class Connection(Timers):
         server: bool,
         loop: asyncio.AbstractEventLoop | None,
         limits: Limits,
-        settings: Mapping[str, int | None] | None,
+        settings: SettingsDict | None,
     ) -> None:
         super().__init__(server, loop, limits, settings)
         self._most_chunk: i64 = max(limits.read_chunk, 1)
@@ -68,8 +70,7 @@ class Connection(Timers):
         self._given_up = False  # HTTP/1.1: the client does not want what the server still sends
         self._cut_off = False  # the peer has not said that this is the end (TLS)
         self._closed: asyncio.Future[None] | None = None
-        self._echoes: dict[bytes, asyncio.Future[None]] = {}  # PINGs that users wait for
-        self._echo_count = 0
+        self._pings: Pings | None = None  # that the application waits for
 
     # -- asyncio.Protocol ------------------------------------------------------------------------
 
@@ -174,9 +175,8 @@ class Connection(Timers):
         except Exception as bug:
             self._broken(bug)
         self._after_loss()
-        for waiter in self._echoes.values():
-            if not waiter.done():
-                waiter.set_exception(self._lost(0, exc))
+        if self._pings is not None:
+            self._pings.fail(self._lost(0, exc))
         wake(self._closed)
 
     # -- the round trip --------------------------------------------------------------------------
@@ -184,22 +184,19 @@ class Connection(Timers):
     async def ping(self) -> float:
         """Send a PING, and wait for its answer; the seconds that took.
 
-        Waits as long as the connection lasts: `asyncio.timeout` is for less. Raises
-        UnsupportedError over HTTP/1.1, ConnectionLostError, DisconnectError. (RFC 9113 6.7)
+        Raises TimeoutError after `Limits.ping_timeout`, UnsupportedError over HTTP/1.1,
+        ConnectionLostError, DisconnectError. (RFC 9113 6.7)
         """
-        self._echo_count += 1
-        data = b"ping" + (self._echo_count & 0xFFFF_FFFF).to_bytes(4, "big")
+        check_loop(self.loop)
+        if self._pings is None:
+            self._pings = Pings(self.loop)
+        data = self._pings.next()
         self.write_ping(data)
-        waiter = self._echoes[data] = self.loop.create_future()
-        sent = time.perf_counter()  # uvloop's own clock counts milliseconds
-        try:
-            await waiter
-        finally:
-            self._echoes.pop(data, None)
-        return time.perf_counter() - sent
+        return await self._pings.answer(data, self._limits.ping_timeout)
 
     def on_pong(self, data: bytes) -> None:
-        wake(self._echoes.get(data))
+        if self._pings is not None:
+            self._pings.answered(data)
 
     # -- what a server and a client do differently -----------------------------------------------
 
@@ -309,6 +306,7 @@ class Connection(Timers):
 
     async def wait_closed(self) -> None:
         """Wait until the connection is closed."""
+        check_loop(self.loop)
         if self._gone:
             return
         if self._closed is None:

@@ -6,14 +6,16 @@ Knows asyncio's servers and which connections are open. Must never know what the
 import asyncio
 import os
 import socket
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Sequence
 from ssl import SSLContext
 from types import TracebackType
 from typing import Any, Final, cast
 
 from cno.aio import tls
+from cno.aio.arguments import check_configuration, check_handler
 from cno.aio.server import SERVER_LIMITS, Handler, Keeper, Server
 from cno.limits import Limits
+from cno.settings import SettingsDict
 
 #: Connections that a turn of the event loop accepts, where asyncio does that itself: each costs as
 #: much as some requests, and requests on others wait meanwhile. asyncio takes as many as may wait
@@ -115,9 +117,11 @@ class Listener(Keeper):
         handler: Handler,
         address: Address,
         ssl: SSLContext | None,
-        settings: Mapping[str, int | None] | None,
+        settings: SettingsDict | None,
         limits: Limits | None,
     ) -> None:
+        check_handler(handler)
+        check_configuration(settings, limits, True)
         self._handler = handler
         self._address = address
         self._ssl = ssl
@@ -257,7 +261,7 @@ def serve(
     path: str | None = None,
     backlog: int = 1024,
     reuse_port: bool | None = None,
-    settings: Mapping[str, int | None] | None = None,
+    settings: SettingsDict | None = None,
     limits: Limits | None = None,
 ) -> Listener:
     """Serve HTTP/2 and HTTP/1.1 on one address: `async with cno.serve(handler, host, port):`.
@@ -268,7 +272,8 @@ def serve(
     `http/1.1`; in clear text, HTTP/2 is for clients that know beforehand. `await serve(...)`
     begins as well, and gives the `Listener`.
 
-    Raises ValueError for an address, or TLS, that is said twice or not at all; OSError.
+    Raises ValueError for an address, or TLS, that is said twice or not at all; TypeError and
+    UsageError for a handler, settings and limits that no connection can have; OSError.
     """
     if certfile is not None:
         if ssl is not None:

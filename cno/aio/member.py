@@ -8,7 +8,6 @@ import asyncio
 import select
 import sys
 from collections import OrderedDict
-from collections.abc import Mapping
 from typing import Any, Final
 
 from mypy_extensions import i64, mypyc_attr
@@ -17,6 +16,7 @@ from cno.aio.client import MAX_BLIND, Client
 from cno.aio.urls import Target
 from cno.const import MAX_STREAM_ID
 from cno.limits import Limits
+from cno.settings import SettingsDict
 
 CAN_POLL: Final = sys.platform != "win32"
 
@@ -68,7 +68,7 @@ class Member(Client):
         owner: Owner,
         origin: Origin,
         force_http2: bool,
-        settings: Mapping[str, int | None] | None,
+        settings: SettingsDict | None,
         limits: Limits,
     ) -> None:
         target = origin.target

@@ -9,8 +9,7 @@ import logging
 import socket
 import time
 from collections import deque
-from collections.abc import Mapping
-from typing import Any, Final, TypeAlias, cast
+from typing import Final, TypeAlias
 
 from mypy_extensions import i64, mypyc_attr
 
@@ -21,6 +20,7 @@ from cno.engine import Engine
 from cno.errors import UsageError, WouldBlockError
 from cno.limits import Limits
 from cno.priority import SHARED
+from cno.settings import SettingsDict, check_dict
 
 log: Final = logging.getLogger("cno")
 
@@ -74,13 +74,14 @@ class Output(Engine, asyncio.Protocol):
         server: bool,
         loop: asyncio.AbstractEventLoop | None,
         limits: Limits,
-        settings: Mapping[str, int | None] | None,
+        settings: SettingsDict | None,
     ) -> None:
         super().__init__(server, limits=limits, clock=time.monotonic)
         self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop() if loop is None else loop
         self.manual_flow_control = True
-        if settings:
-            self.configure(**cast("dict[str, Any]", dict(settings)))
+        if settings is not None:
+            check_dict(settings, server)
+            self.configure(**settings)
         self._busy = False  # inside data_received: output and new work are dealt with at its end
         self._gone = False  # the transport has been lost
         self._closing = False  # close() has been called

@@ -5,7 +5,7 @@ request is written.
 """
 
 import asyncio
-from collections.abc import AsyncIterable, Iterable, Mapping
+from collections.abc import AsyncIterable, Iterable
 from dataclasses import replace
 from ssl import SSLContext
 from types import TracebackType
@@ -13,15 +13,18 @@ from typing import Any, Final
 
 from mypy_extensions import i64, mypyc_attr
 
-from cno.aio.client import CLIENT_LIMITS, Order, completed
+from cno.aio.arguments import check_configuration
+from cno.aio.client import CLIENT_LIMITS
 from cno.aio.connect import Route
 from cno.aio.errors import ConnectionLostError, StreamError
 from cno.aio.messages import Body, Response, dispose, listed
+from cno.aio.orders import Order, completed
 from cno.aio.output import Headers, log
 from cno.aio.stock import CLOSED_AT_ONCE, Stock, connect_error
 from cno.aio.urls import Target, target_of
 from cno.errors import UsageError
 from cno.limits import Limits
+from cno.settings import SettingsDict
 
 #: Seconds before a request is sent again for the second time; twice as long before each other.
 FIRST_PAUSE: Final = 0.02
@@ -89,6 +92,8 @@ class Pool(Stock):
     hold for all connections. Of the limits, `keepalive_timeout` closes what has been idle for so
     long, `ping_interval` keeps the others alive, `handshake_timeout` bounds the making of a
     connection, `shutdown_timeout` the end of all. `pushes`: take what servers push.
+
+    A pool belongs to the event loop that it is first used in, and raises RuntimeError in others.
     """
 
     def __init__(
@@ -102,9 +107,10 @@ class Pool(Stock):
         max_per_origin: int | None = 100,
         retries: int = 5,
         pushes: bool = False,
-        settings: Mapping[str, int | None] | None = None,
+        settings: SettingsDict | None = None,
         limits: Limits | None = None,
     ) -> None:
+        check_configuration(settings, limits, False)
         chosen = CLIENT_LIMITS if limits is None else limits
         super().__init__(
             Route(ssl_ctx, None, proxy, unix),
@@ -135,6 +141,7 @@ class Pool(Stock):
         ValueError for the URL, UsageError for what must not be sent, and when the pool is closed;
         and whatever iterating over `data` raises.
         """
+        self._bind()
         target = target_of(url)
         fields = completed(listed(headers), target.authority, target.credentials)
         order = Order(method, target.path, fields, data, trailers)
@@ -151,10 +158,12 @@ class Pool(Stock):
 
     async def aclose(self) -> None:
         """Close, and wait until that is done."""
+        self._bind()
         self._close(False)
         await self.wait_closed()
 
     async def __aenter__(self) -> "Pool":
+        self._bind()
         return self
 
     async def __aexit__(
@@ -164,6 +173,7 @@ class Pool(Stock):
         traceback: TracebackType | None,
     ) -> None:
         """Close; after an exception without waiting for the requests that are under way."""
+        self._bind()
         self._close(error is not None)
         await self.wait_closed()
 

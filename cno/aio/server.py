@@ -5,13 +5,15 @@ it fails. Must never know how a response is put together, or how connections are
 """
 
 import asyncio
+import inspect
 import sys
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from typing import Any, Final, TypeAlias, cast
 
 from mypy_extensions import i64, mypyc_attr
 
 from cno.aio import leftover
+from cno.aio.arguments import check_handler, check_limits
 from cno.aio.connection import Connection, Exchange, current_task
 from cno.aio.messages import WORKED, WORKS, Request
 from cno.aio.output import Headers, Sending, log
@@ -24,6 +26,7 @@ from cno.const import (
 from cno.errors import ConnectionError
 from cno.limits import UNBOUNDED, Limits, bound
 from cno.priority import SHARED, parse_fields, rank
+from cno.settings import SettingsDict
 
 Handler: TypeAlias = Callable[[Request], Coroutine[Any, Any, None]]
 
@@ -70,6 +73,8 @@ class Server(Connection):
     It is cancelled when the client resets the stream or is gone; when it raises, the client gets
     a 500, or a reset if a response had begun, and the loop's exception handler is told.
 
+    A plain function that returns an awaitable will do; TypeError is raised where it cannot be one.
+
     `loop` may be left out. `settings` is what `configure` takes; `limits` are by default those of
     `cno.Limits` with windows of 256 KiB per stream and 1 MiB in all.
     """
@@ -79,7 +84,7 @@ class Server(Connection):
         loop: asyncio.AbstractEventLoop | Handler | None = None,
         handle: Handler | None = None,
         *,
-        settings: Mapping[str, int | None] | None = None,
+        settings: SettingsDict | None = None,
         limits: Limits | None = None,
         keeper: Keeper | None = None,
     ) -> None:
@@ -88,6 +93,9 @@ class Server(Connection):
                 raise TypeError("Server() needs a handler")
             handle = loop
             loop = None
+        if keeper is None:  # else it has seen to that, once for all connections
+            check_handler(handle)
+            check_limits(limits)
         super().__init__(
             True,
             cast("asyncio.AbstractEventLoop | None", loop),
@@ -272,13 +280,15 @@ class Server(Connection):
 
     async def _run(self, request: Request) -> None:
         request._begun = True
+        work: Any = request  # unless the handler returns something
         try:
-            await self._handle(request)
+            work = self._handle(request)
+            await work
         except asyncio.CancelledError:
             self._abandon(request, CNO_RST_CANCEL)
             raise
         except Exception as error:
-            self._crashed(request, error)
+            self._crashed(request, error, work)
         else:
             self._returned(request)
         finally:
@@ -297,11 +307,14 @@ class Server(Connection):
         if self._gone and self._running == 0:
             self._finished()
 
-    def _crashed(self, request: Request, error: Exception) -> None:
+    def _crashed(self, request: Request, error: Exception, work: object) -> None:
         if request._ended and isinstance(error, ConnectionError):
             log.debug("%r: %s", request, error)  # it was told that the client has gone
             return
-        self._report(f"the handler of {request!r} failed", error)
+        told = f"the handler of {request!r} failed"
+        if isinstance(error, TypeError) and work is not request and not inspect.isawaitable(work):
+            told = f"the handler of {request!r} is not `async def`, and returned no awaitable"
+        self._report(told, error)
         self._apologize(request)
 
     def _returned(self, request: Request) -> None:

@@ -5,7 +5,6 @@ Knows origins, and who waits. Must never know what is sent, or what may be sent 
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Mapping
 from typing import Any, Final
 
 from mypy_extensions import i64, mypyc_attr
@@ -16,6 +15,7 @@ from cno.aio.member import Member, Origin, Owner
 from cno.aio.urls import Target
 from cno.aio.waiters import wake
 from cno.limits import Limits, bound
+from cno.settings import SettingsDict
 
 #: Seconds that an origin with HTTP/1.1 connections is not asked for more, after it refused one.
 DIAL_PAUSE: Final = 0.2
@@ -44,7 +44,7 @@ class Stock(Owner):
         force_http2: bool,
         max_connections: int | None,
         max_per_origin: int | None,
-        settings: Mapping[str, int | None] | None,
+        settings: SettingsDict | None,
         limits: Limits,
     ) -> None:
         self._route = route
@@ -72,8 +72,17 @@ class Stock(Owner):
         """How many connections there are, those included that take no more requests."""
         return len(self._members)
 
+    def _bind(self) -> None:
+        """Belong to the running event loop. Raises RuntimeError in any other one."""
+        loop = asyncio.get_running_loop()
+        if self._loop is None:
+            self._loop = loop
+        elif self._loop is not loop:
+            raise RuntimeError("the pool belongs to another event loop: each loop needs its own")
+
     async def wait_closed(self) -> None:
         """Wait until all connections are closed."""
+        self._bind()
         while self._members or self._dials:
             if self._closed is None:
                 self._closed = asyncio.get_running_loop().create_future()
@@ -335,7 +344,6 @@ class Stock(Owner):
 
     def _dial(self, origin: Origin) -> None:
         loop = asyncio.get_running_loop()
-        self._loop = loop
         force = self._force_http2 or origin.target.force_http2
         member = Member(loop, self, origin, force, self._settings, self._limits)
         dial = Dial(origin, member)

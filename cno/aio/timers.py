@@ -6,7 +6,6 @@ since. Nothing is set up per request. Must never know what a request or a respon
 
 import asyncio
 import select
-from collections.abc import Mapping
 from typing import Final
 
 from mypy_extensions import i64, mypyc_attr
@@ -33,6 +32,7 @@ from cno.core import (
 from cno.drive import fail
 from cno.errors import ConnectionFault
 from cno.limits import Limits
+from cno.settings import SettingsDict
 
 #: Seconds that a client has, when a server shuts down, for its first request, and without streams
 #: to acknowledge the PING.
@@ -50,7 +50,7 @@ class Timers(Windows):
         server: bool,
         loop: asyncio.AbstractEventLoop | None,
         limits: Limits,
-        settings: Mapping[str, int | None] | None,
+        settings: SettingsDict | None,
     ) -> None:
         super().__init__(server, loop, limits, settings)
         self._timer: asyncio.TimerHandle | None = None

@@ -6,7 +6,6 @@ the connection with it. What nobody reads never grows. Must never know what is i
 """
 
 import asyncio
-from collections.abc import Mapping
 from typing import Final
 
 from mypy_extensions import i64, mypyc_attr
@@ -17,6 +16,7 @@ from cno.core import CLOSED, Stream, cork
 from cno.drive import end_call
 from cno.h2 import flow, send
 from cno.limits import Limits
+from cno.settings import SettingsDict
 
 #: So small a part of a window is no reason to look at the clock.
 PART: Final = 8
@@ -35,7 +35,7 @@ class Windows(Output):
         server: bool,
         loop: asyncio.AbstractEventLoop | None,
         limits: Limits,
-        settings: Mapping[str, int | None] | None,
+        settings: SettingsDict | None,
     ) -> None:
         super().__init__(server, loop, limits, settings)
         self._exchanges: dict[int, Exchange] = {}

@@ -12,6 +12,7 @@ import asyncio
 import secrets
 import sys
 from base64 import b64encode
+from typing import Final
 from urllib.parse import urlsplit
 
 from wsproto.connection import Connection, ConnectionType
@@ -25,7 +26,7 @@ import cno
 MAX_MESSAGE = 1_048_576
 
 #: A server over HTTP/2 says that it takes CONNECT with a protocol.
-SETTINGS = {"enable_connect_protocol": 1}
+SETTINGS: Final[cno.SettingsDict] = {"enable_connect_protocol": 1}
 
 
 class Refused(Exception):

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from cno import aio
 from cno.limits import Limits
+from cno.settings import SettingsDict
 from tests import frames as f
 
 T = TypeVar("T")
@@ -109,7 +110,7 @@ class Lab:
         handler: Handler,
         *,
         limits: Limits | None = None,
-        settings: Mapping[str, int] | None = None,
+        settings: SettingsDict | None = None,
     ) -> AsyncIterator[str]:
         """A server; gives the URL it is at, without a path."""
         if wire.tls and not wire.http2:

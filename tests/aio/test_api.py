@@ -89,7 +89,7 @@ def test_settings_and_limits_of_a_server(lab: Lab) -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()
         limits = Limits(initial_window_size=100_000, connection_window=300_000)
-        settings = {"max_concurrent_streams": 7, "enable_connect_protocol": 1}
+        settings: cno.SettingsDict = {"max_concurrent_streams": 7, "enable_connect_protocol": 1}
         served = cno.Server(loop, echo, settings=settings, limits=limits)
         server = await loop.create_server(lambda: served, HOST, 0)
         async with await Peer.connect(f":{server.sockets[0].getsockname()[1]}") as peer:
@@ -476,7 +476,7 @@ def test_settings_and_limits_of_a_client(lab: Lab, how: str) -> None:
             await peer.rest()
 
         limits = Limits(initial_window_size=100_000, connection_window=300_000)
-        settings = {"max_header_list_size": 12_345}
+        settings: cno.SettingsDict = {"max_header_list_size": 12_345}
         async with by_hand(script) as url:
             if how == "connect":
                 async with await cno.connect(

@@ -9,6 +9,7 @@ import pytest
 
 from cno import aio
 from cno.aio.urls import Target
+from cno.settings import SettingsDict
 from tests.aio.lab import HOST, HTTP1, HTTP2, HTTP2_TLS, Lab, Wire
 
 
@@ -258,7 +259,7 @@ def test_settings_may_be_left_to_us(lab: Lab) -> None:
 
     async def main() -> None:
         async with lab.serving(HTTP2, about) as url:
-            settings = {"initial_window_size": 1 << 20, "enable_push": None}
+            settings: SettingsDict = {"initial_window_size": 1 << 20, "enable_push": None}
             async with await aio.connect(url, force_http2=True, settings=settings) as client:
                 assert client.local_settings.initial_window_size == 1 << 20
                 assert client.local_settings.enable_push == 1

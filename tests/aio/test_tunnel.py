@@ -4,13 +4,14 @@ import asyncio
 
 import pytest
 
+import cno
 from cno import aio
 from cno.errors import ConnectionError as CnoConnectionError
 from cno.errors import UsageError
 from tests import frames as f
 from tests.aio.lab import HTTP1, HTTP2, Lab, Peer, Wire, settle, until
 
-EXTENDED = {"enable_connect_protocol": True}
+EXTENDED: cno.SettingsDict = {"enable_connect_protocol": True}
 
 
 async def shout(request: aio.Request) -> None:

@@ -1,0 +1,91 @@
+"""Requests as they are going to be sent: what their fields, bodies and ends are.
+
+Knows what HTTP asks of a request. Must never know a connection.
+"""
+
+from collections.abc import AsyncIterable
+from typing import cast
+
+from cno.aio.messages import Body, is_stream, octets, with_length
+from cno.aio.output import Headers
+
+
+class Order:
+    """A request as it is going to be sent, on whichever connection. Raises TypeError for bodies of
+    no kind."""
+
+    def __init__(
+        self, method: str, path: str, fields: Headers, data: Body, trailers: Headers | None
+    ) -> None:
+        self.method = method
+        self.path = path
+        self.trailers = trailers
+        self.source: AsyncIterable[bytes] | None = None  # a body that comes piece by piece
+        self.body = b""
+        if data is None:
+            pass
+        elif isinstance(data, bytes):
+            self.body = data
+        elif is_stream(data):
+            self.source = cast("AsyncIterable[bytes]", data)
+        else:
+            self.body = octets(data)
+        if self.body and not trailers:
+            fields = with_length(fields, len(self.body))
+        self.empty = not self.body and self.source is None and not trailers
+        self.patient = expects_continue(fields)
+        if self.empty and self.patient:
+            # > A client MUST NOT generate a 100-continue expectation in a request that does not
+            # > include content.   (RFC 9110 10.1.1)
+            fields = [field for field in fields if field[0].lower() != "expect"]
+            self.patient = False
+        self.fields = fields
+
+
+def tunnel_order(method: str, path: str, fields: Headers) -> Order:
+    """A request without end."""
+    order = Order(method, path, fields, b"", None)
+    order.empty = False
+    return order
+
+
+def completed(fields: Headers, authority: str | None, credentials: str | None) -> Headers:
+    """Headers with an authority, and with credentials, unless they have their own."""
+    if credentials is not None and not has(fields, "authorization"):
+        fields = [*fields, ("authorization", credentials)]
+    if authority is None or has(fields, ":authority") or has(fields, "host"):
+        return fields
+    return [(":authority", authority), *fields]
+
+
+def has(fields: Headers, wanted: str) -> bool:
+    """Whether there is a field of that name."""
+    for name, _ in fields:
+        if len(name) == len(wanted) and name.lower() == wanted:
+            return True
+    return False
+
+
+def expects_continue(fields: Headers) -> bool:
+    """Whether the body is to wait for a 100 (RFC 9110 10.1.1)."""
+    for name, value in fields:
+        if len(name) == 6 and name.lower() == "expect":
+            return value.lower() == "100-continue"
+    return False
+
+
+class Once:
+    """Bytes as something to iterate over."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def __aiter__(self) -> "Once":
+        return self
+
+    async def __anext__(self) -> bytes:
+        data = self._data
+        if not data:
+            raise StopAsyncIteration
+        self._data = b""
+        return data
