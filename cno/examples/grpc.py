@@ -11,6 +11,7 @@ has passed, and a caller who gives up, end a method by cancelling it.
 import argparse
 import asyncio
 import re
+import sys
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ import cno
 
 Headers = list[tuple[str, str]]
 
-OK, UNKNOWN, INVALID, DEADLINE, EXHAUSTED, UNIMPLEMENTED = 0, 2, 3, 4, 8, 12
+OK, UNKNOWN, INVALID, DEADLINE, EXHAUSTED, UNIMPLEMENTED, INTERNAL = 0, 2, 3, 4, 8, 12, 13
 
 #: Octets of the largest message that is taken.
 MAX_MESSAGE = 4 * 1024 * 1024
@@ -52,14 +53,18 @@ async def messages(payload: asyncio.StreamReader) -> AsyncIterator[bytes]:
             prefix = await payload.readexactly(5)
         except asyncio.IncompleteReadError as end:
             if end.partial:
-                raise
+                raise RpcError(INTERNAL, "the body ends inside a message") from None
             return
         size = int.from_bytes(prefix[1:], "big")
         if prefix[0] != 0:
             raise RpcError(UNIMPLEMENTED, "compressed messages")
         if size > MAX_MESSAGE:
             raise RpcError(EXHAUSTED, f"a message of {size} octets")
-        yield await payload.readexactly(size)
+        try:
+            message = await payload.readexactly(size)
+        except asyncio.IncompleteReadError:
+            raise RpcError(INTERNAL, "the body ends inside a message") from None
+        yield message
 
 
 def status(code: int, message: str) -> Headers:
@@ -177,7 +182,7 @@ class Call:
     def __init__(self, response: cno.Response) -> None:
         self.response = response
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
+    async def __aiter__(self) -> Replies:
         if self.response.code != 200:
             raise RpcError(of_http(self.response.code), f"HTTP {self.response.code}")
         async for message in messages(self.response.payload):
@@ -220,10 +225,16 @@ async def unary(
     client: cno.Client | cno.Pool, path: str, message: bytes, deadline: float | None = None
 ) -> bytes:
     """A call with one request and one reply."""
-    replies = [reply async for reply in await call(client, path, each(message), None, deadline)]
-    if len(replies) != 1:
-        raise RpcError(UNKNOWN, f"{len(replies)} replies")
-    return replies[0]
+    reply = None
+    talk = await call(client, path, each(message), None, deadline)
+    async with talk.response, aclosing(aiter(talk)) as replies:
+        async for each_reply in replies:
+            if reply is not None:
+                raise RpcError(UNIMPLEMENTED, "more than one reply")  # they may have no end
+            reply = each_reply
+    if reply is None:
+        raise RpcError(UNIMPLEMENTED, "no reply")
+    return reply
 
 
 # -- programs --------------------------------------------------------------------------------------
@@ -246,7 +257,12 @@ async def talk(url: str, words: list[str]) -> None:
     """Each word is a message; print what comes back."""
     async with cno.Pool() as pool:
         async for reply in await call(pool, url, each(*(word.encode() for word in words))):
-            print(reply.decode())
+            print(printable(reply.decode(errors="replace")))
+
+
+def printable(text: str) -> str:
+    """A text without anything that a terminal would obey."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def main() -> None:
@@ -258,7 +274,10 @@ def main() -> None:
     options = parser.parse_args()
     try:
         if options.url:
-            asyncio.run(talk(options.url, options.words))
+            try:
+                asyncio.run(talk(options.url, options.words))
+            except RpcError as error:
+                sys.exit(printable(str(error)))
         else:
             asyncio.run(serve(options.host, options.port))
     except KeyboardInterrupt:

@@ -9,6 +9,7 @@ wsproto knows the messages on it; `WebSocket` is all there is in between.
 
 import argparse
 import asyncio
+import io
 import secrets
 import sys
 from base64 import b64encode
@@ -18,12 +19,17 @@ from urllib.parse import urlsplit
 from wsproto.connection import Connection, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Ping, TextMessage
 from wsproto.extensions import Extension, PerMessageDeflate
+from wsproto.frame_protocol import CloseReason, FrameDecoder, FrameProtocol
 from wsproto.utilities import LocalProtocolError, generate_accept_token
 
 import cno
 
-#: Octets, or characters, of the largest message that is taken.
+#: Bytes, or characters, of the largest message that is taken, and its frames.
 MAX_MESSAGE = 1_048_576
+MAX_FRAGMENTS = 16_384
+
+#: Bytes that are inflated at a time. They become at most 1,032 times as many (RFC 1951 3.2.5).
+STEP = 1_024
 
 #: A server over HTTP/2 says that it takes CONNECT with a protocol.
 SETTINGS: Final[cno.SettingsDict] = {"enable_connect_protocol": 1}
@@ -38,6 +44,23 @@ class Refused(Exception):
         self.headers = headers
 
 
+class BoundedDeflate(PerMessageDeflate):
+    """Compression (RFC 7692) that checks the limit while it inflates, not afterwards."""
+
+    def frame_inbound_payload_data(
+        self, proto: FrameDecoder | FrameProtocol, data: bytes
+    ) -> bytes | CloseReason:
+        inflated = bytearray()
+        for start in range(0, len(data), STEP):
+            piece = super().frame_inbound_payload_data(proto, data[start : start + STEP])
+            if isinstance(piece, CloseReason):
+                return piece
+            inflated += piece
+            if len(inflated) > MAX_MESSAGE:
+                return CloseReason.MESSAGE_TOO_BIG
+        return bytes(inflated)
+
+
 class WebSocket:
     """Messages over a tunnel, `str` or `bytes`. `async for` gives those of the other side."""
 
@@ -46,8 +69,12 @@ class WebSocket:
     ) -> None:
         self._tunnel = tunnel
         self._wire = Connection(kind, extensions)
-        self._pieces: list[str] | list[bytes] = []  # of the message that is coming in
+        self._new_message()
+
+    def _new_message(self) -> None:
+        self._text, self._data = io.StringIO(), io.BytesIO()  # of the message that is coming in
         self._size = 0
+        self._fragments = 0
 
     async def send(self, message: str | bytes) -> None:
         """Raises BrokenPipeError once it is closed, cno.ConnectionError when it is lost."""
@@ -68,7 +95,7 @@ class WebSocket:
                 if isinstance(event, Ping):
                     await self._tunnel.write(self._wire.send(event.response()))
                 elif isinstance(event, TextMessage | BytesMessage):
-                    if self._size + len(event.data) > MAX_MESSAGE:
+                    if not self._has_room(event):
                         await self.close(1009)
                         return None
                     if (message := self._joined(event)) is not None:
@@ -78,14 +105,24 @@ class WebSocket:
                 return None
             self._wire.receive_data(data)
 
+    def _has_room(self, event: TextMessage | BytesMessage) -> bool:
+        """Count a piece of a message; whether the message may still be taken."""
+        self._size += len(event.data)
+        self._fragments += event.frame_finished  # empty ones too: a message could have no end
+        return self._size <= MAX_MESSAGE and self._fragments <= MAX_FRAGMENTS
+
     def _joined(self, event: TextMessage | BytesMessage) -> str | bytes | None:
         """Take a piece of a message; the message, if that was the last."""
-        self._pieces.append(event.data)  # type: ignore[arg-type]  # all of a message are of one kind
-        self._size += len(event.data)
+        if isinstance(event, TextMessage):
+            self._text.write(event.data)
+        else:
+            self._data.write(event.data)
         if not event.message_finished:
             return None
-        pieces, self._pieces, self._size = self._pieces, [], 0
-        return (b"" if isinstance(event, BytesMessage) else "").join(pieces)  # type: ignore[arg-type]  # as above
+        is_text = isinstance(event, TextMessage)
+        message = self._text.getvalue() if is_text else self._data.getvalue()
+        self._new_message()
+        return message
 
     async def _answer_close(self, event: CloseConnection) -> None:
         try:
@@ -143,9 +180,12 @@ async def accept(request: cno.Request) -> WebSocket:
         headers.append(("sec-websocket-accept", generate_accept_token(key.encode()).decode()))
     extensions: list[Extension] = []
     for offer in fields.get("sec-websocket-extensions", "").split(","):
-        deflate = PerMessageDeflate()
-        if offer.strip().startswith(deflate.name) and not extensions:
-            agreed = deflate.accept(offer)
+        if offer.strip().startswith(BoundedDeflate.name) and not extensions:
+            deflate = BoundedDeflate()
+            try:
+                agreed = deflate.accept(offer)
+            except ValueError:
+                continue  # a parameter that is no number: the offer is declined
             if agreed is not None and agreed is not False:
                 parameters = f"; {agreed}" if isinstance(agreed, str) and agreed else ""
                 headers.append(("sec-websocket-extensions", deflate.name + parameters))
@@ -192,7 +232,12 @@ async def talk(url: str, http2: bool) -> None:
         async with await connect(client, path) as socket:
             while line := await asyncio.to_thread(sys.stdin.readline):
                 await socket.send(line.rstrip("\n"))
-                print(await socket.receive(), flush=True)
+                print(printable(await socket.receive()), flush=True)
+
+
+def printable(message: str | bytes | None) -> str:
+    """A message without anything that a terminal would obey."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(message))
 
 
 async def serve(host: str, port: int, cert: str | None, key: str | None) -> None:

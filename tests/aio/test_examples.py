@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -132,6 +132,38 @@ def test_a_malformed_grpc_status_is_unknown(lab: Lab, status: str) -> None:
                 async for _ in await grpc.call(client, "/x", grpc.each(b"x")):
                     pass
             assert caught.value.code == grpc.UNKNOWN
+
+    lab.run(main())
+
+
+def test_a_unary_call_takes_one_reply(lab: Lab) -> None:
+    """Of a server whose replies have no end no more than two are read."""
+    sent = 0
+
+    async def endless(requests: AsyncIterator[bytes], _: grpc.Context) -> grpc.Replies:
+        nonlocal sent
+        async for _request in requests:
+            while True:
+                sent += 1
+                yield bytes(10_000)
+
+    async def main() -> None:
+        async with lab.pair(HTTP2, grpc.Service({"/x": endless})) as client:
+            with pytest.raises(grpc.RpcError, match="more than one"):
+                await asyncio.wait_for(grpc.unary(client, "/x", b"x"), 20)
+            assert sent < 10_000
+            assert (await client.request("GET", "/")).code == 415  # the connection goes on
+
+    lab.run(main())
+
+
+@pytest.mark.parametrize("cut", [b"\0\0", b"\0\0\0\0\x05abc"])
+def test_a_message_that_is_cut_short_is_an_error_of_the_call(lab: Lab, cut: bytes) -> None:
+    async def main() -> None:
+        async with lab.pair(HTTP2, grpc.Service({"/echo.Echo/Say": grpc.say})) as client:
+            fields = [("content-type", "application/grpc")]
+            response = await client.request("POST", "/echo.Echo/Say", fields, cut)
+            assert ("grpc-status", str(grpc.INTERNAL)) in response.headers
 
     lab.run(main())
 

@@ -2,6 +2,8 @@
 
 import asyncio
 import sys
+import tracemalloc
+import zlib
 from typing import Any
 
 import pytest
@@ -77,6 +79,102 @@ def test_message_that_is_too_large(lab: Lab, wire: Wire) -> None:
                     pass  # it has been told before all was sent
                 assert await socket.receive() is None
                 await socket.close()
+
+    lab.run(main())
+
+
+def masked(first: int, payload: bytes) -> bytes:
+    """A client's frame; `first`: FIN (0x80), compressed (0x40), opcode."""
+    size = len(payload)
+    if size < 126:
+        return bytes((first, 0x80 | size)) + bytes(4) + payload
+    if size < 65536:
+        return bytes((first, 0xFE)) + size.to_bytes(2, "big") + bytes(4) + payload
+    return bytes((first, 0xFF)) + size.to_bytes(8, "big") + bytes(4) + payload
+
+
+def bomb(size: int) -> bytes:
+    deflate = zlib.compressobj(9, zlib.DEFLATED, -15)
+    return (deflate.compress(bytes(size)) + deflate.flush(zlib.Z_SYNC_FLUSH))[:-4]
+
+
+async def shake_hands(peer: Peer, extensions: str = "") -> bytes:
+    """A handshake over HTTP/1.1; the head of the answer."""
+    fields = ["host: x", "upgrade: websocket", "connection: upgrade", "sec-websocket-version: 13"]
+    fields += ["sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ=="]
+    if extensions:
+        fields.append(f"sec-websocket-extensions: {extensions}")
+    peer.send(("\r\n".join(["GET / HTTP/1.1", *fields]) + "\r\n\r\n").encode())
+    return await peer.reader.readuntil(b"\r\n\r\n")
+
+
+@pytest.mark.parametrize("pieces", [1, 64])
+def test_the_limit_is_kept_while_inflating(lab: Lab, pieces: int) -> None:
+    """64 kB that inflate to 64 MB, as one frame or as several; none of it is kept."""
+
+    async def main() -> None:
+        async with lab.serving(HTTP1, websocket.echo) as url, await Peer.connect(url) as peer:
+            assert b"permessage-deflate" in await shake_hands(peer, "permessage-deflate")
+            data = bomb(64 << 20)
+            step = -(-len(data) // pieces)
+            starts = range(0, len(data), step)
+            frames = [
+                masked(
+                    (0x42 if start == 0 else 0) | (0x80 if start == starts[-1] else 0),
+                    data[start : start + step],
+                )
+                for start in starts
+            ]
+            tracemalloc.start()
+            try:
+                peer.send(b"".join(frames))
+                answer = await peer.reader.read()
+                _, peak = tracemalloc.get_traced_memory()
+            finally:
+                tracemalloc.stop()
+            assert answer[:1] == b"\x88" and answer[2:4] == (1009).to_bytes(2, "big")
+            assert peak < 16 << 20
+
+    lab.run(main())
+
+
+def test_compressed_messages_up_to_the_limit(lab: Lab) -> None:
+    async def main() -> None:
+        async with lab.serving(HTTP1, websocket.echo) as url, await Peer.connect(url) as peer:
+            await shake_hands(peer, "permessage-deflate")
+            peer.send(masked(0xC2, bomb(websocket.MAX_MESSAGE)))
+            assert (await peer.reader.readexactly(1))[0] & 0xF == 2
+            peer.send(masked(0x88, (1000).to_bytes(2, "big")))
+            assert (await peer.reader.read())[-2:] == (1000).to_bytes(2, "big")
+
+    lab.run(main())
+
+
+@pytest.mark.parametrize(("count", "code"), [(1_000, 1000), (websocket.MAX_FRAGMENTS + 1, 1009)])
+def test_empty_fragments_are_counted(lab: Lab, count: int, code: int) -> None:
+    async def main() -> None:
+        async with lab.serving(HTTP1, websocket.echo) as url, await Peer.connect(url) as peer:
+            await shake_hands(peer)
+            peer.send(masked(1, b"") + masked(0, b"") * (count - 1))
+            if code == 1000:
+                peer.send(masked(0x80, b"end"))
+                assert await peer.reader.readexactly(5) == b"\x81\x03end"
+                peer.send(masked(0x88, code.to_bytes(2, "big")))
+            answer = await peer.reader.read()
+            assert answer[:1] == b"\x88" and answer[2:4] == code.to_bytes(2, "big")
+
+    lab.run(main())
+
+
+@pytest.mark.parametrize("value", ["x", "", "9" * 5_000, "8", "99"])
+def test_malformed_parameters_are_declined(lab: Lab, value: str) -> None:
+    async def main() -> None:
+        async with lab.serving(HTTP1, websocket.echo) as url, await Peer.connect(url) as peer:
+            offer = f"permessage-deflate; client_max_window_bits={value}"
+            head = await shake_hands(peer, offer)
+            assert head.startswith(b"HTTP/1.1 101 ") and b"deflate" not in head
+            peer.send(masked(0x81, b"hello"))
+            assert await peer.reader.readexactly(7) == b"\x81\x05hello"
 
     lab.run(main())
 
