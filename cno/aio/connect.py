@@ -5,7 +5,7 @@ Knows how a server is reached, and when TLS is meant. Must never know what a con
 
 import asyncio
 from ssl import SSLContext
-from typing import Any, Final, overload
+from typing import Any, overload
 
 from cno.aio import tls
 from cno.aio.client import Client
@@ -13,13 +13,10 @@ from cno.aio.hosts import tls_name
 from cno.aio.messages import Body, Response
 from cno.aio.output import Headers
 from cno.aio.proxy import connect_through, proxy_of
+from cno.aio.racing import open_connection
 from cno.aio.urls import Target
 from cno.limits import Limits
 from cno.settings import SettingsDict
-
-#: Seconds after which another address of a host is tried as well (RFC 8305 5); uvloop tries one
-#: after the other.
-ATTEMPT_DELAY: Final = 0.25
 
 
 class Route:
@@ -65,15 +62,7 @@ class Route:
                 lambda: client, self._unix_path, ssl=context, server_hostname=hostname
             )
         else:
-            options: dict[str, Any] = {"ssl": context, "server_hostname": hostname}
-            if isinstance(loop, asyncio.BaseEventLoop) and has_letters(target.host):
-                options["happy_eyeballs_delay"] = ATTEMPT_DELAY
-            await loop.create_connection(lambda: client, target.host, target.port, **options)
-
-
-def has_letters(host: str) -> bool:
-    """Whether this is a name, which may stand for several addresses."""
-    return ":" not in host and not host.replace(".", "").isdigit()
+            await open_connection(loop, lambda: client, target.host, target.port, context, hostname)
 
 
 def with_loop(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:

@@ -10,6 +10,7 @@ from ssl import SSLContext
 from cno.aio.client import Client, UpgradeRefused
 from cno.aio.errors import ConnectionLostError, ProxyError
 from cno.aio.output import Headers
+from cno.aio.racing import open_connection
 from cno.aio.urls import Target
 
 
@@ -59,7 +60,7 @@ async def open_tunnel(
 ) -> tuple[asyncio.Transport, bytes]:
     """A transport that leads to `target`, and what came on it right behind the proxy's answer."""
     asker = Client(loop, proxy.authority, "http")
-    await loop.create_connection(lambda: asker, proxy.host, proxy.port)
+    await open_connection(loop, lambda: asker, proxy.host, proxy.port)
     fields: Headers = []
     if proxy.credentials is not None:
         fields.append(("proxy-authorization", proxy.credentials))

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from cno.aio import tls
 from cno.aio.client import Client
+from cno.aio.racing import open_connection
 from cno.aio.urls import Target
 from cno.cli.problems import Problem, reason
 from cno.limits import Limits
@@ -124,13 +125,13 @@ class Origins:
             limits=self._wishes.limits,
         )
         try:
-            await asyncio.get_running_loop().create_connection(
+            await open_connection(
+                asyncio.get_running_loop(),
                 lambda: client,
                 target.host,
                 target.port,
-                ssl=self._context if secure else None,
-                server_hostname=target.server_name if secure else None,
-                happy_eyeballs_delay=0.25,
+                self._context if secure else None,
+                target.server_name if secure else None,
             )
         except OSError as error:  # ssl.SSLError is one
             raise Problem(f"cannot connect to {target.authority}: {why(error)}") from None

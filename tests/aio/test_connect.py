@@ -1,7 +1,6 @@
 """From URLs to connections: what is connected to, how, and what is asked for."""
 
 import asyncio
-import socket
 import ssl
 from pathlib import Path
 
@@ -127,34 +126,6 @@ def test_nobody_there(lab: Lab, free_port: int) -> None:
             await aio.connect(f"http://{HOST}:{free_port}/")
         with pytest.raises(OSError):  # noqa: PT011  # the same
             await aio.request("GET", f"http://{HOST}:{free_port}/")
-
-    lab.run(main())
-
-
-def test_addresses_that_do_not_answer(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where one address of a host is a black hole, another one is tried soon."""
-
-    async def main() -> None:
-        loop = asyncio.get_running_loop()
-        if not isinstance(loop, asyncio.BaseEventLoop) or loop.get_task_factory() is not None:
-            return  # uvloop cannot; nor, in 3.12.1 and 3.13.0, asyncio with eager tasks (gh-124309)
-        async with lab.serving(HTTP1, about) as url:
-            port = int(url.rpartition(":")[2])
-            with socket.socket() as deaf:
-                deaf.bind(("127.0.0.2", port))
-                deaf.listen(0)
-                with socket.create_connection(("127.0.0.2", port)):  # there is room for no other
-
-                    async def found(*_: object, **__: object) -> list[object]:
-                        return [
-                            (socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))
-                            for address in ("127.0.0.2", HOST)
-                        ]
-
-                    monkeypatch.setattr(loop, "getaddrinfo", found)
-                    async with asyncio.timeout(20):
-                        async with await aio.connect(f"http://cno.test:{port}/") as client:
-                            assert (await client.request("GET", "/")).code == 200
 
     lab.run(main())
 

@@ -1,0 +1,157 @@
+"""Connect to a host, over whichever of its addresses answers first ("Happy Eyeballs", RFC 8305).
+
+Knows addresses and sockets, of asyncio's event loops and uvloop's alike. Must never know what is
+said over a connection.
+
+`loop.create_connection` does not do this everywhere: uvloop tries one address after the other, and
+asyncio of 3.12.1 and 3.13.0 fails where tasks start eagerly (cpython#124309).
+"""
+
+import asyncio
+import os
+import socket
+from collections import deque
+from collections.abc import Callable
+from errno import EINPROGRESS, EWOULDBLOCK
+from ssl import SSLContext
+from typing import Any, Final, TypeAlias
+
+from cno.aio.hosts import is_address
+from cno.aio.waiters import wake
+
+#: Seconds after which the next address is tried as well (RFC 8305 5: "Connection Attempt Delay").
+ATTEMPT_DELAY: Final = 0.25
+
+#: Family, type, protocol, canonical name, address: what `getaddrinfo` gives.
+Info: TypeAlias = tuple[Any, Any, int, str, Any]
+
+
+async def open_connection(
+    loop: asyncio.AbstractEventLoop,
+    factory: Callable[[], asyncio.Protocol],
+    host: str,
+    port: int,
+    context: SSLContext | None = None,
+    server_name: str | None = None,
+) -> None:
+    """Connect a protocol to a host (see `hosts.Host.address`), over TLS if there is a context.
+
+    Raises OSError, which names every address that was tried, and ssl.SSLError.
+    """
+    if is_address(host):
+        await loop.create_connection(factory, host, port, ssl=context, server_hostname=server_name)
+        return
+    infos = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    sock = await first_to_answer(loop, alternating(infos))
+    # From here on the socket is the transport's, which closes it if TLS fails.
+    await loop.create_connection(factory, sock=sock, ssl=context, server_hostname=server_name)
+
+
+def alternating(infos: list[Info]) -> deque[Info]:
+    """The addresses in order, one of each family in turn."""
+    # > ... the client SHOULD modify the ordered list to interleave address families. Whichever
+    # > address family is first in the list should be followed by an endpoint of the other address
+    # > family   (RFC 8305 4)
+    families: dict[int, deque[Info]] = {}
+    for info in infos:
+        families.setdefault(info[0], deque()).append(info)
+    ordered: deque[Info] = deque()
+    while families:
+        for family in list(families):
+            ordered.append(families[family].popleft())
+            if not families[family]:
+                del families[family]
+    return ordered
+
+
+async def first_to_answer(loop: asyncio.AbstractEventLoop, infos: deque[Info]) -> socket.socket:
+    """Try the addresses, the next one whenever one fails or takes long; the first connection.
+
+    Raises OSError if all fail.
+    """
+    problems: list[tuple[str, OSError]] = []
+    attempts: dict[asyncio.Task[socket.socket], str] = {}
+    try:
+        while infos or attempts:
+            if infos:
+                info = infos.popleft()
+                attempts[loop.create_task(attempt(loop, info))] = place(info[4])
+            done, _ = await asyncio.wait(
+                list(attempts),
+                timeout=ATTEMPT_DELAY if infos else None,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            for task in done:
+                error = task.exception()
+                if error is None:
+                    attempts.pop(task)
+                    return task.result()
+                if not isinstance(error, OSError):
+                    raise error
+                problems.append((attempts.pop(task), error))
+    finally:
+        for task in attempts:
+            give_up(task)
+    raise combined(problems)
+
+
+async def attempt(loop: asyncio.AbstractEventLoop, info: Info) -> socket.socket:
+    """Connect to one address. Raises OSError."""
+    sock = socket.socket(info[0], info[1], info[2])
+    connected = False
+    try:
+        sock.setblocking(False)
+        await connect(loop, sock, info[4])
+        connected = True
+    finally:
+        if not connected:
+            sock.close()
+    return sock
+
+
+async def connect(loop: asyncio.AbstractEventLoop, sock: socket.socket, address: Any) -> None:
+    """Connect a socket. (`loop.sock_connect` of uvloop asks the resolver once more.)"""
+    if not isinstance(loop, asyncio.SelectorEventLoop) and os.name == "nt":
+        await loop.sock_connect(sock, address)  # a proactor cannot wait for a socket
+        return
+    code = sock.connect_ex(address)
+    if code == EINPROGRESS or code == EWOULDBLOCK:
+        connected = loop.create_future()
+        loop.add_writer(sock, wake, connected)
+        try:
+            await connected
+        finally:
+            loop.remove_writer(sock)
+        code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if code != 0:
+        raise OSError(code, os.strerror(code))
+
+
+def give_up(task: "asyncio.Task[socket.socket]") -> None:
+    """Let an attempt leave no socket behind."""
+    if task.cancel():
+        task.add_done_callback(discard)
+    else:
+        discard(task)
+
+
+def discard(task: "asyncio.Task[socket.socket]") -> None:
+    if not task.cancelled() and task.exception() is None:
+        task.result().close()
+
+
+def place(address: Any) -> str:
+    """An address of `getaddrinfo`, as text."""
+    host, port = address[0], address[1]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def combined(problems: list[tuple[str, OSError]]) -> OSError:
+    """One error for all: of their kind, if they are of one."""
+    if not problems:
+        return OSError("the name has no addresses")
+    first = problems[0][1].errno
+    if all(error.errno == first for _, error in problems):
+        places = ", ".join([where for where, _ in problems])
+        return OSError(first, f"{problems[0][1].strerror} ({places})")
+    return OSError(", ".join([f"{where}: {error}" for where, error in problems]))
