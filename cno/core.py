@@ -117,6 +117,7 @@ class Stream:
         self.recv_window: i64 = 0
         self.unread: i64 = 0  # received, not yet given back by consume()
         self.credit: i64 = 0  # given back, not yet told to the peer
+        self.wider: i64 = 0  # by so much its window is larger than others are at first
         # What it holds of the connection's bounds, until it ends.
         self.small: i64 = 0  # of `Limits.small_frame_budget`, for what is unread
         self.header_size: i64 = 0  # of `Limits.max_header_bytes_per_connection`

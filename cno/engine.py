@@ -369,11 +369,12 @@ class Engine(Core):
 
     def consume(self, stream: int, size: int) -> None:
         """With manual_flow_control: the application is done with `size` octets of a stream. The
-        peer is told once that is half a window, of the stream and of the connection."""
-        if stream < 0 or stream > MAX_STREAM_ID:
+        peer is told once that is half a window, of the stream and of the connection; or earlier
+        where it could not go on without. Nothing happens on streams that there are not."""
+        if self._state == CLOSED or not self._http2 or stream < 0 or stream > MAX_STREAM_ID:
             return
         found = lookup(self, stream)
-        if self._state == CLOSED or not self._http2 or found is None:
+        if found is None:
             return
         returned = min(size, int(found.unread))
         if returned <= 0:

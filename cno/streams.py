@@ -103,6 +103,8 @@ def end(core: Core, stream: Stream, code: i64, side: i64) -> None:
         core._h2.header_bytes -= stream.header_size
     if stream.small != 0:
         core._h2.small_used -= stream.small
+    if stream.wider != 0:
+        core._h2.wider -= stream.wider
     if stream.unread != 0:
         # What nobody will read any more must not keep the other streams from being read.
         core._h2.recv_credit += stream.unread

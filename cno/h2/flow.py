@@ -1,7 +1,8 @@
 """Flow control (RFC 9113 section 5.2, 6.9): what may come, what may go, and who is told.
 
 Windows of streams are kept relative to INITIAL_WINDOW_SIZE, so that a change of it costs nothing
-per stream. Credit is returned for what has been consumed, and told once it is half a window.
+per stream. Credit is returned for what has been consumed, and announced once it is half a window,
+or earlier where octets that nobody has consumed leave little of the window.
 """
 
 from typing import Final
@@ -23,6 +24,8 @@ from cno.streams import lookup
 _RULE = "RFC 9113 6.9.1"
 #: DATA frames of fewer octets cost their receiver more than their content does.
 SMALL_FRAME: Final = 256
+#: Octets of a window below which senders like ours do not send (`Limits.min_data_frame`).
+LEAST_WINDOW: Final = 1_024
 
 
 def charge_connection(core: Core, size: i64) -> None:
@@ -92,16 +95,55 @@ def consume(core: Core, stream: Stream, size: i64) -> None:
     if stream.read == DONE:
         return
     stream.credit += size
-    _tell(core, stream)
+    announce(core, stream)
 
 
-def _tell(core: Core, stream: Stream) -> None:
-    """Tell the peer about a stream's credit once that is half a window."""
-    credit = stream.credit
-    if credit != 0 and credit * 2 >= core._h2.acked._initial_window_size:
-        stream.credit = 0
+def _is_due(credit: i64, window: i64, size: i64, least: i64) -> bool:
+    """Whether a peer needs this credit to go on.
+
+    `window` is what it may send without that, `size` the whole window. Half of that is enough in
+    any case. Where octets that nobody has consumed take the rest, half may never come: then credit
+    is due once it is no less than the window and that is below an eighth; or once the window is too
+    small for a sender, and `least` octets are not.
+    """
+    if credit * 2 >= size:
+        return True
+    if window < LEAST_WINDOW:
+        return credit + window >= least
+    return window * 8 < size and credit >= window
+
+
+def announce(core: Core, stream: Stream) -> None:
+    """Tell the peer about a stream's credit, if that is due."""
+    size = core._h2.acked._initial_window_size + stream.wider
+    window = core._h2.acked._initial_window_size + stream.recv_window
+    # What a slow reader reads is announced in pieces of a 16th, for the peer to send no smaller.
+    if _is_due(stream.credit, window, size, max(LEAST_WINDOW, size >> 4)):
+        _update(core, stream)
+
+
+def _update(core: Core, stream: Stream) -> None:
+    """Tell the peer about a stream's credit."""
+    # The peer knows of our latest settings when this arrives. (As far as that fits: `open_flow` may
+    # have widened the window although what was unread was still to be given back.)
+    room = MAX_WINDOW - core._local._initial_window_size - stream.recv_window
+    credit = min(stream.credit, room)
+    if credit > 0:
+        stream.credit -= credit
         stream.recv_window += credit
         write_u32_frame(core, CNO_FRAME_WINDOW_UPDATE, stream.id, credit)
+
+
+def remind(core: Core) -> None:
+    """Announce all credit of windows that are half used: the peer may wonder if anybody reads."""
+    h2 = core._h2
+    size = h2.acked._initial_window_size
+    for stream in core._streams.values():
+        if stream.credit != 0 and stream.read != DONE:
+            if (size + stream.recv_window) * 2 < size + stream.wider:
+                _update(core, stream)
+    if h2.recv_credit != 0 and h2.recv_window * 2 < h2.recv_size:
+        _update_connection(core)
 
 
 def lowered(core: Core) -> None:
@@ -110,8 +152,8 @@ def lowered(core: Core) -> None:
     # > all stream flow-control windows that it maintains by the difference. ... A change can cause
     # > the available space in a flow-control window to become negative.   (RFC 9113 6.9.2)
     for stream in core._streams.values():
-        if stream.read != DONE:
-            _tell(core, stream)
+        if stream.credit != 0 and stream.read != DONE:
+            announce(core, stream)
 
 
 def check_own_window(core: Core, size: i64) -> None:
@@ -122,11 +164,19 @@ def check_own_window(core: Core, size: i64) -> None:
 
 
 def settle(core: Core) -> None:
-    """Tell the peer about the connection's credit once that is half a window."""
+    """Tell the peer about the connection's credit, if that is due."""
     h2 = core._h2
-    if h2.recv_credit * 2 >= h2.recv_size:
-        credit = h2.recv_credit
-        h2.recv_credit = 0
+    credit = h2.recv_credit
+    if credit != 0 and _is_due(credit, h2.recv_window, h2.recv_size, LEAST_WINDOW):
+        _update_connection(core)
+
+
+def _update_connection(core: Core) -> None:
+    """Tell the peer about the connection's credit."""
+    h2 = core._h2
+    credit = min(h2.recv_credit, MAX_WINDOW - h2.recv_window)
+    if credit > 0:
+        h2.recv_credit -= credit
         h2.recv_window += credit
         write_u32_frame(core, CNO_FRAME_WINDOW_UPDATE, 0, credit)
 
@@ -169,6 +219,8 @@ def widen(core: Core, stream: Stream | None, size: i64) -> None:
         window = core._local._initial_window_size + stream.recv_window + stream.credit
         size = min(size, MAX_WINDOW - window)
         if size > 0:
+            stream.wider += size
+            h2.wider += size
             stream.recv_window += size
             write_u32_frame(core, CNO_FRAME_WINDOW_UPDATE, stream.id, size)
 

@@ -200,6 +200,8 @@ def data(core: Core, id: i64, piece: bytes) -> None:
     manual = core.manual_flow_control
     if manual:
         stream.unread += size
+        if stream.credit != 0:
+            flow.announce(core, stream)  # the rest of the window may be all that is left
     try:
         if core._wants & ON_MESSAGE_DATA:
             core.on_message_data(id, piece)

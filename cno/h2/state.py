@@ -83,6 +83,7 @@ class Http2(Budgets):
         self.recv_window: i64 = DEFAULT_WINDOW
         self.recv_credit: i64 = 0  # given back, not yet told to the peer
         self.recv_size: i64 = max(DEFAULT_WINDOW, limits.connection_window)
+        self.wider: i64 = 0  # by so much the windows of all open streams are larger than at first
         #: No stream's relative send window is above this: lets most SETTINGS be checked in O(1).
         self.send_window_top: i64 = 0
 
