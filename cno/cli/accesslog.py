@@ -1,73 +1,60 @@
-"""A line for each request, written in batches: an answer never waits for a terminal.
+"""A line for each request.
 
 Knows how a line looks. Must never know what is answered, or why.
 """
 
-import asyncio
-import sys
 import time
-from typing import Final, TextIO
-
-from rich.console import Console
-from rich.text import Text
+from collections.abc import Callable
+from functools import partial
+from typing import Final, NamedTuple
 
 from cno.cli.files import Asked
-from cno.cli.problems import one_line
+from cno.cli.text import STATUS, Paint, one_line
 
-#: Seconds that a line waits for others at most, and how many may wait.
-DELAY: Final = 0.1
-MAX_WAITING: Final = 1_000
+#: Characters of a path that are logged.
+MAX_PATH: Final = 1_000
 
-_STYLES: Final = {2: "green", 3: "cyan", 4: "yellow", 5: "bold red"}
 
-Line = tuple[float, str, str, str, str, int, int, float]
+class Entry(NamedTuple):
+    """What is logged of an answer. `at`: seconds since the epoch; `size`: bytes of the body."""
+
+    at: float
+    client: str
+    method: str
+    path: str
+    version: str
+    code: int
+    size: int
+    seconds: float
 
 
 class AccessLog:
-    """Colours on a terminal, plain text elsewhere. `add` is what `Files(log=…)` takes."""
+    """Colours on a terminal, plain text elsewhere. `add` is what `Files(log=…)` takes.
 
-    def __init__(self, file: TextIO | None = None) -> None:
-        self._file = sys.stdout if file is None else file
-        self._console = Console(file=self._file) if self._file.isatty() else None
-        self._lines: list[Line] = []
+    `write` takes a function that returns a line, and must not block.
+    """
+
+    def __init__(self, write: Callable[[Callable[[], str]], None], paint: Paint) -> None:
+        self._write = write
+        self._paint = paint
 
     def add(self, request: Asked, code: int, size: int, seconds: float) -> None:
-        """Note an answer; written soon."""
-        if not self._lines:
-            asyncio.get_running_loop().call_later(DELAY, self.flush)
-        line = (time.time(), client(request), request.method, request.path, version(request))
-        self._lines.append((*line, code, size, seconds))
-        if len(self._lines) >= MAX_WAITING:
-            self.flush()
-
-    def flush(self) -> None:
-        """Write what has been noted."""
-        lines, self._lines = self._lines, []
-        if not lines:
-            return
-        try:
-            if self._console is None:
-                self._file.write("".join(f"{head(li)} {li[5]} {tail(li)}\n" for li in lines))
-                self._file.flush()
-            else:
-                self._console.print(Text("\n").join(styled(line) for line in lines), soft_wrap=True)
-        except OSError:
-            pass  # whoever read this has gone; the answers go on
+        """Note an answer."""
+        path = request.path
+        if len(path) > MAX_PATH:
+            path = path[:MAX_PATH] + "…"
+        about = (client(request), request.method[:MAX_PATH], path, version(request))
+        entry = Entry(time.time(), *about, code, size, seconds)
+        self._write(partial(formatted, entry, self._paint))
 
 
-def head(line: Line) -> str:
-    at, who, method, path, version = line[:5]
-    clock = time.strftime("%H:%M:%S", time.localtime(at))
-    return one_line(f"{clock} {who} {method} {path} {version}")
-
-
-def tail(line: Line) -> str:
-    return f"{line[6]} {line[7] * 1000:.1f}ms"
-
-
-def styled(line: Line) -> Text:
-    style = _STYLES.get(line[5] // 100, "")
-    return Text.assemble(head(line), " ", (str(line[5]), style), " ", (tail(line), "dim"))
+def formatted(entry: Entry, paint: Paint) -> str:
+    """A line."""
+    clock = time.strftime("%H:%M:%S", time.localtime(entry.at))
+    head = one_line(f"{clock} {entry.client} {entry.method} {entry.path} {entry.version}")
+    code = paint(str(entry.code), STATUS.get(entry.code // 100, "bold"))
+    tail = paint(f"{entry.size} {entry.seconds * 1000:.1f}ms", "dim")
+    return f"{head} {code} {tail}"
 
 
 def client(request: Asked) -> str:

@@ -13,7 +13,8 @@ import click
 
 from cno._build import describe
 from cno.cli.bounds import limited, names
-from cno.cli.problems import OUTPUT_CLOSED, Problem, one_line, reason
+from cno.cli.problems import OUTPUT_CLOSED, Problem, reason
+from cno.cli.text import one_line
 from cno.limits import Limits
 
 #: Names of limits, for those who ask for help.

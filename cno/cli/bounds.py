@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import fields, replace
 from typing import Any, Final
 
-from cno.cli.problems import one_line
+from cno.cli.text import one_line
 from cno.limits import Limits
 
 #: How a bound is switched off.

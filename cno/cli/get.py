@@ -18,10 +18,11 @@ from cno.aio.errors import ConnectionLostError, StreamError
 from cno.aio.messages import Push, Response
 from cno.aio.urls import Target, resolve
 from cno.cli.origins import Origin, Origins, Wishes, target_of
-from cno.cli.problems import OUTPUT_CLOSED, Problem, one_line, reason, report
+from cno.cli.problems import OUTPUT_CLOSED, Problem, reason, report
 from cno.cli.save import Bar, Bars, Save, remote_names
 from cno.cli.show import CHUNK, Headers, Show, value_of
 from cno.cli.signals import cancelling
+from cno.cli.text import one_line
 from cno.cli.worker import Worker
 
 MAX_REDIRECTS: Final = 20

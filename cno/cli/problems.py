@@ -10,6 +10,7 @@ import ssl
 import sys
 from typing import Any, Final
 
+from cno.cli.text import one_line
 from cno.errors import ConnectionError
 
 #: Exit status when whoever read our output has read enough: as of a process that SIGPIPE ends.
@@ -41,14 +42,14 @@ def reason(error: BaseException) -> str:
     return one_line(text or str(error) or type(error).__name__)
 
 
-def one_line(text: str) -> str:
-    """Printable, whatever a peer or a file name put into it."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
-
-
-def report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """What an event loop cannot raise to anybody, one line each."""
+def described(context: dict[str, Any]) -> str:
+    """What an event loop cannot raise to anybody, as one line."""
     error = context.get("exception")
     words = context.get("message", "something failed")
     detail = f": {reason(error)}" if isinstance(error, BaseException) else ""
-    print(one_line(f"cno: {str(words).removeprefix('cno: ')}{detail}"), file=sys.stderr)
+    return one_line(f"cno: {str(words).removeprefix('cno: ')}{detail}")
+
+
+def report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """An exception handler for event loops."""
+    print(described(context), file=sys.stderr)

@@ -26,7 +26,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from cno.cli.problems import one_line
+from cno.cli.text import one_line
 
 _MAX_NAME: Final = 200
 _UNSAFE: Final = re.compile(r'[\x00-\x1f\x7f-\x9f/\\:*?"<>|\ud800-\udfff]')

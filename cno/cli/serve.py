@@ -8,6 +8,7 @@ import os
 import socket
 import ssl
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any, Final
@@ -15,9 +16,11 @@ from typing import Any, Final
 from cno.aio import tls
 from cno.aio.listen import Listener, serve
 from cno.cli.accesslog import AccessLog
-from cno.cli.files import Files
-from cno.cli.problems import Problem, one_line, reason, report
+from cno.cli.files import Files, Log
+from cno.cli.lines import Lines
+from cno.cli.problems import Problem, described, reason, report
 from cno.cli.signals import stopping
+from cno.cli.text import Paint, one_line
 from cno.limits import Limits
 
 #: Whom a certificate of our own making is for, beside the host that is listened on.
@@ -47,44 +50,59 @@ class Serving:
 async def run(serving: Serving) -> None:
     """Serve until SIGINT or SIGTERM, then until what is open is done. Raises Problem."""
     context = server_context(serving)
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(report)
+    async with Lines(sys.stderr) as errors, Lines(sys.stdout, errors.add) as output:
+        loop.set_exception_handler(lambda _, about: errors.add(described(about)))
+        try:
+            await serve_until_stopped(serving, context, output, errors)
+        finally:
+            loop.set_exception_handler(report)
+
+
+async def serve_until_stopped(
+    serving: Serving, context: ssl.SSLContext | None, output: Lines, errors: Lines
+) -> None:
     wanted = serving.log if serving.log is not None else sys.stdout.isatty()
-    log = AccessLog() if wanted and not serving.quiet else None
+    log = None
+    if wanted and not serving.quiet:
+        log = AccessLog(output.add, Paint(sys.stdout)).add
+    handler = files(serving, log)
+    listener = await listen(serving, handler, context)
+    with stopping() as stop:
+        if not serving.quiet:
+            output.add(announcement(listener, handler.root, context is not None))
+        await stop.wait()
+        listener.close()
+        await finish(listener, None if serving.quiet else errors.add)
+
+
+def files(serving: Serving, log: Log | None) -> Files:
+    """The handler. Raises Problem."""
     try:
-        handler = Files(
-            serving.folder,
-            index=serving.index,
-            listing=serving.listing,
-            log=None if log is None else log.add,
-        )
+        return Files(serving.folder, index=serving.index, listing=serving.listing, log=log)
     except OSError as error:
         raise Problem(f"cannot serve {serving.folder}: {reason(error)}") from None
-    asyncio.get_running_loop().set_exception_handler(report)
+
+
+async def listen(serving: Serving, handler: Files, context: ssl.SSLContext | None) -> Listener:
+    """Raises Problem."""
     try:
-        listener = await serve(
-            handler, serving.host, serving.port, ssl=context, limits=serving.limits
-        )
+        return await serve(handler, serving.host, serving.port, ssl=context, limits=serving.limits)
     except (OSError, UnicodeError) as error:
         where = f"{bracketed(serving.host)}:{serving.port}"
         raise Problem(f"cannot listen on {where}: {listen_reason(error)}") from None
-    with stopping() as stop:
-        if not serving.quiet:
-            print(announcement(listener, handler.root, context is not None), flush=True)
-        await stop.wait()
-        listener.close()
-        await finish(listener, serving.quiet)
-    if log is not None:
-        log.flush()
 
 
-async def finish(listener: Listener, quiet: bool) -> None:
-    """Wait for what is open; whoever waits too, at a terminal, is told what for."""
+async def finish(listener: Listener, tell: Callable[[str], None] | None) -> None:
+    """Wait for what is open; a user who waits too, at a terminal, is told what for."""
     try:
         async with asyncio.timeout(PATIENCE):
             await listener.wait_closed()
     except TimeoutError:
-        if sys.stderr.isatty() and not quiet:
+        if sys.stderr.isatty() and tell is not None:
             count = f"{listener.connections} connection{'s' * (listener.connections != 1)}"
-            print(f"finishing {count}; Ctrl-C again ends them at once", file=sys.stderr)
+            tell(f"finishing {count}; Ctrl-C again ends them at once")
         await listener.wait_closed()
 
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cno.cli.problems import one_line
 from cno.cli.show import harmless, is_binary, kind_of
+from cno.cli.text import one_line
 
 
 @given(st.text(st.characters(), max_size=50))

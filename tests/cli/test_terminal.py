@@ -192,7 +192,9 @@ def test_bad_certificates(here: Here, tmp_path: Path, pair: Pair) -> None:
 
 def fetch(port: int, path: str = "/") -> bytes:
     with socket.create_connection(("127.0.0.1", port), PATIENCE) as sock:
-        sock.sendall(f"GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n".encode())
+        sock.sendall(
+            f"GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n".encode()
+        )
         return b"".join(iter(lambda: sock.recv(65536), b""))
 
 
@@ -293,6 +295,64 @@ def test_clients_that_go_leave_no_trace(tmp_path: Path) -> None:
         time.sleep(0.3)
         assert running.stop() == 0
         assert running.err == []
+
+
+def pipelined(port: int, count: int) -> None:
+    """Ask `count` times over one connection; raises TimeoutError if an answer does not come."""
+    with socket.create_connection(("127.0.0.1", port), 10) as sock:
+        for _ in range(count // 50):
+            path = "/a?" + "q" * 100
+            sock.sendall(f"GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n".encode() * 50)
+            seen = b""
+            while seen.count(b"HTTP/1.1 200 ") < 50 or not seen.endswith(b"\r\n\r\nx"):
+                seen += sock.recv(65536)
+            time.sleep(0.005)
+
+
+@contextmanager
+def logging_server(folder: Path) -> Iterator[tuple["subprocess.Popen[bytes]", int]]:
+    """`cno serve --log` whose standard output nobody reads after the announcement."""
+    (folder / "a").write_text("x")
+    args = [sys.executable, "-m", "cno", "serve", str(folder), "--port", "0", "--log"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(args, env=ENVIRONMENT, stdout=pipe, stderr=pipe) as process:
+        try:
+            assert process.stdout is not None
+            match = re.search(rb":(\d+)/ ", process.stdout.readline())
+            assert match is not None
+            yield process, int(match[1])
+        finally:
+            process.kill()
+
+
+@POSIX
+def test_a_log_that_nobody_reads(tmp_path: Path) -> None:
+    with logging_server(tmp_path) as (process, port):
+        pipelined(port, 3_000)  # much more than a pipe holds
+        assert fetch(port, "/a").endswith(b"x")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 0
+        assert process.stdout is not None and process.stderr is not None
+        lines = process.stdout.read().splitlines(keepends=True)
+        said = process.stderr.read().decode()
+    pattern = rb"[\d:]{8} 127\.0\.0\.1 GET /a\?q{100} HTTP/1\.1 200 1 \d+\.\dms\n"
+    assert all(re.fullmatch(pattern, line) for line in lines) and len(lines) > 100
+    match = re.fullmatch(r"cno: ([\d,]+) lines were not written: nobody reads them\n", said)
+    assert match is not None
+    assert len(lines) + int(match[1].replace(",", "")) == 3_001
+
+
+@POSIX
+def test_a_log_whose_reader_goes(tmp_path: Path) -> None:
+    with logging_server(tmp_path) as (process, port):
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        for _ in range(3):
+            assert fetch(port, "/a").endswith(b"x")
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 0
+        assert process.stderr.read() == b"cno: lines are no longer written: Broken pipe\n"
 
 
 # -- get -----------------------------------------------------------------------------------------
