@@ -212,7 +212,8 @@ class Core:
     def on_message_head(
         self, stream: int, code: int, method: str, path: str, headers: list[tuple[str, str]]
     ) -> None:
-        """A request (`code` 0), or a response (`method` and `path` ''), 1xx ones included."""
+        """A request (`code` 0), or a response, 1xx ones included: `path` is '', `method` the reason
+        phrase (HTTP/1.1; '' in HTTP/2)."""
 
     def on_message_data(self, stream: int, data: bytes) -> None:
         """A piece of the body, as it arrives."""

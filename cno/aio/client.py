@@ -240,7 +240,7 @@ class Client(Connection):
         if code < 200 and code != 101:
             response._continue(code, headers)
         else:
-            response._answer(code, headers)
+            response._answer(code, method, headers)
 
     def on_message_tail(self, stream: int, trailers: Headers | None) -> None:
         exchange = self._exchanges.get(stream)

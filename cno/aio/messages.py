@@ -301,7 +301,8 @@ class Request(Exchange):
 
 class Response(Exchange):
     """The answer to a request: `code`, `headers`, `payload` (an `asyncio.StreamReader`), and what
-    came along. `conn` is the connection, `stream` the id of the stream.
+    came along. `conn` is the connection, `stream` the id of the stream. `reason` is the reason
+    phrase of an HTTP/1.1 response; HTTP/2 has none, it is '' there (RFC 9113 8.3.2).
 
     `informational` holds the 1xx responses that came before it, as (code, headers); `trailers` what
     came after its body; `pushed` iterates over the pushes that came with it. Leaving `async with`
@@ -311,6 +312,7 @@ class Response(Exchange):
     def __init__(self, conn: Connection, stream: int) -> None:
         super().__init__(conn, stream, [])
         self.code = 0
+        self.reason = ""
         self.informational: list[tuple[int, Headers]] = []
         self._head: asyncio.Future[None] | None = None
         self._proceed: asyncio.Future[None] | None = None  # an upload waits for 100
@@ -373,9 +375,10 @@ class Response(Exchange):
 
     # -- the connection's side -------------------------------------------------------------------
 
-    def _answer(self, code: int, headers: Headers) -> None:
+    def _answer(self, code: int, reason: str, headers: Headers) -> None:
         """The head has come."""
         self.code = code
+        self.reason = reason
         self.headers = headers
         self._wake()
         self._head = None  # nobody will wait for that any more

@@ -47,7 +47,7 @@ class Head:
         self.count: i64 = 0
         self.again: i64 = 0  # of these lines, as the head before had them
         # The start line.
-        self.method = ""
+        self.method = ""  # of a response: the reason phrase
         self.target = ""
         self.origin = False  # which begins with a slash
         self.code: i64 = 0

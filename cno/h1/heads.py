@@ -310,7 +310,9 @@ def _response(core: Core, h1: Http1, head: Head) -> i64:
         follow = _final_response(h1, head, stream)
     core._state = follow
     if core._wants & ON_MESSAGE_HEAD:
-        core.on_message_head(stream.id, int(code), "", "", cast("list[tuple[str, str]]", fields))
+        core.on_message_head(
+            stream.id, int(code), head.method, "", cast("list[tuple[str, str]]", fields)
+        )
     if code == 101 and core._state == H1_TUNNEL and core._wants & ON_UPGRADE:
         core.on_upgrade(stream.id)
     return core._state

@@ -236,7 +236,16 @@ def status_line(head: Head, data: bytes, start: i64, end: i64, bounds: Bounds) -
         raise malformed("malformed status code", "RFC 9110 15")
     head.code = code
     head.minor = minor - ZERO
+    if i > start + 13:
+        head.method = _reason(data, start + 13, i)
     return i + 2
+
+
+def _reason(data: bytes, start: i64, end: i64) -> str:
+    """The reason phrase of a status line (RFC 9112 4)."""
+    if end - start == 2 and data[start] == 0x4F and data[start + 1] == 0x4B:
+        return "OK"
+    return data[start:end].decode("utf-8", "surrogateescape")
 
 
 # -- field lines ----------------------------------------------------------------------------------

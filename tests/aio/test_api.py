@@ -206,6 +206,19 @@ def test_names_are_lowered_and_any_octets_survive(lab: Lab, wire: Wire) -> None:
     lab.run(main())
 
 
+def test_reason_phrases(lab: Lab) -> None:
+    async def main() -> None:
+        async def handle(request: aio.Request) -> None:
+            await request.respond(404 if request.path == "/none" else 200)
+
+        for wire, phrases in ((HTTP1, ["OK", "Not Found"]), (HTTP2, ["", ""])):
+            async with lab.serving(wire, handle) as url, await lab.connect(wire, url) as client:
+                found = [await client.request("GET", path) for path in ("/", "/none")]
+                assert [each.reason for each in found] == phrases
+
+    lab.run(main())
+
+
 def test_head_on_the_wire(lab: Lab) -> None:
     """Not one octet of a body, whatever is given to `respond`."""
 

@@ -42,6 +42,29 @@ def test_C1_status_lines(line: bytes) -> None:
     ]
 
 
+REASONS = {
+    b" OK": "OK",
+    b" ": "",
+    b"": "",
+    b" Not Quite OK (really)": "Not Quite OK (really)",
+    b"  OK ": " OK ",
+    b" a\tb": "a\tb",
+    b" \xc3\xa9\xff": "\xe9\udcff",
+    b" HTTP/1.1 404 No": "HTTP/1.1 404 No",
+}
+
+
+@pytest.mark.parametrize("version", [b"HTTP/1.1", b"HTTP/1.0"])
+@pytest.mark.parametrize("phrase", REASONS)
+def test_C1_reason_phrases_are_delivered(phrase: bytes, version: bytes) -> None:
+    line = version + b" 200" + phrase
+    conn = play(asked, response(b"Content-Length: 0", line=line))
+    assert conn.reasons == [REASONS[phrase]]
+    # Of one response nothing is left to the next.
+    conn = play(asked, HINTS + response(b"Content-Length: 0", line=b"HTTP/1.1 200"))
+    assert conn.reasons == ["Early Hints", ""]
+
+
 @pytest.mark.parametrize("code", [200, 201, 204, 299, 300, 304, 404, 418, 499, 500, 599])
 def test_C1_codes(code: int) -> None:
     events = received(asked, response(b"Content-Length: 0", line=b"HTTP/1.1 %d X" % code))

@@ -85,7 +85,8 @@ class Watched(Recorder):
         assert stream in self.open_streams, "a head outside of its stream"
         assert stream not in self.told, "a head after the end of its message"
         assert self.heads.get(stream, 100) < 200, "two heads"
-        assert (code == 0) == bool(method), "neither a request nor a response"
+        assert method or code, "a request without a method"
+        assert not (code and self.is_http2 and method), "a reason phrase in HTTP/2"
         assert (code == 0) == self.server_side, "a message for the other side"
         assert code == 0 or 100 <= code <= 999
         assert all(type(n) is str and type(v) is str for n, v in headers)
