@@ -32,6 +32,7 @@ from cno.core import (
 )
 from cno.drive import Octets, end_call, finish_now, octets_of, receive
 from cno.errors import (
+    ConnectionError,
     ConnectionFault,
     DisconnectError,
     InvalidStreamError,
@@ -242,10 +243,12 @@ class Engine(Core):
         1xx responses may precede the real one. In HTTP/1.1 a non-empty `method` of a response is
         its reason phrase. `final`: there is no body. Raises WouldBlockError when the peer allows no
         more streams or an earlier pipelined message must go first, UsageError for what must not be
-        sent, InvalidStreamError, DisconnectError. (RFC 9113 8.1, RFC 9112 2.1)
+        sent, InvalidStreamError, DisconnectError: also once no stream id is left. (RFC 9113 8.1,
+        RFC 9112 2.1)
         """
         _check_open(self)
-        _check_id(stream)
+        if stream < 0 or stream > MAX_STREAM_ID:
+            raise _no_id(self, stream)
         cork(self)
         try:
             if self._http2:
@@ -394,6 +397,15 @@ def _check_id(stream: int) -> None:
     """Numbers that no stream can have must not reach fixed-width arithmetic."""
     if stream < 0 or stream > MAX_STREAM_ID:
         raise InvalidStreamError(f"{stream} is no stream id", rule="RFC 9113 5.1.1")
+
+
+def _no_id(core: Engine, stream: int) -> ConnectionError:
+    """What is wrong with a message on a stream that cannot be."""
+    if not core._server and stream == core.next_stream:
+        # > A client that is unable to establish a new stream identifier can establish a new
+        # > connection for new streams.   (RFC 9113 5.1.1)
+        return DisconnectError("all stream ids have been used", stream=stream)
+    return InvalidStreamError(f"{stream} is no stream id", rule="RFC 9113 5.1.1")
 
 
 def _check_open(core: Core) -> None:

@@ -94,7 +94,7 @@ class Member(Client):
         if self._closing or self._draining or self._retired:
             return False
         if self._http2:
-            return self._h2.goaway_received > MAX_STREAM_ID and self._last_local < MAX_STREAM_ID - 2
+            return self._h2.goaway_received > MAX_STREAM_ID and self._last_local < MAX_STREAM_ID - 1
         return not self._h1.stop
 
     def room(self) -> i64:

@@ -6,6 +6,7 @@ Bodies are written by `send`, as those of responses.
 from mypy_extensions import i64
 
 from cno import streams
+from cno.const import MAX_STREAM_ID
 from cno.core import BODY, DONE, HEAD, UNKNOWN_LENGTH, Core, Stream
 from cno.errors import (
     ConnectionFault,
@@ -51,7 +52,9 @@ def write_head(
         h2c = final and out.upgrade is None and upgrade.may_offer(core, id, method)
         if h2c:
             upgrade.offer(core, out)
-        compose.connection(writer, out, out.close, False)
+        # There is no id for another one after 2^30 requests.
+        last = out.close or id >= MAX_STREAM_ID
+        compose.connection(writer, out, last, False)
         writer.write(b"\r\n")
     except BaseException:
         writer.truncate(mark)
@@ -72,7 +75,7 @@ def write_head(
         h1.unsafe = id
     if out.upgrade is not None or stream.connect:
         h1.asking = id
-    if out.close:
+    if last:
         # > A client that sends a "close" connection option MUST NOT send further requests on that
         # > connection (after the one containing the "close")   (RFC 9112 9.6)
         h1.last = id

@@ -7,7 +7,7 @@ from typing import Final
 
 from mypy_extensions import i64, mypyc_attr
 
-from cno.const import MAX_CONTENT_LENGTH
+from cno.const import MAX_CONTENT_LENGTH, MAX_STREAM_ID
 from cno.h1.head import Bounds, Head, Memory
 from cno.h1.lenient import BARE_LF, CODINGS, EQUAL_LENGTHS, OBS_FOLD
 from cno.limits import UNBOUNDED, Limits, bound
@@ -94,8 +94,10 @@ class Http1:
             line, bound(limits.max_trailer_size), bound(limits.max_trailer_fields), 2, 400
         )
         self.max_pipelined = bound(limits.max_pipelined)
-        most = limits.max_requests_per_connection
-        self.last_allowed: i64 = UNBOUNDED if most is None else 2 * most - 1  # a stream's id
+        # A stream's id: there are no more after MAX_STREAM_ID, which 2^30 requests reach.
+        self.last_allowed: i64 = min(
+            2 * bound(limits.max_requests_per_connection) - 1, MAX_STREAM_ID
+        )
         size = limits.max_body_size
         self.max_body = MAX_CONTENT_LENGTH if size is None else size
         self.max_ext = bound(limits.max_chunk_ext_size)

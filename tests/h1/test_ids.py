@@ -1,10 +1,12 @@
 """HTTP/1.1 streams have the ids of HTTP/2: 1, 3, 5, ... in order of requests, and no others."""
 
+from typing import Any
+
 import pytest
 
 from cno import raw
-from tests.h1.wire import FIELDS
-from tests.support import h1_client
+from tests.h1.wire import FIELDS, GET, OK
+from tests.support import client, h1_client, h1_server
 
 
 @pytest.mark.parametrize("stream", [0, 2, 3, 4, 5])
@@ -27,3 +29,72 @@ def test_the_next_request_goes_on_the_next_stream(stream: int) -> None:
         conn.write_head(stream, 0, "GET", "/", list(FIELDS), True)
     assert conn.take() == b""
     conn.write_head(3, 0, "GET", "/", list(FIELDS), True)
+
+
+# -- the last id: nobody waits for 2^30 requests, so most of them are only said to have been ------
+
+LAST = (1 << 31) - 1
+
+
+def nearly_used_up(conn: Any, left: int) -> None:
+    """As after all requests but so many; the only way there that is not hours long."""
+    done = LAST - 2 * left
+    if conn.server_side:
+        conn._last_remote = done
+    else:
+        conn._last_local = done
+    conn._h1.turn = done + 2
+
+
+@pytest.mark.parametrize("pipelined", [False, True])
+def test_a_server_ends_with_the_last_id(pipelined: bool) -> None:
+    conn = h1_server()
+    conn.data_received(GET)
+    conn.write_head(1, 204, "", "", [], True)
+    conn.take()
+    conn.events.clear()
+    nearly_used_up(conn, 2)
+    if pipelined:
+        conn.data_received(GET * 3)
+    else:
+        conn.data_received(GET)
+    conn.write_head(LAST - 2, 204, "", "", [], True)
+    assert b"close" not in conn.take()
+    if not pipelined:
+        conn.data_received(GET)
+    conn.write_head(LAST, 204, "", "", [], True)
+    assert b"connection: close" in conn.take()
+    assert [event[1] for event in conn.of("head")] == [LAST - 2, LAST]
+    assert conn.events[-1] == ("close",)
+
+
+def test_a_client_ends_with_the_last_id() -> None:
+    conn = h1_client()
+    conn.write_head(1, 0, "GET", "/", list(FIELDS), True)
+    conn.data_received(OK)
+    conn.take()
+    nearly_used_up(conn, 2)
+    conn.write_head(conn.next_stream, 0, "GET", "/", list(FIELDS), True)
+    conn.data_received(OK)
+    assert b"close" not in conn.take()
+    assert conn.next_stream == LAST
+    conn.write_head(LAST, 0, "GET", "/", list(FIELDS), True)
+    assert b"connection: close" in conn.take()
+    with pytest.raises(raw.DisconnectError, match="used"):
+        conn.write_head(conn.next_stream, 0, "GET", "/", list(FIELDS), True)
+    conn.data_received(OK)
+    assert conn.of("data")[-1] == ("data", LAST, b"ok")
+    assert conn.events[-1] == ("close",)
+
+
+def test_a_client_of_http2_says_that_no_id_is_left() -> None:
+    conn, _ = client()
+    with pytest.raises(raw.InvalidStreamError):
+        conn.write_head(LAST + 2, 0, "GET", "/", list(FIELDS), True)
+    conn.write_head(LAST, 0, "GET", "/", list(FIELDS), True)
+    conn.take()
+    with pytest.raises(raw.DisconnectError, match="used"):
+        conn.write_head(conn.next_stream, 0, "GET", "/", list(FIELDS), True)
+    with pytest.raises(raw.InvalidStreamError):
+        conn.write_head(conn.next_stream + 2, 0, "GET", "/", list(FIELDS), True)
+    assert conn.take() == b""
