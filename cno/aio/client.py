@@ -212,7 +212,7 @@ class Client(Connection):
         self._gone = True
         self._closing = True
         if self._deaf:
-            self.transport.resume_reading()
+            self._context.copy().run(self.transport.resume_reading)
         return self.transport, early
 
     async def __aenter__(self) -> "Client":

@@ -153,10 +153,14 @@ class Connection(Timers):
         # to what it asked: nothing tells. So what can be answered soon is.
         self._half_closed = True
         self._stop_timer()
-        self._timer = self.loop.call_later(self._limits.half_closed_timeout, self.transport.abort)
+        self._set_timer(self._limits.half_closed_timeout, self.transport.abort)
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:
+        # The transport may call this in the context of whoever closed it.
+        self._context.copy().run(self._lose, exc)
+
+    def _lose(self, exc: Exception | None) -> None:
         cut_off = exc is not None or self._cut_off or self._closing
         self._gone = True
         self._closing = True
@@ -353,7 +357,8 @@ class Connection(Timers):
                 self.on_flow_increase(0)
             intake.resume_input(self)
             if self._half_closed and not self._exchanges:
-                self.loop.call_soon(self.close)  # the last of the response is still in the engine
+                # The last of the response is still in the engine.
+                self.loop.call_soon(self.close, context=self._context)
         self._freed()
 
     # -- input -----------------------------------------------------------------------------------

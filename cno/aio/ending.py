@@ -37,7 +37,8 @@ def close_transport(conn: "Connection") -> None:
         except (OSError, NotImplementedError, RuntimeError):
             conn.transport.close()
         else:
-            conn._timer = conn.loop.call_later(conn._limits.linger_timeout, cut_off, conn)
+            wait = conn._limits.linger_timeout
+            conn._timer = conn.loop.call_later(wait, cut_off, conn, context=conn._context)
             conn._kept_back = False
             conn._unread = 0
             intake.listen(conn)
@@ -47,7 +48,7 @@ def close_transport(conn: "Connection") -> None:
     limits = conn._limits
     patience = limits.shutdown_timeout if conn._server else limits.linger_timeout
     if patience is not None:
-        conn._timer = conn.loop.call_later(patience, conn.transport.abort)
+        conn._set_timer(patience, conn.transport.abort)
 
 
 def cut_off(conn: "Connection") -> None:

@@ -36,7 +36,8 @@ def listen(conn: "Connection") -> None:
         if deaf:
             conn.transport.pause_reading()
         else:
-            conn.transport.resume_reading()
+            # The transport reads on in the context that this is called in.
+            conn._context.copy().run(conn.transport.resume_reading)
 
 
 def fall_behind(conn: "Connection") -> None:
@@ -44,7 +45,7 @@ def fall_behind(conn: "Connection") -> None:
     if not conn._behind and not conn._gone and not conn._closing:
         conn._behind = True
         listen(conn)
-        conn.loop.call_soon(catch_up, conn)
+        conn.loop.call_soon(catch_up, conn, context=conn._context)
 
 
 def catch_up(conn: "Connection") -> None:
@@ -69,7 +70,7 @@ def resume_input(conn: "Connection") -> None:
     """HTTP/1.1: what had to wait for an answer need not wait any more."""
     if conn._kept_back or conn._state == H1_BLOCKED:
         conn._kept_back = False
-        conn.loop.call_soon(retry, conn)
+        conn.loop.call_soon(retry, conn, context=conn._context)
 
 
 def retry(conn: "Connection") -> None:

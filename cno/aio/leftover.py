@@ -53,7 +53,7 @@ def part(conn: "Connection", exchange: Exchange) -> None:
     ignore(conn, exchange)
     if exchange._parting is None and not exchange._ended and not conn._gone:
         exchange._parting = conn.loop.call_later(
-            conn._limits.linger_timeout, parted, conn, exchange
+            conn._limits.linger_timeout, parted, conn, exchange, context=conn._context
         )
 
 

@@ -471,7 +471,8 @@ class Pushes:
     def __del__(self) -> None:
         if self._waiting and not self._conn._gone:
             try:
-                self._conn.loop.call_soon_threadsafe(cancel_all, self._waiting)
+                conn = self._conn
+                conn.loop.call_soon_threadsafe(cancel_all, self._waiting, context=conn._context)
             except RuntimeError:
                 pass  # the loop is closed, and with it all connections
 

@@ -5,6 +5,7 @@ when it can. Knows the engine's writing verbs and the transport; must never know
 """
 
 import asyncio
+import contextvars
 import logging
 import socket
 import time
@@ -78,6 +79,9 @@ class Output(Engine, asyncio.Protocol):
     ) -> None:
         super().__init__(server, limits=limits, clock=time.monotonic)
         self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop() if loop is None else loop
+        #: That of whoever made the connection. All of its callbacks, readers and timers run in it,
+        #: never in that of a handler that happens to cause them: the next request would see it.
+        self._context = contextvars.copy_context()
         self.manual_flow_control = True
         if settings is not None:
             check_dict(settings, server)
@@ -117,6 +121,10 @@ class Output(Engine, asyncio.Protocol):
         """Something waits for the peer now: have an eye on it."""
 
     def resume_writing(self) -> None:
+        # The transport may call this in the context of whoever wrote last.
+        self._context.copy().run(self._resume_writing)
+
+    def _resume_writing(self) -> None:
         super().resume_writing()
         self._full = False
         self._freed()  # first: those in line may fill it again at once
@@ -252,7 +260,7 @@ class Output(Engine, asyncio.Protocol):
         """Let those in line go on in the next turn of the event loop."""
         if not self._turn_due:
             self._turn_due = True
-            self.loop.call_soon(self._turn)
+            self.loop.call_soon(self._turn, context=self._context)
 
     def _turn(self) -> None:
         self._turn_due = False
@@ -386,7 +394,7 @@ class Output(Engine, asyncio.Protocol):
         self._outbox.extend(chunks)
         if not self._busy and not self._flush_soon:
             self._flush_soon = True
-            self.loop.call_soon(self._flush)
+            self.loop.call_soon(self._flush, context=self._context)
 
     def on_flow_increase(self, stream: int) -> None:
         if self._busy:
@@ -401,7 +409,7 @@ class Output(Engine, asyncio.Protocol):
             self.cork()
         if not self._flush_soon:
             self._flush_soon = True
-            self.loop.call_soon(self._flush)
+            self.loop.call_soon(self._flush, context=self._context)
 
     def _flush(self) -> None:
         """Hand what was written to the transport."""

@@ -135,7 +135,8 @@ class Server(Connection):
         if self._busy:
             self._fresh.append(request)
         else:
-            self._spawn(request, False)  # a push of ours
+            # A push, made by the handler of another request: its context is not for this one.
+            self._context.copy().run(self._spawn, request, False)
 
     def on_stream_end(self, stream: int, code: int, side: int) -> None:
         fresh = self._fresh
@@ -222,7 +223,7 @@ class Server(Connection):
         if self._eager:
             self._start_rest(batch)
         else:
-            self.loop.call_soon(self._start_rest, batch)  # when that task has had its first turn
+            self.loop.call_soon(self._start_rest, batch, context=self._context)
 
     def _start_rest(self, batch: list[Request]) -> None:
         """One of them waits, or has left a trace: each of the others has a task of its own."""
@@ -403,7 +404,7 @@ class Server(Connection):
             if self._deadline.when() <= due:
                 return
             self._deadline.cancel()
-        self._deadline = self.loop.call_at(due, self._expire)
+        self._deadline = self.loop.call_at(due, self._expire, context=self._context)
 
     def _expire(self) -> None:
         """Time is up."""
@@ -418,7 +419,8 @@ class Server(Connection):
         for task in list(self._tasks):
             task.cancel()
         if self._tasks:
-            self._deadline = self.loop.call_later(self._limits.linger_timeout, self._forget)
+            wait = self._limits.linger_timeout
+            self._deadline = self.loop.call_later(wait, self._forget, context=self._context)
 
     def _forget(self) -> None:
         """Some handlers do not even end when they are cancelled: nobody can wait for them."""

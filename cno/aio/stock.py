@@ -4,6 +4,7 @@ Knows origins, and who waits. Must never know what is sent, or what may be sent 
 """
 
 import asyncio
+import contextvars
 from collections import OrderedDict
 from typing import Any, Final
 
@@ -56,6 +57,8 @@ class Stock(Owner):
         self._settings = settings
         self._limits = limits
         self._loop: asyncio.AbstractEventLoop | None = None
+        #: That of whoever made the pool: connections, which all requests share, are made in it.
+        self._context = contextvars.copy_context()
         self._origins: dict[str, Origin] = {}
         self._members: dict[Member, None] = {}
         self._dials: dict[asyncio.Task[None], Dial] = {}
@@ -334,7 +337,9 @@ class Stock(Owner):
         """Try to make no more connections for a while."""
         if origin.pause is None and not self._closing:
             loop = asyncio.get_running_loop()
-            origin.pause = loop.call_later(DIAL_PAUSE, self._try_again, origin)
+            origin.pause = loop.call_later(
+                DIAL_PAUSE, self._try_again, origin, context=self._context
+            )
 
     def _try_again(self, origin: Origin) -> None:
         origin.pause = None
@@ -343,6 +348,10 @@ class Stock(Owner):
     # -- making them -----------------------------------------------------------------------------
 
     def _dial(self, origin: Origin) -> None:
+        # Not in the context of the request that happens to be first.
+        self._context.copy().run(self._begin_dial, origin)
+
+    def _begin_dial(self, origin: Origin) -> None:
         loop = asyncio.get_running_loop()
         force = self._force_http2 or origin.target.force_http2
         member = Member(loop, self, origin, force, self._settings, self._limits)
@@ -353,7 +362,8 @@ class Stock(Owner):
         task = loop.create_task(self._route.connect(loop, origin.target, member))
         self._dials[task] = dial
         if self._limits.handshake_timeout is not None:
-            dial.timer = loop.call_later(self._limits.handshake_timeout, self._expire, task)
+            wait = self._limits.handshake_timeout
+            dial.timer = loop.call_later(wait, self._expire, task, context=self._context)
         task.add_done_callback(self._dialed)
 
     def _expire(self, task: "asyncio.Task[None]") -> None:
@@ -419,7 +429,7 @@ class Stock(Owner):
             elif member.loop.time() >= due:
                 self._drop(member)
             else:
-                self._timer = member.loop.call_at(due, self._sweep)
+                self._timer = member.loop.call_at(due, self._sweep, context=self._context)
                 break
         self._feed()
 

@@ -6,6 +6,7 @@ since. Nothing is set up per request. Must never know what a request or a respon
 
 import asyncio
 import select
+from collections.abc import Callable
 from typing import Final
 
 from mypy_extensions import i64, mypyc_attr
@@ -90,6 +91,9 @@ class Timers(Windows):
             self._timer.cancel()
             self._timer = None
 
+    def _set_timer(self, wait: float, callback: Callable[[], object]) -> None:
+        self._timer = self.loop.call_later(wait, callback, context=self._context)
+
     def _hurry(self) -> None:
         """Something waits for the peer now: look as often as that needs."""
         if not self._brisk:
@@ -123,7 +127,7 @@ class Timers(Windows):
             wait = shortest(wait, limits.shutdown_timeout)
             wait = shortest(wait, GRACE)
         if wait > 0.0:
-            self._timer = self.loop.call_later(wait / 4, self._tick)
+            self._set_timer(wait / 4, self._tick)
 
     def _tick(self) -> None:
         self._timer = None
