@@ -40,7 +40,7 @@ class Route:
     def _tls(self) -> SSLContext:
         """The context to use, in all connections the same."""
         if self._context is None:
-            self._context = tls.client_context()
+            self._context = tls.default_context()
         elif not self._checked:
             tls.offer(self._context)
             self._checked = True

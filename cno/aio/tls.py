@@ -14,8 +14,9 @@ Path: TypeAlias = str | PathLike[str]
 #: What is offered and chosen by ALPN. Never "h2c": that is for clear text (RFC 9113 3.1, 3.2).
 PROTOCOLS: Final = ("h2", "http/1.1")
 
-#: For TLS 1.2: ephemeral key exchange and AEAD, thus none that RFC 9113 Appendix A prohibits.
-CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM:DHE+CHACHA20"
+#: The context of connections that were given none, once there has been one: to load the system's
+#: certificates takes 24 ms of CPU.
+_default: Final[list[ssl.SSLContext]] = []
 
 
 def server_context(
@@ -44,15 +45,25 @@ def client_context(cafile: Path | None = None, *, verify: bool = True) -> ssl.SS
     return context
 
 
+def default_context() -> ssl.SSLContext:
+    """The client's context that all connections share that were given none. Not to be changed."""
+    if not _default:
+        _default.append(client_context())
+    return _default[0]
+
+
 def harden(context: ssl.SSLContext) -> None:
-    """Make a context fit for HTTP/2."""
+    """Make a context fit for HTTP/2, and leave HTTP/1.1 what the system allows.
+
+    Cipher suites stay Python's, which begin with those that HTTP/2 may use. Where a peer has only
+    others, HTTP/1.1 is spoken; HTTP/2 is refused (`adequate`).
+    """
     # > Implementations of HTTP/2 MUST use TLS version 1.2 [TLS12] or higher for HTTP/2 over TLS.
     # > (RFC 9113 9.2)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     # > A deployment of HTTP/2 over TLS 1.2 MUST disable compression. ... A deployment of HTTP/2
     # > over TLS 1.2 MUST disable renegotiation.   (RFC 9113 9.2.1)
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
-    context.set_ciphers(CIPHERS)
     context.set_alpn_protocols(list(PROTOCOLS))
 
 

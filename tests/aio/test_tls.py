@@ -10,6 +10,7 @@ from cno.aio import tls
 from tests import frames as f
 from tests.aio.lab import HOST, HTTP2_TLS, Lab, Peer, hello
 
+CBC = "ECDHE-RSA-AES128-SHA256:ECDHE-ECDSA-AES128-SHA256"  # prohibited by the same
 OLD_CIPHER = "AES128-GCM-SHA256"  # no ephemeral keys: prohibited by RFC 9113 Appendix A
 
 
@@ -27,15 +28,64 @@ def test_contexts(lab: Lab) -> None:
         assert context.minimum_version == ssl.TLSVersion.TLSv1_2
         assert context.options & ssl.OP_NO_COMPRESSION
         assert context.options & ssl.OP_NO_RENEGOTIATION
-        for cipher in context.get_ciphers():
-            modern = cipher["protocol"] == "TLSv1.3" or (
-                cipher["name"].startswith(("ECDHE-", "DHE-")) and cipher["aead"]
-            )
-            assert modern, cipher
+        # The suites are the system's: those that HTTP/2 may use come first.
+        usual = ssl.create_default_context()
+        assert context.get_ciphers() == usual.get_ciphers()
+        older = [cipher for cipher in usual.get_ciphers() if cipher["protocol"] != "TLSv1.3"]
+        assert older[0]["aead"]
     client = tls.client_context()
     assert (client.verify_mode, client.check_hostname) == (ssl.CERT_REQUIRED, True)
     trusting = tls.client_context(verify=False)
     assert (trusting.verify_mode, trusting.check_hostname) == (ssl.CERT_NONE, False)
+
+
+def test_one_context_for_all_that_bring_none(lab: Lab) -> None:
+    assert tls.default_context() is tls.default_context()
+
+
+@pytest.mark.parametrize("protocol", ["http/1.1", "h2"])
+def test_cbc_suites_are_for_http1_only(lab: Lab, protocol: str) -> None:
+    """A peer without AEAD suites is served over HTTP/1.1, as by the system's other programs."""
+
+    async def main() -> None:
+        context = lab.certs.client()
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+        context.set_ciphers(CBC)
+        context.set_alpn_protocols([protocol])
+        server = await aio.serve(
+            hello, HOST, 0, certfile=lab.certs.certfile, keyfile=lab.certs.keyfile
+        )
+        async with server:
+            port = server.sockets[0].getsockname()[1]
+            if protocol == "http/1.1":
+                response = await aio.request("GET", f"https://{HOST}:{port}/", ssl_ctx=context)
+                assert await response.payload.read() == b"hello"
+                await response.conn.wait_closed()
+                return
+            async with Peer(*await asyncio.open_connection(HOST, port, ssl=context)) as peer:
+                peer.send(f.PREFACE + peer.pen.settings({}))
+                last = (await peer.rest())[-1]
+                assert (last.type, last.code) == (f.GOAWAY, f.INADEQUATE_SECURITY)
+
+    lab.run(main())
+
+
+def test_a_server_with_cbc_suites_only(lab: Lab) -> None:
+    async def main() -> None:
+        context = lab.certs.server("http/1.1")
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+        context.set_ciphers(CBC)
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(lambda: aio.Server(hello), HOST, 0, ssl=context)
+        port = server.sockets[0].getsockname()[1]
+        trusting = tls.client_context(lab.certs.cafile)
+        response = await aio.request("GET", f"https://{HOST}:{port}/", ssl_ctx=trusting)
+        assert await response.payload.read() == b"hello"
+        await response.conn.wait_closed()
+        server.close()
+        await server.wait_closed()
+
+    lab.run(main())
 
 
 async def agreed(lab: Lab, url: str, *offered: str) -> str | None:
