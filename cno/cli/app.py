@@ -48,6 +48,13 @@ def app() -> None:
 @click.option("--cert", metavar="FILE", help="Serve over TLS with this certificate (PEM).")
 @click.option("--key", metavar="FILE", help="Its private key, if that is in a file of its own.")
 @click.option("--self-signed", is_flag=True, help="Serve over TLS with a certificate made up.")
+@click.option(
+    "--allow-host",
+    "allow_hosts",
+    metavar="NAME",
+    multiple=True,
+    help="Answer for this host as well; .NAME: and for those below it; *: for any.",
+)
 @click.option("--index", metavar="NAME", default="index.html", show_default=True)
 @click.option("--listing/--no-listing", default=True, help="Whether to list folders.")
 @click.option("--log/--no-log", default=None, help="A line per request (on a terminal: yes).")
@@ -58,6 +65,10 @@ def serve(**options: Any) -> None:
 
     In clear text, HTTP/2 is for clients that start with it (prior knowledge); over TLS it is
     negotiated. Hidden files, and links that lead out of the folder, are not served.
+
+    On the loopback interface, requests for hosts other than localhost, IP addresses and those of
+    --allow-host get 421, since any web page could have its name resolve to here. On other
+    interfaces all hosts are answered for, unless there is an --allow-host.
     """
     from cno.aio.server import SERVER_LIMITS
     from cno.cli.serve import Serving, run

@@ -92,7 +92,8 @@ class Files:
     """Answers GET and HEAD with the files below `root`, except hidden ones and links leading out.
 
     `index`: the file that stands for its folder. `listing`: whether a folder without one is listed.
-    `cache_size`: octets of small files kept in memory; 0 for none. Raises NotADirectoryError or
+    `cache_size`: octets of small files kept in memory; 0 for none. `allow_host`: whether to answer
+    for an authority (host and perhaps port); others get 421. Raises NotADirectoryError or
     FileNotFoundError when made with something that is no folder.
     """
 
@@ -105,6 +106,7 @@ class Files:
         cache_control: str | None = "no-cache",
         cache_size: int = 32 << 20,
         log: Log | None = None,
+        allow_host: Callable[[str], bool] | None = None,
     ) -> None:
         self.root = os.path.realpath(root, strict=True)
         if not os.path.isdir(self.root):
@@ -115,6 +117,7 @@ class Files:
         if cache_control is not None:
             self._common.append(("cache-control", cache_control))
         self._log = log
+        self._allow_host = allow_host
         self._kept: dict[str, Kept] = {}
         self._cache_size = self._room = cache_size
         self._second = 0
@@ -123,7 +126,9 @@ class Files:
     async def __call__(self, request: Asked) -> None:
         """Answer one request."""
         began = time.perf_counter()
-        reply = self._from_memory(request) or await self.reply(request)
+        reply = self._misdirected(request) or self._from_memory(request)
+        if reply is None:
+            reply = await self.reply(request)
         body = reply.body
         try:
             await request.respond(reply.code, reply.headers, body)
@@ -148,6 +153,18 @@ class Files:
             return self._error(method, refused.code)
         except OSError as error:
             return self._error(method, _status(error))
+
+    def _misdirected(self, request: Asked) -> Reply | None:
+        """The refusal of a request for a host that is not ours; None: it is."""
+        # > The 421 (Misdirected Request) status code indicates that the request was directed at a
+        # > server that is unable or unwilling to produce an authoritative response for the target
+        # > URI.   (RFC 9110 15.5.20)
+        if self._allow_host is None:
+            return None
+        for name, value in request.headers:
+            if name == ":authority" and not self._allow_host(value):
+                return self._error(request.method, 421)
+        return None
 
     # -- where it is -------------------------------------------------------------------------------
 

@@ -40,6 +40,9 @@ MAX_DRAINED: Final = 65_536
 # > (RFC 9110 15.4)
 _PERSONAL: Final = frozenset(("authorization", "cookie", "host", "proxy-authorization"))
 
+# The schemes that choose HTTP/2, and what servers call them.
+_PLAIN: Final = {"h2c": "http", "h2": "https"}
+
 
 @dataclass(frozen=True)
 class Getting:
@@ -111,7 +114,7 @@ def first_ask(getting: Getting, url: str) -> Ask:
 
 def redirected(ask: Ask, code: int, location: str) -> Ask:
     """What to ask after a redirect. Raises Problem for a place that nobody should be sent to."""
-    url = resolve(ask.url, location)
+    url = moved(ask.url, location)
     before, after = target_of(ask.url), target_of(url)
     method, data, dropped = ask.method, ask.data, frozenset[str]()
     # > a user agent MAY change the request method from POST to GET for the subsequent request
@@ -119,10 +122,32 @@ def redirected(ask: Ask, code: int, location: str) -> Ask:
     if (code == 303 and method != "HEAD") or (code in (301, 302) and method == "POST"):
         method, data = "GET", b""
         dropped = frozenset(name for name, _ in ask.headers if name.startswith("content-"))
-    if (before.scheme, before.host, before.port) != (after.scheme, after.host, after.port):
+    if place(before) != place(after):
         dropped |= _PERSONAL
     headers = [(name, value) for name, value in ask.headers if name not in dropped]
     return Ask(url, method, headers, data)
+
+
+def moved(url: str, location: str) -> str:
+    """The URL that `location` stands for, seen from `url`. Raises Problem.
+
+    A redirect leads to http: and https: only. `h2c:` and `h2:` are the user's choice of a protocol:
+    no server can make it, and a redirect within the origin does not undo it.
+    """
+    scheme, _, rest = url.partition(":")
+    plain = _PLAIN.get(scheme.lower(), scheme)
+    target = resolve(f"{plain}:{rest}", location)
+    to = target.partition(":")[0]
+    if to.lower() not in ("http", "https"):
+        raise Problem(f"{url}: redirected to {location!r}, which is neither http: nor https:")
+    if plain != scheme and place(target_of(url)) == place(target_of(target)):
+        return scheme + target[len(to) :]
+    return target
+
+
+def place(target: Target) -> tuple[str, str, int]:
+    """The origin (RFC 9110 4.3.1)."""
+    return target.scheme, target.host, target.port
 
 
 class Fetcher:

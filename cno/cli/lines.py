@@ -5,7 +5,7 @@ Knows how lines are queued, dropped and counted. Must never know what they say.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextvars import Context
 from functools import partial
 from types import TracebackType
@@ -37,8 +37,8 @@ class Lines:
         self._tell = tell
         self._worker = Worker("cno-lines")
         self._waiting: deque[Line] = deque()
-        self._writing = 0  # lines that the thread has been given
-        self._lost = 0  # lines dropped since that was last told
+        self._unwritten = 0  # lines that the thread has, and those that its note is about
+        self._lost = 0  # lines dropped since a note was written about them
         self._is_closing = False
         self._is_broken = False  # the reader has gone
         self._wake = asyncio.Event()
@@ -68,7 +68,7 @@ class Lines:
             await asyncio.wait({self._task}, timeout=PATIENCE)
             self._task.cancel()
         self._worker.close()
-        lost = self._lost + len(self._waiting) + self._writing
+        lost = self._lost + len(self._waiting) + self._unwritten
         if lost and self._tell is not None:
             self._tell(f"cno: {lines_were(lost)} not written: nobody reads them")
 
@@ -78,41 +78,43 @@ class Lines:
             if not self._is_closing:
                 await asyncio.sleep(DELAY)
             self._wake.clear()
-            lines, lost = list(self._waiting), self._lost
+            lines = [(line, 1) for line in self._waiting]
+            if self._lost:
+                note = f"({lines_were(self._lost)} dropped: nobody read them in time)"
+                lines.append((note, self._lost))
+            self._unwritten = len(self._waiting) + self._lost
             self._waiting.clear()
             self._lost = 0
-            if lost:
-                lines.append(f"({lines_were(lost)} dropped: nobody read them in time)")
-            await self._write(lines, lost)
+            await self._write(lines)
 
-    async def _write(self, lines: list[Line], lost: int) -> None:
-        self._writing = len(lines)
+    async def _write(self, lines: list[tuple[Line, int]]) -> None:
         try:
-            await self._worker.run(partial(write_lines, self._file, lines))
+            await self._worker.run(partial(self._write_blocks, lines))
         except BrokenPipeError as error:
             self._is_broken = True
             self._waiting.clear()
-            self._lost = 0
+            self._lost = self._unwritten = 0
             if self._tell is not None:
                 self._tell(f"cno: lines are no longer written: {reason(error)}")
-        except OSError:
-            self._lost += len(lines) + lost  # a full disk, perhaps: the next ones may do
-        self._writing = 0
+        except OSError:  # a full disk, perhaps: there may be room for the next ones
+            self._lost += self._unwritten
+            self._unwritten = 0
+
+    def _write_blocks(self, lines: list[tuple[Line, int]]) -> None:
+        """Write lines, in the thread, in blocks that a pipe takes whole or not at all."""
+        block, count = bytearray(), 0
+        for line, counted in lines:
+            text = line if isinstance(line, str) else line()
+            data = f"{text}\n".encode(self._file.encoding or "utf-8", "replace")
+            if block and len(block) + len(data) > ATOMIC:
+                write_bytes(self._file, bytes(block))
+                self._unwritten -= count
+                block, count = bytearray(), 0
+            block += data
+            count += counted
+        write_bytes(self._file, bytes(block))
+        self._unwritten -= count
 
 
 def lines_were(count: int) -> str:
     return f"{count:,} line{'s' * (count != 1)} {'was' if count == 1 else 'were'}"
-
-
-def write_lines(file: TextIO, lines: Iterable[Line]) -> None:
-    """Write lines in blocks that a pipe takes whole or not at all. Blocks. Raises OSError."""
-    block = bytearray()
-    for line in lines:
-        text = line if isinstance(line, str) else line()
-        data = f"{text}\n".encode(file.encoding or "utf-8", "replace")
-        if block and len(block) + len(data) > ATOMIC:
-            write_bytes(file, bytes(block))
-            block.clear()
-        block += data
-    if block:
-        write_bytes(file, bytes(block))

@@ -83,12 +83,12 @@ class Origins:
         self._pushes = pushes
         self._note = note
         self._context: ssl.SSLContext | None = None
-        self._origins: dict[tuple[str, str, int, bool], Origin] = {}
+        self._origins: dict[tuple[str, str, int, bool, bool], Origin] = {}
         self._clients: list[Client] = []
 
     def to(self, target: Target, apart: bool = False) -> Origin:
         """The one place for connections to this server; `apart`: the other one."""
-        key = (target.scheme, target.host, target.port, apart)
+        key = (target.scheme, target.host, target.port, target.force_http2, apart)
         if key not in self._origins:
             self._origins[key] = Origin(self._connect)
         return self._origins[key]
@@ -113,6 +113,8 @@ class Origins:
                 client.transport.abort()
 
     async def _connect(self, target: Target) -> Client:
+        if target.force_http2 and self._wishes.version == "1.1":
+            raise Problem(f"{target.authority}: h2: and h2c: are HTTP/2, which --http1.1 rules out")
         secure = target.scheme == "https"
         if secure and self._context is None:
             self._context = client_context(self._wishes)

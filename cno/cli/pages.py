@@ -28,6 +28,10 @@ _ADVICE: Final = {
     405: "Files can be read here, nothing else.",
     412: "It has changed.",
     416: "It has no such bytes.",
+    421: (
+        "This server answers for localhost and IP addresses only. To have it answer for another "
+        "name, start it with <code>cno serve --allow-host NAME</code>."
+    ),
     500: "Something went wrong on this side.",
     503: "Too busy. Try again in a while.",
 }

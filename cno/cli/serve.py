@@ -8,7 +8,7 @@ import os
 import socket
 import ssl
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any, Final
@@ -17,6 +17,7 @@ from cno.aio import tls
 from cno.aio.listen import Listener, serve
 from cno.cli.accesslog import AccessLog
 from cno.cli.files import Files, Log
+from cno.cli.hosts import Hosts, are_loopback
 from cno.cli.lines import Lines
 from cno.cli.problems import Problem, described, reason, report
 from cno.cli.signals import stopping
@@ -40,6 +41,7 @@ class Serving:
     cert: str | None = None
     key: str | None = None
     self_signed: bool = False
+    allow_hosts: tuple[str, ...] = ()
     index: str = "index.html"
     listing: bool = True
     log: bool | None = None
@@ -67,8 +69,12 @@ async def serve_until_stopped(
     log = None
     if wanted and not serving.quiet:
         log = AccessLog(output.add, Paint(sys.stdout)).add
-    handler = files(serving, log)
+    hosts = Hosts([serving.host, *serving.allow_hosts])
+    restricted = True  # until the contrary is known
+    handler = files(serving, log, lambda authority: not restricted or hosts.allow(authority))
     listener = await listen(serving, handler, context)
+    addresses = [str(each.getsockname()[0]) for each in listener.sockets]
+    restricted = bool(serving.allow_hosts) or are_loopback(addresses)
     with stopping() as stop:
         if not serving.quiet:
             output.add(announcement(listener, handler.root, context is not None))
@@ -77,10 +83,16 @@ async def serve_until_stopped(
         await finish(listener, None if serving.quiet else errors.add)
 
 
-def files(serving: Serving, log: Log | None) -> Files:
+def files(serving: Serving, log: Log | None, allow_host: Callable[[str], bool]) -> Files:
     """The handler. Raises Problem."""
     try:
-        return Files(serving.folder, index=serving.index, listing=serving.listing, log=log)
+        return Files(
+            serving.folder,
+            index=serving.index,
+            listing=serving.listing,
+            log=log,
+            allow_host=allow_host,
+        )
     except OSError as error:
         raise Problem(f"cannot serve {serving.folder}: {reason(error)}") from None
 
@@ -112,7 +124,7 @@ async def finish(listener: Listener, tell: Callable[[str], None] | None) -> None
 def server_context(serving: Serving) -> ssl.SSLContext | None:
     """From files, of our own making, or none. Raises Problem."""
     if serving.self_signed:
-        return self_signed(serving.host)
+        return self_signed(serving.host, serving.allow_hosts)
     if serving.cert is None:
         return None
     for path in (serving.cert, serving.key):
@@ -124,13 +136,14 @@ def server_context(serving: Serving) -> ssl.SSLContext | None:
         raise Problem(f"cannot use the certificate {serving.cert}: {reason(error)}") from None
 
 
-def self_signed(host: str) -> ssl.SSLContext:
+def self_signed(host: str, others: Sequence[str] = ()) -> ssl.SSLContext:
     """A context with a certificate made just now, which nobody has a reason to trust."""
     try:
         import trustme
     except ModuleNotFoundError:
         raise Problem("--self-signed needs trustme: pip install 'cno[cli]'") from None
-    names = [*LOCAL_NAMES, *([host] if host and host not in LOCAL_NAMES else [])]
+    others = [f"*{name}" if name[:1] == "." else name for name in others if name != "*"]
+    names = dict.fromkeys([*LOCAL_NAMES, *([host] if host else []), *others])
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     tls.harden(context)
     try:

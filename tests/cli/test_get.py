@@ -92,7 +92,6 @@ def test_the_method_after_a_redirect(method: str, code: int, then: str) -> None:
         ("http://b/z", False),
         ("//b/z", False),
         ("http://a.b/z", False),
-        ("h2c://a/z", True),
     ],
 )
 def test_what_is_personal_stays_with_its_origin(location: str, same: bool) -> None:
@@ -112,11 +111,35 @@ def test_what_is_personal_stays_with_its_origin(location: str, same: bool) -> No
         "http://a:port/",
         "http://a:99999/",
         "http://[::1/",
+        "h2c://a/",
+        "h2://a/",
+        "H2C://a/",
+        "//[::1/",
     ],
 )
-def test_where_nobody_should_be_sent(location: str) -> None:
+@pytest.mark.parametrize("url", ["http://a/", "h2c://a/", "h2://a/"])
+def test_where_nobody_should_be_sent(location: str, url: str) -> None:
     with pytest.raises(Problem):
-        redirected(Ask("http://a/", "GET", [], b""), 302, location)
+        redirected(Ask(url, "GET", [], b""), 302, location)
+
+
+@pytest.mark.parametrize(
+    ("url", "location", "then"),
+    [
+        ("h2c://a/x/y", "z", "h2c://a/x/z"),
+        ("h2c://a/x", "/z?q", "h2c://a/z?q"),
+        ("h2c://a:81/x", "http://a:81/z", "h2c://a:81/z"),
+        ("h2c://a/x", "//a/z", "h2c://a/z"),
+        ("h2c://a/x", "//b/z", "http://b/z"),
+        ("h2c://a/x", "http://a:81/z", "http://a:81/z"),
+        ("h2c://a/x", "https://a/z", "https://a/z"),
+        ("h2://a/x", "/z", "h2://a/z"),
+        ("h2://a/x", "http://a/z", "http://a/z"),
+    ],
+)
+def test_the_chosen_protocol_stays(url: str, location: str, then: str) -> None:
+    """On the same origin; a server cannot choose it."""
+    assert redirected(Ask(url, "GET", [], b""), 307, location).url == then
 
 
 def test_targets_are_encoded() -> None:

@@ -260,7 +260,7 @@ def slow_download(tmp_path: Path, *options: str) -> Iterator[tuple[Running, sock
     with Running(args) as running:
         port = int(running.wait_for(r":(\d+)/ ")[1])
         with socket.create_connection(("127.0.0.1", port), PATIENCE) as sock:
-            sock.sendall(b"GET /large HTTP/1.1\r\nhost: a\r\n\r\n")
+            sock.sendall(b"GET /large HTTP/1.1\r\nhost: localhost\r\n\r\n")
             assert sock.recv(5) == b"HTTP/"
             yield running, sock
 
@@ -295,6 +295,57 @@ def test_clients_that_go_leave_no_trace(tmp_path: Path) -> None:
         time.sleep(0.3)
         assert running.stop() == 0
         assert running.err == []
+
+
+def ask_as(port: int, fields: str, host: str = "127.0.0.1") -> int:
+    """The status for a request with this Host (no line: none)."""
+    with socket.create_connection((host, port), PATIENCE) as sock:
+        sock.sendall(f"GET / HTTP/1.{int(bool(fields))}\r\n{fields}\r\n".encode())
+        return int(sock.recv(65536).split(b" ")[1])
+
+
+def test_hosts_that_are_answered_for(tmp_path: Path) -> None:
+    """On loopback, a page of another name must not read what is served (DNS rebinding)."""
+    with serving(tmp_path) as served:
+        for host, status in (
+            *((name, 200) for name in ("localhost", "LOCALHOST:80", "app.localhost", "127.0.0.1")),
+            *((name, 200) for name in ("[::1]:8000", "192.168.1.2:1")),
+            *((name, 421) for name in ("evil.example", "localhost.evil.example", "127.0.0.1.evil")),
+        ):
+            assert ask_as(served.port, f"host: {host}\r\n") == status, host
+        assert ask_as(served.port, "") == 200  # HTTP/1.0
+        for version in ("--http1.1", "--http2"):
+            result = cno("get", version, "-i", "-H", "host: evil.example", served.url)
+            assert b" 421" in result.stdout.partition(b"\r\n")[0]
+            assert b"--allow-host NAME" in result.stdout and b"evil" not in result.stdout
+    with serving(tmp_path, "--allow-host", "good.example", "--allow-host", ".test") as served:
+        for host, status in (("good.example:1", 200), ("a.test", 200), ("b.example", 421)):
+            assert ask_as(served.port, f"host: {host}\r\n") == status
+    with serving(tmp_path, "--allow-host", "*") as served:
+        assert ask_as(served.port, "host: evil.example\r\n") == 200
+
+
+@POSIX
+def test_hosts_of_a_server_that_others_reach(tmp_path: Path) -> None:
+    """All, unless there is an --allow-host."""
+    port = free_port()
+    args = [
+        sys.executable,
+        "-m",
+        "cno",
+        "serve",
+        "-q",
+        "--host",
+        "0.0.0.0",
+        "--port",
+        str(port),
+    ]  # the point
+    for options, status in (([], 200), (["--allow-host", "good.example"], 421)):
+        with Running([*args, *options], cwd=tmp_path) as running:
+            running.wait_listening(port)
+            assert ask_as(port, "host: any.example\r\n") == status
+            assert ask_as(port, "host: good.example\r\n") == 200
+            assert running.stop() == 0
 
 
 def pipelined(port: int, count: int) -> None:
@@ -426,6 +477,13 @@ def test_files_that_cannot_be(here: Here) -> None:
 def test_bad_answers(here: Here, answer: bytes) -> None:
     with answering(answer) as url:
         assert one_line(here("get", url)).startswith(f"cno: {url}: ")
+
+
+def test_a_redirect_does_not_choose_the_protocol(here: Here) -> None:
+    with answering(b"HTTP/1.1 302 Found\r\nlocation: h2c://127.0.0.1/\r\n\r\n") as url:
+        assert "neither http: nor https:" in one_line(here("get", "-L", "--http1.1", url))
+    line = one_line(here("get", "--http1.1", f"h2c://127.0.0.1:{free_port()}/"))
+    assert line.endswith("h2: and h2c: are HTTP/2, which --http1.1 rules out")
 
 
 def test_a_body_that_is_cut_short(here: Here) -> None:
@@ -658,7 +716,7 @@ def test_whoever_waits_is_told_what_for(tmp_path: Path) -> None:
 
         def ask() -> None:
             client.connect(("127.0.0.1", port))
-            client.sendall(b"GET /large HTTP/1.1\r\nhost: a\r\n\r\n")
+            client.sendall(b"GET /large HTTP/1.1\r\nhost: localhost\r\n\r\n")
             assert client.recv(5) == b"HTTP/"
 
         args = ["serve", "--no-log", "--port", str(port)]

@@ -1,0 +1,60 @@
+"""Hosts that a local server answers for: names of its own and addresses, never a name of DNS."""
+
+import pytest
+
+from cno.cli.hosts import Hosts, are_loopback
+
+
+@pytest.mark.parametrize(
+    "authority",
+    [
+        *("", "localhost", "localhost:8000", "LocalHost.", "a.b.localhost", "127.0.0.1:1", "::1"),
+        *("[::1]", "[::1]:8000", "10.0.0.1", "[fe80::1]", "my.host", "MY.host:1", "x.test"),
+        *("a.x.test", "a.x.test.:80"),
+    ],
+)
+def test_allowed(authority: str) -> None:
+    hosts = Hosts(["My.Host.", ".x.test"])
+    for _ in range(2):
+        assert hosts.allow(authority)
+
+
+@pytest.mark.parametrize(
+    "authority",
+    [
+        *("evil.example", "localhost.evil.example", "evillocalhost", "127.0.0.1.evil.example"),
+        *("not-my.host", "a.my.host", "evilx.test", "2130706433", "0x7f.1", "127.1", "[::1].evil"),
+        *("[localhost]x", "[evil]", "test"),
+    ],
+)
+def test_refused(authority: str) -> None:
+    hosts = Hosts(["My.Host.", ".x.test"])
+    for _ in range(2):
+        assert not hosts.allow(authority)
+
+
+def test_any() -> None:
+    assert Hosts(["*"]).allow("evil.example")
+
+
+def test_a_flood_of_names_is_not_remembered() -> None:
+    hosts = Hosts()
+    assert all(hosts.allow(f"{number}.localhost") for number in range(2_000))
+    assert not hosts.allow("2000.example")
+
+
+@pytest.mark.parametrize(
+    ("addresses", "verdict"),
+    [
+        (["127.0.0.1"], True),
+        (["127.0.0.1", "::1"], True),
+        (["127.9.9.9"], True),
+        (["::ffff:127.0.0.1"], True),
+        (["0.0.0.0"], False),  # the point
+        (["127.0.0.1", "::"], False),
+        (["192.168.1.2"], False),
+        (["fe80::1%eth0"], False),
+    ],
+)
+def test_loopback(addresses: list[str], verdict: bool) -> None:
+    assert are_loopback(addresses) is verdict
