@@ -78,8 +78,9 @@ class Inflow:
 
     def end(self) -> None:
         """That was all."""
-        self._ended = True
-        self._wake()
+        if self._error is None:
+            self._ended = True
+            self._wake()
 
     def fail(self, error: Exception) -> None:
         """The rest will never come. What is here can still not be taken for the whole."""

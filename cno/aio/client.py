@@ -27,8 +27,8 @@ from cno.aio.messages import (
 )
 from cno.aio.orders import Once, Order, completed, tunnel_order
 from cno.aio.output import Headers, Sending
-from cno.aio.waiters import wake, wake_first
-from cno.const import CNO_RST_CANCEL
+from cno.aio.waiters import wake_first
+from cno.const import CNO_RST_CANCEL, MAX_STREAM_ID
 from cno.core import CLOSED, DONE
 from cno.errors import (
     ConnectionError,
@@ -194,6 +194,11 @@ class Client(Connection):
             # > (RFC 9113 6.8)
             self.shutdown()
         super().close()
+        self._refuse_line()
+
+    def shutdown(self) -> None:
+        super().shutdown()
+        self._refuse_line()
 
     def close_after(self) -> None:
         """Close the connection as soon as no request is open."""
@@ -211,6 +216,7 @@ class Client(Connection):
         self._stop_timer()
         self._gone = True
         self._closing = True
+        self._loss_told = True
         if self._deaf:
             self._context.copy().run(self.transport.resume_reading)
         return self.transport, early
@@ -287,10 +293,25 @@ class Client(Connection):
         if not self._full:
             wake_first(self._line)
 
+    def _is_open(self) -> bool:
+        """Whether requests can be sent at all, now or later."""
+        if self._closing or self._draining:
+            return False
+        if self._http2:
+            return self._h2.goaway_received > MAX_STREAM_ID and self._last_local < MAX_STREAM_ID - 1
+        return not self._h1.stop
+
+    def _begin_work(self) -> None:
+        if self._line and not self._is_open():
+            self._refuse_line()  # there has been a GOAWAY, say
+
     def _after_loss(self) -> None:
-        for waiter in self._line:
-            wake(waiter)
-        self._line.clear()
+        self._refuse_line()
+
+    def _refuse_line(self) -> None:
+        """No more requests: those in line are told so. Who comes later is not let in."""
+        while self._line:
+            wake_first(self._line)
 
     # -- requests --------------------------------------------------------------------------------
 
@@ -384,6 +405,8 @@ class Client(Connection):
 
     async def _wait_turn(self, front: bool) -> None:
         """Wait in line, at its front for who has been there already."""
+        if not self._is_open():
+            raise ConnectionLostError("the connection takes no more requests", retryable=True)
         waiter = self.loop.create_future()
         if front:
             self._line.appendleft(waiter)
@@ -414,7 +437,7 @@ class Client(Connection):
     async def _settings_known(self) -> None:
         """Wait for the server's first SETTINGS: they say whether it takes extended CONNECT."""
         try:
-            while self._is_greeting() and not self._gone:
+            while self._is_greeting():
                 await self._wait_turn(False)
         finally:
             self._freed()

@@ -19,13 +19,13 @@ from cno.aio.output import Headers, gathers, log
 from cno.aio.pings import Pings
 from cno.aio.timers import Timers
 from cno.aio.tls import adequate, said_goodbye, secured_by
-from cno.aio.waiters import wake
 from cno.const import (
     CNO_LOCAL,
     CNO_RST_INADEQUATE_SECURITY,
     CNO_RST_NO_ERROR,
     CNO_RST_REFUSED_STREAM,
 )
+from cno.core import H1_BLOCKED
 from cno.errors import ConnectionError, WouldBlockError
 from cno.limits import Limits
 from cno.settings import SettingsDict
@@ -68,7 +68,12 @@ class Connection(Timers):
         self._linger = False  # the peer may still be sending
         self._was_tunnel = False  # HTTP/1.1: it has become one, and that has ended
         self._given_up = False  # HTTP/1.1: the client does not want what the server still sends
-        self._cut_off = False  # the peer has not said that this is the end (TLS)
+        # The peer has not said that this is the end. (Some loops tell of no other end of TLS.)
+        self._cut_off = True
+        self._input_ended = False  # eof_received() has been called
+        self._loss: Exception | None = None  # what connection_lost() was told
+        self._abrupt = False  # that was no orderly end
+        self._loss_told = False  # all that had come has been parsed, and everybody knows
         self._closed: asyncio.Future[None] | None = None
         self._pings: Pings | None = None  # that the application waits for
 
@@ -88,7 +93,6 @@ class Connection(Timers):
             self.begin(self._clear_http2())
         else:
             self.scheme = "https"
-            self._cut_off = True  # unless it does; some loops tell of no other end
             # > Implementations of HTTP/2 over TLS MUST use TLS ... with ALPN.   (RFC 9113 3.2)
             http2 = secured.selected_alpn_protocol() == "h2"
             self.disallow_h2_prior_knowledge = True
@@ -134,15 +138,21 @@ class Connection(Timers):
 
     def eof_received(self) -> bool:
         """Whether the transport stays open for what is still to be written."""
+        self._input_ended = True
+        if self._clear_text:
+            self._cut_off = False
         while self._behind and not self._closing:
             intake.catch_up(self)
+        if not self._http2 and self._state == H1_BLOCKED:
+            intake.retry(self)  # that may be due
         if not self._gone:
             self._flush()  # the transport may be closed before that happens by itself
         if self._http2 or self._closing or not self._exchanges:
             return False
         secured = secured_by(self.transport)
         secure = secured is not None
-        self._cut_off = secured is not None and not said_goodbye(secured)
+        if secured is not None:
+            self._cut_off = not said_goodbye(secured)
         for exchange in list(self._exchanges.values()):
             if exchange._tunnel:
                 exchange._completed(None)
@@ -158,30 +168,7 @@ class Connection(Timers):
 
     def connection_lost(self, exc: Exception | None) -> None:
         # The transport may call this in the context of whoever closed it.
-        self._context.copy().run(self._lose, exc)
-
-    def _lose(self, exc: Exception | None) -> None:
-        cut_off = exc is not None or self._cut_off or self._closing
-        self._gone = True
-        self._closing = True
-        self._stop_timer()
-        if cut_off:
-            # A body that lasts until the connection ends has not ended well.
-            # > A response that has neither chunked transfer coding nor Content-Length is complete
-            # > only if a valid closure alert has been received.   (RFC 9112 9.8)
-            for exchange in list(self._exchanges.values()):
-                if exc is not None or not exchange._tunnel:
-                    exchange._failed(self._lost(exchange.stream, exc))
-        try:
-            self.end_of_input()
-        except ConnectionError as error:
-            log.debug("%s", error)
-        except Exception as bug:
-            self._broken(bug)
-        self._after_loss()
-        if self._pings is not None:
-            self._pings.fail(self._lost(0, exc))
-        wake(self._closed)
+        self._context.copy().run(ending.lost, self, exc)
 
     # -- the round trip --------------------------------------------------------------------------
 
@@ -311,11 +298,14 @@ class Connection(Timers):
     async def wait_closed(self) -> None:
         """Wait until the connection is closed."""
         check_loop(self.loop)
-        if self._gone:
+        if self._loss_told:
             return
         if self._closed is None:
             self._closed = self.loop.create_future()
         await asyncio.shield(self._closed)
+
+    def _lose(self) -> None:
+        ending.vanished(self)
 
     def _linger_on(self) -> None:
         self._linger = True
@@ -389,7 +379,7 @@ class Connection(Timers):
                 intake.fall_behind(self)
         if self._grown:
             self._grown = False
-            if self._stalled:
+            if self._stalled and not self._gone:
                 self._pump()
         if self._drain_since != 0.0:
             self._begin_drain()

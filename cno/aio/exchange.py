@@ -51,10 +51,10 @@ class Exchange:
         inflow = self._inflow
         if inflow is None:
             inflow = self._inflow = Inflow(self.conn, self.stream, self.conn.loop)
-            if self._complete:
-                inflow.end()
-            elif self._error is not None:
+            if self._error is not None:
                 inflow.fail(self._error)
+            elif self._complete:
+                inflow.end()
             elif self._ended:
                 inflow.detach()
             else:

@@ -6,7 +6,7 @@ what the input means.
 
 from typing import TYPE_CHECKING, Final
 
-from cno.core import H1_BLOCKED
+from cno.core import CLOSED, H1_BLOCKED
 
 if TYPE_CHECKING:
     from cno.aio.connection import Connection
@@ -49,6 +49,7 @@ def fall_behind(conn: "Connection") -> None:
 
 
 def catch_up(conn: "Connection") -> None:
+    """Parse the next piece of what waits."""
     if conn._gone or not conn._behind:
         return
     conn._behind = False
@@ -56,14 +57,26 @@ def catch_up(conn: "Connection") -> None:
         conn._later = bytearray()
         listen(conn)
         return
+    take_piece(conn)
+    if conn._later:
+        fall_behind(conn)
+    listen(conn)
+
+
+def take_piece(conn: "Connection") -> None:
+    """Parse as much of what waits as one turn may be spent on."""
     piece = b""
     if conn._later and not (conn._http2 and conn._h2.frames >= conn._h2.pause_at):
         piece = bytes(conn._later[: conn._chunk])
         del conn._later[: conn._chunk]
     conn._take_in(piece)
-    if conn._later:
-        fall_behind(conn)
-    listen(conn)
+
+
+def has_more(conn: "Connection") -> bool:
+    """Whether there is more that can be parsed, once the connection is lost."""
+    if conn._state == CLOSED:
+        return False
+    return bool(conn._later) or (conn._http2 and conn._h2.frames >= conn._h2.pause_at)
 
 
 def resume_input(conn: "Connection") -> None:
@@ -75,6 +88,16 @@ def resume_input(conn: "Connection") -> None:
 
 def retry(conn: "Connection") -> None:
     """Give the engine's parser another chance with what it had to keep."""
-    if not conn._gone:
-        conn.data_received(b"")
-        listen(conn)
+    if conn._gone:
+        return
+    conn.data_received(b"")
+    listen(conn)
+    if conn._half_closed:
+        for exchange in list(conn._exchanges.values()):
+            if exchange._tunnel:
+                # The peer had sent all it has for the tunnel before that was open: it waits for
+                # what comes the other way, however long that takes.
+                conn._half_closed = False
+                conn._stop_timer()
+                conn._arm()
+                exchange._completed(None)

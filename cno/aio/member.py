@@ -14,7 +14,6 @@ from mypy_extensions import i64, mypyc_attr
 
 from cno.aio.client import MAX_BLIND, Client
 from cno.aio.urls import Target
-from cno.const import MAX_STREAM_ID
 from cno.limits import Limits
 from cno.settings import SettingsDict
 
@@ -91,11 +90,7 @@ class Member(Client):
 
     def usable(self) -> bool:
         """Whether it takes requests at all, now or later."""
-        if self._closing or self._draining or self._retired:
-            return False
-        if self._http2:
-            return self._h2.goaway_received > MAX_STREAM_ID and self._last_local < MAX_STREAM_ID - 1
-        return not self._h1.stop
+        return not self._retired and self._is_open()
 
     def room(self) -> i64:
         """How many requests it could take at once, beside those that it is promised to."""
@@ -139,6 +134,7 @@ class Member(Client):
             self._owner.changed(self)
 
     def _begin_work(self) -> None:
+        super()._begin_work()
         # A GOAWAY, say, frees nothing, but who waits for this connection need not wait any more.
         if self._joined and (self._changed or not (self._retired or self.usable())):
             self._changed = False

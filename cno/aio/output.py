@@ -109,6 +109,7 @@ class Output(Engine, asyncio.Protocol):
         self._bounded = False  # the system has been told how much it may hold back
         self._ranked: i64 = 0  # PRIORITY_UPDATEs that their ranks take account of
         self._full = False  # the transport is
+        self._drained = False  # it no longer is: those in line are told in the next turn
         self._backlog: i64 = 0  # octets written since then
 
     def pause_writing(self) -> None:
@@ -121,14 +122,13 @@ class Output(Engine, asyncio.Protocol):
         """Something waits for the peer now: have an eye on it."""
 
     def resume_writing(self) -> None:
-        # The transport may call this in the context of whoever wrote last.
-        self._context.copy().run(self._resume_writing)
-
-    def _resume_writing(self) -> None:
         super().resume_writing()
         self._full = False
-        self._freed()  # first: those in line may fill it again at once
-        self._pump()
+        # Go on in a turn of its own. If a write inside this call fails, or the transport is closed
+        # there, asyncio tells of the loss twice, at first as of an orderly end. (Nor is this called
+        # in the connection's context, but in that of whoever wrote last.)
+        self._drained = True
+        self._schedule_turn()
 
     def _freed(self) -> None:
         """Something may have become possible: a stream ended, settings changed, the way is free."""
@@ -187,11 +187,13 @@ class Output(Engine, asyncio.Protocol):
 
         What is small and whole goes first always: to wait would cost more than it takes.
         """
-        if self._full:
-            return False
         size = len(sending.data)
-        if self._turn_due and (size > FRAME or (sending.headers is None and size != 0)):
-            return False
+        if self._full or (
+            self._turn_due and (size > FRAME or (sending.headers is None and size != 0))
+        ):
+            # (A stream that has ended is never told to go on: the engine says so now.)
+            if sending.stream in self._streams:
+                return False
         if self._advance(sending):
             return True
         if not sending.stuck:
@@ -264,8 +266,12 @@ class Output(Engine, asyncio.Protocol):
 
     def _turn(self) -> None:
         self._turn_due = False
-        if not self._gone:
-            self._pump()
+        if self._gone or self._closing:
+            return
+        if self._drained:
+            self._drained = False
+            self._freed()  # first: those in line may fill it again at once
+        self._pump()
 
     def _pump(self) -> None:
         """Let those in line write, the most urgent first, until windows or transport are full.

@@ -194,6 +194,8 @@ class Server(Connection):
             return
         fresh = self._fresh
         self._fresh = []
+        if self._gone:
+            return  # nobody is there to be answered
         if self._eager and not self._closing:
             self._collect()
         count = len(fresh)
@@ -305,7 +307,7 @@ class Server(Connection):
         request._task = None
         if task is not None:
             self._tasks.discard(task)
-        if self._gone and self._running == 0:
+        if self._loss_told and self._running == 0:
             self._finished()
 
     def _crashed(self, request: Request, error: Exception, work: object) -> None:

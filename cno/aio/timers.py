@@ -156,9 +156,12 @@ class Timers(Windows):
         elif self._overdue_head(now):
             log.debug("a head takes too long: closing")
             self._give_up("the head takes too long")
-        elif self._overdue_output(now) or self._silent(now) or self._vanished(now):
+        elif self._overdue_output(now) or self._silent(now):
             log.debug("the peer is gone, or as good as: closing")
             self.abort()
+        elif self._vanished(now):
+            log.debug("the peer is gone: closing")
+            self._lose()
         elif self._drain_since == 0.0 and self._idle_for_long(now):
             log.debug("the peer does nothing: closing")
             self.shutdown()
@@ -204,6 +207,9 @@ class Timers(Windows):
             # > 408 (Request Timeout) ... the server did not receive a complete request message
             # > within the time that it was prepared to wait.   (RFC 9110 15.5.9)
             fail(self, ConnectionFault(408, why, "RFC 9110 15.5.9"))
+
+    def _lose(self) -> None:
+        """The peer is gone: end the connection, after what it had sent."""
 
     def _linger_on(self) -> None:
         """The peer may still be sending."""
