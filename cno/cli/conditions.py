@@ -22,6 +22,9 @@ CONDITIONAL: Final = frozenset(
 _TAG: Final = re.compile(r'(W/)?("[\x21\x23-\x7e\x80-\U0010ffff]*")')
 _LIST: Final = re.compile(r"[ \t,]*")
 
+#: Entity tags of a field that are looked at. Caches send one for each version that they hold.
+MAX_TAGS: Final = 256
+
 _NAMES: Final = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec"
 _MONTHS: Final[dict[str, int]] = {name: n for n, name in enumerate(_NAMES.split(), 1)}
 _DAY: Final = "(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)"
@@ -83,7 +86,10 @@ def combined(headers: Headers, name: str) -> str | None:
 
 
 def tags(field: str) -> list[tuple[bool, str]] | None:
-    """The entity tags of a list, each (is weak, opaque tag with quotes); None: bad syntax."""
+    """The entity tags of a list, each (is weak, opaque tag with quotes).
+
+    None: bad syntax, or more than `MAX_TAGS`; then none of them matches.
+    """
     found: list[tuple[bool, str]] = []
     at = 0
     while True:
@@ -95,7 +101,7 @@ def tags(field: str) -> list[tuple[bool, str]] | None:
         if found and "," not in gap:
             return None
         match = _TAG.match(field, at)
-        if match is None:
+        if match is None or len(found) == MAX_TAGS:
             return None
         found.append((match.group(1) is not None, match.group(2)))
         at = match.end()
@@ -105,14 +111,18 @@ def matches_strongly(field: str, etag: str) -> bool:
     """If-Match: `*` for anything there is, or one of the tags, none weak (RFC 9110 8.8.3.2)."""
     # > An origin server MUST use the strong comparison function when comparing entity tags for
     # > If-Match (13.1.1)
-    return field.strip(" \t") == "*" or (False, etag) in (tags(field) or ())
+    if field.strip(" \t") == "*":
+        return True
+    return etag in field and (False, etag) in (tags(field) or ())
 
 
 def matches_weakly(field: str, etag: str) -> bool:
     """If-None-Match: `*`, or one of the tags, weak or not."""
     # > A recipient MUST use the weak comparison function when comparing entity tags for
     # > If-None-Match (13.1.2)
-    return field.strip(" \t") == "*" or any(tag == etag for _, tag in tags(field) or ())
+    if field.strip(" \t") == "*":
+        return True
+    return etag in field and any(tag == etag for _, tag in tags(field) or ())
 
 
 def precondition(method: str, headers: Headers, now: Validators) -> int:

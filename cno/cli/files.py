@@ -14,6 +14,7 @@ from typing import Final, NamedTuple, Protocol
 
 from cno.cli import pages
 from cno.cli.bodies import FileBody, read_at
+from cno.cli.catalog import Catalog
 from cno.cli.conditions import (
     CONDITIONAL,
     Headers,
@@ -24,7 +25,6 @@ from cno.cli.conditions import (
     validators,
 )
 from cno.cli.kinds import content_type
-from cno.cli.listing import list_folder
 from cno.cli.paths import Opened, Refused, open_inside, parse_target
 from cno.cli.ranges import Multipart, Span, content_range, multipart, parse_range
 
@@ -113,6 +113,7 @@ class Files:
             raise NotADirectoryError(f"not a folder: {self.root}")
         self._index = index
         self._listing = listing
+        self._catalog = Catalog(self.root)
         self._common: Headers = [("x-content-type-options", "nosniff")]
         if cache_control is not None:
             self._common.append(("cache-control", cache_control))
@@ -150,7 +151,8 @@ class Files:
         try:
             return self._find(request) or await self._list(request)
         except Refused as refused:
-            return self._error(method, refused.code)
+            later = [("retry-after", "1")] if refused.code == 503 else None
+            return self._error(method, refused.code, later)
         except OSError as error:
             return self._error(method, _status(error))
 
@@ -199,8 +201,7 @@ class Files:
         return self._error(request.method, 308, [("location", target)])
 
     async def _list(self, request: Asked) -> Reply:
-        segments = parse_target(request.path).segments
-        page = await asyncio.to_thread(_listing, self.root, segments)
+        page = await self._catalog.page(parse_target(request.path).segments)
         return self._page(request.method, 200, page)
 
     # -- what is sent ------------------------------------------------------------------------------
@@ -331,11 +332,6 @@ class Files:
 
     def _forget(self, key: str) -> None:
         self._room += len(self._kept.pop(key).data)
-
-
-def _listing(root: str, segments: Sequence[str]) -> bytes:
-    entries, more = list_folder(root, segments)
-    return pages.listing_page(segments, entries, more)
 
 
 async def skim(request: Asked) -> None:

@@ -11,15 +11,17 @@ from typing import Final
 from cno.cli.pages import Entry
 from cno.cli.paths import Refused, open_inside, resolve
 
-#: Lines of a listing, at most.
+#: Lines of a listing, at most, and characters of the names in it: the page has up to nine bytes for
+#: each (`%26` and `&amp;`), and 70 for each line.
 MAX_LISTED: Final = 10_000
+MAX_NAMES: Final = 524_288
 
 
 def list_folder(root: str, segments: Sequence[str]) -> tuple[list[Entry], bool]:
     """The files and folders that requests below `segments` could be answered with, in no order.
 
-    True: there are more than `MAX_LISTED`. Blocks, and takes long for large folders. Raises Refused
-    or OSError.
+    True: there are more than `MAX_LISTED` or `MAX_NAMES` allow. Blocks, and takes long for large
+    folders. Raises Refused or OSError.
     """
     folder = open_inside(root, segments)
     try:
@@ -34,6 +36,7 @@ def list_folder(root: str, segments: Sequence[str]) -> tuple[list[Entry], bool]:
 
 def _scan(root: str, segments: Sequence[str], place: int | str) -> tuple[list[Entry], bool]:
     found: list[Entry] = []
+    room = MAX_NAMES
     with os.scandir(place) as entries:
         for entry in entries:
             if entry.name[:1] == "." or "\\" in entry.name:
@@ -44,7 +47,8 @@ def _scan(root: str, segments: Sequence[str], place: int | str) -> tuple[list[En
                 continue  # gone, or a link that leads nowhere or out: there is nothing to show
             if line is None:
                 continue
-            if len(found) == MAX_LISTED:
+            room -= len(entry.name)
+            if len(found) == MAX_LISTED or room < 0:
                 return found, True
             found.append(line)
     return found, False

@@ -4,6 +4,7 @@ Text in, HTML out, every text escaped. Must never know a file system, a request 
 """
 
 from collections.abc import Iterable, Sequence
+from functools import cache
 from html import escape
 from http import HTTPStatus
 from os import fsencode
@@ -53,6 +54,7 @@ def _page(title: str, body: str) -> bytes:
     return text.encode("utf-8", "replace")
 
 
+@cache
 def error_page(code: int) -> bytes:
     """A page that names the status and says in a sentence what it means."""
     try:

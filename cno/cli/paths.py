@@ -30,8 +30,17 @@ _FOLDER: Final = _CLOEXEC | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_PATH"
 _STEPWISE: Final = os.open in os.supports_dir_fd and hasattr(os, "O_NOFOLLOW")
 
 
+#: Characters of a path, each byte of a name percent-encoded (PATH_MAX of Linux is 4,096), and names
+#: in it: links within the folder could lead around in it for ever, a system call for each name.
+MAX_PATH: Final = 3 * 4_096
+MAX_DEPTH: Final = 256
+
+
 class Refused(Exception):
-    """No file of this folder has such an address. `code`: the status to answer, 400, 403 or 404."""
+    """No file of this folder has such an address, or it cannot be looked for now.
+
+    `code`: the status to answer, 400, 403, 404 or 503.
+    """
 
     def __init__(self, code: int) -> None:
         super().__init__(code)
@@ -49,11 +58,14 @@ def parse_target(target: str) -> Address:
     """Decode the path of an origin-form target, once. Its query is left out.
 
     Raises Refused: 400 for what no file can be called (`..`, NUL, backslash, an encoded slash, a
-    broken escape), 404 for names that begin with a dot and for empty ones (`//`).
+    broken escape), 404 for names that begin with a dot, for empty ones (`//`), and for paths that
+    are longer or deeper than any (`MAX_PATH`, `MAX_DEPTH`).
     """
     path = target.partition("?")[0]
     if path[:1] != "/":
         raise Refused(400)
+    if len(path) > MAX_PATH or path.count("/") > MAX_DEPTH:
+        raise Refused(404)
     raw = path[1:].split("/")
     slash = raw[-1] == ""
     if slash:

@@ -1,0 +1,136 @@
+"""Listings of folders: each is made once for all who ask meanwhile, and kept for a while.
+
+To list a large folder takes long, and the page is large, but to ask for it takes a few bytes. So
+the work is bounded here: listings at a time, those who wait, and how soon one is made again. Knows
+folders, threads and time. Must never know a request.
+"""
+
+import asyncio
+import os
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import Context
+from functools import cache
+from typing import Final, NamedTuple
+
+from cno.cli.listing import list_folder
+from cno.cli.pages import listing_page
+from cno.cli.paths import Refused
+
+#: Listings that are made at a time, and that may wait for that: more are refused (503).
+THREADS: Final = 2
+MAX_PENDING: Final = 64
+#: Bytes of pages that are kept.
+ROOM: Final = 16 << 20
+#: A listing is not made again for this many times as long as it took: a tenth of a processor.
+REST: Final = 10
+#: Seconds that a page stands for a folder that has not changed; sizes of files in it may have.
+LIFETIME: Final = 2.0
+
+Signature = tuple[int, int, int, int]
+
+
+class Page(NamedTuple):
+    """A listing: what the folder was like before, and when the page has to be made again.
+
+    `stale_at`, in the clock of `time.monotonic`, if the folder has not changed; `may_change_at`, if
+    it has.
+    """
+
+    signature: Signature
+    data: bytes
+    may_change_at: float
+    stale_at: float
+
+
+@cache
+def threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(THREADS, thread_name_prefix="cno-listing")
+
+
+class Catalog:
+    """The listings of the folders below `root`, a real path."""
+
+    def __init__(self, root: str) -> None:
+        self._root = root
+        self._pages: dict[tuple[str, ...], Page] = {}
+        self._room = ROOM
+        self._pending: dict[tuple[str, ...], asyncio.Task[bytes]] = {}
+
+    async def page(self, segments: Sequence[str]) -> bytes:
+        """The page for a folder. Raises Refused (503: too many are asked for) or OSError."""
+        key = tuple(segments)
+        kept = self._pages.get(key)
+        if kept is not None and self._is_fresh(kept, key):
+            return kept.data
+        task = self._pending.get(key)
+        if task is None:
+            if len(self._pending) >= MAX_PENDING:
+                raise Refused(503)
+            # Not in the context of the request that happens to be the first.
+            task = asyncio.create_task(self._make(key), context=Context())
+            self._pending[key] = task
+            task.add_done_callback(retrieve)
+        return await asyncio.shield(task)
+
+    def _is_fresh(self, page: Page, key: tuple[str, ...]) -> bool:
+        now = time.monotonic()
+        if now < page.may_change_at:
+            return True
+        if now >= page.stale_at:
+            return False
+        try:
+            return signature(os.stat(os.path.join(self._root, *key))) == page.signature
+        except OSError:
+            return False
+
+    async def _make(self, key: tuple[str, ...]) -> bytes:
+        try:
+            loop = asyncio.get_running_loop()
+            page = await loop.run_in_executor(threads(), make_page, self._root, key)
+        except BaseException:
+            self._forget(key)
+            raise
+        finally:
+            del self._pending[key]
+        self._keep(key, page)
+        return page.data
+
+    def _keep(self, key: tuple[str, ...], page: Page) -> None:
+        self._forget(key)
+        size = len(page.data)
+        while self._pages and size > self._room:
+            self._forget(next(iter(self._pages)))  # the oldest
+        if size <= self._room:
+            self._pages[key] = page
+            self._room -= size
+
+    def _forget(self, key: tuple[str, ...]) -> None:
+        page = self._pages.pop(key, None)
+        if page is not None:
+            self._room += len(page.data)
+
+
+def retrieve(task: "asyncio.Task[bytes]") -> None:
+    """Look at the exception: all who waited for it may have gone."""
+    if not task.cancelled():
+        task.exception()
+
+
+def make_page(root: str, segments: Sequence[str]) -> Page:
+    """List a folder. Blocks. Raises Refused or OSError."""
+    began = time.monotonic()
+    before = os.stat(os.path.join(root, *segments))
+    entries, more = list_folder(root, segments)
+    data = listing_page(segments, entries, more)
+    now = time.monotonic()
+    rest = now + REST * (now - began)
+    # A folder as young as this may change again without its time changing.
+    is_settled = time.time() - before.st_mtime > LIFETIME
+    return Page(signature(before), data, rest, max(rest, now + LIFETIME) if is_settled else rest)
+
+
+def signature(info: os.stat_result) -> Signature:
+    """What changes when a name comes into a folder or goes, or when the folder is another."""
+    return (info.st_mtime_ns, info.st_ctime_ns, info.st_ino, info.st_dev)
