@@ -17,16 +17,15 @@ from cno.aio.body import Channel
 from cno.aio.connection import Connection, Exchange, current_task
 from cno.aio.errors import ConnectionLostError, StreamError, fresh
 from cno.aio.messages import (
-    Body,
     Push,
     Response,
     Tunnel,
-    dispose,
     listed,
     write_body,
 )
 from cno.aio.orders import Once, Order, completed, tunnel_order
 from cno.aio.output import Headers, Sending
+from cno.aio.sources import Body, dispose
 from cno.aio.waiters import wake_first
 from cno.const import CNO_RST_CANCEL, MAX_STREAM_ID
 from cno.core import CLOSED, DONE
@@ -134,14 +133,17 @@ class Client(Connection):
     ) -> Response:
         """Send a request; returns its response as soon as that has begun to come.
 
-        `path` has the query. `data` is bytes-like, a `Channel`, or anything that is iterated over
-        by `async for`; it is sent while the response is read, until the server does not want it
-        any more. `trailers` are looked at when the body has ended. Cancelling resets the stream.
+        `path` has the query. `data` is bytes-like, a binary file (read in a thread, from its
+        position on, and not closed; its size is sent as content-length), an `asyncio.StreamReader`
+        (read in pieces), a `Channel`, or any other iterable of bytes, asynchronous or not. It is
+        sent while the response is read, until the server does not want it any more. `trailers` are
+        looked at when the body has ended. Cancelling resets the stream.
 
         Waits while the server allows no more requests at once; HTTP/1.1 has one at a time. Raises
         ConnectionLostError and StreamError (`retryable` where the server promises not to have
-        acted on the request), UsageError for what must not be sent, and whatever iterating over
-        `data` raises.
+        acted on the request), UsageError for what must not be sent, TypeError or ValueError for
+        what is no body, EOFError for a file that has become shorter, and whatever reading `data`
+        raises.
         """
         check_loop(self.loop)
         order = Order(method, path, self._fields(headers), data, trailers)
@@ -467,8 +469,11 @@ class Client(Connection):
             if response._proceed is not None and not await self._bid(response, source):
                 return
             await write_body(self, response.stream, source, trailers)
-        except (StreamError, DisconnectError, InvalidStreamError):
-            pass  # whoever reads the response learns of it
+        except (StreamError, DisconnectError, InvalidStreamError) as error:
+            # If the stream is at its end, whoever reads the response learns of it. If not, the
+            # error is of another connection, whose message was to be the body.
+            if not response._ended and not self._gone:
+                self._upload_failed(response, error)
         except Exception as error:
             self._upload_failed(response, error)
         finally:

@@ -10,10 +10,11 @@ from typing import Any, overload
 from cno.aio import tls
 from cno.aio.client import Client
 from cno.aio.hosts import tls_name
-from cno.aio.messages import Body, Response
+from cno.aio.messages import Response
 from cno.aio.output import Headers
 from cno.aio.proxy import connect_through, proxy_of
 from cno.aio.racing import open_connection
+from cno.aio.sources import Body
 from cno.aio.urls import Target
 from cno.limits import Limits
 from cno.settings import SettingsDict

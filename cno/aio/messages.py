@@ -8,7 +8,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterable, Coroutine, Iterable
 from types import TracebackType
-from typing import Any, Final, TypeAlias, cast
+from typing import Any, Final
 
 from mypy_extensions import i64
 
@@ -17,6 +17,8 @@ from cno.aio.body import Channel, Inflow
 from cno.aio.connection import Connection, Exchange
 from cno.aio.errors import ConnectionLostError, fresh
 from cno.aio.output import Headers, Sending
+from cno.aio.sources import Body as Body
+from cno.aio.sources import at_once, dispose, in_pieces, octets, size_of
 from cno.aio.waiters import wake
 from cno.const import CNO_FRAME_PRIORITY_UPDATE, CNO_RST_CANCEL
 from cno.errors import ConnectionError, UsageError
@@ -26,18 +28,6 @@ from cno.priority import DEFAULT_URGENCY
 WAITS: Final = 0  # it has not been asked, or has no task of its own yet
 WORKS: Final = 1
 WORKED: Final = 2  # it has returned
-
-Body: TypeAlias = bytes | bytearray | memoryview | AsyncIterable[bytes] | None
-
-
-def octets(data: object) -> bytes:
-    """Any bytes-like object as bytes; TypeError for others (text and numbers among them)."""
-    return data if isinstance(data, bytes) else memoryview(cast("Any", data)).tobytes()
-
-
-def is_stream(data: object) -> bool:
-    """Whether a body is produced piece by piece."""
-    return hasattr(data, "__aiter__")
 
 
 def listed(headers: Iterable[tuple[str, str]]) -> Headers:
@@ -85,14 +75,6 @@ async def write_body(
             failure = None  # else it would hold, by its traceback, what holds it
 
 
-async def dispose(source: object) -> None:
-    """Tell the producer of a body that no more of it is wanted."""
-    if isinstance(source, Channel):
-        source.close()
-    elif hasattr(source, "aclose"):
-        await cast("Any", source).aclose()
-
-
 class Request(Exchange):
     """A request that a server's handler is to answer.
 
@@ -128,22 +110,27 @@ class Request(Exchange):
     ) -> None:
         """Send the response; wait until all of it is in the transport's hands.
 
-        `data` is bytes-like, a `Channel`, or anything that is iterated over by `async for`.
-        `trailers` are looked at when the body has ended, so that they can be filled meanwhile.
-        In response to HEAD, and with 204 and 304, the body is left out.
+        `data` is bytes-like, a binary file (read in a thread, from its position on; its size is
+        sent as content-length), an `asyncio.StreamReader` (read in pieces), a `Channel`, or any
+        other iterable of bytes, asynchronous or not. `trailers` are looked at when the body has
+        ended, so that they can be filled meanwhile. In response to HEAD, and with 204 and 304, the
+        body is left out.
 
-        Raises UsageError for a second response or what must not be sent; StreamError or
+        Raises UsageError for a second response or what must not be sent, TypeError or ValueError
+        for what is no body, EOFError for a file that has become shorter; StreamError or
         ConnectionLostError when the client has gone. (RFC 9110 6.4, RFC 9113 8.1)
         """
         self._check_unanswered(code)
         fields = listed(headers)
         bodiless = code == 204 or code == 304 or self.method == "HEAD"
-        if data is None:
-            data = b""
-        if not isinstance(data, bytes) and is_stream(data):
-            await self._respond_in_pieces(code, fields, data, trailers, bodiless)
+        source = None if isinstance(data, bytes) else in_pieces(data)
+        if source is not None:
+            size = size_of(source)
+            if size >= 0 and not trailers and code != 204 and code != 304:
+                fields = with_length(fields, size)
+            await self._respond_in_pieces(code, fields, source, trailers, bodiless)
         else:
-            body = octets(data)
+            body = data if isinstance(data, bytes) else at_once(data)
             if not self.conn._http2 and body and not trailers and code != 204 and code != 304:
                 fields = with_length(fields, len(body))
             whole = Sending(self.stream, b"" if bodiless else body, True)
@@ -155,16 +142,20 @@ class Request(Exchange):
         self._sent = True
 
     async def _respond_in_pieces(
-        self, code: int, fields: Headers, data: object, trailers: Headers | None, bodiless: bool
+        self,
+        code: int,
+        fields: Headers,
+        source: AsyncIterable[bytes],
+        trailers: Headers | None,
+        bodiless: bool,
     ) -> None:
         head = Sending(self.stream, b"", bodiless)
         head.headers = fields
         head.code = code
         await self._send_head(head)
         if bodiless:
-            await dispose(data)
+            await dispose(source)
         else:
-            source = cast("AsyncIterable[bytes]", data)
             await write_body(self.conn, self.stream, source, trailers)
 
     async def inform(self, code: int, headers: Iterable[tuple[str, str]] = ()) -> None:

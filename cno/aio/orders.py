@@ -4,15 +4,15 @@ Knows what HTTP asks of a request. Must never know a connection.
 """
 
 from collections.abc import AsyncIterable
-from typing import cast
 
-from cno.aio.messages import Body, is_stream, octets, with_length
+from cno.aio.messages import with_length
 from cno.aio.output import Headers
+from cno.aio.sources import Body, at_once, in_pieces, size_of
 
 
 class Order:
     """A request as it is going to be sent, on whichever connection. Raises TypeError for bodies of
-    no kind."""
+    no kind, ValueError for files that cannot be read."""
 
     def __init__(
         self, method: str, path: str, fields: Headers, data: Body, trailers: Headers | None
@@ -22,16 +22,17 @@ class Order:
         self.trailers = trailers
         self.source: AsyncIterable[bytes] | None = None  # a body that comes piece by piece
         self.body = b""
-        if data is None:
-            pass
-        elif isinstance(data, bytes):
+        if isinstance(data, bytes):
             self.body = data
-        elif is_stream(data):
-            self.source = cast("AsyncIterable[bytes]", data)
         else:
-            self.body = octets(data)
-        if self.body and not trailers:
-            fields = with_length(fields, len(self.body))
+            self.source = in_pieces(data)
+            if self.source is None:
+                self.body = at_once(data)
+        size = len(self.body) if self.source is None else size_of(self.source)
+        if size == 0:
+            self.source = None  # an empty file
+        if size > 0 and not trailers:
+            fields = with_length(fields, size)
         self.empty = not self.body and self.source is None and not trailers
         self.patient = expects_continue(fields)
         if self.empty and self.patient:

@@ -17,9 +17,10 @@ from cno.aio.arguments import check_configuration
 from cno.aio.client import CLIENT_LIMITS
 from cno.aio.connect import Route
 from cno.aio.errors import ConnectionLostError, StreamError
-from cno.aio.messages import Body, Response, dispose, listed
+from cno.aio.messages import Response, listed
 from cno.aio.orders import Order, completed
 from cno.aio.output import Headers, log
+from cno.aio.sources import Body, dispose, rewind
 from cno.aio.stock import CLOSED_AT_ONCE, Stock, connect_error
 from cno.aio.urls import Target, target_of
 from cno.errors import UsageError
@@ -33,7 +34,8 @@ FIRST_PAUSE: Final = 0.02
 class Replay:
     """A body that comes piece by piece, kept from its end while it may have to be sent again.
 
-    Whoever sends it leaves it when that fails; unless it has begun, it can be sent once more.
+    Whoever sends it leaves it when that fails; unless it has begun, it can be sent once more, or if
+    it is a file that can be rewound.
     """
 
     def __init__(self, source: AsyncIterable[bytes]) -> None:
@@ -55,7 +57,10 @@ class Replay:
     def again(self) -> bool:
         """Whether it can be sent once more."""
         self._left = False
-        return not self.begun
+        if self.begun:
+            self._pieces = None
+            return rewind(self._source)
+        return True
 
     async def aclose(self) -> None:
         """No more of it is wanted by whoever sent it."""
@@ -86,7 +91,8 @@ class Pool(Stock):
     the connection was at its end before it was sent. (Where a server ends a connection after some
     of many requests, those beyond are sent again however often.) Nothing else is: errors have
     `retryable`, and where that is False, the request may have been processed. A body that comes
-    piece by piece can only be sent again while none of it has been asked for.
+    piece by piece can only be sent again while none of it has been asked for, or if it is a file
+    that can be rewound.
 
     `ssl_ctx`, `force_http2`, `proxy`, `unix`, `settings` and `limits` are as for `cno.connect`, and
     hold for all connections. Of the limits, `keepalive_timeout` closes what has been idle for so
@@ -139,7 +145,7 @@ class Pool(Stock):
 
         Raises ConnectError, StreamError and ConnectionLostError, all of which have `retryable`;
         ValueError for the URL, UsageError for what must not be sent, and when the pool is closed;
-        and whatever iterating over `data` raises.
+        TypeError or ValueError for what is no body; and whatever reading `data` raises.
         """
         self._bind()
         target = target_of(url)

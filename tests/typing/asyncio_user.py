@@ -5,14 +5,23 @@ Uses public names only, with a loop given first and with none; what is promised 
 """
 
 import asyncio
+import io
 import ssl
 from collections.abc import AsyncIterator
-from typing import assert_type
+from typing import BinaryIO, assert_type
 
 import cno
 from cno import Channel, Client, Pool, Push, Request, Response, Server, Tunnel
 
 Headers = list[tuple[str, str]]
+
+
+async def send(client: Client, file: BinaryIO) -> None:
+    """Bodies of every kind."""
+    for data in (b"data", memoryview(b"data"), file, io.BytesIO(), [b"data"], lines(), None):
+        await client.request("POST", "/", [], data)
+    response = await client.request("PUT", "/", [], iter([b"data"]))
+    await client.request("POST", "/", [], response.payload)
 
 
 async def lines() -> AsyncIterator[bytes]:

@@ -1,0 +1,246 @@
+"""Bodies that the application gives, of whatever kind, as bytes or as asynchronous iterators.
+
+Knows files, readers and iterables. Must never know requests, responses or connections.
+"""
+
+import asyncio
+import inspect
+import io
+import os
+import stat
+from collections.abc import AsyncIterable, Generator, Iterable, Iterator, Mapping
+from typing import Any, BinaryIO, Final, TypeAlias, cast
+
+from mypy_extensions import i64
+
+from cno.aio.body import Channel
+
+#: What a body may be. Of these, a file is read from its position, in a thread, and not closed; an
+#: `asyncio.StreamReader` (a `payload`, say) is read in pieces, not in lines; an iterable gives
+#: bytes-like objects, and is iterated over in the event loop, so it must not block.
+Body: TypeAlias = (
+    bytes | bytearray | memoryview | AsyncIterable[bytes] | Iterable[bytes] | BinaryIO | None
+)
+
+#: Bytes of a file or reader that are read at once.
+PIECE: Final = 131_072
+
+#: The end of an iterator: what no iterator gives.
+END: Final = object()
+
+
+def octets(data: object) -> bytes:
+    """Any bytes-like object as bytes; TypeError for others (text and numbers among them)."""
+    if isinstance(data, bytes):
+        return data
+    try:
+        return memoryview(cast("Any", data)).tobytes()
+    except TypeError:
+        raise TypeError(f"bytes-like objects make a body, not {type(data).__name__}") from None
+
+
+def at_once(data: object) -> bytes:
+    """A body that is here, all of it, as bytes. Raises TypeError where it is none."""
+    if data is None:
+        return b""
+    if isinstance(data, (list, tuple)):
+        return b"".join([octets(each) for each in data])
+    return octets(data)
+
+
+def in_pieces(data: object) -> AsyncIterable[bytes] | None:
+    """The iterator over a body that comes piece by piece; None if it is here (see `at_once`).
+
+    Raises TypeError for what is no body (text, text files, mappings), ValueError for files that
+    cannot be read.
+    """
+    if data is None or isinstance(data, (bytes, bytearray, memoryview, list, tuple)):
+        return None
+    if isinstance(data, asyncio.StreamReader):
+        return ReaderSource(data)
+    if hasattr(data, "__aiter__"):
+        return cast("AsyncIterable[bytes]", data)
+    if is_buffer(data):
+        return None
+    read = getattr(data, "read", None)
+    if callable(read):
+        return file_source(data, read)
+    if hasattr(data, "__iter__") and not isinstance(data, (str, Mapping)):
+        return IterableSource(cast("Iterable[bytes]", data))
+    raise TypeError(
+        "a body is bytes-like, a binary file, a StreamReader or an iterable of bytes, "
+        f"not {type(data).__name__}"
+    )
+
+
+def is_buffer(data: object) -> bool:
+    """Whether something is bytes-like."""
+    try:
+        memoryview(cast("Any", data)).release()
+    except TypeError:
+        return False
+    return True
+
+
+def size_of(source: object) -> int:
+    """How many bytes a source is going to give; -1 if that is not known."""
+    return source.size if isinstance(source, FileSource) else -1
+
+
+def rewind(source: object) -> bool:
+    """Have a source begin again, if it can."""
+    return isinstance(source, FileSource) and source.rewind()
+
+
+async def dispose(source: object) -> None:
+    """Tell the producer of a body that no more of it is wanted."""
+    if isinstance(source, Channel):
+        source.close()
+    elif hasattr(source, "aclose"):
+        await cast("Any", source).aclose()
+
+
+class ReaderSource:
+    """What an `asyncio.StreamReader`, or anything with such a `read`, gives."""
+
+    def __init__(self, reader: Any) -> None:
+        self._reader = reader
+
+    def __aiter__(self) -> "ReaderSource":
+        return self
+
+    async def __anext__(self) -> bytes:
+        data = octets(await self._reader.read(PIECE))
+        if not data:
+            raise StopAsyncIteration
+        return data
+
+
+class IterableSource:
+    """What a synchronous iterable gives."""
+
+    def __init__(self, iterable: Iterable[bytes]) -> None:
+        self._iterator: Iterator[bytes] = iter(iterable)
+
+    def __aiter__(self) -> "IterableSource":
+        return self
+
+    async def __anext__(self) -> bytes:
+        item: object = next(self._iterator, END)
+        if item is END:
+            raise StopAsyncIteration
+        return octets(item)
+
+    async def aclose(self) -> None:
+        if isinstance(self._iterator, Generator):
+            self._iterator.close()
+
+
+# -- files -----------------------------------------------------------------------------------------
+
+
+def file_source(file: Any, read: Any) -> AsyncIterable[bytes]:
+    """A source for something with a method `read`. Raises TypeError, ValueError."""
+    if inspect.iscoroutinefunction(read):
+        return ReaderSource(file)
+    if isinstance(file, io.TextIOBase) or isinstance(getattr(file, "encoding", None), str):
+        raise TypeError("a file in text mode is no body: open it in binary mode")
+    if getattr(file, "closed", False):
+        raise ValueError("the file is closed")
+    readable = getattr(file, "readable", None)
+    if callable(readable) and not readable():
+        raise ValueError("the file is not open for reading")
+    return FileSource(file)
+
+
+class FileSource:
+    """What a binary file has from its position on, read piece by piece in a thread.
+
+    `size` is how many bytes that is, if the file is a regular one or in memory; else -1. If it has
+    become shorter when its end is reached, EOFError is raised; what was added is left out.
+    """
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self._in_memory = isinstance(file, io.BytesIO)
+        self._start: i64 = position_of(file)  # -1: it cannot be rewound
+        self._size: i64 = -1 if self._start < 0 else bytes_behind(file, self._start)
+        self._left: i64 = self._size
+        self._moved = False  # it has to be rewound before it is read
+        #: A read that was begun in a thread. Who waited for it may have been cancelled: it goes on.
+        self._reading: asyncio.Future[Any] | None = None
+
+    @property
+    def size(self) -> int:
+        return self._size
+
+    def rewind(self) -> bool:
+        """Begin again at the next read; whether that is possible."""
+        if self._start < 0:
+            return False
+        self._moved = True
+        return True
+
+    def __aiter__(self) -> "FileSource":
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._moved:
+            await self._call(self._file.seek, self._start)
+            self._moved = False
+            self._left = self._size
+        want = PIECE if self._size < 0 else min(PIECE, self._left)
+        if want == 0:
+            raise StopAsyncIteration
+        data = await self._call(self._file.read, want)
+        if data is None:
+            raise BlockingIOError("the file is in non-blocking mode, and has nothing yet")
+        piece = octets(data)
+        if not piece:
+            if self._left > 0:
+                raise EOFError(f"the file has become shorter, by {self._left} bytes")
+            raise StopAsyncIteration
+        if self._size >= 0:
+            self._left -= len(piece)
+        return piece
+
+    async def _call(self, function: Any, argument: int) -> Any:
+        """Call a method of the file in a thread, after what it is still doing there."""
+        if self._in_memory:
+            return function(argument)
+        if self._reading is not None:
+            await asyncio.wait((self._reading,))
+        self._reading = asyncio.get_running_loop().run_in_executor(None, function, argument)
+        result = await asyncio.shield(self._reading)
+        self._reading = None
+        return result
+
+
+def position_of(file: Any) -> int:
+    """Where a file stands; -1 if it cannot return there."""
+    try:
+        return int(file.tell()) if file.seekable() else -1
+    except (AttributeError, OSError, ValueError):
+        return -1
+
+
+def bytes_behind(file: Any, position: int) -> int:
+    """How many bytes a file has from this position on; -1 if that is not certain.
+
+    Certain it is in memory and of regular files, as long as nothing (a decompressor, say) is
+    between them and `file`.
+    """
+    if isinstance(file, io.BytesIO):
+        return max(0, len(file.getbuffer()) - position)
+    raw = file if isinstance(file, io.FileIO) else getattr(file, "raw", None)
+    if not isinstance(raw, io.FileIO):
+        return -1
+    try:
+        if not stat.S_ISREG(os.fstat(raw.fileno()).st_mode):
+            return -1
+        end = int(file.seek(0, os.SEEK_END))  # what was written and not flushed yet is counted
+        file.seek(position)
+    except (OSError, ValueError):
+        return -1
+    # Of the files of /proc and the like, the system says that they are empty.
+    return max(0, end - position) if end > 0 else -1
