@@ -7,11 +7,12 @@ import asyncio
 import os
 import socket
 from collections.abc import Callable, Generator, Sequence
+from errno import EADDRINUSE
 from ssl import SSLContext
 from types import TracebackType
 from typing import Any, Final, cast
 
-from cno.aio import tls
+from cno.aio import signals, tls
 from cno.aio.arguments import check_configuration, check_handler
 from cno.aio.server import SERVER_LIMITS, Handler, Keeper, Server
 from cno.limits import Limits
@@ -21,6 +22,8 @@ from cno.settings import SettingsDict
 #: much as some requests, and requests on others wait meanwhile. asyncio takes as many as may wait
 #: in the system's queue; that a thousand come at once would be felt by all.
 ACCEPTS: Final = 16
+#: How often a port that is free on all addresses is looked for.
+ATTEMPTS: Final = 10
 
 
 class Address:
@@ -32,15 +35,19 @@ class Address:
         port: int | None,
         sock: socket.socket | None,
         path: str | None,
+        mode: int | None,
         backlog: int,
         reuse_port: bool | None,
     ) -> None:
+        if mode is not None and path is None:
+            raise ValueError("mode is that of a Unix socket, and needs a path")
         if (sock is not None) + (path is not None) + (port is not None) != 1:
             raise ValueError("one of port, sock and path says where to listen")
         self._host = host
         self._port = port
         self._sock = sock
         self._path = path
+        self._mode = mode
         self._backlog = backlog
         self._reuse_port = reuse_port
         self._file: tuple[int, int] | None = None  # that of a Unix socket
@@ -64,23 +71,60 @@ class Address:
         loop = asyncio.get_running_loop()
         if self._path is not None:
             server = await loop.create_unix_server(
-                factory, self._path, ssl=ssl, backlog=backlog, ssl_handshake_timeout=patience
+                factory,
+                self._path,
+                ssl=ssl,
+                backlog=backlog,
+                ssl_handshake_timeout=patience,
+                start_serving=False,
             )
             self._file = file_at(self._path)
+            if self._mode is not None:
+                os.chmod(self._path, self._mode)  # nobody can connect yet
+            await server.start_serving()
             return server
         if self._sock is not None:
             return await loop.create_server(
                 factory, sock=self._sock, ssl=ssl, backlog=backlog, ssl_handshake_timeout=patience
             )
-        return await loop.create_server(
-            factory,
-            self._host,
-            self._port or 0,
-            ssl=ssl,
-            backlog=backlog,
-            reuse_port=self._reuse_port,
-            ssl_handshake_timeout=patience,
-        )
+        server = await self._bind(factory, ssl, backlog, patience)
+        await server.start_serving()
+        return server
+
+    async def _bind(
+        self,
+        factory: Callable[[], asyncio.Protocol],
+        ssl: SSLContext | None,
+        backlog: int,
+        patience: float | None,
+    ) -> asyncio.Server:
+        """Bind to one port on all addresses."""
+        port = self._port or 0
+        for _ in range(ATTEMPTS):
+            try:
+                server = await asyncio.get_running_loop().create_server(
+                    factory,
+                    self._host,
+                    port,
+                    ssl=ssl,
+                    backlog=backlog,
+                    reuse_port=self._reuse_port,
+                    ssl_handshake_timeout=patience,
+                    start_serving=False,
+                )
+            except OSError as error:
+                if self._port or port == 0 or error.errno != EADDRINUSE:
+                    raise
+                port = 0  # that port is taken on another address: try with the next one
+                continue
+            ports = [sock.getsockname()[1] for sock in cast("Any", server).sockets]
+            if ports.count(ports[0]) == len(ports):
+                return server
+            # Each address has got a port of its own: ask for that of the first on all of them.
+            port = ports[0]
+            server.close()
+            await server.wait_closed()
+        raise OSError(EADDRINUSE, "no port is free on all addresses")
 
     def _lengthen(self, listening: socket.socket) -> None:
         """Let as many connections wait in the system's queue as was asked for."""
@@ -189,16 +233,25 @@ class Listener(Keeper):
         await self._server.wait_closed()
 
     async def serve_forever(self) -> None:
-        """Wait until this is cancelled; then close, and wait until all is done."""
+        """Serve until SIGINT or SIGTERM comes, or this is cancelled; then close, and wait until all
+        is done.
+
+        A second signal ends the process at once. Signals that the application handles itself are
+        left to it; so are all outside of the main thread.
+        """
         if self._server is None:
             await self._begin()
+        stop = signals.watch()
         stopped: BaseException | None = None
         try:
-            await asyncio.get_running_loop().create_future()
+            await stop
         except BaseException as error:
             stopped = error
         self.close()
-        await self.wait_closed()
+        try:
+            await self.wait_closed()
+        finally:
+            signals.unwatch(stop)
         if stopped is not None:
             try:
                 raise stopped
@@ -259,6 +312,7 @@ def serve(
     keyfile: tls.Path | None = None,
     sock: socket.socket | None = None,
     path: str | None = None,
+    mode: int | None = None,
     backlog: int = 1024,
     reuse_port: bool | None = None,
     settings: SettingsDict | None = None,
@@ -266,10 +320,11 @@ def serve(
 ) -> Listener:
     """Serve HTTP/2 and HTTP/1.1 on one address: `async with cno.serve(handler, host, port):`.
 
-    `handler` is as for `cno.Server`. The address is a host (None: all interfaces) and a port (0:
-    any that is free), a bound socket, or the path of a Unix socket. With `certfile` and `keyfile`
-    (PEM), or a context in `ssl` (which is told so), it is served over TLS with ALPN `h2` and
-    `http/1.1`; in clear text, HTTP/2 is for clients that know beforehand. `await serve(...)`
+    `handler` is as for `cno.Server`. The address is a host, or several (None: all interfaces), and
+    a port (0: one that is free on all of them), a bound socket, or the path of a Unix socket, whose
+    file gets the permissions `mode` (0o660, say) before anybody can connect. With `certfile` and
+    `keyfile` (PEM), or a context in `ssl` (which is told so), it is served over TLS with ALPN `h2`
+    and `http/1.1`; in clear text, HTTP/2 is for clients that know beforehand. `await serve(...)`
     begins as well, and gives the `Listener`.
 
     Raises ValueError for an address, or TLS, that is said twice or not at all; TypeError and
@@ -283,5 +338,5 @@ def serve(
         raise ValueError("keyfile needs a certfile")
     elif ssl is not None:
         ssl.set_alpn_protocols(list(tls.PROTOCOLS))
-    address = Address(host, port, sock, path, backlog, reuse_port)
+    address = Address(host, port, sock, path, mode, backlog, reuse_port)
     return Listener(handler, address, ssl, settings, limits)

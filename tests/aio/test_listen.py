@@ -120,7 +120,8 @@ def test_serve_on_several_hosts_and_on_a_port_that_is_shared(lab: Lab) -> None:
     async def main() -> None:
         async with aio.serve(hello, [HOST, "127.0.0.2"], 0) as listener:
             addresses = {sock.getsockname()[:2] for sock in listener.sockets}
-            assert len(addresses) >= 2
+            assert len(addresses) == 2
+            assert len({port for _, port in addresses}) == 1
             for host, port in addresses:
                 response = await aio.request("GET", f"http://{host}:{port}/")
                 assert await response.payload.read() == b"hello"
@@ -130,6 +131,44 @@ def test_serve_on_several_hosts_and_on_a_port_that_is_shared(lab: Lab) -> None:
                 assert other.sockets[0].getsockname()[1] == port
                 response = await aio.request("GET", place(listener))
                 assert await response.payload.read() == b"hello"
+
+    lab.run(main())
+
+
+def test_any_free_port_is_the_same_on_all_interfaces(lab: Lab) -> None:
+    async def main() -> None:
+        for host in (None, "", "localhost"):
+            async with aio.serve(hello, host, 0) as listener:
+                ports = {sock.getsockname()[1] for sock in listener.sockets}
+                assert len(ports) == 1
+                for sock in listener.sockets:
+                    name = "[::1]" if sock.family == socket.AF_INET6 else HOST
+                    response = await aio.request("GET", f"http://{name}:{min(ports)}/")
+                    assert await response.payload.read() == b"hello"
+
+    lab.run(main())
+
+
+def test_a_port_that_is_taken_is_an_error(lab: Lab) -> None:
+    async def main() -> None:
+        async with aio.serve(hello, HOST, 0) as listener:
+            port = listener.sockets[0].getsockname()[1]
+            with pytest.raises(OSError, match="in use"):
+                await aio.serve(hello, [HOST, "127.0.0.2"], port)
+
+    lab.run(main())
+
+
+def test_mode_of_a_unix_socket(lab: Lab, tmp_path: Path) -> None:
+    async def main() -> None:
+        path = tmp_path / "socket"
+        for mode in (0o600, 0o660, 0o666):
+            async with aio.serve(hello, path=str(path), mode=mode):
+                assert path.stat().st_mode & 0o777 == mode
+                response = await aio.request("GET", "http://cno.test/", unix=str(path))
+                assert await response.payload.read() == b"hello"
+        with pytest.raises(ValueError, match="mode"):
+            aio.serve(hello, HOST, 0, mode=0o600)
 
     lab.run(main())
 
