@@ -182,8 +182,9 @@ class Limits:
     header_timeout: float | None = 30.0
     #: For the next piece of a body that the application waits for: 408, or RST_STREAM(CANCEL).
     body_timeout: float | None = 30.0
-    #: For the peer to take, by window or transport, any of what waits to be written:
-    #: RST_STREAM(CANCEL), or the end of the connection.
+    #: For the peer to take, by window or transport, any of what waits to be written (on Linux and
+    #: macOS: to acknowledge it): RST_STREAM(CANCEL), or the end of the connection. While it does,
+    #: no answer that may wait behind that is overdue, nor is the connection idle.
     write_stall_timeout: float | None = 30.0
     #: Between PINGs on a connection from which nothing comes, and for the answer to one: close. For
     #: that to `ping()`: TimeoutError.
@@ -196,8 +197,10 @@ class Limits:
     #: For open streams to finish once a shutdown has begun.
     shutdown_timeout: float | None = 30.0
     #: HTTP/1.1: for the answers to a client that has closed its sending side and may have gone.
+    #: What is written by then has as long as `write_stall_timeout` says.
     half_closed_timeout: float = 1.0
-    #: In which a peer that is still sending may read why the connection is closed.
+    #: In which a peer that is still sending may read why the connection is closed; once more while
+    #: it takes what is left to be written.
     linger_timeout: float = 2.0
 
     def __post_init__(self) -> None:

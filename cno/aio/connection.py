@@ -159,11 +159,7 @@ class Connection(Timers):
                 return not secure
             if secure or not self._server or not exchange._complete:
                 return False
-        # A client of HTTP/1.1 that closes its sending side may have gone, or wait for the answers
-        # to what it asked: nothing tells. So what can be answered soon is.
-        self._half_closed = True
-        self._stop_timer()
-        self._set_timer(self._limits.half_closed_timeout, self.transport.abort)
+        ending.half_closed(self)
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from cno.aio import intake
 from cno.aio.output import log
+from cno.aio.progress import acknowledged, is_taking
 from cno.aio.tls import secured_by
 from cno.aio.waiters import wake
 from cno.core import waiting
@@ -52,8 +53,7 @@ def close_transport(conn: "Connection") -> None:
         except (OSError, NotImplementedError, RuntimeError):
             conn.transport.close()
         else:
-            wait = conn._limits.linger_timeout
-            conn._timer = conn.loop.call_later(wait, cut_off, conn, context=conn._context)
+            give_time(conn, conn._limits.linger_timeout)
             conn._kept_back = False
             conn._unread = 0
             intake.listen(conn)
@@ -63,13 +63,55 @@ def close_transport(conn: "Connection") -> None:
     limits = conn._limits
     patience = limits.shutdown_timeout if conn._server else limits.linger_timeout
     if patience is not None:
-        conn._set_timer(patience, conn.transport.abort)
+        give_time(conn, patience)
 
 
-def cut_off(conn: "Connection") -> None:
+def give_time(conn: "Connection", patience: float) -> None:
+    """Give the transport so much time to write what is left; more while the peer takes it."""
+    if conn._gone:
+        return
+    if conn.transport.get_write_buffer_size() != 0:
+        conn._taken_mark = acknowledged(conn)
+    conn._timer = conn.loop.call_later(patience, check, conn, patience, context=conn._context)
+
+
+def check(conn: "Connection", patience: float) -> None:
+    """Cut the connection, unless the peer still takes what is to be written."""
     conn._timer = None
-    if not conn._gone:
+    if conn._gone:
+        return
+    most = conn._limits.shutdown_timeout
+    late = conn._drain_since != 0.0 and most is not None
+    if late and conn.loop.time() - conn._drain_since >= (most or 0.0):
         conn.transport.abort()
+    elif conn.transport.get_write_buffer_size() != 0 and is_taking(conn):
+        conn._timer = conn.loop.call_later(patience, check, conn, patience, context=conn._context)
+    else:
+        conn.transport.abort()
+
+
+def half_closed(conn: "Connection") -> None:
+    """A client of HTTP/1.1 sends no more: it has gone, or waits for the answers to what it asked.
+
+    Nothing tells. So what can be answered soon is; and what has been written may be taken slowly.
+    """
+    conn._half_closed = True
+    conn._stop_timer()
+    conn._output_since = 0.0
+    wait = conn._limits.half_closed_timeout
+    conn._timer = conn.loop.call_later(wait, expire, conn, context=conn._context)
+
+
+def expire(conn: "Connection") -> None:
+    """Time is up for a client that has closed its sending side, unless it is still taking."""
+    conn._timer = None
+    if conn._gone:
+        return
+    if conn.transport.get_write_buffer_size() == 0 or conn._overdue_output(conn.loop.time()):
+        conn.transport.abort()
+    else:
+        wait = conn._limits.half_closed_timeout
+        conn._timer = conn.loop.call_later(wait, expire, conn, context=conn._context)
 
 
 # -- the loss -------------------------------------------------------------------------------------

@@ -61,6 +61,8 @@ class Sending:
         self.waiter: asyncio.Future[None] | None = None
         self.seen: i64 = 0  # how much was written ...
         self.since = 0.0  # ... when a timer looked at it last; 0: none has
+        self.window: i64 = 0  # of the stream, ...
+        self.room: i64 = 0  # ... and of the connection, by then
         self.error: Exception | None = None
 
 

@@ -14,6 +14,7 @@ from mypy_extensions import i64, mypyc_attr
 from cno.aio.errors import StreamError
 from cno.aio.exchange import Exchange
 from cno.aio.output import Sending, log
+from cno.aio.progress import NEVER, acknowledged, is_taking
 from cno.aio.windows import Windows
 from cno.const import (
     CNO_RST_CANCEL,
@@ -28,10 +29,12 @@ from cno.core import (
     H2_DATA,
     H2_PREFACE,
     H2_SETTINGS,
+    cork,
     waiting,
 )
-from cno.drive import fail
+from cno.drive import end_call, fail
 from cno.errors import ConnectionFault
+from cno.h2 import flow
 from cno.limits import Limits
 from cno.settings import SettingsDict
 
@@ -66,8 +69,9 @@ class Timers(Windows):
         self._heard = False  # something has come since the last look
         self._heard_at = 0.0
         self._ping_sent = 0.0  # 0: no PING to hear from the peer is out
-        self._output_mark: i64 = 0  # octets the transport had got rid of
+        self._output_mark: i64 = 0  # octets that the peer had acknowledged
         self._output_since = 0.0  # 0: there is nothing in the transport
+        self._taken_mark: i64 = NEVER  # the same, when an answer or the end was overdue
         self._moved_mark: i64 = 0  # octets of bodies that had been written
         self._deaf = False  # the transport's reading is paused
         self._deaf_since = 0.0  # 0: it is not, or the peer is still there
@@ -234,10 +238,15 @@ class Timers(Windows):
             return False
         if self._unacked_since == 0.0:
             self._unacked_since = now
-        return past(now, self._unacked_since, self._limits.settings_timeout)
+        if not past(now, self._unacked_since, self._limits.settings_timeout):
+            return False
+        if is_taking(self):
+            self._unacked_since = now  # they wait behind what it takes slowly
+            return False
+        return True
 
     def _idle_for_long(self, now: float) -> bool:
-        if self._streams or not self._is_idle():
+        if self._streams or self._output_since != 0.0 or not self._is_idle():
             self._idle_since = 0.0
             return False
         if self._idle_since == 0.0 or self._idle_mark != self._last_remote:
@@ -277,15 +286,14 @@ class Timers(Windows):
     # -- a peer that takes nothing, or says nothing ----------------------------------------------
 
     def _overdue_output(self, now: float) -> bool:
-        """Whether the transport gets rid of nothing."""
-        left: i64 = self.transport.get_write_buffer_size()
-        if left == 0:
+        """Whether the peer takes nothing of what waits in the transport."""
+        if self.transport.get_write_buffer_size() == 0:
             self._output_since = 0.0
             return False
-        gone = self._written - left
-        if self._output_since == 0.0 or gone != self._output_mark:
+        taken = acknowledged(self)
+        if self._output_since == 0.0 or taken != self._output_mark:
             self._output_since = now
-            self._output_mark = gone
+            self._output_mark = taken
         return past(now, self._output_since, self._limits.write_stall_timeout)
 
     def _silent(self, now: float) -> bool:
@@ -296,7 +304,12 @@ class Timers(Windows):
         if self._heard_at >= self._ping_sent:
             self._ping_sent = 0.0
         if self._ping_sent != 0.0:
-            return past(now, self._ping_sent, limits.ping_timeout)
+            if not past(now, self._ping_sent, limits.ping_timeout):
+                return False
+            if is_taking(self):
+                self._ping_sent = now  # the PING waits behind what it takes slowly
+                return False
+            return True
         if past(now, self._heard_at, limits.ping_interval) and self._state != CLOSED:
             self._ping_sent = now
             if not self._probing:  # else one is out already
@@ -324,6 +337,8 @@ class Timers(Windows):
 
     def _check_streams(self, now: float) -> None:
         """Give up those whose peer has stopped sending, or taking, while we wait."""
+        if self._http2 and self._streams:
+            self._remind()
         wait = self._limits.body_timeout
         if wait is not None:
             for exchange in list(self._exchanges.values()):
@@ -342,6 +357,15 @@ class Timers(Windows):
                         stuck._told = True
                     self._resolve(sending, error)
                     self.write_reset(sending.stream, CNO_RST_CANCEL)
+
+    def _remind(self) -> None:
+        """Tell the peer of what has been read since, little as it may be: it has timers as well."""
+        if self._state != CLOSED:
+            cork(self)
+            try:
+                flow.remind(self)
+            finally:
+                end_call(self)
 
     def _overdue_body(self, exchange: Exchange, now: float) -> bool:
         """Whether a reader has waited for too long, and nothing came."""
@@ -379,7 +403,13 @@ class Timers(Windows):
             # Others go first for now: that is not the peer's doing.
             sending.since = 0.0
             return False
-        if sending.since == 0.0 or sending.at != sending.seen:
+        # A window that grows, if only by too little to be used yet, is progress. (That of the whole
+        # connection changes with all that is sent, unless that is nothing.)
+        room = self._h2.send_window
+        wider = window > sending.window or (room > sending.room and not moving)
+        sending.window = window
+        sending.room = room
+        if sending.since == 0.0 or wider or sending.at != sending.seen:
             sending.since = now
             sending.seen = sending.at
         return past(now, sending.since, self._limits.write_stall_timeout)

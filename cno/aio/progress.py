@@ -1,0 +1,67 @@
+"""How far output has got: what the system tells of octets that the peer has yet to acknowledge.
+
+A transport tells when the system takes octets, and that may be once in megabytes: a slow but steady
+peer looks like one that has stopped. Only looked at when a connection is about to be given up. Must
+never know what the octets mean.
+"""
+
+import asyncio
+import socket
+import sys
+from typing import TYPE_CHECKING, Final
+
+from mypy_extensions import i64
+
+if sys.platform == "linux":
+    import fcntl
+    import termios
+
+if TYPE_CHECKING:
+    from cno.aio.timers import Timers
+
+#: What no count of octets is.
+NEVER: Final = -(1 << 62)
+#: macOS: octets in a socket's send buffer, as an option of it (`SO_NWRITE`).
+SO_NWRITE: Final = 0x1024
+
+
+def unacknowledged(transport: asyncio.BaseTransport) -> i64:
+    """Octets that the system has and the peer has not acknowledged; 0 where nothing tells.
+
+    Of a Unix socket: memory that the peer has not read.
+    """
+    sock = transport.get_extra_info("socket")
+    number = -1 if sock is None else sock.fileno()
+    if number < 0:
+        return 0
+    try:
+        if sys.platform == "linux":
+            # SIOCOUTQ of tcp(7) and unix(7) has the number of TIOCOUTQ.
+            answer: bytes = fcntl.ioctl(number, termios.TIOCOUTQ, bytes(4))
+            return int.from_bytes(answer, sys.byteorder)
+        elif sys.platform == "darwin":
+            size: int = sock.getsockopt(socket.SOL_SOCKET, SO_NWRITE)
+            return size
+    except OSError:
+        pass  # not a socket that knows
+    return 0
+
+
+def acknowledged(conn: "Timers") -> i64:
+    """A count that grows as the peer takes output. (With TLS it counts from an unknown number.)"""
+    waiting: i64 = conn.transport.get_write_buffer_size()
+    return conn._written - waiting - unacknowledged(conn.transport)
+
+
+def is_taking(conn: "Timers") -> bool:
+    """Whether output is under way to the peer, some of which it has taken since this was asked
+    last; or else for the first time."""
+    waiting: i64 = conn.transport.get_write_buffer_size()
+    queued = unacknowledged(conn.transport)
+    if waiting == 0 and queued == 0:
+        return False
+    taken = conn._written - waiting - queued
+    if taken == conn._taken_mark:
+        return False
+    conn._taken_mark = taken
+    return True
