@@ -13,9 +13,7 @@ import collections
 import contextlib
 import gc
 import json
-import os
 import random
-import resource
 import ssl
 import statistics
 import subprocess
@@ -29,9 +27,9 @@ from typing import Any, Final
 import cno
 from benchmarks import lab
 from benchmarks.servers import Site
+from tests.census import MIB, census, is_of_asyncio
 
 HOST: Final = "127.0.0.1"
-MIB: Final = 1 << 20
 LARGE: Final = bytes(MIB)
 #: How far each figure may be above where it was: a part of that, and so many at least. Memory is in
 #: MiB: that of an interpreter under load wanders, and whatever leaks once in 10,000 requests is
@@ -48,27 +46,6 @@ LEFT: Final = {"tasks": 4, "files": 16, "connections": 2}
 
 
 # -- what is looked at -----------------------------------------------------------------------------
-
-
-def state() -> dict[str, float]:
-    """Of this process and its running loop."""
-    loop = asyncio.get_running_loop()
-    found = {
-        "MiB": resident() / MIB,
-        "tasks": len(asyncio.all_tasks()),
-        "files": len(os.listdir("/proc/self/fd")),
-        "objects": len(gc.get_objects()),
-    }
-    timers = getattr(loop, "_scheduled", None)  # asyncio's own
-    if timers is not None:
-        found["timers"] = sum(not each.cancelled() for each in timers)
-    return found
-
-
-def resident() -> int:
-    """Octets of memory this process has."""
-    with open("/proc/self/statm", encoding="ascii") as file:
-        return int(file.read().split()[1]) * resource.getpagesize()
 
 
 def slope(times: Sequence[float], values: Sequence[float]) -> float:
@@ -133,7 +110,7 @@ class House:
 
     async def state(self, request: cno.Request) -> None:
         gc.collect()
-        found = state()
+        found = census()
         found["connections"] = sum(each.connections for each in self.listeners)
         said = {"state": found, "complaints": self.complaints}
         await request.respond(200, [], json.dumps(said).encode())
@@ -175,9 +152,7 @@ class House:
     def complain(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")
         message = str(context.get("message"))
-        # asyncio's transports end twice where TLS writes to one that is closing and broken.
-        twice = "_call_connection_lost" in message and isinstance(error, AttributeError)
-        if str(error) != "on purpose" and not twice:
+        if str(error) != "on purpose" and not is_of_asyncio(context):
             self.complaints[f"{message}: {error!r}"] += 1
 
 
@@ -395,7 +370,7 @@ class Watch:
         self.complaints = said["complaints"]
         gc.collect()
         found = {("server", name): value for name, value in said["state"].items()}
-        return found | {("client", name): value for name, value in state().items()}
+        return found | {("client", name): value for name, value in census().items()}
 
     async def keep(self, at: float) -> None:
         found = await self.look()

@@ -17,9 +17,14 @@ IN_CI = os.environ.get("CI", "").lower() not in ("", "0", "false")
 _PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin"])
 
 
+def find(program: str) -> str | None:
+    """The path of a program; None if it is not installed."""
+    return shutil.which(program, path=_PATH)
+
+
 def require(program: str) -> str:
     """The path of a program, or else: skip; in CI, fail."""
-    path = shutil.which(program, path=_PATH)
+    path = find(program)
     if path is None:
         missing(f"{program} is not installed")
     return path

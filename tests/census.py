@@ -1,0 +1,50 @@
+"""What a process holds: memory, tasks, timers, descriptors, objects. For tests that look for leaks.
+
+Knows asyncio and uvloop. Must never know what the process does.
+"""
+
+import asyncio
+import gc
+import os
+import resource
+from collections.abc import Mapping
+from typing import Any
+
+MIB = 1 << 20
+
+
+def resident() -> int:
+    """Return the bytes of memory that this process has."""
+    with open("/proc/self/statm", encoding="ascii") as file:
+        return int(file.read().split()[1]) * resource.getpagesize()
+
+
+def census() -> dict[str, float]:
+    """Count what this process and its running loop hold."""
+    found = {
+        "MiB": resident() / MIB,
+        "tasks": len(asyncio.all_tasks()),
+        "files": len(os.listdir("/proc/self/fd")),
+        "objects": len(gc.get_objects()),
+    }
+    timers = getattr(asyncio.get_running_loop(), "_scheduled", None)  # asyncio's own
+    if timers is not None:
+        found["timers"] = sum(not each.cancelled() for each in timers)
+    return found
+
+
+def pending_timers() -> list[Any]:
+    """Return the timers of the running loop that are still to fire, on uvloop as well (slow)."""
+    now = asyncio.get_running_loop().time()
+    handles = [each for each in gc.get_objects() if type(each).__name__ == "TimerHandle"]
+    return [each for each in handles if not each.cancelled() and each.when() > now]
+
+
+def is_of_asyncio(context: Mapping[str, Any]) -> bool:
+    """Return whether what a loop's exception handler was told is a fault of asyncio itself.
+
+    Its TLS transports end twice where one is written to that is closing and broken.
+    """
+    error = context.get("exception")
+    message = str(context.get("message"))
+    return "_call_connection_lost" in message and isinstance(error, AttributeError)
