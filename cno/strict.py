@@ -10,7 +10,7 @@ from functools import wraps
 from types import FunctionType, UnionType
 from typing import Any, Final, get_args, get_origin
 
-from mypy_extensions import i64
+from mypy_extensions import i64, mypyc_attr
 
 COMPILED: Final = not __file__.endswith(".py")
 
@@ -69,6 +69,7 @@ def _is_pair(item: object) -> bool:
     return isinstance(item[0], str) and isinstance(item[1], str)
 
 
+@mypyc_attr(native_class=False)  # mypyc has no native subclasses of list
 class _Faulty(list[Any]):
     """A list with an element that is no pair of str: TypeError where a loop comes to it."""
 
