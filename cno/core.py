@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 from librt.strings import BytesWriter
 from mypy_extensions import i64, mypyc_attr
 
+from cno.budget import Bucket
 from cno.h1.state import Http1
 from cno.h2.state import NOTHING, Http2
 from cno.limits import Limits, bound
@@ -181,6 +182,7 @@ class Core:
         # Shutting down: no new streams, on_close when the open ones are done.
         self._draining = False
         self._close_fired = False
+        self._interim: Bucket | None = None  # for 1xx responses
         self._blocked = False  # the transport takes no more: see Engine.pause_writing
 
         # -- settings -----------------------------------------------------------------------------

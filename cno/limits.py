@@ -39,6 +39,9 @@ class Limits:
     # -- streams ----------------------------------------------------------------------------------
     #: Streams the peer may have open; advertised. Beyond: RST_STREAM(REFUSED_STREAM).
     max_concurrent_streams: int | None = 100
+    #: Server: streams beyond that which are refused at no charge until the client has acknowledged
+    #: our first SETTINGS, since it cannot know them sooner. Further ones are charged as below.
+    max_early_streams: int | None = 10_000
     #: Server, asyncio: handlers running or waiting to, also of streams reset since. Beyond:
     #: GOAWAY(ENHANCE_YOUR_CALM). A slot is free once stream and handler are both done. What stands
     #: here is four times `max_concurrent_streams`, and follows where that alone is made larger.
@@ -49,9 +52,9 @@ class Limits:
     max_pipelined: int | None = 16
     #: Client: pushed streams promised or open. Beyond: RST_STREAM(REFUSED_STREAM).
     max_pushes: int | None = 100
-    #: Ids of streams we reset, remembered so that frames already under way are ignored; those of
-    #: older ones are answered by RST_STREAM(STREAM_CLOSED), but by a client, which ignores them as
-    #: well. All are charged.
+    #: Ids of streams we reset, remembered so that frames already under way are ignored. When some
+    #: have been forgotten, frames of all closed streams up to those are ignored, whoever closed
+    #: them. What comes beyond that which can be under way is charged.
     max_reset_history: int = 128
 
     # -- header fields ----------------------------------------------------------------------------
@@ -74,9 +77,10 @@ class Limits:
     header_table_size: int = 4_096
     #: Octets of the dynamic table our encoder keeps, whatever the peer allows.
     max_encoder_table_size: int = 4_096
-    #: Client: 1xx responses before the final one. Beyond: RST_STREAM(ENHANCE_YOUR_CALM); in
-    #: HTTP/1.1 the connection ends.
+    #: Client: 1xx responses before the final one, when they come faster than `informational_rate`.
+    #: Beyond: RST_STREAM(ENHANCE_YOUR_CALM); in HTTP/1.1 the connection ends.
     max_informational: int | None = 16
+    informational_rate: float = 10.0
 
     # -- frames and windows -----------------------------------------------------------------------
     #: Octets of the largest frame payload we take; advertised. Beyond: GOAWAY(FRAME_SIZE_ERROR).
@@ -99,12 +103,14 @@ class Limits:
     min_data_frame: int = 1_024
     #: Entries of one SETTINGS frame. Beyond: GOAWAY(ENHANCE_YOUR_CALM).
     max_settings_entries: int | None = 32
-    #: Empty DATA frames between two complete messages. Beyond: GOAWAY(ENHANCE_YOUR_CALM).
+    #: Empty DATA frames. A DATA frame of 16 octets or more gives one back, a complete message all.
+    #: Beyond: GOAWAY(ENHANCE_YOUR_CALM).
     max_empty_frames: int | None = 100
+    empty_frame_rate: float = 10.0
     #: With manual flow control: octets short of 256, summed over DATA frames received and not yet
     #: consumed, for these cost more to keep than their octets say; half the connection's window
     #: where that is more. Beyond: GOAWAY(ENHANCE_YOUR_CALM).
-    small_frame_budget: int | None = 25_600
+    small_frame_budget: int | None = 1_048_576
     #: Replies (acknowledgements, RST_STREAM) written while the transport takes no more, as told by
     #: `pause_writing` and `resume_writing`. Beyond: GOAWAY(ENHANCE_YOUR_CALM). asyncio stops
     #: reading in that case, so that few can come.
@@ -113,18 +119,21 @@ class Limits:
     # -- budgets: a bucket of so many, refilled at so many a second -------------------------------
     # Time needs a clock; without one (`raw.Connection` has none unless given) only useful traffic
     # refills them, which it does with a clock as well.
-    #: Streams the peer reset before they were answered (rapid reset), pushes it took back. A stream
-    #: that both sides complete gives one back. Beyond: GOAWAY(ENHANCE_YOUR_CALM).
+    #: Streams the peer reset before they were answered (rapid reset), pushes it took back; where
+    #: there is a clock, only those that were not open for long (half a second). A stream that both
+    #: sides complete gives one back. Beyond: GOAWAY(ENHANCE_YOUR_CALM).
     max_stream_resets: int | None = 1_000
     stream_reset_rate: float = 33.0
-    #: RST_STREAMs, 431s and 413s that the peer's mistakes made us send, streams refused included. A
+    #: RST_STREAMs that the peer's mistakes made us send, streams beyond `max_concurrent_streams`
+    #: included, and header lists with no room that are eight times as large as on the wire. A
     #: stream that both sides complete gives one back. Beyond: GOAWAY(ENHANCE_YOUR_CALM).
     max_error_resets: int | None = 128
     error_reset_rate: float = 8.0
     #: Frames that move nothing forward: PING, PRIORITY, GOAWAY, unknown types, frames of streams
     #: that are closed, WINDOW_UPDATE beyond 10 for each DATA frame of ours and 2 for each stream;
-    #: SETTINGS count as 10. A message received gives 8 back, a DATA frame either way 1. Beyond:
-    #: GOAWAY(ENHANCE_YOUR_CALM).
+    #: requests answered by 413 or 431, or refused for `max_header_bytes_per_connection`; SETTINGS
+    #: count as 10. What can be under way for a stream that we gave up is free. A message received
+    #: gives 8 back, a DATA frame either way 1. Beyond: GOAWAY(ENHANCE_YOUR_CALM).
     glitch_budget: int | None = 10_000
     glitch_rate: float = 330.0
 
@@ -132,7 +141,8 @@ class Limits:
     #: Octets of a request line, status line, field line or chunk-size line. Beyond: 501 (a method),
     #: 414 (a target), 431 (a field) or 400.
     max_line_size: int | None = 16_384
-    #: Octets of all chunk extensions of one body. Beyond: 400.
+    #: Octets of the chunk extensions of one body, beyond as many as the chunks before have of data.
+    #: Beyond: 400.
     max_chunk_ext_size: int | None = 16_384
     #: Octets and fields of one trailer section. Beyond: 400.
     max_trailer_size: int | None = 16_384

@@ -5,6 +5,7 @@ Knows counts and events; never what a frame or a line looks like.
 
 from mypy_extensions import i64
 
+from cno.budget import Bucket
 from cno.const import CNO_LOCAL, CNO_REMOTE, CNO_RST_NO_ERROR
 from cno.core import (
     CLOSED,
@@ -78,6 +79,22 @@ def _reward(core: Core) -> None:
     if core._http2:
         core._h2.resets.refund(1)
         core._h2.errors.refund(1)
+
+
+def interim(core: Core, stream: Stream) -> bool:
+    """Count a 1xx response; False if there are too many, and they come too fast."""
+    stream.interim += 1
+    most = core._limits.max_informational
+    if most is None:
+        return True
+    # All draw on it, and who goes beyond the number for one response needs something to be left: a
+    # response may take hours, and tell of its progress, as many may begin at once.
+    if core._interim is None:
+        core._interim = Bucket(most, core._limits.informational_rate)
+    left = core._interim.spend(1, core._clock)
+    if not left:
+        core._interim.refund(1)
+    return left or stream.interim <= most
 
 
 def end(core: Core, stream: Stream, code: i64, side: i64) -> None:

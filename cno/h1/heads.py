@@ -303,8 +303,7 @@ def _response(core: Core, h1: Http1, head: Head) -> i64:
         if follow == H2_SETTINGS:
             return follow
     elif code < 200:
-        stream.interim += 1
-        if stream.interim > h1.max_informational:
+        if not streams.interim(core, stream):
             raise ConnectionFault(0, "too many informational responses", "RFC 9110 15.2")
     else:
         follow = _final_response(h1, head, stream)

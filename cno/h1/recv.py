@@ -211,6 +211,9 @@ def _chunk_size(core: Core, h1: Http1, stream: Stream) -> i64:
         # > A server ought to limit the total length of chunk extensions received in a request to an
         # > amount reasonable for the services provided   (RFC 9112 7.1.1)
         raise ConnectionFault(400, "chunk extensions too long", "RFC 9112 7.1.1")
+    if h1.ext != 0:
+        # Data pays for them: a long body may sign or name each of its chunks.
+        h1.ext = h1.ext - left if left < h1.ext else 0
     core._pos = lf + 1
     if left == 0:
         h1.phase = TRAILERS

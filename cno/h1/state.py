@@ -38,7 +38,6 @@ class Http1:
         self.max_pipelined: i64 = UNBOUNDED
         self.max_body: i64 = MAX_CONTENT_LENGTH
         self.max_ext: i64 = UNBOUNDED
-        self.max_informational: i64 = UNBOUNDED
         self.lenient: i64 = 0  # what heads are let pass, of `lenient`
 
         # -- the message being received ------------------------------------------------------------
@@ -101,7 +100,6 @@ class Http1:
         size = limits.max_body_size
         self.max_body = MAX_CONTENT_LENGTH if size is None else size
         self.max_ext = bound(limits.max_chunk_ext_size)
-        self.max_informational = bound(limits.max_informational)
         self.lenient = (
             (BARE_LF if limits.allow_bare_lf else 0)
             | (OBS_FOLD if limits.allow_obs_fold else 0)

@@ -30,10 +30,10 @@ from cno.core import (
 from cno.errors import ConnectionFault, StreamFault
 from cno.h2 import message, output, send
 from cno.h2.message import Malformed, Message
-from cno.h2.state import remember_reset, remember_skipped, was_skipped
+from cno.h2.state import expect_late, remember_reset, remember_skipped, was_skipped
 from cno.h2.streams import beyond_goaway, charge_error, find, glitch, is_idle, reply, was_reset
 from cno.hpack import Block, HPACKError
-from cno.streams import count, end_read, lookup, start
+from cno.streams import count, end_read, interim, lookup, start
 
 #: In the flags of a HEADERS frame, beyond the bits of the wire: its stream depends on itself.
 DEPENDS_ON_ITSELF: Final = 0x100
@@ -45,6 +45,11 @@ def depends_on_itself(id: i64) -> StreamFault:
     return StreamFault(
         id, CNO_RST_PROTOCOL_ERROR, f"stream {id} depends on itself", "RFC 7540 5.3.1"
     )
+
+
+#: How often a header list may be as large as its block, for one that is too large by honest means:
+#: the usual ones have four times as many octets, most of it from the tables.
+AMPLIFIED: Final = 8
 
 
 def block(
@@ -70,7 +75,7 @@ def block(
         _promise(core, id, promised, fields, too_large)
         return
     if core._server and _is_new(core, id):
-        _new_request(core, id, fields, ended, too_large)
+        _new_request(core, id, fields, ended, too_large, last - first)
         return
     stream = find(core, id, "HEADERS")
     if stream is None:
@@ -127,8 +132,9 @@ def complete(core: Core, stream: Stream, trailers: list[tuple[str, str]] | None)
             "RFC 9113 8.1.1",
         )
     stream.read = DONE
-    core._h2.glitches.refund(8)
-    core._h2.empty_frames = core._h2.empty_most
+    h2 = core._h2
+    h2.glitches.refund(8)
+    h2.empty.left = h2.empty.size
     try:
         if core._wants & ON_MESSAGE_TAIL:
             core.on_message_tail(stream.id, trailers)
@@ -161,7 +167,9 @@ def _is_new(core: Core, id: i64) -> bool:
     return False
 
 
-def _new_request(core: Core, id: i64, fields: Block, ended: bool, too_large: bool) -> None:
+def _new_request(
+    core: Core, id: i64, fields: Block, ended: bool, too_large: bool, size: i64
+) -> None:
     h2 = core._h2
     if beyond_goaway(core, id):
         glitch(core, 1)
@@ -172,11 +180,15 @@ def _new_request(core: Core, id: i64, fields: Block, ended: bool, too_large: boo
     # > to be exceeded MUST treat this as a stream error of type PROTOCOL_ERROR or REFUSED_STREAM.
     # > (RFC 9113 5.1.2)
     if core._count_remote >= core._max_streams:
+        if h2.early_left > 0:
+            _refuse_early(core, id, ended)
+            return
         raise StreamFault(id, CNO_RST_REFUSED_STREAM, "too many streams", "RFC 9113 5.1.2")
     if too_large:
         # > A server that receives a larger field block than it is willing to handle can send an
         # > HTTP 431 (Request Header Fields Too Large) status code.   (RFC 9113 10.5.1)
-        charge_error(core)
+        _charge_list(core, size)
+        reply(core)
         send.refuse(core, id, 431, ended)
         return
     try:
@@ -191,13 +203,44 @@ def _new_request(core: Core, id: i64, fields: Block, ended: bool, too_large: boo
         )
     most = core._limits.max_body_size
     if most is not None and request.length > most:
-        charge_error(core)
+        glitch(core, 1)
+        reply(core)
         send.refuse(core, id, 413, ended)
         return
     stream = Stream(id, False, BODY, HEAD)
     if not _keep(core, stream):
-        raise StreamFault(id, CNO_RST_REFUSED_STREAM, "too many header fields", "RFC 9113 10.5.1")
+        # The peer cannot know of this bound: what it announces to keep to says nothing of a sum.
+        _charge_list(core, size)
+        _refuse(core, id, ended)
+        return
     deliver_request(core, stream, request, ended)
+
+
+def _charge_list(core: Core, size: i64) -> None:
+    """Charge for a request whose header list, of `size` octets on the wire, has no room."""
+    if core._h2.decoder.list_size > AMPLIFIED * size:
+        charge_error(core)
+    else:
+        glitch(core, 1)
+
+
+def _refuse_early(core: Core, id: i64, ended: bool) -> None:
+    """Refuse a stream beyond our limit to a client that need not have heard of it."""
+    # > The initial value of [SETTINGS_MAX_CONCURRENT_STREAMS] has no limit.   (RFC 9113 6.5.2, and
+    # > 6.5.3: values take effect when they are acknowledged)
+    h2 = core._h2
+    h2.early_left -= 1
+    h2.early_last = id
+    _refuse(core, id, ended)
+
+
+def _refuse(core: Core, id: i64, ended: bool) -> None:
+    """Refuse a stream that the application has not seen, at no charge."""
+    reply(core)
+    remember_reset(core._h2, id)
+    if not ended:
+        expect_late(core._h2, core._h2.acked._initial_window_size)
+    output.rst_stream(core, id, CNO_RST_REFUSED_STREAM)
 
 
 def deliver_request(core: Core, stream: Stream, request: Message, ended: bool) -> None:
@@ -243,9 +286,7 @@ def _response(core: Core, stream: Stream, fields: Block, ended: bool) -> None:
         # > is malformed.   (RFC 9113 8.1)
         if ended:
             raise Malformed("1xx response with END_STREAM", "RFC 9113 8.1")
-        stream.interim += 1
-        most = core._limits.max_informational
-        if most is not None and stream.interim > most:
+        if not interim(core, stream):
             raise StreamFault(
                 stream.id, CNO_RST_ENHANCE_YOUR_CALM, "too many 1xx responses", "RFC 9110 15.2"
             )

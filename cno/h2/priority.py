@@ -87,7 +87,7 @@ def _has_room(core: Core) -> bool:
     for id in kept:
         if is_idle(core, id):
             idle += 1
-    if idle + 1 + core._count_remote > most:
+    if idle + 1 + core._count_remote > most and core._h2.early_left == 0:
         # > The number of streams that have been prioritized but remain in the "idle" state plus the
         # > number of active streams ... MUST NOT exceed the value of the
         # > SETTINGS_MAX_CONCURRENT_STREAMS parameter. Servers that receive such a PRIORITY_UPDATE

@@ -4,6 +4,8 @@ Gets whole frames (DATA piece by piece) from `reader`; changes state, fires even
 ConnectionFault or StreamFault where a rule is broken. `fields` goes on with whole field blocks.
 """
 
+from typing import Final
+
 from mypy_extensions import i64
 
 from cno import settings as rules
@@ -63,9 +65,14 @@ from cno.h2.streams import (
     glitch,
     is_idle,
     is_ours,
+    late,
     reply,
+    was_reset,
 )
 from cno.streams import end, end_each, lookup
+
+#: Octets of a DATA frame that pay for an empty one.
+PAYING: Final = 16
 
 
 def block_state(flags: i64) -> i64:
@@ -156,6 +163,8 @@ def begin_data(core: Core, id: i64, length: i64, content: i64) -> None:
         _small_data(core, stream, content)
     if content != 0:
         h2.glitches.refund(1)
+        if content >= PAYING:
+            h2.empty.refund(1)
     if stream.read_left != UNKNOWN_LENGTH:
         if content > stream.read_left:
             raise StreamFault(
@@ -169,7 +178,11 @@ def begin_data(core: Core, id: i64, length: i64, content: i64) -> None:
     if most is not None:
         stream.received += content
         if stream.received > most:
-            raise StreamFault(id, CNO_RST_CANCEL, "body too large", "RFC 9110 15.5.14")
+            # Our policy, which the peer cannot know: no mistake.
+            glitch(core, 1)
+            reply(core)
+            send.reset(core, stream, CNO_RST_CANCEL)
+            return
     h2.data_stream = id
     if length != content:
         # Padding is nobody's to read: the stream gets it back at once.
@@ -180,9 +193,7 @@ def begin_data(core: Core, id: i64, length: i64, content: i64) -> None:
 def _small_data(core: Core, stream: Stream, content: i64) -> None:
     """A DATA frame that ends nothing and brings little, or nothing."""
     if content == 0:
-        h2 = core._h2
-        h2.empty_frames -= 1
-        if h2.empty_frames < 0:
+        if not core._h2.empty.spend(1, core._clock):
             raise ConnectionFault(
                 CNO_RST_ENHANCE_YOUR_CALM, "too many empty DATA frames", "RFC 9113 10.5"
             )
@@ -361,12 +372,20 @@ def _rst_stream(core: Core, id: i64, data: bytes, start: i64, stop: i64) -> None
         # > RST_STREAM frames MUST NOT be sent for a stream in the "idle" state.   (6.4)
         if is_idle(core, id):
             raise _protocol_error("RST_STREAM on an idle stream", "RFC 9113 6.4")
-        glitch(core, 1)
+        _closed(core, id)
         return
     unanswered = stream.write != DONE if core._server else stream.read != DONE
     if unanswered and not stream.local:
-        charge_reset(core)  # a request taken back, or a push
+        charge_reset(core, id)  # a request taken back, or a push
     end(core, stream, read_u32(data, start), CNO_REMOTE)
+
+
+def _closed(core: Core, id: i64) -> None:
+    """RST_STREAM or WINDOW_UPDATE on a closed stream."""
+    if was_reset(core, id):
+        late(core)
+    else:
+        glitch(core, 1)
 
 
 # -- SETTINGS (6.5) -------------------------------------------------------------------------------
@@ -440,6 +459,7 @@ def _settings_ack(core: Core) -> None:
         return
     settings = h2.unacked[0]
     h2.unacked = h2.unacked[1:] if len(h2.unacked) > 1 else NO_SETTINGS
+    h2.early_left = 0
     if settings._header_table_size != h2.acked._header_table_size:
         h2.decoder.set_max_table_size(settings._header_table_size)
     smaller = settings._initial_window_size < h2.acked._initial_window_size
@@ -517,7 +537,7 @@ def _window_update(core: Core, id: i64, data: bytes, start: i64, stop: i64) -> N
                 raise _protocol_error("WINDOW_UPDATE on an idle stream", "RFC 9113 5.1")
             # > Endpoints MUST ignore WINDOW_UPDATE or RST_STREAM frames received in this
             # > [closed] state.   (RFC 9113 5.1, of a short time after the end)
-            glitch(core, 1)
+            _closed(core, id)
             return
         check_reserved(stream, "WINDOW_UPDATE")
     flow.window_update(core, id, stream, increment)

@@ -37,13 +37,11 @@ from cno.errors import (
     WouldBlockError,
 )
 from cno.h2 import flow, outgoing, output
-from cno.h2.state import SMALL_SENT, SMALL_WINDOW, remember_reset
+from cno.h2.state import SMALL_SENT, SMALL_WINDOW, expect_late, remember_reset
 from cno.streams import count, end, end_write, lookup, start
 
 #: What our PING during a graceful shutdown carries.
 SHUTDOWN_PING: Final = b"shutdown"
-#: Octets, at least, of most DATA frames that still come for a response that we have given up.
-LATE_FRAME: Final = 4_096
 #: Octets of the PING that measures a round trip.
 PROBE_PING: Final = b"\0cno rtt"
 
@@ -312,10 +310,8 @@ def write_reset(core: Core, id: i64, code: i64) -> None:
 def reset(core: Core, stream: Stream, code: i64) -> None:
     """End a stream from our side."""
     remember_reset(core._h2, stream.id)
-    if stream.local and stream.read != DONE:
-        # What of it is under way by now, up to a window, will be charged although it is our doing.
-        window = max(core._local._initial_window_size + stream.recv_window, 0)
-        core._h2.glitches.refund(2 + window // LATE_FRAME)
+    if stream.read != DONE:
+        expect_late(core._h2, core._local._initial_window_size + stream.recv_window)
     output.rst_stream(core, stream.id, code)
     end(core, stream, code, CNO_LOCAL)
 
@@ -391,4 +387,5 @@ def refuse(core: Core, id: i64, status: i64, ended: bool) -> None:
     output.field_block(core, CNO_FRAME_HEADERS, CNO_FLAG_END_STREAM, id, b"", status, fields)
     if not ended:
         remember_reset(core._h2, id)
+        expect_late(core._h2, core._local._initial_window_size)
         output.rst_stream(core, id, CNO_RST_NO_ERROR)

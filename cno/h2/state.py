@@ -19,6 +19,10 @@ MAX_SKIPPED: Final = 32
 SMALL_SENT: Final = 16_384
 #: Octets of DATA cut by a window below which it pays for no WINDOW_UPDATE.
 SMALL_WINDOW: Final = 64
+#: Octets, at least, of most DATA frames that still come for a stream that we have given up.
+LATE_FRAME: Final = 4_096
+#: Late frames that are expected at most. The number is of no use to a peer: each costs it a stream.
+MAX_LATE: Final = 1_000_000
 
 
 # Stand where a connection has none yet; many never have. Never to be changed.
@@ -38,10 +42,21 @@ class Budgets:
         self.resets = Bucket(bound(limits.max_stream_resets), limits.stream_reset_rate)
         self.errors = Bucket(bound(limits.max_error_resets), limits.error_reset_rate)
         self.glitches = Bucket(bound(limits.glitch_budget), limits.glitch_rate)
-        self.empty_most: i64 = bound(limits.max_empty_frames)
-        self.empty_frames: i64 = self.empty_most
+        self.empty = Bucket(bound(limits.max_empty_frames), limits.empty_frame_rate)
         self.free_updates: i64 = 16  # WINDOW_UPDATEs that are no glitch
         self.requests_left: i64 = bound(limits.max_requests_per_connection)
+
+        # -- what is no abuse: the peer cannot know better yet ------------------------------------
+        # Streams beyond our limit that are refused at no charge; 0 once it has acknowledged our
+        # first SETTINGS. And the highest id among them.
+        self.early_left: i64 = bound(limits.max_early_streams)
+        self.early_last: i64 = 0
+        self.late_left: i64 = 0  # frames that may be under way for streams that we gave up
+        # All streams up to `lived_last` have been open for LIVED seconds; those up to `young_last`
+        # will have been, that long after `young_at`.
+        self.lived_last: i64 = 0
+        self.young_last: i64 = 0
+        self.young_at = -1.0
 
         # -- of one field block -------------------------------------------------------------------
         self.block_frames_most: i64 = bound(limits.max_continuation_frames)
@@ -138,6 +153,14 @@ def remember_reset(h2: Http2, stream: i64) -> None:
     if h2.reset_ids is NO_IDS:
         h2.reset_ids = {}
     h2.reset_ids[stream] = True
+
+
+def expect_late(h2: Http2, window: i64) -> None:
+    """A stream has been given up while its peer was still sending: what may be under way, with
+    `window` octets of it at most, is no abuse."""
+    h2.late_left += 2 + max(window, 0) // LATE_FRAME
+    if h2.late_left > MAX_LATE:
+        h2.late_left = MAX_LATE
 
 
 def remember_skipped(h2: Http2, last: i64, opened: i64) -> None:

@@ -3,6 +3,8 @@
 The one place where stream errors are answered and charged, and where useless frames are.
 """
 
+from typing import Final
+
 from mypy_extensions import i64
 
 from cno.const import (
@@ -14,8 +16,11 @@ from cno.const import (
 from cno.core import DONE, Core, Stream
 from cno.errors import ConnectionFault, StreamFault
 from cno.h2 import output
-from cno.h2.state import remember_reset
+from cno.h2.state import Http2, remember_reset
 from cno.streams import end, lookup
+
+#: Seconds after which a stream that the peer resets is no rapid reset.
+LIVED: Final = 0.25
 
 
 def glitch(core: Core, weight: i64) -> None:
@@ -24,6 +29,15 @@ def glitch(core: Core, weight: i64) -> None:
         raise ConnectionFault(
             CNO_RST_ENHANCE_YOUR_CALM, "too many frames to no purpose", "RFC 9113 10.5"
         )
+
+
+def late(core: Core) -> None:
+    """Charge for a frame of a stream that we gave up, if more come than can be under way."""
+    h2 = core._h2
+    if h2.late_left > 0:
+        h2.late_left -= 1
+    else:
+        glitch(core, 1)
 
 
 def reply(core: Core) -> None:
@@ -45,10 +59,23 @@ def charge_error(core: Core) -> None:
         )
 
 
-def charge_reset(core: Core) -> None:
+def charge_reset(core: Core, id: i64) -> None:
     """Charge for a request or push that the peer took back before its answer (rapid reset)."""
+    if core._clock is not None and _has_lived(core._h2, id, core._last_remote, core._clock()):
+        # Not rapid: who gives up what takes too long can do so no faster than
+        # `max_concurrent_streams` for each such time.
+        return
     if not core._h2.resets.spend(1, core._clock):
         raise ConnectionFault(CNO_RST_ENHANCE_YOUR_CALM, "too many requests reset", "RFC 9113 10.5")
+
+
+def _has_lived(h2: Http2, id: i64, last: i64, now: float) -> bool:
+    """Whether this stream has been open for LIVED seconds, as far as resets before it tell."""
+    if now - h2.young_at >= LIVED:
+        h2.lived_last = h2.young_last
+        h2.young_last = last
+        h2.young_at = now
+    return id <= h2.lived_last
 
 
 def stream_error(core: Core, fault: StreamFault) -> None:
@@ -103,10 +130,10 @@ def beyond_goaway(core: Core, id: i64) -> bool:
 
 
 def was_reset(core: Core, id: i64) -> bool:
-    """Whether a stream has been reset by us, or may have been: who gives up a lot at once, by its
-    own choice, must not take for a mistake what the peer had sent by then."""
+    """Whether a closed stream has been reset by us, or may have been: who gives up a lot at once,
+    by its own choice, must not take for a mistake what the peer had sent by then."""
     h2 = core._h2
-    return id in h2.reset_ids or (id <= h2.forgotten and is_ours(core, id))
+    return id in h2.reset_ids or id <= h2.forgotten or id <= h2.early_last
 
 
 def find(core: Core, id: i64, what: str) -> Stream | None:
@@ -130,7 +157,7 @@ def find(core: Core, id: i64, what: str) -> Stream | None:
     if is_idle(core, id):
         raise ConnectionFault(CNO_RST_PROTOCOL_ERROR, f"{what} on an idle stream", "RFC 9113 5.1")
     if was_reset(core, id):
-        glitch(core, 1)
+        late(core)
         return None
     if what == "HEADERS" and id > core._h2.forgotten:
         # > An endpoint MAY treat receipt of any other type of frame on a closed stream as a

@@ -190,8 +190,8 @@ def test_a08_tiny_frames_that_no_handler_reads(lab: Lab) -> None:
         async with lab.serving(HTTP2, idle) as url:
             async with await Peer.connect_http2(url) as peer:
                 peer.send(peer.pen.headers(1, f.POST))
-                # Half of 1 MiB, 255 for each.
-                peer.send(peer.pen.data(1, b".") * 2_100)
+                # 1 MiB, 255 for each.
+                peer.send(peer.pen.data(1, b".") * 4_200)
                 assert await goaway(peer) == f.ENHANCE_YOUR_CALM
 
     lab.run(main())

@@ -33,10 +33,7 @@ def test_a22_many_pieces_cost_no_more_each(case: hostile.Case) -> None:
 @pytest.mark.parametrize("case", hostile.CASES, ids=lambda case: case.name)
 def test_a22_each_ends_where_its_limits_say(case: hostile.Case) -> None:
     """With limits and a clock that is generous, only what time does not pay for ends."""
-    if "A15" in case.name:
-        assert hostile.survived(case, 200) == 101
-    else:
-        assert hostile.survived(case, 50) == 50
+    assert hostile.survived(case, 50) == 50
     if "unread" in case.name:
         conn = hostile.started(case, hostile.ON)
         with pytest.raises(raw.ProtocolError):
