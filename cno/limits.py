@@ -184,17 +184,24 @@ class Limits:
     max_write_backlog: int = 1_048_576
 
     # -- waits, in seconds; kept by the asyncio layer (the engine reads no clock) -----------------
-    #: For the peer's preface and first SETTINGS, or first request.
+    #: For the peer's preface and first SETTINGS, or first request. Client: also for a connection to
+    #: be made, with TLS, through a proxy.
     handshake_timeout: float | None = 10.0
     #: For the acknowledgement of our SETTINGS: GOAWAY(SETTINGS_TIMEOUT).
     settings_timeout: float | None = 10.0
     #: For a whole message head, from its first octet: 408, or GOAWAY.
     header_timeout: float | None = 30.0
-    #: For the next piece of a body that the application waits for: 408, or RST_STREAM(CANCEL).
+    #: Client: for the head of a response, or the next 1xx, once the request has been sent:
+    #: RST_STREAM(CANCEL), or in HTTP/1.1 the end of the connection. To be raised for servers that
+    #: hold an answer back for longer.
+    response_timeout: float | None = 300.0
+    #: For the next piece of a body, or the next push, that the application waits for: 408, or
+    #: RST_STREAM(CANCEL).
     body_timeout: float | None = 30.0
     #: For the peer to take, by window or transport, any of what waits to be written (on Linux and
     #: macOS: to acknowledge it): RST_STREAM(CANCEL), or the end of the connection. While it does,
     #: no answer that may wait behind that is overdue, nor is the connection idle.
+    #: For a server to allow any request at all.
     write_stall_timeout: float | None = 30.0
     #: Between PINGs on a connection from which nothing comes, and for the answer to one: close. For
     #: that to `ping()`: TimeoutError.

@@ -25,6 +25,8 @@ from cno.aio.messages import (
 )
 from cno.aio.orders import Once, Order, completed, tunnel_order
 from cno.aio.output import Headers, Sending
+from cno.aio.patience import no_turn, overdue
+from cno.aio.progress import is_sending
 from cno.aio.sources import Body, dispose
 from cno.aio.waiters import wake_first
 from cno.const import CNO_RST_CANCEL, MAX_STREAM_ID
@@ -143,7 +145,7 @@ class Client(Connection):
         ConnectionLostError and StreamError (`retryable` where the server promises not to have
         acted on the request), UsageError for what must not be sent, TypeError or ValueError for
         what is no body, EOFError for a file that has become shorter, and whatever reading `data`
-        raises.
+        raises. A timeout raises a StreamError that is also a TimeoutError.
         """
         check_loop(self.loop)
         order = Order(method, path, self._fields(headers), data, trailers)
@@ -295,6 +297,26 @@ class Client(Connection):
         if not self._full:
             wake_first(self._line)
 
+    def _requests_wait(self) -> bool:
+        return any(not waiter.done() for waiter in self._line)
+
+    def _no_turn(self) -> None:
+        for waiter in self._line:
+            if not waiter.done():
+                waiter.set_exception(no_turn())
+        self._line.clear()
+
+    def _overdue(self, exchange: Exchange, now: float) -> str:
+        why = super()._overdue(exchange, now)
+        if not why:
+            response = cast(Response, exchange)
+            unsent = response._upload is not None or response.stream in self._stalled
+            why = overdue(response, unsent, now, self._limits)
+            if why and is_sending(self.transport):
+                response._late_since = now  # it has not all of the request yet
+                return ""
+        return why
+
     def _is_open(self) -> bool:
         """Whether requests can be sent at all, now or later."""
         if self._closing or self._draining:
@@ -414,12 +436,14 @@ class Client(Connection):
             self._line.appendleft(waiter)
         else:
             self._line.append(waiter)
+        self._hurry()
         await waiter
 
     async def _answer(self, response: Response) -> Response:
         """Wait for the head of the response; who gives up waiting resets the stream."""
         if response.code == 0 and not response._ended:
             response._head = self.loop.create_future()
+            self._hurry()
             try:
                 await response._head
             except asyncio.CancelledError:

@@ -4,11 +4,13 @@ Knows how a server is reached, and when TLS is meant. Must never know what a con
 """
 
 import asyncio
+from collections.abc import Coroutine
 from ssl import SSLContext
 from typing import Any, overload
 
 from cno.aio import tls
 from cno.aio.client import Client
+from cno.aio.errors import ConnectTimeoutError
 from cno.aio.hosts import tls_name
 from cno.aio.messages import Response
 from cno.aio.output import Headers
@@ -128,7 +130,8 @@ async def connect(*args: Any, **kwargs: Any) -> Client:
     percent-encoded hosts, backslashes, several `@`, control characters.
 
     Raises ValueError for a URL that cannot be used, OSError and ssl.SSLError, and ProxyError (an
-    OSError as well) if the proxy refuses.
+    OSError as well) if the proxy refuses; TimeoutError (another OSError) after
+    `Limits.handshake_timeout`.
     """
     return await _connect(*with_loop(args, kwargs), **kwargs)
 
@@ -164,8 +167,53 @@ async def dial(
         limits=limits,
     )
     client._credentials = target.credentials
-    await route.connect(loop, target, client)
+    await within(
+        client._limits.handshake_timeout, loop, route.connect(loop, target, client), target, client
+    )
     return client
+
+
+async def within(
+    patience: float | None,
+    loop: asyncio.AbstractEventLoop,
+    work: Coroutine[Any, Any, None],
+    target: Target,
+    client: Client,
+) -> None:
+    """Connect `client` by this work, or raise ConnectTimeoutError after `patience` seconds."""
+    if patience is None:
+        await work
+        return
+    task: asyncio.Task[None] | None = loop.create_task(work)
+    assert task is not None
+    try:
+        await asyncio.wait((task,), timeout=patience)
+    except asyncio.CancelledError:
+        give_up(task, client)
+        raise
+    if not task.done():
+        give_up(task, client)
+        raise ConnectTimeoutError(f"cannot connect to {target.authority} in {patience} s")
+    problem = task.exception()
+    task = None
+    if problem is not None:
+        try:
+            raise problem
+        finally:
+            problem = None  # else it would hold, by its traceback, what holds it
+
+
+def give_up(task: "asyncio.Task[None]", client: Client) -> None:
+    """Make no connection, whatever has become of it by now."""
+    task.add_done_callback(retrieve)
+    task.cancel()
+    client.abort()
+
+
+def retrieve(task: "asyncio.Task[None]") -> None:
+    """Take note of how a task ended, that asyncio need not report it."""
+    if not task.cancelled():
+        task.exception()
 
 
 @overload

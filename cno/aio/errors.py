@@ -30,6 +30,11 @@ class StreamError(ConnectionError):
 
 
 @mypyc_attr(native_class=False)
+class StreamTimeoutError(StreamError, TimeoutError):
+    """The peer let a stream wait for too long, and the stream was given up."""
+
+
+@mypyc_attr(native_class=False)
 class ConnectionLostError(DisconnectError):
     """The connection ended, or takes no new requests.
 
@@ -57,6 +62,11 @@ class ConnectError(ConnectionError):
     def __init__(self, text: str, *, code: int = 0) -> None:
         super().__init__(CNO_ERRNO_DISCONNECT, text, code=code)
         self.retryable = True
+
+
+@mypyc_attr(native_class=False)
+class ConnectTimeoutError(ConnectError, TimeoutError):
+    """No connection was there in time."""
 
 
 @mypyc_attr(native_class=False)

@@ -30,6 +30,9 @@ class Owner:
     def lost(self, member: "Member") -> None:
         """It is gone."""
 
+    def stuck(self, member: "Member") -> None:
+        """Its server has allowed no requests for too long."""
+
 
 class Origin:
     """Scheme, host and port: its connections, and who waits for one of them."""
@@ -132,6 +135,14 @@ class Member(Client):
             self._changed = True
         elif self._joined:
             self._owner.changed(self)
+
+    def _requests_wait(self) -> bool:
+        origin = self._origin
+        return (origin.shared is self and bool(origin.line)) or super()._requests_wait()
+
+    def _no_turn(self) -> None:
+        super()._no_turn()
+        self._owner.stuck(self)
 
     def _begin_work(self) -> None:
         super()._begin_work()

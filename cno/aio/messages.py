@@ -312,6 +312,8 @@ class Response(Exchange):
         self._upload: asyncio.Task[None] | None = None
         self._channel: Channel[bytes] | None = None  # its source
         self._pushes: Pushes | None = None
+        self._late_since = 0.0  # 0: nobody waits for a head, or for a push
+        self._late_mark: i64 = 0  # how much had come by then
 
     def __repr__(self) -> str:
         return f"<Response {self.code} stream={self.stream}>"
@@ -391,6 +393,7 @@ class Response(Exchange):
             waiter = self._head
             if waiter is None:
                 waiter = self._head = self.conn.loop.create_future()
+            self.conn._hurry()
             # Several may wait for the response to a push; none of them may end it for the others.
             await asyncio.shield(waiter)
         if self.code == 0 and self._error is not None:
@@ -430,6 +433,7 @@ class Pushes:
     def __init__(self, conn: Connection, ended: bool) -> None:
         self._conn = conn
         self._waiting: deque[Push] = deque()
+        self._count: i64 = 0  # that have come
         self._ended = ended
         self._waiter: asyncio.Future[None] | None = None
 
@@ -442,11 +446,13 @@ class Pushes:
                 raise StopAsyncIteration
             if self._waiter is None:
                 self._waiter = self._conn.loop.create_future()
+                self._conn._hurry()
             await asyncio.shield(self._waiter)
         return self._waiting.popleft()
 
     def add(self, push: Push) -> None:
         self._waiting.append(push)
+        self._count += 1
         self._wake()
 
     def end(self) -> None:

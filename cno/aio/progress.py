@@ -53,6 +53,11 @@ def acknowledged(conn: "Timers") -> i64:
     return conn._written - waiting - unacknowledged(conn.transport)
 
 
+def is_sending(transport: asyncio.Transport) -> bool:
+    """Whether output is under way to the peer. How long that may take is bounded elsewhere."""
+    return transport.get_write_buffer_size() != 0 or unacknowledged(transport) != 0
+
+
 def is_taking(conn: "Timers") -> bool:
     """Whether output is under way to the peer, some of which it has taken since this was asked
     last; or else for the first time."""

@@ -8,10 +8,17 @@ import asyncio
 from ssl import SSLContext
 
 from cno.aio.client import Client, UpgradeRefused
-from cno.aio.errors import ConnectionLostError, ProxyError
+from cno.aio.errors import (
+    ConnectError,
+    ConnectionLostError,
+    ConnectTimeoutError,
+    ProxyError,
+    StreamTimeoutError,
+)
 from cno.aio.output import Headers
 from cno.aio.racing import open_connection
 from cno.aio.urls import Target
+from cno.limits import Limits
 
 
 def proxy_of(url: str | None) -> Target | None:
@@ -37,7 +44,7 @@ async def connect_through(
     Raises ProxyError if the proxy refuses or is gone, OSError if it cannot be reached, and
     ssl.SSLError.
     """
-    transport, early = await open_tunnel(loop, proxy, target)
+    transport, early = await open_tunnel(loop, proxy, target, client._limits)
     if context is None:
         # Nothing can have come in between: whoever awaited this runs on at once.
         transport.set_protocol(client)
@@ -56,15 +63,15 @@ async def connect_through(
 
 
 async def open_tunnel(
-    loop: asyncio.AbstractEventLoop, proxy: Target, target: Target
+    loop: asyncio.AbstractEventLoop, proxy: Target, target: Target, limits: Limits
 ) -> tuple[asyncio.Transport, bytes]:
     """A transport that leads to `target`, and what came on it right behind the proxy's answer."""
-    asker = Client(loop, proxy.authority, "http")
+    asker = Client(loop, proxy.authority, "http", limits=limits)
     await open_connection(loop, lambda: asker, proxy.host, proxy.port)
     fields: Headers = []
     if proxy.credentials is not None:
         fields.append(("proxy-authorization", proxy.credentials))
-    problem: ProxyError | None = None
+    problem: ConnectError | None = None
     done = False
     try:
         await asker.tunnel(target.address, fields)
@@ -74,6 +81,8 @@ async def open_tunnel(
         problem = ProxyError(f"the proxy answers {code} for {target.address}", code=code)
     except ConnectionLostError as lost:
         problem = ProxyError(f"the proxy is gone: {lost.strerror}")
+    except StreamTimeoutError as late:
+        problem = ConnectTimeoutError(f"the proxy does not answer: {late.strerror}")
     finally:
         if not done:
             asker.abort()

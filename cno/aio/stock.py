@@ -11,7 +11,7 @@ from typing import Any, Final
 from mypy_extensions import i64, mypyc_attr
 
 from cno.aio.connect import Route
-from cno.aio.errors import ConnectError, ConnectionLostError, ProxyError
+from cno.aio.errors import ConnectError, ConnectionLostError, ConnectTimeoutError, ProxyError
 from cno.aio.member import Member, Origin, Owner
 from cno.aio.urls import Target
 from cno.aio.waiters import wake
@@ -131,6 +131,8 @@ class Stock(Owner):
         if again:
             origin.line.move_to_end(waiter, last=False)
         self._want(origin)
+        if origin.shared is not None:
+            origin.shared._hurry()
         try:
             await waiter
         except asyncio.CancelledError:
@@ -146,6 +148,9 @@ class Stock(Owner):
         """Somebody waits no longer: what it was given is for others."""
         if not waiter.done() or waiter.cancelled():
             origin.line.pop(waiter, None)
+            shared = origin.shared
+            if shared is not None and not origin.line and shared.is_free():
+                self.changed(shared)  # nobody waits for it any more: it is idle
             self._tidy(origin)
             return
         given = waiter.result()
@@ -206,6 +211,14 @@ class Stock(Owner):
         self._members.pop(member, None)
         self._want(member._origin)
         self._check_closed()
+
+    def stuck(self, member: Member) -> None:
+        origin = member._origin
+        self._retire(member)
+        self._fail(origin, TimeoutError("the server allows no requests"))
+        if member.is_free():
+            member.close()
+        self._want(origin)
 
     # -- connections -----------------------------------------------------------------------------
 
@@ -411,6 +424,8 @@ class Stock(Owner):
         if member._http2:
             origin.shared = member
         self.changed(member)
+        if origin.line:
+            member._hurry()
         self._want(origin)
 
     # -- the end ---------------------------------------------------------------------------------
@@ -424,8 +439,8 @@ class Stock(Owner):
         while self._idle:
             member = next(iter(self._idle))
             due = self._idle[member] + patience
-            if not member.is_free():
-                self._idle.pop(member, None)
+            if not member.is_free() or (member._http2 and member._origin.line):
+                self._idle.pop(member, None)  # in use, or requests wait for it to allow them
             elif member.loop.time() >= due:
                 self._drop(member)
             else:
@@ -472,8 +487,10 @@ def first_of(line: OrderedDict[asyncio.Future[Any], int]) -> int:
 def connect_error(target: Target, cause: Exception) -> ConnectError:
     """What is raised when no connection could be made, for one of those who wait."""
     text = f"cannot connect to {target.authority}: {cause}"
-    error = (
-        ProxyError(text, code=cause.code) if isinstance(cause, ProxyError) else ConnectError(text)
-    )
+    error = ConnectError(text)
+    if isinstance(cause, ProxyError):
+        error = ProxyError(text, code=cause.code)
+    elif isinstance(cause, TimeoutError):
+        error = ConnectTimeoutError(text)
     error.__cause__ = cause.with_traceback(None)  # which would hold all that it went through
     return error

@@ -11,7 +11,7 @@ from typing import Final
 
 from mypy_extensions import i64, mypyc_attr
 
-from cno.aio.errors import StreamError
+from cno.aio.errors import StreamTimeoutError
 from cno.aio.exchange import Exchange
 from cno.aio.output import Sending, log
 from cno.aio.progress import NEVER, acknowledged, is_taking
@@ -75,6 +75,7 @@ class Timers(Windows):
         self._moved_mark: i64 = 0  # octets of bodies that had been written
         self._deaf = False  # the transport's reading is paused
         self._deaf_since = 0.0  # 0: it is not, or the peer is still there
+        self._turn_since = 0.0  # 0: no request waits for a server that allows none
         self._half_closed = False  # the peer sends no more, but waits for answers
         self._behind = False  # more has come than is worked off in one turn
 
@@ -87,6 +88,10 @@ class Timers(Windows):
     def _waits_for_answer(self) -> bool:
         """HTTP/1.1: whether a head that comes now has its turn."""
         return not self._streams if self._server else bool(self._streams)
+
+    def _requests_wait(self) -> bool:
+        """Client: whether requests wait for the server to allow them."""
+        return False
 
     # -- the timer -------------------------------------------------------------------------------
 
@@ -102,11 +107,16 @@ class Timers(Windows):
         """Something waits for the peer now: look as often as that needs."""
         if not self._brisk:
             self._brisk = True
-            if self._timer is not None and not self._closing and not self._half_closed:
-                limits = self._limits
-                if shortest(limits.body_timeout, limits.write_stall_timeout) > 0.0:
+            if self._born != 0.0 and not self._closing and not self._half_closed:
+                if self._stream_wait() > 0.0:
                     self._stop_timer()
                     self._arm()
+
+    def _stream_wait(self) -> float:
+        """The shortest of the waits that streams can have; 0: they are not bounded."""
+        limits = self._limits
+        wait = shortest(limits.body_timeout, limits.write_stall_timeout)
+        return wait if self._server else shortest(wait, limits.response_timeout)
 
     def _arm(self) -> None:
         """Look again when a quarter of the shortest wait that may be going on has passed."""
@@ -120,8 +130,7 @@ class Timers(Windows):
         elif self._is_unacked():
             wait = shortest(wait, limits.settings_timeout)
         if self._brisk:
-            wait = shortest(wait, limits.body_timeout)
-            wait = shortest(wait, limits.write_stall_timeout)
+            wait = shortest(wait, self._stream_wait())
         if self._server:
             wait = shortest(wait, limits.keepalive_timeout)
         if limits.ping_interval is not None and (self._http2 or self._is_greeting()):
@@ -141,7 +150,7 @@ class Timers(Windows):
             self._heard_at = now
         if self._check_connection(now):
             self._check_streams(now)
-            self._brisk = bool(self._streams) or self._output_since != 0.0
+            self._brisk = bool(self._streams) or self._output_since != 0.0 or self._requests_wait()
         if not self._gone:
             self._arm()
 
@@ -163,6 +172,9 @@ class Timers(Windows):
         elif self._overdue_output(now) or self._silent(now):
             log.debug("the peer is gone, or as good as: closing")
             self.abort()
+        elif self._overdue_turn(now):
+            log.debug("the server allows no request")
+            self._no_turn()
         elif self._vanished(now):
             log.debug("the peer is gone: closing")
             self._lose()
@@ -283,6 +295,24 @@ class Timers(Windows):
             return -1
         return self._last_remote if self._server else self._h1.turn
 
+    def _overdue_turn(self, now: float) -> bool:
+        """Whether requests wait although no stream of ours is open, and have done so for long.
+
+        > Servers SHOULD only set a zero value for short durations   (RFC 9113 6.5.2)
+        """
+        if not self._http2 or self._count_local != 0 or self._full or self._is_greeting():
+            self._turn_since = 0.0
+            return False
+        if not self._requests_wait():
+            self._turn_since = 0.0
+            return False
+        if self._turn_since == 0.0:
+            self._turn_since = now
+        return past(now, self._turn_since, self._limits.write_stall_timeout)
+
+    def _no_turn(self) -> None:
+        """Client: no request will get a turn."""
+
     # -- a peer that takes nothing, or says nothing ----------------------------------------------
 
     def _overdue_output(self, now: float) -> bool:
@@ -339,11 +369,10 @@ class Timers(Windows):
         """Give up those whose peer has stopped sending, or taking, while we wait."""
         if self._http2 and self._streams:
             self._remind()
-        wait = self._limits.body_timeout
-        if wait is not None:
-            for exchange in list(self._exchanges.values()):
-                if self._overdue_body(exchange, now) and not self._closing:
-                    self._too_late(exchange, "no more of the body came in time")
+        for exchange in list(self._exchanges.values()):
+            why = self._overdue(exchange, now)
+            if why and not self._closing:
+                self._too_late(exchange, why)
         wait = self._limits.write_stall_timeout
         moving = self._moved != self._moved_mark
         self._moved_mark = self._moved
@@ -357,6 +386,10 @@ class Timers(Windows):
                         stuck._told = True
                     self._resolve(sending, error)
                     self.write_reset(sending.stream, CNO_RST_CANCEL)
+
+    def _overdue(self, exchange: Exchange, now: float) -> str:
+        """What has not come in time on a stream; '' if nothing is late."""
+        return "no more of the body came in time" if self._overdue_body(exchange, now) else ""
 
     def _remind(self) -> None:
         """Tell the peer of what has been read since, little as it may be: it has timers as well."""
@@ -415,8 +448,8 @@ class Timers(Windows):
         return past(now, sending.since, self._limits.write_stall_timeout)
 
 
-def late(stream: int, why: str) -> StreamError:
-    return StreamError(why, stream=stream, code=CNO_RST_CANCEL)
+def late(stream: int, why: str) -> StreamTimeoutError:
+    return StreamTimeoutError(why, stream=stream, code=CNO_RST_CANCEL)
 
 
 def shortest(first: float | None, second: float | None) -> float:
