@@ -201,4 +201,4 @@ CONNECTION_SPECIFIC: Final = frozenset(
 )
 
 #: Methods that promise to change nothing (RFC 9110 9.2.1) or the same each time (9.2.2).
-IDEMPOTENT: Final = frozenset(("GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"))
+IDEMPOTENT: Final = frozenset(("GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE", "QUERY"))

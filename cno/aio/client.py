@@ -27,6 +27,7 @@ from cno.aio.orders import Once, Order, completed, tunnel_order
 from cno.aio.output import Headers, Sending
 from cno.aio.patience import no_turn, overdue
 from cno.aio.progress import is_sending
+from cno.aio.repeat import is_repeatable
 from cno.aio.sources import Body, dispose
 from cno.aio.waiters import wake_first
 from cno.const import CNO_RST_CANCEL, MAX_STREAM_ID
@@ -122,6 +123,7 @@ class Client(Connection):
         self._force_http2 = force_http2
         self._credentials: str | None = None  # for all requests that bring none of their own
         self._single = False  # made for one request
+        self._answered_before = False  # a response has come
         self._line: deque[asyncio.Future[None]] = deque()  # requests that wait for their turn
 
     async def request(
@@ -143,9 +145,10 @@ class Client(Connection):
 
         Waits while the server allows no more requests at once; HTTP/1.1 has one at a time. Raises
         ConnectionLostError and StreamError (`retryable` where the server promises not to have
-        acted on the request), UsageError for what must not be sent, TypeError or ValueError for
-        what is no body, EOFError for a file that has become shorter, and whatever reading `data`
-        raises. A timeout raises a StreamError that is also a TimeoutError.
+        acted on the request, or the method allows to send it again), UsageError for what must not
+        be sent, TypeError or ValueError for what is no body, EOFError for a file that has become
+        shorter, and whatever reading `data` raises. A timeout raises a StreamError that is also a
+        TimeoutError.
         """
         check_loop(self.loop)
         order = Order(method, path, self._fields(headers), data, trailers)
@@ -158,7 +161,7 @@ class Client(Connection):
         if response is None:
             response = await self._open(order)
             self._send(response, order)
-        return await self._answer(response)
+        return await self._answer(response, method)
 
     async def upgrade(
         self, protocol: str, path: str = "/", headers: Iterable[tuple[str, str]] = ()
@@ -250,6 +253,7 @@ class Client(Connection):
         if code < 200 and code != 101:
             response._continue(code, headers)
         else:
+            self._answered_before = True
             response._answer(code, method, headers)
 
     def on_message_tail(self, stream: int, trailers: Headers | None) -> None:
@@ -439,7 +443,7 @@ class Client(Connection):
         self._hurry()
         await waiter
 
-    async def _answer(self, response: Response) -> Response:
+    async def _answer(self, response: Response, method: str = "") -> Response:
         """Wait for the head of the response; who gives up waiting resets the stream."""
         if response.code == 0 and not response._ended:
             response._head = self.loop.create_future()
@@ -450,8 +454,15 @@ class Client(Connection):
                 response.cancel()
                 raise
         if response.code == 0:
-            raise fresh(response._error or self._lost(response.stream, None))
+            raise self._unanswered(response, method)
         return response
+
+    def _unanswered(self, response: Response, method: str) -> Exception:
+        """Why there is no response."""
+        error = fresh(response._error or self._lost(response.stream, None))
+        if isinstance(error, ConnectionLostError) and is_repeatable(self, response, method):
+            error.retryable = True
+        return error
 
     async def _tunnel(self, response: Response, status: range) -> Tunnel:
         """Wait for an answer with one of these statuses, and take it for a byte stream."""

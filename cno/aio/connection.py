@@ -73,6 +73,7 @@ class Connection(Timers):
         self._input_ended = False  # eof_received() has been called
         self._loss: Exception | None = None  # what connection_lost() was told
         self._abrupt = False  # that was no orderly end
+        self._hung_up = False  # by the peer, or the network, and not within a message
         self._loss_told = False  # all that had come has been parsed, and everybody knows
         self._closed: asyncio.Future[None] | None = None
         self._pings: Pings | None = None  # that the application waits for

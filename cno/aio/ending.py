@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from cno.aio import intake
 from cno.aio.output import log
 from cno.aio.progress import acknowledged, is_taking
+from cno.aio.repeat import is_quiet
 from cno.aio.tls import secured_by
 from cno.aio.waiters import wake
 from cno.core import waiting
@@ -125,6 +126,7 @@ def lost(conn: "Connection", exc: Exception | None) -> None:
     conn._gone = True
     conn._closing = True
     conn._stop_timer()
+    conn._hung_up = not closed
     conn._loss = exc
     # Clear text has an end that the event loop announces. A loss without it is none, whatever the
     # event loop says: asyncio may have forgotten why a write failed.
@@ -159,6 +161,7 @@ def work_off(conn: "Connection") -> None:
 
 def tell(conn: "Connection") -> None:
     """Tell everybody who waits for something of the peer that it will never come."""
+    conn._hung_up = conn._hung_up and is_quiet(conn)
     exc = conn._loss
     conn._loss = None  # its traceback may hold the connection
     conn._later = bytearray()

@@ -1,7 +1,7 @@
 """What a user of the asyncio layer catches when a peer, or the network, ends something early.
 
 Knows the engine's errors, whose subclasses these are; must never know how they come about. Each of
-them has `retryable`: whether it is certain that nobody has acted on the request.
+them has `retryable`: whether the request may be sent again without harm.
 """
 
 import copy
@@ -39,8 +39,10 @@ class ConnectionLostError(DisconnectError):
     """The connection ended, or takes no new requests.
 
     `stream` is the stream that was cut short (0: none). `retryable` says that nothing of the
-    request was sent, or that the peer promises not to have acted on it. Else it may have been
-    acted on: a connection that ends without an answer does not tell.
+    request was sent, or that the peer promises not to have acted on it; or that its method is
+    idempotent, and that the connection, over which others had been answered, was ended by the peer
+    without a byte of answer (RFC 9110 9.2.2): once more may be tried. Else it may have been acted
+    on: a connection that ends without an answer does not tell.
     """
 
     retryable: bool

@@ -50,10 +50,25 @@ class Origin:
         self.pause: asyncio.TimerHandle | None = None
         #: Who waits, in order: what it gets, a Member or an Exception; and when it came.
         self.line: OrderedDict[asyncio.Future[Any], int] = OrderedDict()
+        #: Those of them that want a connection that has had no request (HTTP/1.1).
+        self.choosy: set[asyncio.Future[Any]] = set()
 
     def is_served(self) -> bool:
         """HTTP/1.1: whether those in line will be served in time, if no connection is added."""
         return self.http2 is False and self.live > self.dialing
+
+    def takes_turns(self) -> bool:
+        """Whether somebody waits who would take any connection."""
+        return len(self.line) > len(self.choosy)
+
+    def next_for(self, member: "Member") -> "asyncio.Future[Any] | None":
+        """Take the first out of line that this connection will do for."""
+        for waiter in self.line:
+            if member._last_local == 0 or waiter not in self.choosy:
+                del self.line[waiter]
+                self.choosy.discard(waiter)
+                return waiter
+        return None
 
     def unpause(self) -> None:
         if self.pause is not None:

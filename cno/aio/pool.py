@@ -20,6 +20,7 @@ from cno.aio.errors import ConnectionLostError, StreamError
 from cno.aio.messages import Response, listed
 from cno.aio.orders import Order, completed
 from cno.aio.output import Headers, log
+from cno.aio.repeat import is_repeatable
 from cno.aio.sources import Body, dispose, rewind
 from cno.aio.stock import CLOSED_AT_ONCE, Stock, connect_error
 from cno.aio.urls import Target, target_of
@@ -89,10 +90,12 @@ class Pool(Stock):
     A request that has certainly not been processed is sent again, up to `retries` times, whatever
     its method: its stream was refused, or is beyond the last that a GOAWAY names (RFC 9113 8.7), or
     the connection was at its end before it was sent. (Where a server ends a connection after some
-    of many requests, those beyond are sent again however often.) Nothing else is: errors have
-    `retryable`, and where that is False, the request may have been processed. A body that comes
-    piece by piece can only be sent again while none of it has been asked for, or if it is a file
-    that can be rewound.
+    of many requests, those beyond are sent again however often.) With `retry_idempotent`, a request
+    with the method GET, HEAD, OPTIONS, TRACE, PUT, DELETE or QUERY is sent once more, over a new
+    connection, if the server ended one that had been in use, without a byte of answer (RFC 9110
+    9.2.2). Nothing else is sent again: errors have `retryable`, and where that is False, the
+    request may have been processed. A body that comes piece by piece can only be sent again while
+    none of it has been asked for, or if it is a file that can be rewound.
 
     `ssl_ctx`, `force_http2`, `proxy`, `unix`, `settings` and `limits` are as for `cno.connect`, and
     hold for all connections. Of the limits, `keepalive_timeout` closes what has been idle for so
@@ -112,6 +115,7 @@ class Pool(Stock):
         max_connections: int | None = 500,
         max_per_origin: int | None = 100,
         retries: int = 5,
+        retry_idempotent: bool = True,
         pushes: bool = False,
         settings: SettingsDict | None = None,
         limits: Limits | None = None,
@@ -127,6 +131,7 @@ class Pool(Stock):
             chosen if pushes else replace(chosen, max_pushes=0),
         )
         self._retries: i64 = retries
+        self._retry_idempotent = retry_idempotent
 
     async def request(
         self,
@@ -210,17 +215,18 @@ class Pool(Stock):
         """Send a request until somebody has processed it, or may have."""
         attempt: i64 = 0
         passed = False  # by a server that did process requests before this one
+        repeated = False  # it may have been processed, and is sent once more
         while True:
             if self._closing:
                 if attempt > 0 or passed:
                     raise ConnectionLostError("the pool was closed", retryable=True)
                 raise UsageError("the pool is closed")
             origin = self._origin_of(target)
-            member = self._pick(origin)
+            member = None if repeated and origin.http2 is False else self._pick(origin)
             if member is None:
                 # Who was refused goes first, else a server that ends connections again and again
                 # could refuse the same request each time.
-                member = await self._wait(origin, attempt > 0 or passed)
+                member = await self._wait(origin, attempt > 0 or passed, repeated)
             if member.is_free() and member.has_news() and not await self._is_well(member):
                 if member._last_local == 0 and not origin.is_served():
                     raise connect_error(target, CLOSED_AT_ONCE)
@@ -231,13 +237,20 @@ class Pool(Stock):
                 response = member._try_open(order)
                 if response is not None:
                     member._send(response, order)
-                    return await member._answer(response)
+                    return await member._answer(response, order.method)
             except (StreamError, ConnectionLostError) as error:
                 # A server that ends a connection after some requests takes the next ones there:
                 # it happens no more often than there are others, and needs neither bound nor pause.
                 passed = response is not None and member.passed(response.stream)
                 if not error.retryable or (attempt >= self._retries and not passed):
                     raise
+                lost = isinstance(error, ConnectionLostError)
+                if lost and is_repeatable(member, response, order.method):
+                    # > A client SHOULD NOT automatically retry a failed automatic retry.
+                    # > (RFC 9110 9.2.2)
+                    if repeated or not self._retry_idempotent:
+                        raise
+                    repeated = True
                 if replay is not None and not replay.again():
                     raise
                 log.debug("%s: sending %s %s again", error, order.method, target.path)

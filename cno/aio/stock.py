@@ -123,13 +123,20 @@ class Stock(Owner):
         self._want(origin)
         return False
 
-    async def _wait(self, origin: Origin, again: bool) -> Member:
-        """Wait in line for a connection that takes one more request, at its front if `again`."""
+    async def _wait(self, origin: Origin, again: bool, choosy: bool) -> Member:
+        """Wait in line for a connection that takes one more request, at its front if `again`.
+
+        `choosy`: over HTTP/1.1, only one that has had no request will do.
+        """
         waiter: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._tickets += 1
         origin.line[waiter] = self._tickets
         if again:
             origin.line.move_to_end(waiter, last=False)
+        if choosy and origin.http2 is False:
+            origin.choosy.add(waiter)
+            if origin.idle and origin.live >= self._max_per_origin:
+                self._drop(origin.idle[0])  # makes room
         self._want(origin)
         if origin.shared is not None:
             origin.shared._hurry()
@@ -138,6 +145,8 @@ class Stock(Owner):
         except asyncio.CancelledError:
             self._forsake(origin, waiter)
             raise
+        finally:
+            origin.choosy.discard(waiter)
         given = waiter.result()
         if isinstance(given, Member):
             given._reserved -= 1
@@ -148,6 +157,7 @@ class Stock(Owner):
         """Somebody waits no longer: what it was given is for others."""
         if not waiter.done() or waiter.cancelled():
             origin.line.pop(waiter, None)
+            origin.choosy.discard(waiter)
             shared = origin.shared
             if shared is not None and not origin.line and shared.is_free():
                 self.changed(shared)  # nobody waits for it any more: it is idle
@@ -160,7 +170,7 @@ class Stock(Owner):
 
     def _pick(self, origin: Origin) -> Member | None:
         """A connection that takes a request now; none if others wait for that already."""
-        if origin.line:
+        if origin.takes_turns():
             return None
         member = origin.shared
         if member is not None:
@@ -190,9 +200,13 @@ class Stock(Owner):
             self._feed()
             self._want(origin)
             return
-        while origin.line and member.room() > 0:
-            self._grant(origin, member)
+        while origin.line and member.room() > 0 and self._grant(origin, member):
+            pass
         if not member.is_free():
+            return
+        if origin.choosy and not member._http2 and origin.live >= self._max_per_origin:
+            self._drop(member)  # makes room for the one that is wanted
+            self._want(origin)
             return
         if member._http2:
             self._idle.pop(member, None)
@@ -324,20 +338,34 @@ class Stock(Owner):
             if member in origin.idle:
                 origin.idle.remove(member)
 
-    def _grant(self, origin: Origin, member: Member) -> None:
-        """Promise this connection to the first in line."""
-        waiter, _ = origin.line.popitem(last=False)
+    def _grant(self, origin: Origin, member: Member) -> bool:
+        """Promise this connection to the first in line that it will do for; False: to none."""
+        waiter = origin.next_for(member)
+        if waiter is None:
+            return False
         if not waiter.done():
             member._reserved += 1
             waiter.set_result(member)
+        return True
+
+    def _content(self, origin: Origin) -> None:
+        """There will be no new connection for now: give those who want one what there is."""
+        origin.choosy.clear()
+        for member in list(origin.idle):
+            if origin.line and member in self._idle:
+                origin.idle.remove(member)
+                del self._idle[member]
+                self.changed(member)
 
     def _fail(self, origin: Origin, cause: Exception) -> None:
         """No connection could be made: tell those that it would have been for, unless there are
         others to wait for."""
         if origin.is_served():
             self._pause(origin)
+            self._content(origin)
             return
         only_first = origin.http2 is False
+        origin.choosy.clear()
         while origin.line:
             waiter, _ = origin.line.popitem(last=False)
             if waiter.done():

@@ -1,0 +1,44 @@
+"""Which requests may be sent again although the server may have acted on them (RFC 9110 9.2.2).
+
+Knows how a client's connection ended. Must never know who sends a request again, or where.
+"""
+
+from typing import TYPE_CHECKING
+
+from cno.const import MAX_STREAM_ID
+from cno.core import H2_CONTINUATION, waiting
+from cno.headers import IDEMPOTENT
+
+if TYPE_CHECKING:
+    from cno.aio.client import Client
+    from cno.aio.connection import Connection
+    from cno.aio.messages import Response
+
+
+def is_repeatable(client: "Client", response: "Response | None", method: str) -> bool:
+    """Whether a request without a response may be sent once more, over another connection.
+
+    That is so if its method is idempotent, and its connection, over which others have been answered
+    before, was ended by the peer without a byte of answer: it had been idle for too long, say.
+    """
+    # > ... if a client sends a PUT request and the underlying connection is closed before any
+    # > response is received, then the client can establish a new connection and retry the
+    # > idempotent request.   (RFC 9110 9.2.2)
+    return (
+        client._hung_up
+        and client._answered_before
+        and response is not None
+        and response.code == 0
+        and not response.informational
+        and method in IDEMPOTENT
+        and not (client._http2 and client._h2.goaway_received <= MAX_STREAM_ID)
+    )
+
+
+def is_quiet(conn: "Connection") -> bool:
+    """Whether nothing has come that is not a whole message, or a whole frame."""
+    if waiting(conn) != 0:
+        return False
+    if conn._http2:
+        return conn._state != H2_CONTINUATION
+    return conn._h1.head is None
