@@ -403,14 +403,14 @@ LEAKY = (cno.Client, cno.Response, cno.Pool)
 
 
 def describe(error: BaseException) -> str:
-    """An error with the place where it was raised."""
-    place = ""
+    """An error with the places that it came through."""
+    places = []
     trace = error.__traceback__
     while trace is not None:
         code = trace.tb_frame.f_code
-        place = f" in {code.co_name} ({Path(code.co_filename).name}:{trace.tb_lineno})"
+        places.append(f"{code.co_name} ({Path(code.co_filename).name}:{trace.tb_lineno})")
         trace = trace.tb_next
-    return f"{error!r}{place}"
+    return " in ".join([repr(error), *reversed(places[-12:])])
 
 
 def generalized(text: str) -> str:
