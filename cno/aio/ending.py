@@ -59,7 +59,9 @@ def close_transport(conn: "Connection") -> None:
             conn._unread = 0
             intake.listen(conn)
         return
-    conn.transport.close()
+    # asyncio's TLS transports forget, when they are closed again, what tells how much is unwritten.
+    if not conn.transport.is_closing():
+        conn.transport.close()
     # A client has all it wants by now, and some servers never answer that TLS is closed.
     limits = conn._limits
     patience = limits.shutdown_timeout if conn._server else limits.linger_timeout

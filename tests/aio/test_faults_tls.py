@@ -183,3 +183,35 @@ def test_clients_that_are_gone(lab: Lab, wire: Wire) -> None:
             )
 
     lab.run(main())
+
+
+# -- a transport that has ended below TLS, before anybody was told ---------------------------------
+
+
+@pytest.mark.parametrize("wire", [HTTP1_TLS, HTTP2_TLS], ids=str)
+@pytest.mark.parametrize("role", ["client", "server"])
+def test_close_before_the_loss_is_told(lab: Lab, wire: Wire, role: str) -> None:
+    """asyncio forgets what belongs to a TLS transport that is closed twice; the first time may be
+    the end of the connection below."""
+    servers: list[aio.Server] = []
+
+    async def handle(request: aio.Request) -> None:
+        assert isinstance(request.conn, aio.Server)
+        servers.append(request.conn)
+        await request.respond(200, [], b"hello")
+
+    async def main() -> None:
+        async with lab.serving(wire, handle) as url, await lab.connect(wire, url) as client:
+            response = await client.request("GET", "/")
+            assert await response.payload.read() == b"hello"
+            here, there = (client, servers[0]) if role == "client" else (servers[0], client)
+            there.transport.abort()
+            for _ in range(100_000):  # not a turn later
+                if here.transport.is_closing():
+                    break
+                await asyncio.sleep(0)
+            here.close()
+            here.close()
+            await here.wait_closed()
+
+    lab.run(main())
