@@ -186,8 +186,8 @@ class Client(Connection):
     async def tunnel(self, authority: str, headers: Iterable[tuple[str, str]] = ()) -> Tunnel:
         """Ask a proxy for a byte stream to `authority` (host and port), by CONNECT.
 
-        Raises UpgradeRefused for any other answer than 2xx, and what `request` raises.
-        (RFC 9110 9.3.6)
+        Raises UpgradeRefused for any other answer than 2xx, and what `request` raises. Over
+        HTTP/1.1 the connection ends with such an answer. (RFC 9110 9.3.6, RFC 9931)
         """
         check_loop(self.loop)
         fields = [(":authority", authority), *listed(headers)]

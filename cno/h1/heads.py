@@ -361,7 +361,9 @@ def _final_response(h1: Http1, head: Head, stream: Stream) -> i64:
         raise parse.malformed("faulty framing by transfer-encoding", "RFC 9112 6.1")
     _begin_body(h1, stream)
     stream.read = BODY
-    closes = head.close or (old and not head.keep_alive)
+    # A proxy that refuses CONNECT closes the connection, whether its answer says so or not; what
+    # comes behind would answer no request of ours (RFC 9931, which updates RFC 9112).
+    closes = stream.connect or head.close or (old and not head.keep_alive)
     follow: i64 = H1_BODY
     if stream.head or head.code == 204 or head.code == 304:
         stream.read_left = 0

@@ -161,8 +161,15 @@ def _write_response(
         framing = LENGTH
         if not mute and not tunnel:
             framing = _frame(core, stream, out, final)
+        # A refused CONNECT is the last request of its connection (RFC 9931, updating RFC 9112):
+        # a client that does not wait for the answer has sent by now what somebody else wants
+        # tunnelled, and that must not be taken for requests.
         last = not tunnel and (
-            out.close or framing == UNTIL_CLOSE or stream.id == h1.last or h1.expecting == stream.id
+            stream.connect
+            or out.close
+            or framing == UNTIL_CLOSE
+            or stream.id == h1.last
+            or h1.expecting == stream.id
         )
         compose.connection(writer, out, last, not tunnel and _is_old(core, stream))
         writer.write(b"\r\n")
@@ -217,7 +224,7 @@ def _frame(core: Core, stream: Stream, out: Outgoing, final: bool) -> i64:
 
 
 def _decline(core: Core, stream: Stream) -> None:
-    """The upgrade or tunnel asked for is not to be: HTTP/1.1 goes on."""
+    """The upgrade or tunnel asked for is not to be: HTTP/1.1 goes on, or ends behind a CONNECT."""
     h1 = core._h1
     h1.asking = 0
     if stream.connect and stream.read != DONE:

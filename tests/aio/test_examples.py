@@ -90,16 +90,23 @@ def test_what_the_proxy_refuses(lab: Lab, wire: Wire) -> None:
         silent.close()
         await silent.wait_closed()
         async with lab.serving(wire, Proxy(frozenset([port])).handle) as url:
-            async with await lab.connect(wire, url) as client:
-                response = await client.request("GET", "/")
-                assert response.code == 405
-                for place, code in (
-                    (f"{HOST}:{port}", 502),
-                    (f"{HOST}:1", 403),
-                ):
+            for place, code in (
+                (f"{HOST}:{port}", 502),
+                (f"{HOST}:1", 403),
+            ):
+                async with await lab.connect(wire, url) as client:
+                    response = await client.request("GET", "/")
+                    assert response.code == 405
                     with pytest.raises(cno.UpgradeRefused) as caught:
                         await client.tunnel(place)
                     assert caught.value.response.code == code
+                    if wire.http2:
+                        assert (await client.request("GET", "/")).code == 405
+                        continue
+                    # It ends with a refusal, so that nothing behind is taken for a request.
+                    with pytest.raises(cno.ConnectionLostError) as lost:
+                        await client.request("GET", "/")
+                    assert lost.value.retryable
 
     lab.run(main())
 
@@ -166,6 +173,38 @@ def test_a_message_that_is_cut_short_is_an_error_of_the_call(lab: Lab, cut: byte
             assert ("grpc-status", str(grpc.INTERNAL)) in response.headers
 
     lab.run(main())
+
+
+@pytest.mark.parametrize("refusal", ["403", "502", "504", "405"])
+def test_what_is_tunnelled_before_the_proxy_agrees_is_no_request(lab: Lab, refusal: str) -> None:
+    """An optimistic client sends what somebody else wants tunnelled without waiting."""
+    seen: list[str] = []
+
+    async def main() -> None:
+        async def handle(request: cno.Request) -> None:
+            seen.append(request.path)
+            if refusal == "405":
+                await request.respond(405)
+            elif refusal == "504":
+                await asyncio.sleep(0.05)
+                await request.respond(504, [], b"later")
+            else:
+                await Proxy(frozenset([1] if refusal == "502" else [2])).handle(request)
+
+        smuggled = b"GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n"
+        async with lab.serving(HTTP1, handle) as url:
+            reader, writer = await asyncio.open_connection(HOST, int(url.rpartition(":")[2]))
+            connect = f"CONNECT {HOST}:1 HTTP/1.1\r\nHost: {HOST}:1\r\n\r\n".encode()
+            writer.write(connect + smuggled)
+            head = await reader.readuntil(b"\r\n\r\n")
+            assert head.startswith(f"HTTP/1.1 {refusal} ".encode())
+            assert b"connection: close\r\n" in head
+            writer.write(smuggled)
+            assert b"HTTP/1.1" not in await reader.read()
+            writer.close()
+
+    lab.run(main())
+    assert seen == [""]
 
 
 # -- uploads ---------------------------------------------------------------------------------------

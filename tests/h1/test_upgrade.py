@@ -359,13 +359,100 @@ def test_what_arrives_before_the_answer_to_connect_is_not_a_request() -> None:
     assert conn.of("data") == [("data", 1, SMUGGLED)]
 
 
-def test_connect_refused() -> None:
+class Refusing(Recorder):
+    """Refuses CONNECT, in this event and in that way."""
+
+    event = "head"
+    answer = "403"
+
+    def refuse(self, event: str, stream: int) -> None:
+        if event != self.event:
+            return
+        if self.answer == "reset":
+            self.write_reset(stream, 8)
+        elif self.answer == "100":
+            self.write_head(stream, 100, "", "", [], False)
+            self.write_head(stream, 403, "", "", [], True)
+        else:
+            self.write_head(stream, int(self.answer), "", "", [], self.answer == "304")
+            if self.answer != "304":
+                self.write_data(stream, b"no", True)
+
+    def on_stream_start(self, stream: int) -> None:
+        super().on_stream_start(stream)
+        self.refuse("start", stream)
+
+    def on_message_head(
+        self, stream: int, code: int, method: str, path: str, headers: Headers
+    ) -> None:
+        super().on_message_head(stream, code, method, path, headers)
+        self.refuse("head", stream)
+
+
+@pytest.mark.parametrize("event", ["start", "head", "later"])
+@pytest.mark.parametrize("answer", ["300", "304", "403", "407", "502", "100", "reset"])
+def test_a_refused_connect_is_the_last_request(answer: str, event: str) -> None:
+    """What a client sends behind it, for somebody else, is never a request."""
+
+    def make() -> Recorder:
+        conn = h1_server(recorder=Refusing)
+        assert isinstance(conn, Refusing)
+        conn.event, conn.answer = event, answer
+        return conn
+
+    conn = make()
+    assert isinstance(conn, Refusing)
+    feed(conn, CONNECT + SMUGGLED)
+    if event == "later":
+        conn.refuse("later", 1)
+    feed(conn, SMUGGLED + SMUGGLED)
+    assert conn.error is None
+    assert len(conn.of("head")) <= 1
+    assert len(conn.of("close")) == 1 and conn.open_streams == []
+    written = conn.take()
+    if answer == "reset":
+        assert written == b""
+    else:
+        assert written.count(b"HTTP/1.1 ") == 1 + (answer == "100")
+        assert b"connection: close\r\n" in written
+
+
+def test_a_refused_connect_behind_others() -> None:
     conn = h1_server()
-    conn.data_received(CONNECT)
-    respond(conn, code=403, body=b"no")
-    (written,) = responses(conn.take())
-    assert (written.code, written.body) == (403, b"no")
-    assert conn.of("end")
+    conn.data_received(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" + CONNECT + SMUGGLED)
+    respond(conn, 1)
+    respond(conn, 3, code=403, body=b"no")
+    feed(conn, SMUGGLED)
+    first, second = responses(conn.take())
+    assert not first.closes and second.closes and second.body == b"no"
+    assert len(conn.of("head")) == 2 and len(conn.of("close")) == 1
+
+
+@pytest.mark.parametrize("length", [b"Content-Length: 2\r\n", b"Transfer-Encoding: chunked\r\n"])
+def test_a_client_takes_nothing_behind_a_refused_connect(length: bytes) -> None:
+    conn = h1_client()
+    conn.write_head(1, 0, "CONNECT", "", [(":authority", "a:443")], False)
+    body = b"no" if b"2" in length else b"2\r\nno\r\n0\r\n\r\n"
+    conn.data_received(b"HTTP/1.1 403 No\r\n" + length + b"\r\n")
+    with pytest.raises(raw.DisconnectError):
+        conn.write_head(3, 0, "GET", "/", [(":authority", "a")], True)
+    feed(conn, body + b"HTTP/1.1 200 OK\r\n\r\n")
+    assert conn.error is None
+    assert [e[2] for e in conn.of("head")] == [403]
+    assert conn.of("data") == [("data", 1, b"no")]
+    assert len(conn.of("close")) == 1
+
+
+@pytest.mark.parametrize("cut", [0, 1])
+def test_a_declined_upgrade_goes_on(cut: int) -> None:
+    """Unlike CONNECT: the request that asks for it is one like any other, and has an answer."""
+    conn = h1_server()
+    first = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n"
+    feed(conn, first + SMUGGLED[:cut])
+    assert [e[0] for e in conn.of("head")] == ["head"]
+    respond(conn, 1)
+    feed(conn, SMUGGLED[cut:])
+    assert len(conn.of("head")) == 2 and not conn.of("close")
 
 
 def test_connect_at_a_client() -> None:
