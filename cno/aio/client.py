@@ -401,6 +401,7 @@ class Client(Connection):
             return None
         stream = self.next_stream
         response = Response(self, stream)
+        response._reused = self._answered_before
         self._exchanges[stream] = response
         opened = False
         try:

@@ -305,6 +305,7 @@ class Response(Exchange):
         self.code = 0
         self.reason = ""
         self.informational: list[tuple[int, Headers]] = []
+        self._reused = False  # others had been answered when the request was sent
         self._head: asyncio.Future[None] | None = None
         self._proceed: asyncio.Future[None] | None = None  # an upload waits for 100
         self._bidden = False  # that has come

@@ -18,16 +18,17 @@ if TYPE_CHECKING:
 def is_repeatable(client: "Client", response: "Response | None", method: str) -> bool:
     """Whether a request without a response may be sent once more, over another connection.
 
-    That is so if its method is idempotent, and its connection, over which others have been answered
-    before, was ended by the peer without a byte of answer: it had been idle for too long, say.
+    That is so if its method is idempotent, and its connection, over which others had been answered
+    before it was sent, was ended by the peer without a byte of answer: it had been idle for too
+    long, say.
     """
     # > ... if a client sends a PUT request and the underlying connection is closed before any
     # > response is received, then the client can establish a new connection and retry the
     # > idempotent request.   (RFC 9110 9.2.2)
     return (
         client._hung_up
-        and client._answered_before
         and response is not None
+        and response._reused
         and response.code == 0
         and not response.informational
         and method in IDEMPOTENT
