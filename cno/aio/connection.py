@@ -25,7 +25,7 @@ from cno.const import (
     CNO_RST_NO_ERROR,
     CNO_RST_REFUSED_STREAM,
 )
-from cno.core import H1_BLOCKED
+from cno.core import CLOSED, H1_BLOCKED
 from cno.errors import ConnectionError, WouldBlockError
 from cno.limits import Limits
 from cno.settings import SettingsDict
@@ -270,7 +270,12 @@ class Connection(Timers):
         if self._closing:
             return
         self._closing = True
-        if not self._busy and self._born != 0.0:
+        if self._busy or self._born == 0.0:
+            return
+        if self._corked > self._held and self._state != CLOSED:
+            # From inside an event of something that is being written: it goes out first.
+            self.loop.call_soon(ending.close_transport, self, context=self._context)
+        else:
             ending.close_transport(self)
 
     def write_reset(self, stream: int, code: int) -> None:

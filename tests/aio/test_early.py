@@ -1,14 +1,17 @@
 """Responses ahead of the end of a request: the rest is refused, and ordinary clients succeed."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 
+import cno.raw
 from cno import aio
 from cno.limits import Limits
 from tests import frames as f
-from tests.aio.lab import HTTP1, HTTP2, Lab, Peer, Wire, until
+from tests.aio.lab import HOST, HTTP1, HTTP2, Lab, Peer, Wire, place, until
 from tests.peers import require
 from tests.processes import run
 
@@ -238,5 +241,98 @@ def test_curl_reads_why_its_upload_is_refused(
                 f"{url}/",
             )
             assert (done.status, done.stdout, done.stderr) == (0, b"too much 413", "")
+
+    lab.run(main())
+
+
+# -- uploads that outlast their responses ----------------------------------------------------------
+
+
+class Early(cno.raw.Connection, asyncio.Protocol):
+    """A server that answers each request at once, and reads all of it."""
+
+    transport: asyncio.Transport
+
+    def __init__(self, http2: bool, says_goodbye: bool) -> None:
+        super().__init__(True)
+        self.begins_with_http2 = http2
+        self.says_goodbye = says_goodbye
+        self.got = 0
+        self.whole = False
+        self.done = asyncio.Event()
+
+    def connection_made(  # type: ignore[override]  # both bases have one: it is asyncio's here
+        self, transport: asyncio.BaseTransport
+    ) -> None:
+        self.transport = cast("asyncio.Transport", transport)
+        self.configure(initial_window_size=1 << 20)
+        super().connection_made(self.begins_with_http2)
+        self.open_flow(0, 1 << 26)
+
+    def on_writev(self, chunks: list[bytes]) -> None:
+        self.transport.write(b"".join(chunks))
+
+    def on_message_head(
+        self, stream: int, code: int, method: str, path: str, headers: list[tuple[str, str]]
+    ) -> None:
+        self.write_head(stream, 200, "", "", [("content-length", "2")], False)
+        self.write_data(stream, b"ok", True)
+        if self.says_goodbye:
+            self.shutdown()
+
+    def on_message_data(self, stream: int, data: bytes) -> None:
+        self.got += len(data)
+
+    def on_message_tail(self, stream: int, trailers: list[tuple[str, str]] | None) -> None:
+        self.whole = True
+
+    def on_close(self) -> None:
+        self.transport.close()
+
+    def connection_lost(self, exc: BaseException | None = None) -> None:
+        self.done.set()
+        try:
+            super().connection_lost()
+        except cno.ConnectionError:
+            assert not self.whole
+
+
+async def in_pieces(size: int) -> AsyncIterator[bytes]:
+    for _ in range(0, size, 10_000):
+        yield bytes(10_000)
+
+
+@pytest.mark.parametrize("pieces", [False, True])
+@pytest.mark.parametrize("how", ["request", "pool", "goaway"])
+@pytest.mark.parametrize("wire", [HTTP1, HTTP2], ids=str)
+def test_end_of_an_upload_that_outlasts_its_response(
+    lab: Lab, wire: Wire, how: str, pieces: bool
+) -> None:
+    """What closes the connection then, from inside of the last write, lets that go out."""
+    size = 3_000_000
+
+    async def main() -> None:
+        servers: list[Early] = []
+
+        def made() -> Early:
+            servers.append(Early(wire.http2, how == "goaway"))
+            return servers[-1]
+
+        server = await asyncio.get_running_loop().create_server(made, HOST, 0)
+        url = place(server, "h2c" if wire.http2 else "http")
+        data = in_pieces(size) if pieces else bytes(size)
+        if how == "request":
+            response = await aio.request("POST", url, data=data)
+            assert await response.payload.read() == b"ok"
+        else:
+            async with aio.Pool() as pool:
+                response = await pool.request("POST", url, data=data)
+                assert await response.payload.read() == b"ok"
+                if how == "goaway":
+                    await until(lambda: servers[0].whole or servers[0].done.is_set())
+        await servers[0].done.wait()
+        assert (servers[0].got, servers[0].whole) == (size, True)
+        server.close()
+        await server.wait_closed()
 
     lab.run(main())
