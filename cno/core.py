@@ -169,7 +169,8 @@ class Core:
         self._writer = BytesWriter()  # small pieces, copied together; comes after _out
         self._corked: i64 = 0
         self._held: i64 = 0  # how often of those by cork(), which the application calls
-        self._announced = NO_FRAMES  # among that, and not yet shown to on_frame_send
+        self._announced = NO_FRAMES  # among that, and to be shown to on_frame_send
+        self._shown: i64 = 0  # how many of these have been
 
         # -- streams ------------------------------------------------------------------------------
         self._streams: dict[int, Stream] = {}
@@ -351,18 +352,15 @@ def _announce(core: Core) -> None:
     """Show what is about to be sent. Only here, where every frame is complete and all state is
     settled: what the event writes comes behind, whatever it raises concerns nobody else."""
     core._corked += 1
-    frames: list[Frame] = []
-    shown = 0
     try:
-        while core._announced:
-            frames = core._announced
-            core._announced = NO_FRAMES
-            shown = 0
-            for frame in frames:
-                shown += 1
-                core.on_frame_send(frame)
+        while core._shown < len(core._announced):
+            # Not kept here: if the event closes the connection, all others are shown before that.
+            frame = core._announced[core._shown]
+            core._shown += 1
+            core.on_frame_send(frame)
+        core._announced = NO_FRAMES
+        core._shown = 0
     finally:
-        core._announced = frames[shown:] + core._announced
         core._corked -= 1
 
 

@@ -142,6 +142,7 @@ class Engine(Core):
         self._out = NO_CHUNKS
         self._writer.truncate(0)
         self._announced = NO_FRAMES
+        self._shown = 0
         end_all(self, CNO_RST_CANCEL, CNO_LOCAL)
         if text:
             raise ProtocolError(text, rule="" if self._http2 else "RFC 9112 8")

@@ -144,6 +144,8 @@ class Timers(Windows):
 
     def _tick(self) -> None:
         self._timer = None
+        if self._closing:
+            return  # in this turn of the loop: what is left to do waits for nothing
         now = self.loop.time()
         if self._heard:
             self._heard = False
@@ -385,7 +387,8 @@ class Timers(Windows):
                     if stuck is not None:
                         stuck._told = True
                     self._resolve(sending, error)
-                    self.write_reset(sending.stream, CNO_RST_CANCEL)
+                    if self._state != CLOSED:  # as the last stream's end makes it after a GOAWAY
+                        self.write_reset(sending.stream, CNO_RST_CANCEL)
 
     def _overdue(self, exchange: Exchange, now: float) -> str:
         """What has not come in time on a stream; '' if nothing is late."""

@@ -303,6 +303,27 @@ def test_request_into_a_closed_window(lab: Lab) -> None:
     lab.run(main())
 
 
+def test_request_into_a_closed_window_after_a_goaway(lab: Lab) -> None:
+    """The reset of the last stream closes the connection: there is nothing more to be said."""
+
+    async def main() -> None:
+        async def script(peer: Peer) -> None:
+            await greet(peer, {f.INITIAL_WINDOW_SIZE: 0})
+            await peer.expect(f.HEADERS)
+            peer.send(peer.pen.goaway(1))
+            assert (await peer.expect(f.RST_STREAM)).code == f.CANCEL
+            await peer.rest()
+
+        limits = Limits(write_stall_timeout=SHORT)
+        async with by_hand(script) as url, await lab.connect(HTTP2, url, limits=limits) as client:
+            await until(lambda: client.remote_settings.initial_window_size == 0, "SETTINGS")
+            with pytest.raises(aio.StreamError, match="does not take"):
+                await client.request("POST", "/", [], bytes(1_000))
+            await client.wait_closed()
+
+    lab.run(main())
+
+
 def test_window_that_opens_slowly(lab: Lab) -> None:
     """The time is for any progress, not for all of it."""
 

@@ -15,6 +15,7 @@ from tests.support import (
     CONTINUATION,
     DATA,
     ENHANCE_YOUR_CALM,
+    GOAWAY,
     HEADERS,
     INITIAL_WINDOW_SIZE,
     LOCAL,
@@ -122,6 +123,37 @@ def test_a_frame_that_could_not_be_shown_has_done_its_work() -> None:
         conn.write_reset(1, raw.CNO_RST_CANCEL)
     assert conn.open_streams == []
     assert [f.type for f in conn.frames()] == [RST_STREAM]
+
+
+class ClosesWhenShown(Recorder):
+    """Ends the connection when the first frame of these types is shown."""
+
+    when = DATA
+
+    def __init__(self, server: bool, **options: Any) -> None:
+        super().__init__(server, **options)
+        self.order: list[str] = []
+
+    def on_frame_send(self, frame: raw.Frame) -> None:
+        self.order.append(f"frame {frame.type}")
+        if frame.type == self.when:
+            self.when = -1
+            self.write_reset(0, raw.CNO_RST_INTERNAL_ERROR)
+
+    def on_close(self) -> None:
+        self.order.append("close")
+
+
+def test_nothing_is_shown_after_on_close() -> None:
+    """Not even what had been written before the frame whose event closes the connection."""
+    conn, peer = server(recorder=ClosesWhenShown)
+    assert isinstance(conn, ClosesWhenShown)
+    conn.data_received(peer.headers(1, POST))
+    conn.order.clear()
+    conn.write_head(1, 200, "", "", [], False)
+    conn.write_data(1, bytes(40_000), False)
+    assert conn.order == ["frame 1", "frame 0", "frame 0", "frame 0", "frame 7", "close"]
+    assert [f.type for f in conn.frames()][-5:] == [HEADERS, DATA, DATA, DATA, GOAWAY]
 
 
 # -- events that raise -----------------------------------------------------------------------------
