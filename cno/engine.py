@@ -243,9 +243,9 @@ class Engine(Core):
 
         1xx responses may precede the real one. In HTTP/1.1 a non-empty `method` of a response is
         its reason phrase. `final`: there is no body. Raises WouldBlockError when the peer allows no
-        more streams or an earlier pipelined message must go first, UsageError for what must not be
-        sent, InvalidStreamError, DisconnectError: also once no stream id is left. (RFC 9113 8.1,
-        RFC 9112 2.1)
+        more streams or an earlier pipelined message must go first (a 100 is queued for its turn),
+        UsageError for what must not be sent, InvalidStreamError, DisconnectError: also once no
+        stream id is left. (RFC 9113 8.1, RFC 9112 2.1)
         """
         _check_open(self)
         if stream < 0 or stream > MAX_STREAM_ID:

@@ -34,6 +34,7 @@ from cno.core import (
 )
 from cno.drive import end_call, fail
 from cno.errors import ConnectionFault
+from cno.h1.turns import continue_queued
 from cno.h2 import flow
 from cno.limits import Limits
 from cno.settings import SettingsDict
@@ -406,7 +407,9 @@ class Timers(Windows):
     def _overdue_body(self, exchange: Exchange, now: float) -> bool:
         """Whether a reader has waited for too long, and nothing came."""
         inflow = exchange._inflow
-        if inflow is None or exchange._tunnel or exchange._complete or not inflow.waits():
+        # A client that waits for a 100 that has to wait for its turn owes nothing.
+        queued = not self._http2 and continue_queued(self, exchange.stream)
+        if inflow is None or exchange._tunnel or exchange._complete or not inflow.waits() or queued:
             if inflow is not None:
                 inflow.waiting_since = 0.0
             return False

@@ -4,6 +4,7 @@ Requests are in `request`. Everything is checked before anything is written: a c
 UsageError, InvalidStreamError or WouldBlockError leaves no trace.
 """
 
+from librt.strings import BytesWriter
 from mypy_extensions import i64
 
 from cno import streams
@@ -46,7 +47,7 @@ def write_head(
         raise UsageError("the response has begun already", stream=id, rule="RFC 9112 2.1")
     if code < 100 or code > 999:
         raise UsageError(f"{code} is no status code", stream=id, rule="RFC 9110 15")
-    if id != core._h1.turn:
+    if id != core._h1.turn and code != 100:
         core._h1.waiting[id] = True
         raise WouldBlockError(
             f"the response on stream {core._h1.turn} must go first",
@@ -82,21 +83,30 @@ def _write_informational(
         # > or trailers. ... a client MUST be able to parse one or more 1xx responses received prior
         # > to a final response   (RFC 9110 15.2)
         raise UsageError("an informational response is never the last", stream=stream.id)
-    mark = len(core._writer)
+    h1 = core._h1
+    queued = stream.id != h1.turn  # only a 100 can be
+    writer = BytesWriter() if queued else core._writer
+    mark = len(writer)
     try:
         out = Outgoing(False, True)
-        compose.status_line(core._writer, code, reason)
-        compose.field_lines(core._writer, headers, out)
-        compose.connection(core._writer, out, False, False)
-        core._writer.write(b"\r\n")
+        compose.status_line(writer, code, reason)
+        compose.field_lines(writer, headers, out)
+        compose.connection(writer, out, False, False)
+        writer.write(b"\r\n")
     except BaseException:
-        core._writer.truncate(mark)
+        writer.truncate(mark)
         raise
-    h1 = core._h1
     if stream.id in h1.old:
         # > a server MUST NOT send a 1xx response to an HTTP/1.0 client.   (RFC 9110 15.2)
-        core._writer.truncate(mark)
-    elif code == 100 and h1.expecting == stream.id:
+        writer.truncate(mark)
+    elif code != 100 or h1.expecting != stream.id:
+        pass  # out of turn, a 100 for a client that does not wait for it is of no use
+    elif queued:
+        # The application is not told to wait and try again: it waits for the body, whose sender
+        # waits for this.
+        h1.queued_continue = writer.getvalue()
+        h1.waiting.setdefault(int(stream.id), False)
+    else:
         h1.expecting = 0
 
 

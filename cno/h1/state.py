@@ -57,7 +57,9 @@ class Http1:
         self.last: i64 = 0  # whose response is the last of this connection
         self.stop = False  # no message is begun any more
         self.old: dict[int, bool] = {}  # requests of HTTP/1.0 peers
-        self.waiting: dict[int, bool] = {}  # were told to wait for their turn
+        # Streams whose turn something waits for; True: the application was told to wait.
+        self.waiting: dict[int, bool] = {}
+        self.queued_continue = b""  # the 100 for `expecting`, until it is that stream's turn
         self.asking: i64 = 0  # asks for an upgrade or a tunnel, undecided
         self.asked = False  # on_upgrade has been fired for it
         self.tunnel: i64 = 0

@@ -81,7 +81,7 @@ def settle(core: Core) -> None:
 
 
 def _wake(core: Core) -> None:
-    """Tell the one that can go on now and was told to wait."""
+    """Write the 100 queued for the one that can go on now; tell it if it was told to wait."""
     h1 = core._h1
     if core._server:
         id = h1.turn
@@ -91,9 +91,20 @@ def _wake(core: Core) -> None:
         id = core._last_local + 2
         if h1.sending != 0 or h1.unsafe != 0 or h1.asking != 0:
             return
-    h1.waiting.pop(id, None)
-    if core._wants & ON_FLOW_INCREASE:
+    told = h1.waiting.pop(id, False)
+    if h1.queued_continue:
+        if h1.expecting == id:
+            h1.expecting = 0
+            core._writer.write(h1.queued_continue)
+        h1.queued_continue = b""
+    if told and core._wants & ON_FLOW_INCREASE:
         core.on_flow_increase(id)
+
+
+def continue_queued(core: Core, id: i64) -> bool:
+    """Whether the client waits for a 100 on this stream, which must wait for its turn."""
+    h1 = core._h1
+    return core._server and h1.expecting == id and h1.turn != id
 
 
 def error_response(core: Core, status: i64, text: str) -> None:

@@ -266,3 +266,37 @@ def test_through_a_pool(lab: Lab, wire: Wire) -> None:
                     assert body.asked == 0
 
     lab.run(main())
+
+
+# -- at a server -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("patience", [None, 0.1])
+def test_a_100_behind_a_slow_response(lab: Lab, patience: float | None) -> None:
+    """A pipelined upload waits for its 100 until the response before it has gone; that is no time
+    that the client takes."""
+    bodies: list[bytes] = []
+
+    async def handle(request: aio.Request) -> None:
+        if request.path == "/slow":
+            await asyncio.sleep(0.5 if patience else 0.05)
+        bodies.append(await request.payload.read())
+        await request.respond(200, [], bodies[-1])
+
+    async def main() -> None:
+        limits = Limits(body_timeout=patience) if patience else None
+        async with lab.serving(HTTP1, handle, limits=limits) as url:
+            async with await Peer.connect(url) as peer:
+                peer.send(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
+                peer.send(
+                    b"POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n"
+                    b"Content-Length: 3\r\n\r\n"
+                )
+                assert (await peer.head()).startswith(b"HTTP/1.1 200 ")
+                assert (await peer.head()).startswith(b"HTTP/1.1 100 ")
+                peer.send(b"abc")
+                assert (await peer.head()).startswith(b"HTTP/1.1 200 ")
+                assert await peer.reader.readexactly(3) == b"abc"
+
+    lab.run(main())
+    assert bodies == [b"", b"abc"]
