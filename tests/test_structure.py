@@ -284,6 +284,26 @@ def ignores_say_why(tree: Tree) -> list[str]:
     return problems
 
 
+def exceptions_have_names_of_their_own(tree: Tree) -> list[str]:
+    """In a function, a name is that of exceptions of one type.
+
+    mypyc gives the variable the type of the first handler. Where another handler binds it to an
+    exception of another type, compiled code raises TypeError instead.
+    """
+    problems = []
+    for name, syntax in python_files(tree, "cno/"):
+        for function in ast.walk(syntax):
+            if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+                continue
+            caught: dict[str, str] = {}
+            for node in ast.walk(function):
+                if isinstance(node, ast.ExceptHandler) and node.name and node.type:
+                    types = ast.unparse(node.type)
+                    if caught.setdefault(node.name, types) != types:
+                        problems.append(f"{name}:{node.lineno}: {node.name} is also {types}")
+    return problems
+
+
 RULES: list[Rule] = [
     imports_point_up,
     shared_packages_are_empty,
@@ -295,6 +315,7 @@ RULES: list[Rule] = [
     opens_with_contract,
     no_private_paths,
     ignores_say_why,
+    exceptions_have_names_of_their_own,
 ]
 
 
@@ -340,6 +361,15 @@ SOUND = {
 }
 
 LONG = "def f():\n" + "    x = 1\n" * MAX_FUNCTION
+TWO_TYPES = """
+async def f():
+    try:
+        await g()
+    except (OSError, ValueError) as error:
+        h(error)
+    except Exception as error:
+        h(error)
+"""
 BROKEN: list[tuple[Rule, str, str]] = [
     (imports_point_up, "cno/h1/recv.py", "from cno.h2 import recv\n"),
     (imports_point_up, "cno/h2/recv.py", "import cno.h1.recv\n"),
@@ -367,6 +397,7 @@ BROKEN: list[tuple[Rule, str, str]] = [
     (no_private_paths, "tests/test_any.py", "x = '/{}/someone'\n".format("home")),
     (ignores_say_why, "cno/core.py", "x = 1  # type: ignore[misc]\n"),
     (ignores_say_why, "cno/core.py", "x = 1  # noqa: E501\n"),
+    (exceptions_have_names_of_their_own, "cno/core.py", TWO_TYPES),
 ]
 
 

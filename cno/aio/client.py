@@ -510,8 +510,8 @@ class Client(Connection):
             # error is of another connection, whose message was to be the body.
             if not response._ended and not self._gone:
                 self._upload_failed(response, error)
-        except Exception as error:
-            self._upload_failed(response, error)
+        except Exception as failure:
+            self._upload_failed(response, failure)
         finally:
             response._upload = None
 
