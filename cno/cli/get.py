@@ -6,7 +6,6 @@ how a connection comes to be.
 
 import asyncio
 import contextlib
-import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -22,7 +21,6 @@ from cno.cli.problems import OUTPUT_CLOSED, Problem, reason, report
 from cno.cli.save import Bar, Bars, Save, remote_names
 from cno.cli.show import CHUNK, Headers, Show, value_of
 from cno.cli.signals import cancelling
-from cno.cli.text import one_line
 from cno.cli.worker import Worker
 
 MAX_REDIRECTS: Final = 20
@@ -172,6 +170,7 @@ class Fetcher:
             with self._bars:
                 async with asyncio.TaskGroup() as group:
                     tasks = [group.create_task(self._one(i, a)) for i, a in enumerate(asks)]
+        await self._show.drain()
         return next((status for task in tasks if (status := task.result())), 0)
 
     async def _one(self, number: int, ask: Ask) -> int:
@@ -189,7 +188,7 @@ class Fetcher:
                 # Only now, but not before it was ours: the next may print.
                 await self._turns[number].wait()
                 self._turns[number + 1].set()
-        print(f"cno: {one_line(text)}", file=sys.stderr)
+        self._show.problem(text)
         return status
 
     async def _follow(self, number: int, ask: Ask) -> int:
@@ -250,6 +249,7 @@ class Fetcher:
         for code, headers in response.informational:
             self._show.answered(version, code, headers)
         self._show.answered(version, response.code, response.headers)
+        await self._show.drain()
         location = value_of(response.headers, "location")
         if getting.follow and location and response.code in (301, 302, 303, 307, 308):
             await drain(response)
@@ -288,6 +288,8 @@ class Fetcher:
         worker = Worker(f"cno-save {file.path}")
         try:
             await worker.run(file.__enter__)
+            if file.is_terminal:
+                raise Problem(f"{file.path} is a terminal: leave out -o")
             while chunk := await payload.read(CHUNK):
                 await worker.run(partial(file.write, chunk))
                 bar.advance(len(chunk))
@@ -312,6 +314,7 @@ class Fetcher:
         async with asyncio.TaskGroup() as group:
             async for push in response.pushed:
                 self._show.pushed(f"promised {push.method} {push.path}")
+                await self._show.drain()
                 group.create_task(self._pushed(push))
 
     async def _pushed(self, push: Push) -> None:
@@ -323,9 +326,10 @@ class Fetcher:
                 size += len(chunk)
         except OSError as error:
             self._show.pushed(f"promised {name} in vain: {reason(error)}")
-            return
-        kind = value_of(answer.headers, "content-type") or "no type"
-        self._show.pushed(f"pushed {name}: {answer.code}, {kind}, {size} octets")
+        else:
+            kind = value_of(answer.headers, "content-type") or "no type"
+            self._show.pushed(f"pushed {name}: {answer.code}, {kind}, {size} octets")
+        await self._show.drain()
 
 
 async def drain(response: Response) -> None:

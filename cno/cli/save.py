@@ -100,6 +100,11 @@ class Save:
             self._temporary, self._file = _create_beside(self.path)
         return self
 
+    @property
+    def is_terminal(self) -> bool:
+        """Whether a terminal would obey what is written."""
+        return self._file is not None and self._file.isatty()
+
     def write(self, data: bytes) -> None:
         """Write all of it."""
         view = memoryview(data)

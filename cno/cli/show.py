@@ -1,22 +1,23 @@
 """What `cno get` shows: heads, pushes, bodies; plain into a pipe, dressed on a terminal.
 
-Knows terminals, and what must not reach one: whatever a server sends is made harmless first. Must
-never know a connection.
+Whatever a server sends is made harmless for a terminal last, after it is decoded and laid out.
+Knows what goes where. Must never know a connection.
 """
 
 import asyncio
 import codecs
-import json
 import sys
 from email.message import Message
+from functools import partial
 from http import HTTPStatus
 from typing import Final
 
-from rich.console import Console
-from rich.syntax import Syntax
-from rich.text import Text
-
+from cno.cli.dress import dressed_json
+from cno.cli.highlight import highlighted
 from cno.cli.pages import human_size
+from cno.cli.printer import Printer
+from cno.cli.text import STATUS, Paint, coloured_only, harmless, one_line
+from cno.cli.worker import Worker
 
 Headers = list[tuple[str, str]]
 
@@ -34,20 +35,10 @@ _LEXERS: Final = {
     "text/javascript": "javascript",
     "text/xml": "xml",
 }
-# Control characters as pictures of themselves: a terminal obeys the real ones.
-_HARMLESS: Final = {
-    **{code: 0x2400 + code for code in range(32) if code not in (9, 10)},
-    0x7F: 0x2421,
-    **dict.fromkeys(range(0x80, 0xA0), 0xFFFD),
-    **dict.fromkeys(range(0xD800, 0xE000), 0xFFFD),
-    # What turns the direction of text around.
-    **dict.fromkeys((*range(0x202A, 0x202F), *range(0x2066, 0x206A)), 0xFFFD),
-}
-
-
-def harmless(text: str) -> str:
-    """The text without what a terminal would obey."""
-    return text.replace("\r\n", "\n").translate(_HARMLESS)
+#: Characters of a Content-Type that are looked at: to parse parameters may take quadratic time.
+MAX_TYPE: Final = 1_000
+# Python's own, not of text that anybody sends: some take quadratic time.
+_CODECS: Final = ("idna", "punycode", "raw-unicode-escape", "unicode-escape", "undefined")
 
 
 def phrase(code: int) -> str:
@@ -64,9 +55,12 @@ def value_of(headers: Headers, name: str) -> str | None:
 def kind_of(headers: Headers) -> tuple[str, str]:
     """The media type, lower-cased, and the charset (UTF-8 unless a known one is named)."""
     message = Message()
-    message["content-type"] = harmless(value_of(headers, "content-type") or "")
+    value = value_of(headers, "content-type") or ""
+    message["content-type"] = harmless(value) if len(value) <= MAX_TYPE else ""
     charset = message.get_content_charset("utf-8").strip("'")
     try:
+        if codecs.lookup(charset).name.replace("_", "-") in _CODECS:
+            raise LookupError
         # Not all codecs are of text: some would inflate it.
         b"ab".decode(charset, "replace")
         codecs.getincrementaldecoder(charset)("replace")
@@ -85,19 +79,29 @@ class Show:
         self.include = include
         self.verbose = verbose
         self.terminal = sys.stdout.isatty() and not saving
-        self._console = Console(highlight=False, soft_wrap=True) if self.terminal else None
+        self._paint = Paint(sys.stdout)
+        self._printer = Printer()
+        self._dresser = Worker("cno-dress")
 
     @property
     def wants_pushes(self) -> bool:
         """Whether anybody would see them."""
         return self.terminal or self.include or self.verbose
 
+    async def drain(self) -> None:
+        """Wait until all is shown. Raises OSError (BrokenPipeError)."""
+        await self._printer.drain()
+
     # -- words, to standard error ----------------------------------------------------------------
+
+    def problem(self, text: str) -> None:
+        """A line about what went wrong."""
+        self._printer.line(f"cno: {one_line(text)}")
 
     def note(self, text: str, mark: str = "*") -> None:
         """A line of what goes on, for the curious."""
         if self.verbose:
-            print(f"{mark} {harmless(text)}", file=sys.stderr)
+            self._printer.line(f"{mark} {one_line(text)}")
 
     def asked(self, method: str, path: str, version: str, headers: Headers) -> None:
         if self.verbose:
@@ -106,10 +110,11 @@ class Show:
                 self.note(f"{name}: {value}", ">")
 
     def pushed(self, text: str) -> None:
-        if self._console is not None and not self.verbose:
-            self._console.print(Text("* " + harmless(text), "magenta"))
+        line = f"* {one_line(text)}"
+        if self.terminal and not self.verbose:
+            self._printer.out(self._paint(line, "magenta") + "\n")
         else:
-            print(f"* {harmless(text)}", file=sys.stderr)
+            self._printer.line(line)
 
     # -- heads -----------------------------------------------------------------------------------
 
@@ -119,41 +124,35 @@ class Show:
             self.note(f"{version} {code}", "<")
             for name, value in headers:
                 self.note(f"{name}: {value}", "<")
-        if self._console is not None and not self.verbose:
-            self._dressed_head(self._console, version, code, headers)
+        if self.terminal and not self.verbose:
+            self._printer.out(self._dressed_head(version, code, headers))
         elif self.include:
             lines = [f"{version} {code}", *(f"{name}: {value}" for name, value in headers)]
-            text = "".join(f"{line}\r\n" for line in lines) + "\r\n"
             if sys.stdout.isatty():
-                print(harmless(text), end="")
+                self._printer.out("".join(f"{one_line(line)}\n" for line in lines) + "\n")
             else:
-                sys.stdout.buffer.write(text.encode("utf-8", "surrogateescape"))
-                sys.stdout.buffer.flush()
+                text = "".join(f"{line}\r\n" for line in lines) + "\r\n"
+                self._printer.out(text.encode("utf-8", "surrogateescape"))
 
-    def _dressed_head(self, console: Console, version: str, code: int, headers: Headers) -> None:
-        style = {2: "bold green", 3: "bold cyan", 4: "bold yellow"}.get(code // 100, "bold red")
-        head = Text.assemble((version, "dim"), " ", (f"{code} {phrase(code)}".rstrip(), style))
-        for name, value in headers:
-            head.append("\n")
-            head.append(harmless(name), "cyan")
-            head.append(f": {harmless(value)}")
-        console.print(head)
-        console.print()
+    def _dressed_head(self, version: str, code: int, headers: Headers) -> str:
+        paint = self._paint
+        status = paint(f"{code} {phrase(code)}".rstrip(), STATUS.get(code // 100, "red"))
+        lines = [f"{paint(version, 'dim')} {status}"]
+        lines += [f"{paint(one_line(name), 'cyan')}: {one_line(value)}" for name, value in headers]
+        return "\n".join([*lines, "", ""])
 
     # -- bodies ----------------------------------------------------------------------------------
 
     async def body(self, headers: Headers, payload: asyncio.StreamReader) -> bool:
         """Copy a body to standard output. False: it was binary, and that is a terminal."""
-        if self._console is not None:
-            return await self._dressed_body(self._console, headers, payload)
+        if self.terminal:
+            return await self._dressed_body(headers, payload)
         while chunk := await payload.read(CHUNK):
-            sys.stdout.buffer.write(chunk)
-            sys.stdout.buffer.flush()
+            self._printer.out(chunk)
+            await self.drain()
         return True
 
-    async def _dressed_body(
-        self, console: Console, headers: Headers, payload: asyncio.StreamReader
-    ) -> bool:
+    async def _dressed_body(self, headers: Headers, payload: asyncio.StreamReader) -> bool:
         kind, charset = kind_of(headers)
         lexer = "json" if kind.endswith("+json") else _LEXERS.get(kind)
         decode = codecs.getincrementaldecoder(charset)("replace").decode
@@ -164,22 +163,36 @@ class Show:
             size += len(chunk)
             part = decode(chunk, ended)
             if is_binary(kind, part):
-                self._refuse(console, headers, size)
+                self._refuse(headers, size)
                 return False
             text += part
-            if lexer is not None and not ended and size <= MAX_PRETTY:
-                continue
-            if lexer is not None and ended and size <= MAX_PRETTY:
-                dress(console, text, lexer)
-            else:
-                console.print(Text(harmless(text)), end="")
-            text = ""
+            if lexer is not None and size <= MAX_PRETTY:
+                if not ended:
+                    continue
+                await self._dress(text, lexer)
+                return True
+            # A line break may have been cut in two.
+            rest = "\r" if text.endswith("\r") and not ended else ""
+            self._printer.out(harmless(text.removesuffix(rest)))
+            await self.drain()
+            text = rest
         return True
 
-    def _refuse(self, console: Console, headers: Headers, size: int) -> None:
+    async def _dress(self, text: str, lexer: str) -> None:
+        """Show a whole text in colours; JSON also in lines of its own."""
+        dressed = None
+        if lexer == "json":
+            dressed = await self._dresser.run(partial(dressed_json, text, self._paint))
+        elif self._paint.enabled and text:
+            dressed = await highlighted(harmless(text), lexer)
+        self._printer.out(harmless(text) if dressed is None else coloured_only(dressed))
+        await self.drain()
+
+    def _refuse(self, headers: Headers, size: int) -> None:
         length = value_of(headers, "content-length") or ""
         size = int(length) if length.isdecimal() and len(length) < 19 else size
-        console.print(Text(f"(binary, {human_size(size)} or more: use -o FILE)", "dim"))
+        about = f"(binary, {human_size(size)} or more: use -o FILE)"
+        self._printer.out(self._paint(about, "dim") + "\n")
 
 
 def is_binary(kind: str, text: str) -> bool:
@@ -187,15 +200,3 @@ def is_binary(kind: str, text: str) -> bool:
     if kind.startswith(("audio/", "font/", "image/", "video/")) and kind not in _LEXERS:
         return True
     return "\0" in text or text.count("\ufffd") * 10 > len(text)
-
-
-def dress(console: Console, text: str, lexer: str) -> None:
-    """Print a whole text in colours; JSON also in lines of its own."""
-    text = harmless(text)
-    if lexer == "json":
-        try:
-            text = json.dumps(json.loads(text), indent=2, ensure_ascii=False)
-        except (ValueError, RecursionError):
-            pass  # it is not, so it is shown as it is
-    syntax = Syntax(text, lexer, theme="ansi_dark", background_color="default", word_wrap=True)
-    console.print(syntax, soft_wrap=False)

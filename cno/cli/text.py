@@ -20,6 +20,7 @@ _OTHERS: Final = (
 )
 _OTHER: Final = re.compile(f"[{_OTHERS}]")
 _UNSAFE: Final = re.compile(f"[\x00-\x08\x0b-\x1f\x7f{_OTHERS}]")
+_NO_COLOUR: Final = re.compile("\x1b(?!\\[[0-9;]*m)|[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f]")
 
 # Select Graphic Rendition parameters (ECMA-48 8.3.117).
 STYLES: Final = {
@@ -39,6 +40,11 @@ STATUS: Final = {2: "green", 3: "cyan", 4: "yellow", 5: "red"}
 def harmless(text: str) -> str:
     """The text without what a terminal would obey; line feeds and tabs stay."""
     return _OTHER.sub("\ufffd", text.replace("\r\n", "\n").translate(_PICTURES))
+
+
+def coloured_only(text: str) -> str:
+    """Text that we have coloured, without anything else that a terminal would obey."""
+    return _OTHER.sub("\ufffd", _NO_COLOUR.sub(lambda match: match[0].translate(_PICTURES), text))
 
 
 def one_line(text: str) -> str:

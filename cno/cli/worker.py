@@ -8,6 +8,7 @@ import os
 import select
 from collections.abc import Callable
 from concurrent.futures import Future
+from io import TextIOWrapper
 from queue import SimpleQueue
 from threading import Thread
 from typing import Any, Final, TextIO, TypeVar
@@ -84,12 +85,21 @@ def write_bytes(file: TextIO, data: bytes) -> None:
 
 def write_text(file: TextIO, text: str) -> None:
     """The same for text, in the encoding of the file; what that lacks becomes `?`."""
-    write_bytes(file, text.encode(file.encoding or "utf-8", "replace"))
+    data = text.encode(file.encoding or "utf-8", "replace")
+    if descriptor_of(file) is None:
+        file.write(data.decode(file.encoding or "utf-8"))
+        file.flush()
+    else:
+        write_bytes(file, data)
 
 
 def descriptor_of(file: TextIO) -> int | None:
-    """None for a file in memory, and on Windows, whose consoles take text and no bytes."""
-    if os.name != "posix":
+    """None where the file itself must be used.
+
+    That is: a file in memory, one that stands for another (rich's while there are progress bars),
+    and any on Windows, whose consoles take text and no bytes.
+    """
+    if os.name != "posix" or not isinstance(file, TextIOWrapper):
         return None
     try:
         return file.fileno()

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -684,6 +685,93 @@ def test_dressed_up(tmp_path: Path) -> None:
         text = plain(on_terminal("get", f"{served.url}c.bin", cwd=tmp_path))
         assert text.endswith("\n\n(binary, 2.0 KiB or more: use -o FILE)\n")
         assert "\0" not in text
+
+
+HOSTILE = {
+    "application/json": (
+        b'{"\\u009b31m": "\\u202egnp.exe \\u001b[31m\\u007f\\u0085\\u009d0;x\\u009c"}'
+    ),
+    "application/x+json": b'["\\ud800"]',
+    "application/problem+json": b'{"a": "\x1b[31m \xc2\x9b31m"}',
+    "text/html": b"<p>\x1b[31m \xc2\x9b31m &#155; \xe2\x80\xae</p>\x1b]0;x\x07",
+    "text/plain": b"a\x1b[31m \xc2\x9b31m \xe2\x80\xae\xe2\x81\xa6 \x07",
+    "text/plain; charset=latin-1": b"a\x1b[31m \x9b31m \x85 \x07",
+    "text/plain; charset=unicode_escape": b"a\\x1b[31m \\u009b31m \\ud800",
+    "text/plain; charset=utf-7": b"+AJs-31m+ABs-[31m",
+    "text/x\xc2\x9b31m": b"abc",
+}
+
+
+@POSIX
+@pytest.mark.parametrize("options", [[], ["-v"]])
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_nothing_of_a_server_is_obeyed(tmp_path: Path, kind: str, options: list[str]) -> None:
+    body = HOSTILE[kind]
+    fields = f"content-type: {kind}\r\nx-evil: a\xc2\x9b31m\xe2\x80\xae \xc2\x85\r\n"
+    head = f"HTTP/1.1 200 \xc2\x9b31m\r\n{fields}content-length: {len(body)}\r\n\r\n"
+    with answering(head.encode("latin-1") + body) as url:
+        text = plain(on_terminal("get", *options, url, cwd=tmp_path))
+    assert len(text) > 10 and "Traceback" not in text
+    bad = {c for c in text if unicodedata.category(c) in ("Cc", "Cs") and c not in "\n\t"}
+    assert not bad | (set(text) & set("\u202a\u202b\u202d\u202e\u2066\u2067\u2068\u2028\u0085"))
+
+
+@POSIX
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("application/json", b"[" * 900 + b",".join([b"1"] * 19_000) + b"]" * 900),
+        ("text/html", b"&" * 65_000),
+        ("text/javascript", b'"\\' * 32_500),
+    ],
+)
+def test_what_would_take_long_or_become_large_is_plain(
+    tmp_path: Path, kind: str, body: bytes
+) -> None:
+    head = f"HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ncontent-length: {len(body)}\r\n\r\n"
+    began = time.monotonic()
+    with answering(head.encode() + body) as url:
+        text = plain(on_terminal("get", url, cwd=tmp_path))
+    assert text.rstrip("\n").endswith("\n\n" + body.decode())
+    assert time.monotonic() - began < 20
+
+
+@POSIX
+def test_max_time_ends_the_highlighting(tmp_path: Path) -> None:
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 250000\r\n\r\n"
+    with answering(head + b"&" * 250_000) as url:
+        text = plain(on_terminal("get", "--max-time", "0.6", url, cwd=tmp_path))
+    assert text.endswith("cno: timed out after 0.6 s\n")
+    assert "&" not in text
+
+
+@POSIX
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, None])
+def test_output_that_nobody_reads(tmp_path: Path, number: int | None) -> None:
+    """Signals and --max-time end a command that cannot write."""
+    with open(tmp_path / "large", "wb") as file:
+        file.truncate(5_000_000)
+    with serving(tmp_path) as served:
+        options = ["--max-time", "1"] if number is None else []
+        args = [sys.executable, "-m", "cno", "get", *options, f"{served.url}large"]
+        pipe = subprocess.PIPE
+        with subprocess.Popen(args, env=ENVIRONMENT, stdout=pipe, stderr=pipe) as process:
+            assert process.stdout is not None and process.stderr is not None
+            assert process.stdout.read(10) == bytes(10)
+            if number is not None:
+                time.sleep(0.3)
+                process.send_signal(number)
+            assert process.wait(15) == (1 if number is None else 128 + number)
+            said = process.stderr.read()
+            assert said.strip() == (b"" if number is not None else b"cno: timed out after 1 s")
+
+
+@POSIX
+def test_a_terminal_is_no_file(tmp_path: Path) -> None:
+    with answering(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n\x1b]0;") as url:
+        seen = on_terminal("get", "-o", "/dev/stdout", url, cwd=tmp_path)
+    assert "cno: /dev/stdout is a terminal: leave out -o\r\n" in seen
+    assert "\x1b]" not in seen
 
 
 @POSIX
