@@ -175,7 +175,9 @@ class Limits:
     #: HTTP/1.1 the connection given up; as it is after `linger_timeout`, whatever has come.
     max_drained: int = 262_144
     #: Octets in the transport above which writers wait; without TLS, and as long as it takes all at
-    #: once, up to four times as much is written in a turn of the event loop.
+    #: once, up to four times as much is written in a turn of the event loop. HTTP/1.1 hands a body
+    #: that is given as a whole to the transport as a whole, up to 16 times as much, where the
+    #: transport need not copy it (without TLS; uvloop, or asyncio from Python 3.12 on).
     write_buffer: int = 65_536
     #: HTTP/2: octets in the system's socket that are not on their way yet, above which the
     #: transport waits (TCP_NOTSENT_LOWAT): what is urgent waits behind no more. None: any.

@@ -15,7 +15,7 @@ from cno.aio import ending, intake, leftover
 from cno.aio.arguments import check_loop
 from cno.aio.errors import StreamError, name_of
 from cno.aio.exchange import Exchange as Exchange
-from cno.aio.output import Headers, gathers, log
+from cno.aio.output import Headers, gathers, log, most_whole
 from cno.aio.pings import Pings
 from cno.aio.timers import Timers
 from cno.aio.tls import adequate, said_goodbye, secured_by
@@ -91,6 +91,7 @@ class Connection(Timers):
         if secured is None:
             self._clear_text = True
             self._gathers = gathers(transport)
+            self._most_whole = most_whole(transport, self._limits)
             self.begin(self._clear_http2())
         else:
             self.scheme = "https"

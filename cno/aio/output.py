@@ -8,6 +8,7 @@ import asyncio
 import contextvars
 import logging
 import socket
+import sys
 import time
 from collections import deque
 from typing import Final, TypeAlias
@@ -16,6 +17,7 @@ from mypy_extensions import i64, mypyc_attr
 
 from cno.aio.errors import ConnectionLostError, fresh
 from cno.aio.waiters import wake
+from cno.const import MAX_WINDOW
 from cno.core import INIT
 from cno.engine import Engine
 from cno.errors import UsageError, WouldBlockError
@@ -32,8 +34,14 @@ QUANTUM: Final = 65_536
 #: What a transport that takes everything at once gets in a turn, as a multiple of `write_buffer`:
 #: 1 MiB then takes 6 turns of the event loop and not 16, which is a quarter of its time.
 BURST: Final = 4
+#: A body, or a piece of one, that is given as a whole is handed over as a whole in HTTP/1.1, where
+#: nothing could overtake it, up to this multiple of `write_buffer`. (To cut it would copy it.)
+WHOLE: Final = 16
 #: Octets of such a piece in HTTP/2: what fits any peer's frame is not cut, and copied, once more.
 FRAME: Final = 16_384
+
+#: asyncio's transports keep what they cannot send yet, since 3.12; before, they copied it.
+KEEPS_OBJECTS: Final = sys.version_info >= (3, 12)
 
 # What became of a turn.
 STUCK: Final = 0  # a window is closed, or an earlier response goes first
@@ -95,6 +103,7 @@ class Output(Engine, asyncio.Protocol):
         self._mute = False  # the transport is closed for writing
         self._clear_text = False  # there is no TLS in it
         self._gathers = False  # it takes many pieces as if they were one
+        self._most_whole: i64 = 0  # octets that HTTP/1.1 hands over without cutting them
         self._flush_soon = False  # a flush is scheduled
         self._collecting = False  # until then the engine is corked
         self._unflushed: i64 = 0  # octets of bodies written since the last flush
@@ -237,8 +246,8 @@ class Output(Engine, asyncio.Protocol):
         at = sending.at
         most: i64 = min(size, at + QUANTUM)
         step: i64 = FRAME if self._http2 else QUANTUM
-        if at == 0 and size <= QUANTUM:
-            step = QUANTUM  # whole: the engine cuts it
+        if at == 0 and (size <= QUANTUM or (size <= self._most_whole and not self._http2)):
+            most = step = size  # the engine cuts it, if its frames are to be smaller
         at_once = self._burst if self._pumping else self._write_high
         while True:
             stop = min(most, at + step)
@@ -448,12 +457,37 @@ class Output(Engine, asyncio.Protocol):
             self.transport.write(outbox[0])
         elif self._gathers:
             self.transport.writelines(outbox)
+        elif self._most_whole != 0 and size > QUANTUM:
+            write_apart(self.transport, outbox)
         else:
             self.transport.write(b"".join(outbox))
 
 
 def stream_of(sending: Sending) -> int:
     return sending.stream
+
+
+def write_apart(transport: asyncio.Transport, chunks: list[bytes]) -> None:
+    """Write large chunks as they are, and those between them joined."""
+    small: list[bytes] = []
+    for chunk in chunks:
+        if len(chunk) <= QUANTUM:
+            small.append(chunk)
+            continue
+        if small:
+            transport.write(b"".join(small))
+            small = []
+        transport.write(chunk)
+    if small:
+        transport.write(b"".join(small))
+
+
+def most_whole(transport: asyncio.BaseTransport, limits: Limits) -> int:
+    """How many octets a transport without TLS may be given at once beyond what it can send: where
+    it keeps the object itself, and no copy of it, that costs nothing."""
+    if KEEPS_OBJECTS or gathers(transport):
+        return min(limits.write_buffer, MAX_WINDOW) * WHOLE
+    return 0
 
 
 def gathers(transport: asyncio.BaseTransport) -> bool:

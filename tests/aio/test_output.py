@@ -1,6 +1,7 @@
 """How much is written to the transport at once, and how."""
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -10,7 +11,7 @@ from cno import aio
 from cno.aio.output import gathers
 from cno.limits import Limits
 from tests import frames as f
-from tests.aio.lab import WIRES, Lab, Transport, Wire, settle
+from tests.aio.lab import HTTP1, WIRES, Lab, Peer, Transport, Wire, settle
 
 BODY = bytes(range(256)) * 16_384  # 4 MiB
 UNIT = 65_536
@@ -167,3 +168,95 @@ def test_pieces_are_joined_unless_the_loop_takes_them_as_they_are(lab: Lab, wire
             assert await response.payload.read() == BODY
 
     lab.run(run())
+
+
+# -- HTTP/1.1: bodies that are given whole ---------------------------------------------------------
+
+WHOLE = bytes(16 * UNIT)
+ASKED = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
+
+
+class Objects(Kept):
+    """Keeps what it is given."""
+
+    def __init__(self, secured: bool = False) -> None:
+        super().__init__(secured)
+        self.given: list[bytes] = []
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        if name == "ssl_object" and self.secured:
+            return SecuredHttp1()
+        return default
+
+    def write(self, data: Any) -> None:
+        self.given.append(data)
+
+
+class SecuredHttp1(Secured):
+    def selected_alpn_protocol(self) -> str:
+        return "http/1.1"
+
+
+def first_writes(body: bytes, limits: Limits, secured: bool = False) -> list[bytes]:
+    """What a transport has been given of a response a few turns later, while it takes nothing."""
+
+    async def handle(request: aio.Request) -> None:
+        await request.respond(200, [], body)
+
+    async def run() -> list[bytes]:
+        server = aio.Server(None, handle, limits=limits)
+        transport = Objects(secured)
+        server.connection_made(transport)
+        server.data_received(ASKED)
+        for _ in range(2):
+            await asyncio.sleep(0)
+        found = list(transport.given)
+        server.connection_lost(None)
+        await settle()
+        return found
+
+    return asyncio.run(run())
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="asyncio's transports copied until then")
+def test_a_body_is_handed_over_as_it_is() -> None:
+    given = first_writes(WHOLE, LIMITS)
+    assert any(each is WHOLE for each in given)
+    assert given[0].startswith(b"HTTP/1.1 200 OK\r\n")
+    assert sum(map(len, given)) == len(WHOLE) + len(given[0])
+
+
+@pytest.mark.parametrize("secured", [False, True])
+def test_a_body_that_is_too_large_for_that_is_cut(secured: bool) -> None:
+    """As are all where the transport would copy them."""
+    body = WHOLE if secured or sys.version_info < (3, 12) else bytes(16 * UNIT + 1)
+    given = first_writes(body, LIMITS, secured)
+    assert 0 < sum(map(len, given)) <= 4 * UNIT + 200
+
+
+def test_uvloop_is_given_bodies_as_they_are(lab: Lab) -> None:
+    """Its transport holds all of it at once, and the handler waits for nothing but that."""
+
+    async def main() -> None:
+        if not type(asyncio.get_running_loop()).__module__.startswith("uvloop"):
+            return
+        sizes: list[int] = []
+        done = asyncio.Event()
+
+        async def handle(request: aio.Request) -> None:
+            await request.respond(200, [], WHOLE * 8)
+            sizes.append(request.conn.transport.get_write_buffer_size())
+            done.set()
+
+        limits = Limits(write_buffer=8 * UNIT)
+        async with (
+            lab.serving(HTTP1, handle, limits=limits) as url,
+            await Peer.connect(url) as peer,
+        ):
+            peer.send(ASKED)
+            await done.wait()
+            assert (await peer.head()).startswith(b"HTTP/1.1 200 OK\r\n")
+            assert len(await peer.reader.readexactly(len(WHOLE) * 8)) == len(WHOLE) * 8
+        assert sizes[0] > 16 * UNIT
+
+    lab.run(main())
