@@ -92,9 +92,14 @@ class Limits:
     #: Should be more than one stream's, or one that nobody reads keeps the others waiting.
     connection_window: int = 65_535
     #: asyncio: what the two may grow to while the application reads as fast as the network sends
-    #: (bandwidth times delay, measured by PING). Never smaller than where they begin.
+    #: (bandwidth times delay, measured by PING). Never smaller than where they begin. All that
+    #: streams grow by is at most half of what the connection may grow to.
     max_stream_window: int = 16_777_216
     max_connection_window: int = 33_554_432
+    #: asyncio: octets by which the connection's window grows beyond that while octets that nobody
+    #: reads take more than half of where it begins, so that other streams go on. From then on
+    #: streams begin with a 256th of this, or 16,384. Beyond: all wait for the readers. 0: off.
+    max_unread_window: int = 4_194_304
     #: Octets below which a small window makes us write no DATA frame: a peer that widens its window
     #: octet by octet would make us send nothing but headers of frames. `write_data` takes nothing
     #: then; it does if that is the rest of the body, all of the peer's INITIAL_WINDOW_SIZE, or for

@@ -43,7 +43,9 @@ from cno.limits import Limits
 from cno.settings import SettingsDict
 
 #: A client reads from one server: windows of 1 MiB per stream, 8 MiB in all.
-CLIENT_LIMITS: Final = Limits(initial_window_size=1_048_576, connection_window=8_388_608)
+CLIENT_LIMITS: Final = Limits(
+    initial_window_size=1_048_576, connection_window=8_388_608, max_unread_window=16_777_216
+)
 
 #: Statuses that open a tunnel, in answer to CONNECT and to an upgrade.
 SUCCESSFUL: Final = range(200, 300)

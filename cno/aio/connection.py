@@ -11,7 +11,7 @@ from typing import Any, Final, cast
 
 from mypy_extensions import i64, mypyc_attr
 
-from cno.aio import ending, intake, leftover
+from cno.aio import ending, intake, leftover, room
 from cno.aio.arguments import check_loop
 from cno.aio.errors import StreamError, name_of
 from cno.aio.exchange import Exchange as Exchange
@@ -380,6 +380,8 @@ class Connection(Timers):
                 self._measured()
             if h2.frames >= h2.pause_at:
                 intake.fall_behind(self)
+            if h2.recv_window + h2.recv_credit < self._least_room and not self._closing:
+                room.look(self)
         if self._grown:
             self._grown = False
             if self._stalled and not self._gone:

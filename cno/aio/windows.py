@@ -12,6 +12,7 @@ from mypy_extensions import i64, mypyc_attr
 
 from cno.aio.exchange import Exchange
 from cno.aio.output import Output
+from cno.const import DEFAULT_WINDOW
 from cno.core import CLOSED, Stream, cork
 from cno.drive import end_call
 from cno.h2 import flow, send
@@ -45,6 +46,9 @@ class Windows(Output):
         self._trip = 0.0  # seconds; 0: unknown
         self._guessed = False  # no PING has been answered yet
         self._announced_at = 0.0  # when our SETTINGS went out
+        self._least_room: i64 = max(DEFAULT_WINDOW, limits.connection_window) // 2  # see `room`
+        self._lent: i64 = 0  # the connection's window is larger by that for what nobody reads
+        self._room_due = False  # whether more is needed will be looked at
         self._read_in_all: i64 = 0  # octets
         self._read_before: i64 = 0  # of these, when ...
         self._marked_at = 0.0
@@ -117,15 +121,18 @@ class Windows(Output):
         inflow = exchange._inflow
         if inflow is None or exchange._complete or exchange._discard:
             return
-        window: i64 = self._h2.acked._initial_window_size + inflow.wider
-        wanted = self._ideal(window, inflow.moved(), inflow.marked_at, now)
-        wanted = min(wanted, self._limits.max_stream_window)
         stream = self._streams.get(exchange.stream)
-        if wanted > window and stream is not None:
+        if stream is None:
+            return
+        h2 = self._h2
+        window: i64 = h2.acked._initial_window_size + stream.wider
+        wanted = self._ideal(window, inflow.moved(), inflow.marked_at, now)
+        # What has grown may not be read any more one day: all that takes half of the connection's.
+        most: i64 = self._limits.max_connection_window // 2 - h2.wider
+        more = min(wanted, self._limits.max_stream_window, window + most) - window
+        if more > 0:
             inflow.mark(now)
-            inflow.wider += wanted - window
-            # Twice that for all: one stream that is not read must not hold up the others.
-            self._widen(stream, wanted - window, 2 * wanted)
+            self._widen(stream, more, 2 * (h2.acked._initial_window_size + h2.wider + more))
             if not self._probing:
                 self._probe(now)
         elif self._is_old(inflow.marked_at, now):
@@ -135,7 +142,7 @@ class Windows(Output):
         """The same for all streams together."""
         moved = self._read_in_all - self._read_before
         wanted = self._ideal(self._h2.recv_size, moved, self._marked_at, now)
-        wider = min(wanted, self._limits.max_connection_window) > self._h2.recv_size
+        wider = min(wanted, self._limits.max_connection_window + self._lent) > self._h2.recv_size
         if wider:
             self._widen(None, 0, wanted)
         if wider or self._is_old(self._marked_at, now):
@@ -160,7 +167,7 @@ class Windows(Output):
 
     def _widen(self, stream: Stream | None, more: i64, size: i64) -> None:
         """Let a stream have `more`, and all together `size`."""
-        size = min(size, self._limits.max_connection_window)
+        size = min(size, self._limits.max_connection_window + self._lent)
         cork(self)
         try:
             if stream is not None:
