@@ -210,8 +210,9 @@ class Limits:
     #: no answer that may wait behind that is overdue, nor is the connection idle.
     #: For a server to allow any request at all.
     write_stall_timeout: float | None = 30.0
-    #: Between PINGs on a connection from which nothing comes, and for the answer to one: close. For
-    #: that to `ping()`: TimeoutError.
+    #: Between PINGs on a connection from which nothing comes, and for the answer to one: close. (A
+    #: client also sends one with the reset of a request after which nothing came; a pool uses
+    #: another connection after 1 s.) For that to `ping()`: TimeoutError.
     ping_interval: float | None = None
     ping_timeout: float | None = 20.0
     #: Client: for 100 (Continue), before the body is sent without it.
@@ -224,7 +225,8 @@ class Limits:
     #: What is written by then has as long as `write_stall_timeout` says.
     half_closed_timeout: float = 1.0
     #: In which a peer that is still sending may read why the connection is closed; once more while
-    #: it takes what is left to be written.
+    #: it takes what is left to be written. A pool that is closed: for somebody to read any of a
+    #: response; it is given up then.
     linger_timeout: float = 2.0
 
     def __post_init__(self) -> None:

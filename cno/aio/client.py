@@ -10,11 +10,12 @@ from collections.abc import AsyncIterable, Iterable
 from types import TracebackType
 from typing import Any, Final, cast
 
-from mypy_extensions import mypyc_attr
+from mypy_extensions import i64, mypyc_attr
 
 from cno.aio.arguments import check_limits, check_loop
 from cno.aio.body import Channel
 from cno.aio.connection import Connection, Exchange, current_task
+from cno.aio.doubt import given_up, sent
 from cno.aio.errors import ConnectionLostError, StreamError, fresh
 from cno.aio.messages import (
     Push,
@@ -126,6 +127,7 @@ class Client(Connection):
         self._credentials: str | None = None  # for all requests that bring none of their own
         self._single = False  # made for one request
         self._answered_before = False  # a response has come
+        self._vain_mark: i64 = -1  # how often something had come when a request was given up soon
         self._line: deque[asyncio.Future[None]] = deque()  # requests that wait for their turn
 
     async def request(
@@ -208,6 +210,12 @@ class Client(Connection):
     def shutdown(self) -> None:
         super().shutdown()
         self._refuse_line()
+
+    def write_reset(self, stream: int, code: int) -> None:
+        exchange = self._exchanges.get(stream) if self._http2 else None
+        super().write_reset(stream, code)
+        if exchange is not None:
+            given_up(self, cast(Response, exchange))
 
     def close_after(self) -> None:
         """Close the connection as soon as no request is open."""
@@ -404,6 +412,8 @@ class Client(Connection):
         stream = self.next_stream
         response = Response(self, stream)
         response._reused = self._answered_before
+        if self._http2:
+            sent(self, response)
         self._exchanges[stream] = response
         opened = False
         try:

@@ -108,7 +108,7 @@ class Connection(Timers):
     def data_received(self, data: bytes) -> None:
         if self._closing:
             return
-        self._heard = True
+        self._received += 1
         if len(data) > self._chunk or self._behind:
             self._later += data
             intake.fall_behind(self)

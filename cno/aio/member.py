@@ -17,6 +17,10 @@ from cno.aio.urls import Target
 from cno.limits import Limits
 from cno.settings import SettingsDict
 
+#: Seconds in which a PING must be answered by a server that has left a request unanswered: then
+#: other requests go to another connection.
+DOUBT: Final = 1.0
+
 CAN_POLL: Final = sys.platform != "win32"
 
 
@@ -29,6 +33,9 @@ class Owner:
 
     def lost(self, member: "Member") -> None:
         """It is gone."""
+
+    def dead(self, member: "Member") -> None:
+        """It has not answered a PING, and probably never will."""
 
     def stuck(self, member: "Member") -> None:
         """Its server has allowed no requests for too long."""
@@ -105,6 +112,8 @@ class Member(Client):
         self._reserved: i64 = 0  # requests that it is promised to
         self._looked_at = False  # whether it is still there
         self._poller: Any = None
+        self._leaving: asyncio.TimerHandle | None = None  # to look for bodies that nobody reads
+        self._doubted: asyncio.TimerHandle | None = None  # for the answer to a PING, and no more
 
     def usable(self) -> bool:
         """Whether it takes requests at all, now or later."""
@@ -112,7 +121,7 @@ class Member(Client):
 
     def room(self) -> i64:
         """How many requests it could take at once, beside those that it is promised to."""
-        if self._full or self._looked_at:
+        if self._full or self._looked_at or self._suspected:
             return 0
         if not self._http2:
             return 0 if self._exchanges or self._reserved != 0 else 1
@@ -166,7 +175,22 @@ class Member(Client):
             self._changed = False
             self._owner.changed(self)
 
+    def _suspect(self) -> None:
+        super()._suspect()
+        if self._suspected and self._doubted is None:
+            self._doubted = self.loop.call_later(DOUBT, self._check_doubt, context=self._context)
+
+    def _check_doubt(self) -> None:
+        self._doubted = None
+        if self._suspected and self._joined and not self._closing:
+            self._owner.dead(self)
+
     def _after_loss(self) -> None:
         super()._after_loss()
+        for timer in (self._leaving, self._doubted):
+            if timer is not None:
+                timer.cancel()
+        self._leaving = None
+        self._doubted = None
         if self._joined:
             self._owner.lost(self)

@@ -305,6 +305,8 @@ class Response(Exchange):
         self.code = 0
         self.reason = ""
         self.informational: list[tuple[int, Headers]] = []
+        self._sent_at = 0.0  # the loop's time; HTTP/2 only
+        self._sent_mark: i64 = 0  # how often something had come on the connection by then
         self._reused = False  # others had been answered when the request was sent
         self._head: asyncio.Future[None] | None = None
         self._proceed: asyncio.Future[None] | None = None  # an upload waits for 100

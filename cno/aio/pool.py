@@ -163,7 +163,8 @@ class Pool(Stock):
     def close(self) -> None:
         """Take no more requests, and close each connection once those it has are done.
 
-        What is not done after `Limits.shutdown_timeout` is cut off.
+        A response of which nobody reads anything for `Limits.linger_timeout` is given up; what is
+        not done after `Limits.shutdown_timeout` is cut off.
         """
         self._close(False)
 

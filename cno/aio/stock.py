@@ -12,7 +12,9 @@ from mypy_extensions import i64, mypyc_attr
 
 from cno.aio.connect import Route
 from cno.aio.errors import ConnectError, ConnectionLostError, ConnectTimeoutError, ProxyError
+from cno.aio.leaving import leave
 from cno.aio.member import Member, Origin, Owner
+from cno.aio.output import log
 from cno.aio.urls import Target
 from cno.aio.waiters import wake
 from cno.limits import Limits, bound
@@ -219,6 +221,13 @@ class Stock(Owner):
         if self._timer is None:
             self._sweep()
         self._feed()
+
+    def dead(self, member: Member) -> None:
+        log.debug("%s does not answer a PING", member._origin.target.authority)
+        self._retire(member)
+        if member.is_free():
+            member.close()
+        self._want(member._origin)
 
     def lost(self, member: Member) -> None:
         self._give_up(member)
@@ -493,8 +502,8 @@ class Stock(Owner):
             self._retire(member)
             if at_once or not member._exchanges:
                 member.close()
-            elif not member._closing and not member._draining:
-                member.shutdown()
+            else:
+                leave(member)
         self._hungry.clear()
         self._origins.clear()
 

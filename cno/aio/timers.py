@@ -67,9 +67,11 @@ class Timers(Windows):
         self._idle_mark: i64 = -1  # the peer's last stream when that was looked at
         self._head_since = 0.0  # 0: no head has been begun
         self._head_mark: i64 = 0  # which one
-        self._heard = False  # something has come since the last look
+        self._received: i64 = 0  # how often something has come ...
+        self._received_seen: i64 = 0  # ... when that was looked at last
         self._heard_at = 0.0
         self._ping_sent = 0.0  # 0: no PING to hear from the peer is out
+        self._suspected = False  # the peer may be gone: that PING is to tell
         self._output_mark: i64 = 0  # octets that the peer had acknowledged
         self._output_since = 0.0  # 0: there is nothing in the transport
         self._taken_mark: i64 = NEVER  # the same, when an answer or the end was overdue
@@ -137,6 +139,8 @@ class Timers(Windows):
         if limits.ping_interval is not None and (self._http2 or self._is_greeting()):
             wait = shortest(wait, limits.ping_interval)
             wait = shortest(wait, limits.ping_timeout)
+        if self._ping_sent != 0.0:
+            wait = shortest(wait, limits.ping_timeout)
         if self._drain_since != 0.0:
             wait = shortest(wait, limits.shutdown_timeout)
             wait = shortest(wait, GRACE)
@@ -148,8 +152,8 @@ class Timers(Windows):
         if self._closing:
             return  # in this turn of the loop: what is left to do waits for nothing
         now = self.loop.time()
-        if self._heard:
-            self._heard = False
+        if self._received != self._received_seen:
+            self._received_seen = self._received
             self._heard_at = now
         if self._check_connection(now):
             self._check_streams(now)
@@ -332,7 +336,9 @@ class Timers(Windows):
     def _silent(self, now: float) -> bool:
         """Whether the peer does not answer a PING; sends one when nothing else comes."""
         limits = self._limits
-        if limits.ping_interval is None or not self._http2 or self._is_greeting():
+        if limits.ping_interval is None and self._ping_sent == 0.0:
+            return False
+        if not self._http2 or self._is_greeting():
             return False
         if self._heard_at >= self._ping_sent:
             self._ping_sent = 0.0
@@ -348,6 +354,27 @@ class Timers(Windows):
             if not self._probing:  # else one is out already
                 self._probe(now)
         return False
+
+    def _suspect(self) -> None:
+        """A wait was in vain, and nothing has come: ask by a PING whether the peer is still there.
+        Without an answer within `ping_timeout`, the connection ends."""
+        if self._suspected or self._closing or self._state == CLOSED or self._is_greeting():
+            return
+        self._suspected = True
+        now = self.loop.time()
+        if not self._probing:  # else one is out already
+            self._probe(now)
+        if self._ping_sent == 0.0:
+            self._ping_sent = now
+        self._received_seen = self._received  # only what comes from now on tells something
+        self._stop_timer()
+        self._arm()
+
+    def _measured(self) -> None:
+        super()._measured()
+        if self._suspected:
+            self._suspected = False
+            self._freed()
 
     def _vanished(self, now: float) -> bool:
         """Whether a peer has gone to which we do not listen at the moment."""
