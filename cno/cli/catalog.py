@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import Context
-from functools import cache
+from functools import cache, partial
 from typing import Final, NamedTuple
 
 from cno.cli.listing import list_folder
@@ -71,7 +71,7 @@ class Catalog:
             # Not in the context of the request that happens to be the first.
             task = asyncio.create_task(self._make(key), context=Context())
             self._pending[key] = task
-            task.add_done_callback(retrieve)
+            task.add_done_callback(partial(self._finished, key))
         return await asyncio.shield(task)
 
     def _is_fresh(self, page: Page, key: tuple[str, ...]) -> bool:
@@ -86,16 +86,16 @@ class Catalog:
             return False
 
     async def _make(self, key: tuple[str, ...]) -> bytes:
-        try:
-            loop = asyncio.get_running_loop()
-            page = await loop.run_in_executor(threads(), make_page, self._root, key)
-        except BaseException:
-            self._forget(key)
-            raise
-        finally:
-            del self._pending[key]
+        loop = asyncio.get_running_loop()
+        page = await loop.run_in_executor(threads(), make_page, self._root, key)
         self._keep(key, page)
         return page.data
+
+    def _finished(self, key: tuple[str, ...], task: "asyncio.Task[bytes]") -> None:
+        del self._pending[key]
+        # The exception is looked at here, since all who waited for it may have gone.
+        if task.cancelled() or task.exception() is not None:
+            self._forget(key)
 
     def _keep(self, key: tuple[str, ...], page: Page) -> None:
         self._forget(key)
@@ -110,12 +110,6 @@ class Catalog:
         page = self._pages.pop(key, None)
         if page is not None:
             self._room += len(page.data)
-
-
-def retrieve(task: "asyncio.Task[bytes]") -> None:
-    """Look at the exception: all who waited for it may have gone."""
-    if not task.cancelled():
-        task.exception()
 
 
 def make_page(root: str, segments: Sequence[str]) -> Page:

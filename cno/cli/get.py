@@ -21,7 +21,7 @@ from cno.cli.problems import OUTPUT_CLOSED, Problem, reason, report
 from cno.cli.save import Bar, Bars, Save, remote_names
 from cno.cli.show import CHUNK, Headers, Show, value_of
 from cno.cli.signals import cancelling
-from cno.cli.worker import Worker
+from cno.cli.worker import DaemonExecutor, Worker
 
 MAX_REDIRECTS: Final = 20
 #: Fetches at a time where all print to one place. Those whose turn has not come hold back what they
@@ -73,7 +73,9 @@ class Ask:
 
 async def run(getting: Getting) -> int:
     """Fetch all. The exit status is that of the first that failed, else 0. Raises Problem."""
-    asyncio.get_running_loop().set_exception_handler(report)
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(report)
+    loop.set_default_executor(DaemonExecutor())
     task = asyncio.current_task()
     assert task is not None
     with cancelling(task) as signals:
@@ -166,11 +168,12 @@ class Fetcher:
     async def run(self) -> int:
         asks = [first_ask(self._getting, url) for url in self._getting.urls]
         self._turns[0].set()
-        async with self._origins:
-            with self._bars:
-                async with asyncio.TaskGroup() as group:
-                    tasks = [group.create_task(self._one(i, a)) for i, a in enumerate(asks)]
-        await self._show.drain()
+        with self._show:
+            async with self._origins:
+                with self._bars:
+                    async with asyncio.TaskGroup() as group:
+                        tasks = [group.create_task(self._one(i, a)) for i, a in enumerate(asks)]
+            await self._show.drain()
         return next((status for task in tasks if (status := task.result())), 0)
 
     async def _one(self, number: int, ask: Ask) -> int:

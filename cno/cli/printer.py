@@ -39,6 +39,10 @@ class Printer:
         if self._failure is not None:
             raise self._failure
 
+    def close(self) -> None:
+        """End the thread once all is written; wait for nothing."""
+        self._worker.close()
+
     def _put(self, file: TextIO, data: bytes | str) -> None:
         self._last = self._worker.submit(partial(self._write, file, data))
 

@@ -10,6 +10,7 @@ import sys
 from email.message import Message
 from functools import partial
 from http import HTTPStatus
+from types import TracebackType
 from typing import Final
 
 from cno.cli.dress import dressed_json
@@ -82,6 +83,18 @@ class Show:
         self._paint = Paint(sys.stdout)
         self._printer = Printer()
         self._dresser = Worker("cno-dress")
+
+    def __enter__(self) -> "Show":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._printer.close()
+        self._dresser.close()
 
     @property
     def wants_pushes(self) -> bool:

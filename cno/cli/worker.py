@@ -7,13 +7,15 @@ import asyncio
 import os
 import select
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from io import TextIOWrapper
 from queue import SimpleQueue
 from threading import Thread
-from typing import Any, Final, TextIO, TypeVar
+from typing import Any, Final, ParamSpec, TextIO, TypeVar
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 # A write to a pipe of at most this size is atomic: all of it is written, or nothing (POSIX).
 ATOMIC: Final = getattr(select, "PIPE_BUF", 512)
@@ -51,6 +53,22 @@ class Worker:
         """End the thread after the calls submitted so far."""
         if self._thread is not None:
             self._jobs.put(None)
+
+
+class DaemonExecutor(ThreadPoolExecutor):
+    """For `loop.set_default_executor`: runs each call in a daemon thread of its own.
+
+    So `asyncio.run` can return while a call still blocks: while DNS does not answer, say.
+    """
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        worker = Worker("cno-call")
+        future = worker.submit(partial(fn, *args, **kwargs))
+        worker.close()
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Wait for nothing."""
 
 
 def work(jobs: SimpleQueue[Job | None]) -> None:

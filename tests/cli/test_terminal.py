@@ -510,6 +510,35 @@ def test_max_time(here: Here) -> None:
         assert time.monotonic() - began < 5
 
 
+def test_max_time_ends_a_lookup(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    """DNS does not answer: nobody waits for the thread that waits for it."""
+    asked = threading.Event()
+    release = threading.Event()
+
+    def silent(*_: object, **__: object) -> list[object]:
+        asked.set()
+        release.wait(20)
+        return []
+
+    monkeypatch.setattr(socket, "getaddrinfo", silent)
+    began = time.monotonic()
+    line = one_line(here("get", "--max-time", "0.3", "http://a.example/"))
+    assert line == "cno: timed out after 0.3 s"
+    assert asked.is_set() and time.monotonic() - began < 10
+    release.set()
+
+
+def test_no_thread_is_left(here: Here) -> None:
+    before = threading.active_count()
+    with answering(b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\nx") as url:
+        assert here("get", url).stdout == b"x"
+        here("get", f"http://127.0.0.1:{free_port()}/")
+    deadline = time.monotonic() + 10
+    while threading.active_count() > before and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert threading.active_count() <= before
+
+
 def test_one_of_several_fails(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("a")
     with serving(tmp_path) as served:
