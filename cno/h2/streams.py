@@ -159,11 +159,10 @@ def find(core: Core, id: i64, what: str) -> Stream | None:
     if was_reset(core, id):
         late(core)
         return None
-    if what == "HEADERS" and id > core._h2.forgotten:
+    if what == "HEADERS":
         # > An endpoint MAY treat receipt of any other type of frame on a closed stream as a
         # > connection error (Section 5.4.1) of type STREAM_CLOSED   (RFC 9113 5.1)
-        # No frame that was under way looks like this: the peer has ended or reset the stream. Of
-        # a stream that we reset and have forgotten since, trailers may still come.
+        # No frame that was under way looks like this: the peer has ended or reset the stream.
         raise ConnectionFault(
             CNO_RST_STREAM_CLOSED, f"HEADERS on closed stream {id}", "RFC 9113 5.1"
         )

@@ -26,6 +26,10 @@ H2_EXPLAINED: Final[tuple[tuple[str, str], ...]] = (
         "connection error; h2 refuses it",
     ),
     (
+        r"cno connection: type [19] .*HEADERS on closed stream.* \| h2 (ok|stream)",
+        "RFC 9113 5.1: on a closed stream it MAY be a connection error; h2 resets the stream again",
+    ),
+    (
         r"cno connection: type 4 .*NO_RFC7540_PRIORITIES must be 0 or 1",
         "RFC 9218 2.1: any other value MUST be a connection error; h2 does not know the setting",
     ),
