@@ -413,6 +413,23 @@ def test_http2_without_repeating(lab: Lab) -> None:
     lab.run(main())
 
 
+def test_requests_that_go_out_together_on_a_new_connection(lab: Lab) -> None:
+    """That one of them is answered does not say that the others had better luck elsewhere."""
+
+    async def main() -> None:
+        server = Http2(1, lambda peer, stream: b"")
+        async with by_hand(server) as url, aio.Pool(force_http2=True) as pool:
+            first = asyncio.ensure_future(pool.request("GET", url))
+            second = asyncio.ensure_future(pool.request("GET", url))
+            assert (await first).code == 200
+            with pytest.raises(aio.ConnectionLostError) as caught:
+                await second
+            assert not caught.value.retryable
+        assert server.asked == [2]
+
+    lab.run(main())
+
+
 def test_ends_of_our_own_are_none(lab: Lab) -> None:
     """Who closes a connection while a request waits has not been hung up on."""
 
