@@ -148,7 +148,7 @@ CHEAP = {
     *("cno", "cno__mypyc", "librt", "librt__mypyc", "mypy_extensions"),
     # Of the standard library: small, or loaded by asyncio in another Python version.
     *("__future__", "_collections_abc", "copy", "dataclasses"),
-    *("base64", "_weakrefset", "weakref", "zlib", "bisect", "_bisect", "time"),
+    *("base64", "_weakrefset", "weakref", "zlib", "bisect", "_bisect", "time", "termios"),
 }
 
 
