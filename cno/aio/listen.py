@@ -15,6 +15,7 @@ from typing import Any, Final, cast
 from cno.aio import signals, tls
 from cno.aio.arguments import check_configuration, check_handler
 from cno.aio.server import SERVER_LIMITS, Handler, Keeper, Server
+from cno.aio.waiters import wake
 from cno.limits import Limits
 from cno.settings import SettingsDict
 
@@ -178,6 +179,7 @@ class Listener(Keeper):
         self._timeout: float | None = None
         self._empty: asyncio.Future[None] | None = None
         self._stopped: asyncio.Future[None] | None = None  # done once nothing more is accepted
+        self._forever: list[asyncio.Future[None]] = []  # of those in serve_forever()
 
     @property
     def sockets(self) -> list[socket.socket]:
@@ -216,6 +218,8 @@ class Listener(Keeper):
             if self._server is not None:
                 self._stop(self._server)
                 self._address.clean_up()
+        for waiter in self._forever:
+            wake(waiter)
         self._timeout = timeout
         for server in list(self._servers):
             server.drain(timeout)
@@ -233,8 +237,8 @@ class Listener(Keeper):
         await self._server.wait_closed()
 
     async def serve_forever(self) -> None:
-        """Serve until SIGINT or SIGTERM comes, or this is cancelled; then close, and wait until all
-        is done.
+        """Serve until SIGINT or SIGTERM comes, this is cancelled, or `close` is called; then close,
+        and wait until all is done.
 
         A second signal ends the process at once. Signals that the application handles itself are
         left to it; so are all outside of the main thread.
@@ -242,15 +246,20 @@ class Listener(Keeper):
         if self._server is None:
             await self._begin()
         stop = signals.watch()
+        closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._forever.append(closed)
+        if self._closing:
+            wake(closed)
         stopped: BaseException | None = None
         try:
-            await stop
+            await asyncio.wait((stop, closed), return_when=asyncio.FIRST_COMPLETED)
         except BaseException as error:
             stopped = error
         self.close()
         try:
             await self.wait_closed()
         finally:
+            self._forever.remove(closed)
             signals.unwatch(stop)
         if stopped is not None:
             try:

@@ -17,6 +17,7 @@ from cno import aio
 from cno.limits import Limits
 from tests import frames as f
 from tests.aio.lab import (
+    HOST,
     HTTP1,
     HTTP2,
     Lab,
@@ -24,6 +25,8 @@ from tests.aio.lab import (
     Transport,
     Wire,
     by_hand,
+    hello,
+    place,
     settle,
     until,
 )
@@ -309,6 +312,30 @@ def test_what_the_system_holds_is_read_before_a_loss_is_told(lab: Lab) -> None:
     lab.run(main())
 
 
+def test_what_tls_holds_is_read_before_a_loss_is_told(lab: Lab) -> None:
+    """As far as the event loop's TLS has it: what it has not decrypted while reading was paused."""
+    size = 150_000
+
+    async def main() -> None:
+        async def play(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(answer(False, b"y" * size))
+            await writer.drain()
+            await asyncio.sleep(0.2)
+            reset(writer)
+
+        server = await asyncio.start_server(play, HOST, 0, ssl=lab.certs.server())
+        limits = Limits(read_buffer=50_000, header_timeout=0.4)
+        client = await aio.connect(place(server, "https"), lab.certs.client(), limits=limits)
+        response = await client.request("GET", "/")
+        await client.wait_closed()  # a timer has seen it
+        assert len(await response.payload.read()) == size
+        server.close()
+        await server.wait_closed()
+
+    lab.run(main())
+
+
 def test_tunnel_gets_what_came_ahead_of_it_and_its_end(lab: Lab) -> None:
     """A client may ask for a tunnel, say all it has to say, and wait for what comes back."""
 
@@ -444,5 +471,19 @@ def test_response_on_a_stream_that_has_been_reset_fails_at_once(lab: Lab) -> Non
             await asyncio.wait_for(asyncio.shield(inner[0]), 5)
         server.connection_lost(None)
         await server.wait_closed()
+
+    lab.run(main())
+
+
+@pytest.mark.parametrize("closed", ["before", "meanwhile"])
+def test_serve_forever_ends_when_the_server_is_closed(lab: Lab, closed: str) -> None:
+    async def main() -> None:
+        listener = await aio.serve(hello, HOST, 0)
+        if closed == "before":
+            listener.close()
+        running = asyncio.create_task(listener.serve_forever())
+        await settle()
+        listener.close()
+        await asyncio.wait_for(running, 5)
 
     lab.run(main())
