@@ -178,7 +178,7 @@ class Timers(Windows):
             self._give_up("the head takes too long")
         elif self._overdue_output(now) or self._silent(now):
             log.debug("the peer is gone, or as good as: closing")
-            self.abort()
+            self._lose()
         elif self._overdue_turn(now):
             log.debug("the server allows no request")
             self._no_turn()
