@@ -51,6 +51,8 @@ class Limits:
     #: HTTP/1.1 requests received and not yet answered. Beyond: reading stops (WOULD_BLOCK).
     max_pipelined: int | None = 16
     #: Client: pushed streams promised or open. Beyond: RST_STREAM(REFUSED_STREAM).
+    #: asyncio: also those that nobody has claimed by `Response.pushed`, even when complete; they
+    #: hold a quarter of `connection_window` at most. Beyond: RST_STREAM(CANCEL).
     max_pushes: int | None = 100
     #: Ids of streams we reset, remembered so that frames already under way are ignored. When some
     #: have been forgotten, frames of all closed streams up to those are ignored, whoever closed

@@ -12,13 +12,13 @@ from typing import Any, Final, cast
 
 from mypy_extensions import i64, mypyc_attr
 
+from cno.aio import pushes
 from cno.aio.arguments import check_limits, check_loop
 from cno.aio.body import Channel
 from cno.aio.connection import Connection, Exchange, current_task
 from cno.aio.doubt import given_up, sent
 from cno.aio.errors import ConnectionLostError, StreamError, fresh
 from cno.aio.messages import (
-    Push,
     Response,
     Tunnel,
     listed,
@@ -30,6 +30,7 @@ from cno.aio.patience import no_turn, overdue
 from cno.aio.progress import is_sending
 from cno.aio.repeat import is_repeatable
 from cno.aio.sources import Body, dispose
+from cno.aio.unclaimed import Unclaimed
 from cno.aio.waiters import wake_first
 from cno.const import CNO_RST_CANCEL, MAX_STREAM_ID
 from cno.core import CLOSED, DONE
@@ -126,6 +127,7 @@ class Client(Connection):
         self._force_http2 = force_http2
         self._credentials: str | None = None  # for all requests that bring none of their own
         self._single = False  # made for one request
+        self._unclaimed: Unclaimed | None = None  # pushes, once there were any
         self._answered_before = False  # a response has come
         self._vain_mark: i64 = -1  # how often something had come when a request was given up soon
         self._line: deque[asyncio.Future[None]] = deque()  # requests that wait for their turn
@@ -280,13 +282,13 @@ class Client(Connection):
     def on_message_push(
         self, stream: int, parent: int, method: str, path: str, headers: Headers
     ) -> None:
-        exchange = self._exchanges.get(parent)
-        if exchange is None:
-            self.write_reset(stream, CNO_RST_CANCEL)
-            return
-        answer = Response(self, stream)
-        self._exchanges[stream] = answer
-        cast(Response, exchange).pushed.add(Push(answer, method, path, headers))
+        pushes.promise(self, stream, parent, method, path, headers)
+
+    def on_message_data(self, stream: int, data: bytes) -> None:
+        if self._unclaimed is None or self._unclaimed.received(stream, len(data)):
+            super().on_message_data(stream, data)
+        else:
+            self.write_reset(stream, CNO_RST_CANCEL)  # it would keep room from what is wanted
 
     # -- what the connection asks ----------------------------------------------------------------
 

@@ -19,6 +19,7 @@ from cno.aio.errors import ConnectionLostError, fresh
 from cno.aio.output import Headers, Sending
 from cno.aio.sources import Body as Body
 from cno.aio.sources import at_once, dispose, in_pieces, octets, size_of
+from cno.aio.unclaimed import Unclaimed
 from cno.aio.waiters import wake
 from cno.const import CNO_FRAME_PRIORITY_UPDATE, CNO_RST_CANCEL
 from cno.errors import ConnectionError, UsageError
@@ -323,7 +324,8 @@ class Response(Exchange):
 
     @property
     def pushed(self) -> "Pushes":
-        """The pushes that come with this response, until it has ended."""
+        """The pushes that come with this response, until it has ended. Of those that nobody takes
+        from here, not much is received."""
         if self._pushes is None:
             self._pushes = Pushes(self.conn, self._ended)
         return self._pushes
@@ -410,11 +412,14 @@ class Push:
     `method`, `path` and `headers` are those of a request that the server promises to answer.
     """
 
-    def __init__(self, answer: Response, method: str, path: str, headers: Headers) -> None:
+    def __init__(
+        self, answer: Response, method: str, path: str, headers: Headers, unclaimed: Unclaimed
+    ) -> None:
         self.method = method
         self.path = path
         self.headers = headers
         self._answer = answer
+        self._unclaimed = unclaimed
 
     def __repr__(self) -> str:
         return f"<Push {self.method} {self.path!r} stream={self._answer.stream}>"
@@ -426,6 +431,7 @@ class Push:
 
     def cancel(self, code: int = CNO_RST_CANCEL) -> None:
         """Tell the server that this is not wanted."""
+        self._unclaimed.release(self._answer.stream)
         self._answer.cancel(code)
 
 
@@ -451,7 +457,9 @@ class Pushes:
                 self._waiter = self._conn.loop.create_future()
                 self._conn._hurry()
             await asyncio.shield(self._waiter)
-        return self._waiting.popleft()
+        push = self._waiting.popleft()
+        push._unclaimed.release(push._answer.stream)
+        return push
 
     def add(self, push: Push) -> None:
         self._waiting.append(push)

@@ -274,3 +274,108 @@ def test_client_says_that_it_takes_pushes(lab: Lab) -> None:
         assert (f.ENABLE_PUSH, 0) in said[1]
 
     lab.run(main())
+
+
+# -- pushes that nobody has asked for --------------------------------------------------------------
+
+
+def test_unclaimed_pushes_take_no_room_from_responses(lab: Lab) -> None:
+    async def main() -> None:
+        async def handle(request: aio.Request) -> None:
+            if request.path == "/":
+                for n in range(40):
+                    request.push("GET", f"/{n}")
+            await request.respond(200, [], bytes(3_000_000))
+
+        async with lab.pair(HTTP2, handle) as client:
+            first = await client.request("GET", "/")
+            await asyncio.sleep(0.05)
+            for _ in range(4):
+                response = await client.request("GET", "/other")
+                assert len(await response.payload.read()) == 3_000_000
+            # Those that came to too much have been cancelled; the first of the rest is here.
+            pushed = [push async for push in taken(first, 40)]
+            outcomes = [await asyncio.wait_for(outcome(push), 10) for push in pushed]
+            assert "cancelled" in outcomes
+            first.cancel()
+
+    lab.run(main())
+
+
+async def taken(response: aio.Response, most: int) -> AsyncIterator[aio.Push]:
+    """The pushes that are there already."""
+    pushed = response.pushed
+    while most:
+        try:
+            yield await asyncio.wait_for(anext(pushed), 0.05)
+        except (TimeoutError, StopAsyncIteration):
+            return
+        most -= 1
+
+
+async def outcome(push: aio.Push) -> str:
+    try:
+        response = await push.response
+        return str(len(await response.payload.read()))
+    except aio.StreamError:
+        return "cancelled"
+
+
+def test_claimed_push_is_as_good_as_a_response(lab: Lab) -> None:
+    async def main() -> None:
+        async def handle(request: aio.Request) -> None:
+            if request.path == "/":
+                request.push("GET", "/pushed")
+                await request.respond(200)
+            else:
+                await request.respond(200, [], bytes(9_000_000))
+
+        async with lab.pair(HTTP2, handle) as client:
+            response = await client.request("GET", "/")
+            push = await anext(response.pushed)
+            assert len(await (await push.response).payload.read()) == 9_000_000
+
+    lab.run(main())
+
+
+@pytest.mark.parametrize("how", ["many", "large"])
+def test_complete_pushes_that_nobody_claims_are_bounded(lab: Lab, how: str) -> None:
+    """A response that does not end could bring any number of them."""
+    count, size = (300, 100) if how == "many" else (60, 15_000)
+    refused: list[int] = []
+
+    async def script(peer: Peer) -> None:
+        await greet(peer)
+        await peer.expect(f.HEADERS, 1)
+        pen = peer.pen
+        peer.send(pen.headers(1, f.RESPONSE))
+        for n in range(1, count + 1):
+            peer.send(pen.push_promise(1, 2 * n, PROMISED) + pen.headers(2 * n, f.RESPONSE))
+            peer.send(pen.data(2 * n, bytes(size), end_stream=True))
+        peer.send(pen.ping(b"all sent"))
+        while (got := await peer.frame()).type != f.PING:
+            if got.type == f.RST_STREAM:
+                assert got.code == f.CANCEL
+                refused.append(got.stream)
+        await peer.expect(f.RST_STREAM, 1)
+
+    async def main() -> None:
+        bounds = Limits(connection_window=1_048_576)
+        async with by_hand(script) as url, await lab.connect(HTTP2, url, limits=bounds) as client:
+            client.authority = "cno.test"
+            client.scheme = "https"
+            response = await client.request("GET", "/")
+            await until(lambda: refused, "the end of patience")
+            await asyncio.sleep(0.05)
+            kept = [push async for push in taken(response, count)]
+            if how == "many":
+                assert len(kept) == 100  # `Limits.max_pushes`
+                assert len(refused) == count - 100
+            else:
+                # A quarter of the connection's window.
+                whole = [each for each in [await outcome(p) for p in kept] if each != "cancelled"]
+                assert whole == [str(size)] * len(whole)
+                assert 13 <= len(whole) <= 262_144 // size
+            response.cancel()
+
+    lab.run(main())

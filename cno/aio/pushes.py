@@ -1,0 +1,30 @@
+"""What a client does about a push: it is kept for `Response.pushed`, within bounds, or cancelled.
+
+Must never know how a request is sent.
+"""
+
+from typing import TYPE_CHECKING, cast
+
+from cno.aio.messages import Push, Response
+from cno.aio.output import Headers
+from cno.aio.unclaimed import Unclaimed
+from cno.const import CNO_RST_CANCEL
+
+if TYPE_CHECKING:
+    from cno.aio.client import Client
+
+
+def promise(
+    conn: "Client", stream: int, parent: int, method: str, path: str, headers: Headers
+) -> None:
+    """The server promises the answer to a request that nobody has made."""
+    exchange = conn._exchanges.get(parent)
+    if conn._unclaimed is None:
+        conn._unclaimed = Unclaimed(conn._limits)
+    if exchange is None or not conn._unclaimed.promised(stream, headers):
+        conn.write_reset(stream, CNO_RST_CANCEL)
+        return
+    answer = Response(conn, stream)
+    conn._exchanges[stream] = answer
+    push = Push(answer, method, path, headers, conn._unclaimed)
+    cast(Response, exchange).pushed.add(push)
