@@ -81,7 +81,10 @@ def block(
     if stream is None:
         return
     if too_large or not (stream.local or _keep(core, stream)):
-        raise StreamFault(id, CNO_RST_ENHANCE_YOUR_CALM, "header list too large", "RFC 9113 10.5.1")
+        _charge_list(core, last - first)
+        reply(core)
+        send.reset(core, stream, CNO_RST_ENHANCE_YOUR_CALM)
+        return
     try:
         if stream.read == HEAD:
             _response(core, stream, fields, ended)
@@ -217,7 +220,7 @@ def _new_request(
 
 
 def _charge_list(core: Core, size: i64) -> None:
-    """Charge for a request whose header list, of `size` octets on the wire, has no room."""
+    """Charge for a message whose header list, of `size` octets on the wire, has no room."""
     if core._h2.decoder.list_size > AMPLIFIED * size:
         charge_error(core)
     else:

@@ -14,6 +14,7 @@ from cno import raw
 from cno.limits import Limits
 from tests.frames import (
     CANCEL,
+    ENHANCE_YOUR_CALM,
     GOAWAY,
     INITIAL_WINDOW_SIZE,
     NO_ERROR,
@@ -244,6 +245,18 @@ def test_a05_a_browser_with_too_many_cookies() -> None:
     for number in clock.hour(36):
         conn.data_received(peer.headers(2 * number + 1, [*REQUEST, *jar], end_stream=True))
         assert codes(conn) == []
+
+
+def test_a05_a_server_with_too_many_fields() -> None:
+    """Every response is refused; other requests on the connection must not suffer for it."""
+    limits = Limits(max_header_list_size=8_192, max_error_resets=2, error_reset_rate=0.01)
+    conn, peer, clock = quiet_client(limits=limits)
+    report = [(f"x-report-{n}", "v" * 1_000) for n in range(9)]
+    for _ in clock.hour(36):
+        stream = request(conn)
+        conn.take()
+        conn.data_received(peer.headers(stream, [*RESPONSE, *report]) + peer.data(stream, b"x"))
+        assert codes(conn) == [ENHANCE_YOUR_CALM]
 
 
 def test_a05_pages_of_requests_with_large_cookies() -> None:
