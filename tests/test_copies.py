@@ -60,7 +60,7 @@ def test_errors_keep_all_they_say(error: Any, way: Callable[[Any], Any]) -> None
     assert type(again) is type(error)
     assert again.args == error.args
     assert str(again) == str(error)
-    assert vars(again) == vars(error)
+    assert getattr(again, "__dict__", {}) == getattr(error, "__dict__", {})
     if isinstance(error, OSError):
         assert (again.errno, again.strerror) == (error.errno, error.strerror)
 
@@ -73,6 +73,7 @@ class Rejected(cno.StreamError):
         self.reason = reason
 
 
+@pytest.mark.skipif(cno.COMPILED, reason="mypyc lets nobody derive from these classes")
 @pytest.mark.parametrize("way", WAYS)
 def test_errors_of_an_application_do_as_well(way: Callable[[Any], Any]) -> None:
     error = Rejected("too old")
