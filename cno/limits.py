@@ -15,8 +15,24 @@ UNBOUNDED: Final = 1 << 62
 #: The types of fields that None is no value of, and the names of those that hold seconds or rates.
 _PLAIN: Final = (bool, int, float)
 _TIMES: Final = ("_timeout", "_interval", "_rate")
-#: What the protocol itself allows, where that is less than everything.
-_RANGES: Final = {
+#: Seconds of the shortest wait: less is over before anything can come.
+SHORTEST_WAIT: Final = 0.001
+#: The least and the largest value of a field, where not everything from 0 on makes sense: what the
+#: protocol allows, no wait at all for what has to come, or nothing ever received.
+_RANGES: Final[dict[str, tuple[Any, int]]] = {
+    "max_pending_handlers": (1, UNBOUNDED),
+    "max_requests_per_connection": (1, UNBOUNDED),
+    "max_pipelined": (1, UNBOUNDED),
+    "read_chunk": (1, UNBOUNDED),
+    "read_frames": (1, UNBOUNDED),
+    "handshake_timeout": (SHORTEST_WAIT, UNBOUNDED),
+    "settings_timeout": (SHORTEST_WAIT, UNBOUNDED),
+    "header_timeout": (SHORTEST_WAIT, UNBOUNDED),
+    "response_timeout": (SHORTEST_WAIT, UNBOUNDED),
+    "body_timeout": (SHORTEST_WAIT, UNBOUNDED),
+    "write_stall_timeout": (SHORTEST_WAIT, UNBOUNDED),
+    "ping_interval": (SHORTEST_WAIT, UNBOUNDED),
+    "ping_timeout": (SHORTEST_WAIT, UNBOUNDED),
     "max_concurrent_streams": (0, MAX_U32),
     "max_header_list_size": (0, MAX_U32),
     "header_table_size": (0, MAX_U32),
@@ -181,13 +197,15 @@ class Limits:
     #: Octets of a body nobody wants that are read and dropped. Beyond: no more is asked for, or in
     #: HTTP/1.1 the connection given up; as it is after `linger_timeout`, whatever has come.
     max_drained: int = 262_144
-    #: Octets in the transport above which writers wait; without TLS, and as long as it takes all at
-    #: once, up to four times as much is written in a turn of the event loop. HTTP/1.1 hands a body
-    #: that is given as a whole to the transport as a whole, up to 16 times as much, where the
-    #: transport need not copy it (without TLS; uvloop, or asyncio from Python 3.12 on).
+    #: Octets in the transport above which writers wait (more than 2^30 count as that); without
+    #: TLS, and as long as it takes all at once, up to four times as much is written in a turn of
+    #: the event loop. HTTP/1.1 hands a body that is given as a whole to the transport as a whole,
+    #: up to 16 times as much, where the transport need not copy it (without TLS; uvloop, or asyncio
+    #: from Python 3.12 on).
     write_buffer: int = 65_536
     #: HTTP/2: octets in the system's socket that are not on their way yet, above which the
-    #: transport waits (TCP_NOTSENT_LOWAT): what is urgent waits behind no more. None: any.
+    #: transport waits (TCP_NOTSENT_LOWAT): what is urgent waits behind no more. 0 counts as 1.
+    #: None: any.
     max_unsent: int | None = 131_072
     #: Octets of replies written although the transport is full. Beyond: the connection is cut.
     max_write_backlog: int = 1_048_576
@@ -219,7 +237,7 @@ class Limits:
     ping_timeout: float | None = 20.0
     #: Client: for 100 (Continue), before the body is sent without it.
     expect_timeout: float | None = 1.0
-    #: With no stream open.
+    #: With no stream open; before the first one, a second at least.
     keepalive_timeout: float | None = 60.0
     #: For open streams to finish once a shutdown has begun.
     shutdown_timeout: float | None = 30.0
@@ -246,7 +264,7 @@ class Limits:
                 fits = isinstance(value, float)
             if not fits:
                 raise TypeError(f"{each.name} cannot be {value!r}")
-            least, most = _RANGES.get(each.name, (0, UNBOUNDED))
+            least, most = allowed(each.name)
             if not least <= value <= most:
                 raise ValueError(f"{each.name}={value} is not in {least:,} to {most:,}")
             if each.type is float or each.type is int:
@@ -268,6 +286,11 @@ class Limits:
 def rebuild(values: dict[str, Any]) -> Limits:
     """Return the limits with these values, for `copy` and `pickle`."""
     return Limits(**values)
+
+
+def allowed(name: str) -> tuple[Any, int]:
+    """The least and the largest value that a field can have, beside None."""
+    return _RANGES.get(name, (0, UNBOUNDED))
 
 
 def bound(value: int | None) -> int:

@@ -18,9 +18,14 @@ MAX_WRAPPERS: Final = 16
 
 
 def check_limits(limits: object) -> None:
-    """Raise TypeError unless these are limits, or None."""
-    if limits is not None and not isinstance(limits, Limits):
+    """Raise TypeError unless these are limits, or None; ValueError if no body could be received."""
+    if limits is None:
+        return
+    if not isinstance(limits, Limits):
         raise TypeError(f"limits must be cno.Limits, not {type(limits).__name__}")
+    if limits.initial_window_size == 0:
+        # Windows grow by what has been read. (`raw.Connection` has `open_flow`.)
+        raise ValueError("initial_window_size=0: no peer could send a body")
 
 
 def check_configuration(settings: object, limits: object, server: bool) -> None:

@@ -15,7 +15,7 @@ from cno.aio import ending, intake, leftover, room
 from cno.aio.arguments import check_loop
 from cno.aio.errors import StreamError, name_of
 from cno.aio.exchange import Exchange as Exchange
-from cno.aio.output import Headers, gathers, log, most_whole
+from cno.aio.output import Headers, gathers, log, most_whole, write_buffer
 from cno.aio.pings import Pings
 from cno.aio.timers import Timers
 from cno.aio.tls import adequate, said_goodbye, secured_by
@@ -53,10 +53,10 @@ class Connection(Timers):
         settings: SettingsDict | None,
     ) -> None:
         super().__init__(server, loop, limits, settings)
-        self._most_chunk: i64 = max(limits.read_chunk, 1)
+        self._most_chunk: i64 = limits.read_chunk
         #: What one turn takes in now, as the input turns out to cost.
         self._chunk: i64 = min(self._most_chunk, intake.FIRST_CHUNK)
-        self._most_frames: i64 = max(limits.read_frames, 1)
+        self._most_frames: i64 = limits.read_frames
         self._later = bytearray()  # received, not yet parsed
 
         # -- input (HTTP/1.1; HTTP/2 has windows) ------------------------------------------------
@@ -82,7 +82,7 @@ class Connection(Timers):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
-        self.transport.set_write_buffer_limits(high=self._limits.write_buffer)
+        self.transport.set_write_buffer_limits(high=write_buffer(self._limits))
         self._born = self._heard_at = self.loop.time()
         if self._closing:
             self.transport.abort()

@@ -49,6 +49,9 @@ MOVED: Final = 1  # there is more
 DONE: Final = 2
 PAUSED: Final = 3  # done; but more may come of the same stream, once who writes it is told
 
+#: Octets of the largest high-water mark.
+MAX_BUFFER: Final = 1 << 30
+
 UNRANKED: Final = -1
 
 
@@ -109,8 +112,8 @@ class Output(Engine, asyncio.Protocol):
         self._unflushed: i64 = 0  # octets of bodies written since the last flush
         self._moved: i64 = 0  # octets of bodies written in all
         self._written: i64 = 0  # octets given to the transport in all
-        self._write_high: i64 = limits.write_buffer  # octets of bodies in one write
-        self._burst: i64 = limits.write_buffer  # the same for a write of those in line
+        self._write_high: i64 = max(1, write_buffer(limits))  # octets of bodies in one write
+        self._burst: i64 = self._write_high  # the same for a write of those in line
         self._burst_mark: i64 = 0  # octets of bodies that had been written when that was found out
         self._most_backlog: i64 = limits.max_write_backlog
         self._stalled: dict[int, Sending] = {}  # in line, by stream, longest waiting first
@@ -486,7 +489,7 @@ def most_whole(transport: asyncio.BaseTransport, limits: Limits) -> int:
     """How many octets a transport without TLS may be given at once beyond what it can send: where
     it keeps the object itself, and no copy of it, that costs nothing."""
     if KEEPS_OBJECTS or gathers(transport):
-        return min(limits.write_buffer, MAX_WINDOW) * WHOLE
+        return write_buffer(limits) * WHOLE
     return 0
 
 
@@ -494,6 +497,11 @@ def gathers(transport: asyncio.BaseTransport) -> bool:
     """Whether `writelines` gives the system the pieces as they are, uncopied, where there is no
     TLS: uvloop's does. (asyncio's joins them, or does not say when it is full: CVE-2024-12254.)"""
     return type(transport).__module__ == "uvloop.loop"
+
+
+def write_buffer(limits: Limits) -> int:
+    """The transport's high-water mark: what fits a C int, which is how uvloop keeps it."""
+    return min(limits.write_buffer, MAX_BUFFER)
 
 
 def bound_unsent(transport: asyncio.BaseTransport, octets: int | None) -> None:
@@ -505,6 +513,7 @@ def bound_unsent(transport: asyncio.BaseTransport, octets: int | None) -> None:
         return
     if sock.family in (socket.AF_INET, socket.AF_INET6):
         try:
-            sock.setsockopt(socket.IPPROTO_TCP, option, octets)
+            # (Linux takes 0 for what the system does by default.)
+            sock.setsockopt(socket.IPPROTO_TCP, option, min(max(octets, 1), MAX_WINDOW))
         except OSError as error:
             log.debug("TCP_NOTSENT_LOWAT: %s", error)

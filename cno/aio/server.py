@@ -110,6 +110,7 @@ class Server(Connection):
         self._running: i64 = 0  # handlers that have not returned, of streams that are gone as well
         self._tasks: set[asyncio.Task[None]] = set()
         self._deadline: asyncio.TimerHandle | None = None  # for handlers, once shutting down
+        self._due = 0.0  # when that is: a handle of uvloop's need not know
         self._slots: i64 = 0  # requests whose stream is open, or whose handler runs
         self._max_slots: i64 = most_handlers(self._limits)
         self._max_requests: i64 = bound(self._limits.max_requests_per_connection)
@@ -403,9 +404,10 @@ class Server(Connection):
             return
         due = self.loop.time() + patience
         if self._deadline is not None:
-            if self._deadline.when() <= due:
+            if self._due <= due:
                 return
             self._deadline.cancel()
+        self._due = due
         self._deadline = self.loop.call_at(due, self._expire, context=self._context)
 
     def _expire(self) -> None:

@@ -42,6 +42,10 @@ from cno.settings import SettingsDict
 #: Seconds that a client has, when a server shuts down, for its first request, and without streams
 #: to acknowledge the PING.
 GRACE: Final = 1.0
+#: Seconds of the shortest `keepalive_timeout` that a server looks at its connections for.
+SOON: Final = 0.1
+#: Seconds between two looks at a connection, at least.
+FASTEST_TICK: Final = 0.001
 #: Linux only: the peer has closed its sending side, whatever is still to be read.
 POLLRDHUP: Final[int] = getattr(select, "POLLRDHUP", 0)
 
@@ -134,8 +138,8 @@ class Timers(Windows):
             wait = shortest(wait, limits.settings_timeout)
         if self._brisk:
             wait = shortest(wait, self._stream_wait())
-        if self._server:
-            wait = shortest(wait, limits.keepalive_timeout)
+        if self._server and limits.keepalive_timeout is not None:
+            wait = shortest(wait, max(limits.keepalive_timeout, SOON))
         if limits.ping_interval is not None and (self._http2 or self._is_greeting()):
             wait = shortest(wait, limits.ping_interval)
             wait = shortest(wait, limits.ping_timeout)
@@ -145,7 +149,7 @@ class Timers(Windows):
             wait = shortest(wait, limits.shutdown_timeout)
             wait = shortest(wait, GRACE)
         if wait > 0.0:
-            self._set_timer(wait / 4, self._tick)
+            self._set_timer(max(wait / 4, FASTEST_TICK), self._tick)
 
     def _tick(self) -> None:
         self._timer = None
@@ -271,7 +275,10 @@ class Timers(Windows):
         if self._idle_since == 0.0 or self._idle_mark != self._last_remote:
             self._idle_since = now
             self._idle_mark = self._last_remote
-        return past(now, self._idle_since, self._limits.keepalive_timeout)
+        patience = self._limits.keepalive_timeout
+        if patience is not None and self._last_remote == 0:
+            patience = max(patience, GRACE)  # its first request may be on its way
+        return past(now, self._idle_since, patience)
 
     def _overdue_head(self, now: float) -> bool:
         """Whether one head, or frame, has been coming in for too long."""

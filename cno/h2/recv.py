@@ -405,7 +405,7 @@ def _settings(core: Core, flags: i64, id: i64, data: bytes, start: i64, end: i64
     if size % 6 != 0:
         raise _wrong_size("SETTINGS of wrong length", "RFC 9113 6.5")
     most = core._limits.max_settings_entries
-    if most is not None and size > most * 6:
+    if most is not None and size // 6 > most:
         raise ConnectionFault(
             CNO_RST_ENHANCE_YOUR_CALM, "too many entries in SETTINGS", "RFC 9113 10.5"
         )
