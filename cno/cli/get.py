@@ -275,7 +275,7 @@ class Fetcher:
         length = value_of(response.headers, "content-length") or ""
         total = int(length) if length.isdecimal() and len(length) < 19 else None
         bar = self._bars.add(name, total)
-        save = Save(name)
+        save = Save(name, self._getting.remote_name)
         if save.is_special:
             await self._save_special(save, response.payload, bar)
             return

@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from ipaddress import ip_address
 from typing import Final
 
+from cno.aio.hosts import parse_host
+
 #: Verdicts that are remembered.
 MAX_REMEMBERED: Final = 256
 
@@ -16,11 +18,12 @@ MAX_REMEMBERED: Final = 256
 class Hosts:
     """`names` are allowed, beside localhost, what ends in `.localhost`, and IP addresses.
 
-    A name that begins with a dot stands for all below it too; `*` for all there are.
+    A name that begins with a dot stands for all below it too; `*` for all there are. Raises
+    ValueError for names beyond ASCII that DNS cannot hold.
     """
 
     def __init__(self, names: Iterable[str] = ()) -> None:
-        names = [name.lower().removesuffix(".") for name in names]
+        names = [ascii_name(name).lower().removesuffix(".") for name in names]
         self._any = "*" in names
         self._exact = {"localhost", *(name.lstrip(".") for name in names)}
         self._suffixes = (".localhost", *(name for name in names if name[:1] == "."))
@@ -40,6 +43,14 @@ class Hosts:
         name = host.lower().removesuffix(".")
         # Browsers always send a Host; who sends none is not one that a page has led astray.
         return not name or name in self._exact or name.endswith(self._suffixes) or is_address(host)
+
+
+def ascii_name(name: str) -> str:
+    """A name as browsers send it."""
+    if name.isascii():
+        return name
+    rest = name.removeprefix(".")
+    return name[: len(name) - len(rest)] + parse_host(rest).named
 
 
 def host_of(authority: str) -> str:

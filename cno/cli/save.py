@@ -8,7 +8,7 @@ import re
 import secrets
 import sys
 import unicodedata
-from errno import EAGAIN
+from errno import EAGAIN, EISDIR
 from io import FileIO
 from types import TracebackType
 from typing import Final
@@ -84,18 +84,21 @@ class Save:
     `with Save(path) as file: file.write(...); file.done()`. The temporary file is in the folder of
     `path`, has a random name and is created exclusively, so no other file is written to or lost. A
     link at `path` is replaced, not followed. A file that is replaced keeps its permissions. A
-    device, a pipe or an open descriptor (`/dev/stdout`) is written to directly. Raises OSError.
+    device, a pipe or an open descriptor (`/dev/stdout`) is written to directly, but not if a URL
+    chose the name (`is_remote`). Raises OSError.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, is_remote: bool = False) -> None:
         self.path = path
-        self.is_special = _is_special(path)
+        self.is_special = not is_remote and _is_special(path)
         self._temporary = ""  # its name, while the file has it
         self._file: FileIO | None = None
 
     def __enter__(self) -> "Save":
         if self.is_special:
             self._file = FileIO(self.path, "w")
+        elif os.path.isdir(self.path) and not os.path.islink(self.path):
+            raise IsADirectoryError(EISDIR, os.strerror(EISDIR))
         else:
             self._temporary, self._file = _create_beside(self.path)
         return self

@@ -69,7 +69,10 @@ async def serve_until_stopped(
     log = None
     if wanted and not serving.quiet:
         log = AccessLog(output.add, Paint(sys.stdout)).add
-    hosts = Hosts([serving.host, *serving.allow_hosts])
+    try:
+        hosts = Hosts([serving.host, *serving.allow_hosts])
+    except ValueError as error:
+        raise Problem(f"cannot answer for this host: {error}") from None
     restricted = True  # until the contrary is known
     handler = files(serving, log, lambda authority: not restricted or hosts.allow(authority))
     listener = await listen(serving, handler, context)

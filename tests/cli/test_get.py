@@ -264,6 +264,22 @@ def test_a_device_is_written_to() -> None:
     assert not os.path.isfile(os.devnull)
 
 
-def test_a_folder_is_no_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_remote", [False, True])
+def test_a_folder_is_no_file(tmp_path: Path, is_remote: bool) -> None:
     with pytest.raises(IsADirectoryError):
-        Save(str(tmp_path)).__enter__()
+        Save(str(tmp_path), is_remote).__enter__()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no such files")
+def test_a_url_does_not_choose_a_device(tmp_path: Path) -> None:
+    """A name in a folder that others write to may lead anywhere; it is replaced."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("pipe")
+    (tmp_path / "folder").symlink_to(".")
+    for name in ("pipe", "link", "folder"):
+        assert not Save(str(tmp_path / name), is_remote=True).is_special
+        with Save(str(tmp_path / name), is_remote=True) as file:
+            file.write(b"x")
+            file.done()
+        assert (tmp_path / name).is_file() and not (tmp_path / name).is_symlink()
+    assert len(list(tmp_path.iterdir())) == 3

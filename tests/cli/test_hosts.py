@@ -33,6 +33,14 @@ def test_refused(authority: str) -> None:
         assert not hosts.allow(authority)
 
 
+def test_names_beyond_ascii() -> None:
+    hosts = Hosts(["B\u00fccher.example", ".\u00e9.test"])
+    for authority in ("xn--bcher-kva.example", "XN--9ca.test:1", "a.xn--9ca.test"):
+        assert hosts.allow(authority)
+    with pytest.raises(ValueError, match="not a host name"):
+        Hosts(["\u00e9" * 100])
+
+
 def test_any() -> None:
     assert Hosts(["*"]).allow("evil.example")
 
