@@ -277,6 +277,23 @@ def test_a05_pages_of_requests_with_large_cookies() -> None:
         conn.take()
 
 
+def test_a04_lists_as_large_as_we_announce() -> None:
+    """In frames of 16 KiB, as large as we take."""
+    conn, peer, clock = quiet_server()
+    jar = [("cookie", "v" * 6_500) for _ in range(9)]
+    for number in clock.hour(300):
+        block = peer.block([*REQUEST, *jar])
+        pieces = [block[at : at + 16_384] for at in range(0, len(block), 16_384)]
+        stream = 2 * number + 1
+        conn.data_received(peer.headers_frame(stream, pieces[0], end_headers=False))
+        for piece in pieces[1:-1]:
+            conn.data_received(peer.continuation(stream, piece, False))
+        conn.data_received(peer.continuation(stream, pieces[-1]))
+        answer(conn, stream)
+        conn.data_received(peer.data(stream, b"", True))
+        assert codes(conn) == []
+
+
 # -- A8: small frames ------------------------------------------------------------------------------
 
 
@@ -334,6 +351,14 @@ def test_a12_windows_that_follow_the_bandwidth() -> None:
     conn, peer, clock = quiet_server()
     for number in clock.hour():
         conn.data_received(peer.settings({INITIAL_WINDOW_SIZE: 65_535 + number}))
+        conn.take()
+
+
+def test_a12_settings_with_reserved_ones_among_them() -> None:
+    conn, peer, clock = quiet_server()
+    entries = [(key, 65_535) for key in (1, 4, *(0x1A1A + 0x1010 * n for n in range(10)))]
+    for _ in clock.hour(60):
+        conn.data_received(peer.settings(entries))
         conn.take()
 
 
@@ -403,6 +428,20 @@ def test_a17_requests_and_nothing_else() -> None:
         conn.data_received(peer.headers(2 * number + 1, REQUEST, end_stream=True))
         answer(conn, 2 * number + 1)
         conn.take()
+
+
+# -- A18: pushes ----------------------------------------------------------------------------------
+
+
+def test_a18_a_server_that_pushes_more_than_we_take() -> None:
+    """Beside each response, while a first push is never finished."""
+    limits = scaled(max_pushes=1)
+    conn, peer, clock = quiet_client(limits=limits, configure={"enable_push": 1})
+    for number in clock.hour():
+        stream = request(conn)
+        pushed = peer.push_promise(stream, 2 * number + 2, REQUEST)
+        conn.data_received(pushed + peer.headers(stream, RESPONSE, end_stream=True))
+        assert codes(conn) == ([REFUSED_STREAM] if number else [])
 
 
 # -- E21: informational responses ------------------------------------------------------------------
