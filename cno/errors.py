@@ -36,6 +36,8 @@ class ConnectionError(builtins.ConnectionError):
     stream: int
     code: int
     rule: str
+    #: asyncio: the number of the connection whose stream, or end, this is about; 0: of none.
+    _connection: int = 0
 
     def __init__(
         self, errno: int, text: str, *, stream: int = 0, code: int = 0, rule: str = ""

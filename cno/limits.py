@@ -58,9 +58,10 @@ class Limits:
     #: Server: streams beyond that which are refused at no charge until the client has acknowledged
     #: our first SETTINGS, since it cannot know them sooner. Further ones are charged as below.
     max_early_streams: int | None = 10_000
-    #: Server, asyncio: handlers running or waiting to, also of streams reset since. Beyond:
-    #: GOAWAY(ENHANCE_YOUR_CALM). A slot is free once stream and handler are both done. What stands
-    #: here is four times `max_concurrent_streams`, and follows where that alone is made larger.
+    #: Server, asyncio: handlers that run. Beyond: requests wait until one returns. So many more may
+    #: run of streams that were reset. Beyond: GOAWAY(ENHANCE_YOUR_CALM). And so many of pushes.
+    #: Beyond: `push` does nothing. What stands here is four times `max_concurrent_streams`, and
+    #: follows where that alone is made larger.
     max_pending_handlers: int | None = 400
     #: Server: requests, after which the connection ends gracefully (GOAWAY, Connection: close).
     max_requests_per_connection: int | None = None

@@ -9,6 +9,7 @@ import asyncio
 # By name as well: that is where the base classes are, and compiled classes look there.
 import asyncio.queues
 import asyncio.streams
+import itertools
 from collections import deque
 from collections.abc import Coroutine
 from typing import Any, Final, TypeVar
@@ -21,6 +22,8 @@ from cno.engine import Engine
 
 T = TypeVar("T")
 
+#: Numbers of channels: which one has raised an error, without holding it.
+NUMBERS: Final = itertools.count(1)
 #: Octets of the longest line that `readline` and `readuntil` return: what asyncio has.
 LINE_LIMIT: Final = 65_536
 #: Pieces that wait are joined when they are more than so many, and of fewer octets on average.
@@ -352,6 +355,7 @@ class Channel(asyncio.Queue[T]):
     def __init__(self, maxsize: int = 0, *, loop: asyncio.AbstractEventLoop | None = None) -> None:
         super().__init__(maxsize)
         self._shut = False
+        self._number = next(NUMBERS)
         # Of our own: those of Queue cannot be woken by anything but an item.
         self._consumers: deque[asyncio.Future[None]] = deque()
         self._producers: deque[asyncio.Future[None]] = deque()
@@ -383,7 +387,9 @@ class Channel(asyncio.Queue[T]):
 
     def put_nowait(self, item: T) -> None:
         if self._shut:
-            raise BrokenPipeError("the channel is closed")
+            error = BrokenPipeError("the channel is closed")
+            error.__dict__["_channel"] = self._number
+            raise error
         super().put_nowait(item)
         wake_first(self._consumers)
 
@@ -407,6 +413,12 @@ class Channel(asyncio.Queue[T]):
             return await self.get()
         except EOFError:
             raise StopAsyncIteration from None
+
+
+def channel_of(error: BrokenPipeError) -> int:
+    """The number of the channel that raised this; 0: none did."""
+    number = error.__dict__.get("_channel", 0)
+    return number if isinstance(number, int) else 0
 
 
 async def _wait_in(line: deque[asyncio.Future[None]]) -> None:

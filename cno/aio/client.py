@@ -18,12 +18,7 @@ from cno.aio.body import Channel
 from cno.aio.connection import Connection, Exchange, current_task
 from cno.aio.doubt import given_up, sent
 from cno.aio.errors import ConnectionLostError, StreamError, fresh
-from cno.aio.messages import (
-    Response,
-    Tunnel,
-    listed,
-    write_body,
-)
+from cno.aio.messages import Response, Tunnel, listed
 from cno.aio.orders import Once, Order, completed, tunnel_order
 from cno.aio.output import Headers, Sending
 from cno.aio.patience import no_turn, overdue
@@ -32,6 +27,7 @@ from cno.aio.repeat import is_repeatable
 from cno.aio.sources import Body, dispose
 from cno.aio.unclaimed import Unclaimed
 from cno.aio.waiters import wake_first
+from cno.aio.writing import write_body
 from cno.const import CNO_RST_CANCEL, MAX_STREAM_ID
 from cno.core import CLOSED, DONE
 from cno.errors import (

@@ -9,7 +9,7 @@ import copy
 from mypy_extensions import mypyc_attr
 
 from cno.const import CNO_ERRNO_DISCONNECT, CNO_ERRNO_INVALID_STREAM, ErrorCode
-from cno.errors import ConnectionError, DisconnectError
+from cno.errors import ConnectionError, DisconnectError, UsageError
 
 
 # Interpreted classes, as their bases are.
@@ -83,6 +83,13 @@ def fresh(error: Exception) -> Exception:
     make a cycle, and the connection would live on until the garbage collector comes.
     """
     return copy.copy(error) if isinstance(error, ConnectionError) else error
+
+
+def claim(error: Exception, connection: int) -> None:
+    """Note that this is about the connection of that number, unless it is about another already."""
+    if isinstance(error, ConnectionError) and not isinstance(error, UsageError):
+        if error._connection == 0:
+            error._connection = connection
 
 
 def name_of(code: int) -> str:

@@ -10,6 +10,7 @@ from mypy_extensions import i64
 
 from cno.aio import intake
 from cno.aio.body import Inflow, Payload
+from cno.aio.errors import ConnectionLostError, fresh
 from cno.aio.output import Headers
 
 if TYPE_CHECKING:
@@ -71,6 +72,14 @@ class Exchange:
         self.trailers = trailers
         if self._inflow is not None:
             self._inflow.end()
+
+    def _gone(self, text: str) -> Exception:
+        """The error to raise for what the end of the stream makes impossible."""
+        if self._error is not None:
+            return fresh(self._error)
+        gone = ConnectionLostError(text, stream=self.stream)
+        gone._connection = self.conn._number
+        return gone
 
     def _failed(self, error: Exception) -> None:
         """The peer's message will never be complete."""

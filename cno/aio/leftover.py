@@ -1,11 +1,12 @@
-"""The rest of a message that nobody reads: dropped, and bounded in size and time.
+"""The rest of a body that nobody reads or gets: dropped, and bounded in size and time.
 
 Knows flow control and timers. Must never know what a request or a response is.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cno.aio import intake
+from cno.aio.body import Channel
 from cno.aio.errors import StreamError
 from cno.aio.exchange import Exchange
 from cno.const import CNO_RST_CANCEL, CNO_RST_NO_ERROR
@@ -45,6 +46,24 @@ def discarded(conn: "Connection", exchange: Exchange, size: int) -> None:
             conn.uncork()
     else:
         parted(conn, exchange)
+
+
+async def drop_channel(conn: "Connection", channel: Channel[Any]) -> None:
+    """Take what is put into a channel, as a body that is not sent (of a response to HEAD, say), so
+    that its producer need not know. Close it after `max_drained` bytes or `linger_timeout`: a
+    producer that never ends must learn that nobody listens.
+    """
+    left = conn._limits.max_drained
+    wait = conn._limits.linger_timeout
+    timer = conn.loop.call_later(wait, channel.close, context=conn._context)
+    try:
+        async for chunk in channel:
+            left -= len(chunk)
+            if left < 0:
+                break
+    finally:
+        timer.cancel()
+        channel.close()
 
 
 def part(conn: "Connection", exchange: Exchange) -> None:

@@ -15,18 +15,19 @@ from mypy_extensions import i64
 from cno.aio import leftover
 from cno.aio.body import Channel, Inflow
 from cno.aio.connection import Connection, Exchange
-from cno.aio.errors import ConnectionLostError, fresh
+from cno.aio.errors import claim, fresh
 from cno.aio.output import Headers, Sending
 from cno.aio.sources import Body as Body
 from cno.aio.sources import at_once, dispose, in_pieces, octets, size_of
 from cno.aio.unclaimed import Unclaimed
 from cno.aio.waiters import wake
+from cno.aio.writing import write_body
 from cno.const import CNO_FRAME_PRIORITY_UPDATE, CNO_RST_CANCEL
 from cno.errors import ConnectionError, UsageError
 from cno.priority import DEFAULT_URGENCY
 
 # What the handler of a request does.
-WAITS: Final = 0  # it has not been asked, or has no task of its own yet
+WAITS: Final = 0  # it has not been called
 WORKS: Final = 1
 WORKED: Final = 2  # it has returned
 
@@ -51,31 +52,6 @@ def with_length(headers: Headers, size: int) -> Headers:
     return [*headers, ("content-length", str(size))]
 
 
-async def write_body(
-    conn: Connection, stream: int, source: AsyncIterable[bytes], trailers: Headers | None
-) -> None:
-    """Write all that `source` gives, then the trailers as they are by then, then the end."""
-    failure: BaseException | None = None
-    try:
-        async for chunk in source:
-            data = octets(chunk)
-            if data:
-                await conn._perform(Sending(stream, data, False))
-        ending = Sending(stream, b"", True)
-        ending.trailers = trailers
-        await conn._perform(ending)
-    except BaseException as error:
-        failure = error
-    # Who fills a channel must learn that nobody empties it any more; a generator must be left. (Not
-    # in a `finally`: to wait in one, compiled code leaves the exception to whoever runs meanwhile.)
-    await dispose(source)
-    if failure is not None:
-        try:
-            raise failure
-        finally:
-            failure = None  # else it would hold, by its traceback, what holds it
-
-
 class Request(Exchange):
     """A request that a server's handler is to answer.
 
@@ -93,6 +69,9 @@ class Request(Exchange):
         self.path = path
         self._begun = False  # the handler runs, or has run
         self._work: i64 = 0  # WAITS, WORKS or WORKED
+        self._pushed = False  # the server's own
+        self._stray = False  # it was reset while the handler worked
+        self._channel: Channel[bytes] | None = None  # that of the response
         self._reply: Headers | None = None  # of the response
         self._answered = False  # a response has been begun
         self._upgradable = False  # HTTP/1.1: the client asks for another protocol
@@ -100,6 +79,10 @@ class Request(Exchange):
 
     def __repr__(self) -> str:
         return f"<Request {self.method} {self.path!r} stream={self.stream}>"
+
+    def _failed(self, error: Exception) -> None:
+        claim(error, self.conn._number)
+        super()._failed(error)
 
     async def respond(
         self,
@@ -121,43 +104,63 @@ class Request(Exchange):
         for what is no body, EOFError for a file that has become shorter; StreamError or
         ConnectionLostError when the client has gone. (RFC 9110 6.4, RFC 9113 8.1)
         """
+        source = None if isinstance(data, bytes) else in_pieces(data)
+        if source is not None:
+            await self._respond_in_pieces(code, headers, source, trailers)
+            return
         self._check_unanswered(code)
         fields = listed(headers)
         bodiless = code == 204 or code == 304 or self.method == "HEAD"
-        source = None if isinstance(data, bytes) else in_pieces(data)
-        if source is not None:
-            size = size_of(source)
-            if size >= 0 and not trailers and code != 204 and code != 304:
-                fields = with_length(fields, size)
-            await self._respond_in_pieces(code, fields, source, trailers, bodiless)
-        else:
-            body = data if isinstance(data, bytes) else at_once(data)
-            if not self.conn._http2 and body and not trailers and code != 204 and code != 304:
-                fields = with_length(fields, len(body))
-            whole = Sending(self.stream, b"" if bodiless else body, True)
-            whole.headers = fields
-            whole.code = code
-            whole.trailers = None if bodiless else trailers
-            if not self._begin(whole):
-                await self._finish(whole)
+        body = data if isinstance(data, bytes) else at_once(data)
+        if not self.conn._http2 and body and not trailers and code != 204 and code != 304:
+            fields = with_length(fields, len(body))
+        whole = Sending(self.stream, b"" if bodiless else body, True)
+        whole.headers = fields
+        whole.code = code
+        whole.trailers = None if bodiless else trailers
+        if not self._begin(whole):
+            await self._finish(whole)
         self._sent = True
 
     async def _respond_in_pieces(
         self,
         code: int,
-        fields: Headers,
+        headers: Iterable[tuple[str, str]],
         source: AsyncIterable[bytes],
         trailers: Headers | None,
-        bodiless: bool,
     ) -> None:
-        head = Sending(self.stream, b"", bodiless)
-        head.headers = fields
-        head.code = code
-        await self._send_head(head)
-        if bodiless:
+        if isinstance(source, Channel):
+            self._channel = source
+        bodiless = code == 204 or code == 304 or self.method == "HEAD"
+        failure: BaseException | None = None
+        try:
+            self._check_unanswered(code)
+            fields = listed(headers)
+            size = size_of(source)
+            if size >= 0 and not trailers and code != 204 and code != 304:
+                fields = with_length(fields, size)
+            head = Sending(self.stream, b"", bodiless)
+            head.headers = fields
+            head.code = code
+            await self._send_head(head)
+        except BaseException as error:
+            failure = error
+        if failure is not None:
+            # Who produces the body must learn that nobody will take it. (As in `write_body`.)
             await dispose(source)
-        else:
+            try:
+                raise failure
+            finally:
+                failure = None
+        if not bodiless:
             await write_body(self.conn, self.stream, source, trailers)
+            self._sent = True
+            return
+        self._sent = True
+        if isinstance(source, Channel):
+            await leftover.drop_channel(self.conn, source)
+        else:
+            await dispose(source)
 
     async def inform(self, code: int, headers: Iterable[tuple[str, str]] = ()) -> None:
         """Send a 1xx response ahead of the real one: 103 Early Hints, say (RFC 8297).
@@ -278,8 +281,7 @@ class Request(Exchange):
 
     def _check_open(self) -> None:
         if self._ended:
-            gone = ConnectionLostError("the stream has ended", stream=self.stream)
-            raise fresh(self._error or gone)
+            raise self._gone("the stream has ended")
 
     def _check_unanswered(self, code: int) -> None:
         if self._answered:
@@ -581,5 +583,4 @@ class Tunnel:
         if self._finished:
             raise UsageError("the tunnel's sending side is closed", stream=self.stream)
         if self._exchange._ended:
-            gone = ConnectionLostError("the tunnel has ended", stream=self.stream)
-            raise fresh(self._exchange._error or gone)
+            raise self._exchange._gone("the tunnel has ended")

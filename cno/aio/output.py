@@ -6,6 +6,7 @@ when it can. Knows the engine's writing verbs and the transport; must never know
 
 import asyncio
 import contextvars
+import itertools
 import logging
 import socket
 import sys
@@ -15,12 +16,12 @@ from typing import Final, TypeAlias
 
 from mypy_extensions import i64, mypyc_attr
 
-from cno.aio.errors import ConnectionLostError, fresh
+from cno.aio.errors import ConnectionLostError, claim, fresh
 from cno.aio.waiters import wake
 from cno.const import MAX_WINDOW
 from cno.core import INIT
 from cno.engine import Engine
-from cno.errors import UsageError, WouldBlockError
+from cno.errors import DisconnectError, InvalidStreamError, UsageError, WouldBlockError
 from cno.limits import Limits
 from cno.priority import SHARED
 from cno.settings import SettingsDict, check_dict
@@ -53,6 +54,9 @@ PAUSED: Final = 3  # done; but more may come of the same stream, once who writes
 MAX_BUFFER: Final = 1 << 30
 
 UNRANKED: Final = -1
+
+#: Numbers of connections: which one an error is about, without holding it.
+NUMBERS: Final = itertools.count(1)
 
 
 class Sending:
@@ -95,6 +99,7 @@ class Output(Engine, asyncio.Protocol):
         #: That of whoever made the connection. All of its callbacks, readers and timers run in it,
         #: never in that of a handler that happens to cause them: the next request would see it.
         self._context = contextvars.copy_context()
+        self._number: int = next(NUMBERS)
         self.manual_flow_control = True
         if settings is not None:
             check_dict(settings, server)
@@ -156,7 +161,9 @@ class Output(Engine, asyncio.Protocol):
 
     def _lost(self, stream: int, cause: Exception | None) -> ConnectionLostError:
         text = f"the connection was lost: {cause}" if cause else "the connection was closed"
-        return ConnectionLostError(text, stream=stream)
+        lost = ConnectionLostError(text, stream=stream)
+        lost._connection = self._number
+        return lost
 
     # -- messages and parts of them --------------------------------------------------------------
 
@@ -173,7 +180,11 @@ class Output(Engine, asyncio.Protocol):
         """
         if self._stalled and sending.stream in self._stalled:
             raise UsageError("another task is writing on this stream", stream=sending.stream)
-        return self._begin_sending(sending)
+        try:
+            return self._begin_sending(sending)
+        except (InvalidStreamError, DisconnectError) as error:
+            claim(error, self._number)
+            raise
 
     async def _finish(self, sending: Sending) -> None:
         """Wait until the rest of it has been taken."""
@@ -400,6 +411,8 @@ class Output(Engine, asyncio.Protocol):
 
     def _resolve(self, sending: Sending, error: Exception | None) -> None:
         sending.error = error
+        if error is not None:
+            claim(error, self._number)
         if sending.waiter is None and error is not None:
             self._unsent(sending.stream, error)
         wake(sending.waiter)

@@ -12,18 +12,17 @@ from typing import Any, Final, TypeAlias, cast
 
 from mypy_extensions import i64, mypyc_attr
 
-from cno.aio import leftover
+from cno.aio import failures, leftover
 from cno.aio.arguments import check_handler, check_limits
 from cno.aio.connection import Connection, Exchange, current_task
 from cno.aio.messages import WORKED, WORKS, Request
 from cno.aio.output import Headers, Sending, log
-from cno.aio.shared import TASK_NAME, Shared
 from cno.const import (
     CNO_RST_CANCEL,
     CNO_RST_ENHANCE_YOUR_CALM,
     CNO_RST_INTERNAL_ERROR,
 )
-from cno.errors import ConnectionError
+from cno.core import DONE, HEAD
 from cno.limits import UNBOUNDED, Limits, bound
 from cno.priority import SHARED, parse_fields, rank
 from cno.settings import SettingsDict
@@ -38,14 +37,15 @@ EAGER: Final = sys.version_info >= (3, 12)
 #: What `loop.create_task` makes. Made here, and without a number of its own in its name, a task
 #: takes a quarter less: that is a twentieth of a small request.
 make_task: Final[Any] = asyncio.Task
-
+#: The name of a handler's task.
+TASK_NAME: Final = "cno.Server"
 
 #: What `max_pending_handlers` is unless told.
 USUAL_HANDLERS: Final = Limits().max_pending_handlers
 
 
 def most_handlers(limits: Limits) -> int:
-    """How many may run or wait: never fewer than streams may be open, unless that was asked for."""
+    """How many may run: never fewer than streams may be open, unless that was asked for."""
     most = limits.max_pending_handlers
     if most is None or most != USUAL_HANDLERS:
         return bound(most)
@@ -68,10 +68,10 @@ class Keeper:
 class Server(Connection):
     """One connection of a server: an `asyncio.Protocol` that gives requests to `handle`.
 
-    `handle` is `async def handle(request: cno.Request) -> None`, run in a task for each request;
-    those that never wait, and leave their task as it was, may have run in the same one.
-    It is cancelled when the client resets the stream or is gone; when it raises, the client gets
-    a 500, or a reset if a response had begun, and the loop's exception handler is told.
+    `handle` is `async def handle(request: cno.Request) -> None`, run in a task of its own for each
+    request. It is cancelled when the client resets the stream or is gone. When it raises, the
+    client gets a 500, or a reset if a response had begun, and the event loop's exception handler is
+    called, unless the exception says that this client has gone.
 
     A plain function that returns an awaitable will do; TypeError is raised where it cannot be one.
 
@@ -111,8 +111,11 @@ class Server(Connection):
         self._tasks: set[asyncio.Task[None]] = set()
         self._deadline: asyncio.TimerHandle | None = None  # for handlers, once shutting down
         self._due = 0.0  # when that is: a handle of uvloop's need not know
-        self._slots: i64 = 0  # requests whose stream is open, or whose handler runs
-        self._max_slots: i64 = most_handlers(self._limits)
+        self._stray: i64 = 0  # of these, handlers of requests that were reset
+        self._pushed: i64 = 0  # of these, handlers of pushes
+        self._max_handlers: i64 = most_handlers(self._limits)
+        self._waiting: dict[int, Request] = {}  # held back until another handler returns, by stream
+        self._start_due = False  # they will be looked at in the next turn of the event loop
         self._max_requests: i64 = bound(self._limits.max_requests_per_connection)
         self._prioritizes = False  # the client tells how urgent a response is, if not as usual
 
@@ -130,6 +133,7 @@ class Server(Connection):
         self, stream: int, code: int, method: str, path: str, headers: Headers
     ) -> None:
         request = Request(self, stream, method, path, headers)
+        request._pushed = stream & 1 == 0
         self._exchanges[stream] = request
         if stream >= self._max_requests:
             self._count_requests(stream)
@@ -137,7 +141,7 @@ class Server(Connection):
             self._fresh.append(request)
         else:
             # A push, made by the handler of another request: its context is not for this one.
-            self._context.copy().run(self._spawn, request, False)
+            self._context.copy().run(self._start_handler, request, False)
 
     def on_stream_end(self, stream: int, code: int, side: int) -> None:
         fresh = self._fresh
@@ -153,6 +157,11 @@ class Server(Connection):
         exchange = self._exchanges.get(stream)
         if exchange is not None:
             cast(Request, exchange)._upgradable = True
+
+    def write_push(self, stream: int, method: str, path: str, headers: Headers) -> None:
+        # A push is never necessary, and its handler is not the client's doing.
+        if self._pushed < self._max_handlers:
+            super().write_push(stream, method, path, headers)
 
     def _count_requests(self, stream: int) -> None:
         """This may be the last request for this connection."""
@@ -199,56 +208,36 @@ class Server(Connection):
             return  # nobody is there to be answered
         if self._eager and not self._closing:
             self._collect()
-        count = len(fresh)
-        if count > 1 and self._plain and self._slots + count <= self._max_slots:
-            self._spawn_all(fresh)
-        else:
-            for request in fresh:
-                # A stream that was reset with the same input never costs a task.
-                if not request._ended:
-                    self._spawn(request, self._eager)
+        for request in fresh:
+            if not request._ended:  # a stream that was reset with the same input costs no task
+                self._admit(request)
         if not self._eager and not self._closing:
             self._collect()  # not before: it goes out once those tasks have had their first turn
         elif self._collecting:
             self._flush()  # those that had nothing to wait for have run by now
 
-    def _spawn(self, request: Request, eager: bool) -> None:
-        if self._admit(request):
-            self._start_alone(request, eager)
-
-    def _spawn_all(self, requests: list[Request]) -> None:
-        """Start what came with one input: in one task, as far as that goes."""
-        batch = [each for each in requests if not each._ended and self._admit(each)]
-        if not batch:
-            return
-        batch.reverse()  # to be popped
-        self._make_task(self._run_in_turn(batch), self._eager)
-        if self._eager:
-            self._start_rest(batch)
-        else:
-            self.loop.call_soon(self._start_rest, batch, context=self._context)
-
-    def _start_rest(self, batch: list[Request]) -> None:
-        """One of them waits, or has left a trace: each of the others has a task of its own."""
-        while batch:
-            request = batch.pop()
-            if request._work == WORKS:
-                self._start_alone(request, self._eager)
-
-    def _admit(self, request: Request) -> bool:
-        """Count a handler that is to run, unless there are too many."""
-        if self._slots >= self._max_slots:
+    def _admit(self, request: Request) -> None:
+        """Start the handler of a request, or hold the request back while too many handlers run."""
+        if request._pushed:
+            self._start_handler(request, self._eager)
+        elif self._stray >= self._max_handlers:
             # Streams that are reset make room for new ones at once; their handlers do not.
-            log.debug("too many handlers of streams that are gone still run: closing")
+            log.debug("too many handlers of streams that were reset still run: closing")
             if not self._closing:
                 self.write_reset(0, CNO_RST_ENHANCE_YOUR_CALM)
-            return False
-        self._slots += 1
-        self._running += 1
-        request._work = WORKS
-        return True
+        elif not self._waiting and self._has_room():
+            self._start_handler(request, self._eager)
+        else:
+            self._waiting[request.stream] = request
 
-    def _start_alone(self, request: Request, eager: bool) -> None:
+    def _has_room(self) -> bool:
+        return self._running - self._stray - self._pushed < self._max_handlers
+
+    def _start_handler(self, request: Request, eager: bool) -> None:
+        self._running += 1
+        if request._pushed:
+            self._pushed += 1
+        request._work = WORKS
         task = self._make_task(self._run(request), eager)
         if not task.done():  # as it may be by now, if it was started eagerly
             request._task = task
@@ -264,23 +253,18 @@ class Server(Connection):
             task = make_task(work, loop=self.loop, name=TASK_NAME)
         return task
 
-    async def _run_in_turn(self, batch: list[Request]) -> None:
-        """Run handlers one after the other, the last of the list first, while none of them waits:
-        who does will find the list empty. (See `cno.aio.shared`.)"""
-        shared = Shared(current_task(self.loop))
-        shared.mark()
-        try:
-            while batch:
-                request = batch.pop()
-                if request._work != WORKS:
-                    continue  # its stream has ended meanwhile
-                request._task = shared.task
-                self._tasks.add(shared.task)
-                await self._run(request)
-                if batch and not shared.untouched():
-                    return
-        finally:
-            shared.task = None  # else the traceback of a task that was cancelled would hold it
+    def _resume_waiting(self) -> None:
+        """A handler has returned: start those of requests that were held back, in the next turn of
+        the event loop, and not in the context of the one that returned."""
+        if not self._start_due and not self._closing:
+            self._start_due = True
+            self.loop.call_soon(self._start_waiting, context=self._context)
+
+    def _start_waiting(self) -> None:
+        self._start_due = False
+        while self._waiting and self._has_room() and not self._closing:
+            request = self._waiting.pop(next(iter(self._waiting)))
+            self._start_handler(request, self._eager)
 
     async def _run(self, request: Request) -> None:
         request._begun = True
@@ -288,11 +272,9 @@ class Server(Connection):
         try:
             work = self._handle(request)
             await work
-        except asyncio.CancelledError:
-            self._abandon(request, CNO_RST_CANCEL)
-            raise
-        except Exception as error:
-            self._crashed(request, error, work)
+        except BaseException as error:
+            if not self._crashed(request, error, work):
+                raise
         else:
             self._returned(request)
         finally:
@@ -301,44 +283,73 @@ class Server(Connection):
     def _done(self, request: Request) -> None:
         """A handler has returned, or will never start."""
         self._running -= 1
+        if request._pushed:
+            self._pushed -= 1
+        elif request._stray:
+            self._stray -= 1
         request._work = WORKED
-        if request._ended:
-            self._slots -= 1
         task = request._task
         request._task = None
         if task is not None:
             self._tasks.discard(task)
-        if self._loss_told and self._running == 0:
-            self._finished()
+        if self._loss_told:
+            if self._running == 0:
+                self._finished()
+        elif self._waiting:
+            self._resume_waiting()
 
-    def _crashed(self, request: Request, error: Exception, work: object) -> None:
-        if request._ended and isinstance(error, ConnectionError):
-            log.debug("%r: %s", request, error)  # it was told that the client has gone
-            return
+    def _crashed(self, request: Request, error: BaseException, work: object) -> bool:
+        """See to a request whose handler has raised this; False if the task is to raise it too."""
+        if isinstance(error, asyncio.CancelledError) and self._is_cancelled(request):
+            self._abandon(request, CNO_RST_CANCEL)
+            return False
+        if isinstance(error, GeneratorExit) and self.loop.is_closed():
+            return False  # nobody is left to be told
+        if isinstance(error, (SystemExit, KeyboardInterrupt)):
+            self._apologize(request)  # and the event loop stops
+            return False
+        if failures.says_gone(error, request):
+            log.debug("%r: %s", request, error)
+            self._returned(request)
+            return True
         told = f"the handler of {request!r} failed"
         if isinstance(error, TypeError) and work is not request and not inspect.isawaitable(work):
             told = f"the handler of {request!r} is not `async def`, and returned no awaitable"
         self._report(told, error)
         self._apologize(request)
+        return True
+
+    def _is_cancelled(self, request: Request) -> bool:
+        """Whether somebody has cancelled the task that runs; else its handler let the cancellation
+        of something else through, which is a failure like others."""
+        task = current_task(self.loop)
+        return request._ended or task is None or task.cancelling() > 0
 
     def _returned(self, request: Request) -> None:
         if request._ended:
             return
-        if not request._answered:
+        state = failures.write_state(request)
+        if request._tunnel:
+            self._close_tunnel(request)
+        elif state == DONE or request._sent:
+            if not request._complete:
+                leftover.part(self, request)
+        elif state == HEAD and not request._answered:
             self._report(f"the handler of {request!r} returned without a response", None)
             self._apologize(request)
-        elif request._tunnel:
-            self._close_tunnel(request)
-        elif not request._sent:
+        else:
             self._abandon(request, CNO_RST_INTERNAL_ERROR)
-        elif not request._complete:
-            leftover.part(self, request)
 
     def _apologize(self, request: Request) -> None:
         """The client gets no response from the handler: say so."""
         if request._ended:
             return
-        if request._answered:
+        state = failures.write_state(request)
+        if state == DONE:
+            if not request._complete:
+                leftover.part(self, request)
+            return
+        if state != HEAD or request._answered or request.stream in self._stalled:
             self._abandon(request, CNO_RST_INTERNAL_ERROR)
             return
         request._answered = True
@@ -347,8 +358,14 @@ class Server(Connection):
         sorry.code = 500
         sorry.headers = [("content-length", "0")]
         self._post(sorry)
-        if not request._complete:
+        if not request._complete and not request._ended:
             leftover.part(self, request)
+
+    def _unsent(self, stream: int, error: Exception) -> None:
+        super()._unsent(stream, error)
+        request = self._exchanges.get(stream)
+        if request is not None:
+            self._abandon(cast(Request, request), CNO_RST_INTERNAL_ERROR)
 
     def _close_tunnel(self, request: Request) -> None:
         """A handler has left its byte stream open: nobody will read or write there any more."""
@@ -368,22 +385,23 @@ class Server(Connection):
 
     def _over(self, exchange: Exchange, clean: bool) -> None:
         request = cast(Request, exchange)
-        if request._work == WORKED:
-            self._slots -= 1
-        if clean:
+        if request._work != WORKS:
+            if self._waiting:
+                self._waiting.pop(request.stream, None)
             return
         task = request._task
-        if task is None or task.done():
-            if request._work == WORKS and not request._begun:
-                self._done(request)  # its turn has not come, and never will
-            return
-        if task is current_task(self.loop):
-            return  # it has done this to itself
+        if clean or task is None or task.done() or task is current_task(self.loop):
+            return  # what is left of its work is for nobody to end; or it has done this to itself
+        if not request._pushed:
+            request._stray = True
+            self._stray += 1
         task.cancel()
         if not request._begun:
             self._done(request)
+        elif self._waiting:
+            self._resume_waiting()
 
-    def _report(self, message: str, error: Exception | None) -> None:
+    def _report(self, message: str, error: BaseException | None) -> None:
         # Not its task as well: Python 3.12 would enter the context of that, in which this runs.
         context: dict[str, Any] = {"message": f"cno: {message}", "protocol": self}
         if error is not None:

@@ -15,6 +15,7 @@ from tests.aio.lab import (
     HTTP1,
     HTTP2,
     HTTP2_TLS,
+    WIRES,
     Lab,
     Peer,
     Wire,
@@ -208,13 +209,18 @@ def test_handlers_that_never_end_do_not_keep_a_server_from_closing(lab: Lab, wir
 # -- bounds ----------------------------------------------------------------------------------------
 
 
-def test_slots_are_free_when_stream_and_handler_are_done(lab: Lab) -> None:
-    """Neither handlers whose streams were reset, nor streams whose handlers have returned, nor both
-    together are more than allowed; and those that are done count no more."""
+def ask(peer: Peer, stream: int, path: str, end: bool = True) -> None:
+    """A request of HTTP/2."""
+    fields = [*f.POST[:3], (":path", path)]
+    peer.send(peer.pen.headers(stream, fields, end_stream=end))
+
+
+def test_handlers_of_streams_that_were_reset_are_bounded(lab: Lab) -> None:
+    """Only those that do not return, and only those that were reset while they worked."""
 
     async def main() -> None:
-        go_on = asyncio.Event()
         begun = 0
+        go_on = asyncio.Event()
 
         async def handle(request: aio.Request) -> None:
             nonlocal begun
@@ -225,39 +231,194 @@ def test_slots_are_free_when_stream_and_handler_are_done(lab: Lab) -> None:
                         await go_on.wait()
                     except asyncio.CancelledError:
                         pass
+            elif request.path == "/obedient":
+                await go_on.wait()
             else:
                 await request.respond(200)
 
         limits = Limits(max_pending_handlers=5, linger_timeout=5.0)
-
-        def ask(peer: Peer, stream: int, path: str, end: bool) -> None:
-            fields = [*f.POST[:3], (":path", path)]
-            peer.send(peer.pen.headers(stream, fields, end_stream=end))
-
         async with lab.serving(HTTP2, handle, limits=limits) as url:
             async with await Peer.connect_http2(url) as peer:
-                for n in range(20):  # one after the other: never more than one
-                    ask(peer, 2 * n + 1, "/", True)
-                    await peer.expect(f.HEADERS, 2 * n + 1)
-                for stream in (101, 103, 105):
-                    ask(peer, stream, "/stubborn", True)
-                    await asyncio.sleep(0.01)
-                    peer.send(peer.pen.rst(stream))
-                for stream in (107, 109):  # answered, but still sending
-                    ask(peer, stream, "/", False)
+                for n in range(20):
+                    ask(peer, 4 * n + 1, "/obedient")
+                    await asyncio.sleep(0.002)
+                    peer.send(peer.pen.rst(4 * n + 1))
+                    ask(peer, 4 * n + 3, "/", n % 2 == 0)  # answered, though still sending
+                    await peer.expect(f.HEADERS, 4 * n + 3)
+                for stream in (101, 105, 109, 113, 117):
+                    ask(peer, stream, "/")
                     await peer.expect(f.HEADERS, stream)
+                    ask(peer, stream + 2, "/stubborn")
+                    await asyncio.sleep(0.01)
+                    peer.send(peer.pen.rst(stream + 2))
                 before = begun
-                peer.send(peer.pen.data(109, b"", end_stream=True))
-                ask(peer, 111, "/", True)
-                await peer.expect(f.HEADERS, 111)
-                ask(peer, 113, "/", False)
-                await peer.expect(f.HEADERS, 113)
-                assert begun == before + 2
-                ask(peer, 115, "/", True)
+                ask(peer, 121, "/")
                 away = await peer.expect(f.GOAWAY)
                 assert away.code == f.ENHANCE_YOUR_CALM
-                assert begun == before + 2
+                assert begun == before
             go_on.set()
+
+    lab.run(main())
+
+
+@pytest.mark.parametrize("wire", WIRES, ids=str)
+def test_work_after_the_answer_holds_others_back(lab: Lab, wire: Wire) -> None:
+    """However long it takes, the connection goes on: a request waits until a handler returns."""
+
+    async def main() -> None:
+        running = most = 0
+
+        async def handle(request: aio.Request) -> None:
+            nonlocal running, most
+            running += 1
+            most = max(most, running)
+            await request.respond(200, [], b"ok")
+            await asyncio.sleep(0.03)  # a mail, a metric, a line in a log
+            running -= 1
+
+        limits = Limits(max_pending_handlers=7)
+        async with lab.pair(wire, handle, limits=limits) as client:
+            for _ in range(40):
+                async with await client.request("GET", "/") as response:
+                    assert await response.payload.read() == b"ok"
+            if wire.http2:
+                responses = await asyncio.gather(*(client.request("GET", "/") for _ in range(40)))
+                assert [each.code for each in responses] == [200] * 40
+            await until(lambda: running == 0, "the end of all work")
+        assert most == 7
+
+    lab.run(main())
+
+
+def test_pipelined_requests_that_are_held_back(lab: Lab) -> None:
+    async def main() -> None:
+        async def handle(request: aio.Request) -> None:
+            await request.respond(200, [], request.path.encode())
+            await asyncio.sleep(0.01)
+
+        async with lab.serving(HTTP1, handle, limits=Limits(max_pending_handlers=3)) as url:
+            async with await Peer.connect(url) as peer:
+                for n in range(40):
+                    peer.send(f"GET /{n:02} HTTP/1.1\r\nhost: x\r\n\r\n".encode())
+                for n in range(40):
+                    assert (await peer.head()).startswith(b"HTTP/1.1 200 ")
+                    assert await peer.reader.readexactly(3) == f"/{n:02}".encode()
+
+    lab.run(main())
+
+
+def test_requests_that_are_held_back_and_reset(lab: Lab) -> None:
+    """Their handlers never start, and they are not counted; nor is anything left of them."""
+
+    async def main() -> None:
+        begun: list[str] = []
+        go_on = asyncio.Event()
+
+        async def handle(request: aio.Request) -> None:
+            begun.append(request.path)
+            await request.respond(200)
+            await go_on.wait()
+
+        async with lab.serving(HTTP2, handle, limits=Limits(max_pending_handlers=2)) as url:
+            async with await Peer.connect_http2(url) as peer:
+                for stream in (1, 3):
+                    ask(peer, stream, "/first")
+                    await peer.expect(f.HEADERS, stream)
+                for stream in range(5, 105, 2):
+                    ask(peer, stream, f"/{stream}")
+                peer.send(peer.pen.ping())
+                await peer.expect(f.PING)
+                for stream in range(5, 101, 2):
+                    peer.send(peer.pen.rst(stream))
+                peer.send(peer.pen.ping())
+                await peer.expect(f.PING)
+                assert begun == ["/first"] * 2
+                go_on.set()
+                await peer.expect(f.HEADERS, 103)
+                assert begun == ["/first"] * 2 + ["/101", "/103"]
+
+    lab.run(main())
+
+
+def test_connection_that_is_lost_while_requests_are_held_back(lab: Lab) -> None:
+    async def main() -> None:
+        begun = 0
+        go_on = asyncio.Event()
+
+        async def handle(request: aio.Request) -> None:
+            nonlocal begun
+            begun += 1
+            await request.respond(200)
+            await go_on.wait()
+
+        async with lab.serving(HTTP2, handle, limits=Limits(max_pending_handlers=1)) as url:
+            async with await Peer.connect_http2(url) as peer:
+                for stream in (1, 3, 5):
+                    ask(peer, stream, "/")
+                await peer.expect(f.HEADERS, 1)
+            await asyncio.sleep(0.02)
+            go_on.set()
+        assert begun == 1
+
+    lab.run(main())
+
+
+def test_shutdown_answers_what_is_held_back(lab: Lab) -> None:
+    async def main() -> None:
+        async def handle(request: aio.Request) -> None:
+            await request.respond(200, [], b"ok")
+            await asyncio.sleep(0.02)
+
+        async with aio.serve(handle, HOST, 0, limits=Limits(max_pending_handlers=2)) as listener:
+            url = f"http://{HOST}:{listener.sockets[0].getsockname()[1]}/"
+            async with await aio.connect(url, force_http2=True) as client:
+                asking = [asyncio.ensure_future(client.request("GET", "/")) for _ in range(9)]
+                await asking[0]
+                listener.close()
+                for each in asking:
+                    assert await (await each).payload.read() == b"ok"
+
+    lab.run(main())
+
+
+def test_one_handler_at_a_time(lab: Lab) -> None:
+    async def main() -> None:
+        for wire in (HTTP1, HTTP2):
+            async with lab.pair(wire, ignores_the_body, limits=Limits(max_pending_handlers=1)) as c:
+                for _ in range(3):
+                    assert (await c.request("GET", "/")).code == 200
+
+    lab.run(main())
+
+
+def test_pushes_take_no_place_of_requests(lab: Lab) -> None:
+    """However many the server makes: they are its own doing, and those beyond are left out."""
+
+    async def main() -> None:
+        pushed = 0
+
+        async def handle(request: aio.Request) -> None:
+            nonlocal pushed
+            if request.path == "/":
+                for n in range(20):
+                    request.push("GET", f"/{n}")
+                await asyncio.sleep(0.01)
+            else:
+                pushed += 1
+                await asyncio.sleep(0.02)
+            await request.respond(200, [], b"ok")
+
+        limits = Limits(max_pending_handlers=30)
+        client_limits = Limits(max_pushes=None)
+        async with lab.pair(HTTP2, handle, limits=limits, client_limits=client_limits) as client:
+            for cancel in (False, True):
+                pushed = 0
+                responses = await asyncio.gather(*(client.request("GET", "/") for _ in range(4)))
+                for response in responses:
+                    assert await response.payload.read() == b"ok"
+                    response.cancel() if cancel else None
+                assert pushed == 30
+                await asyncio.sleep(0.05)
 
     lab.run(main())
 

@@ -1,4 +1,4 @@
-"""Handlers that start with one input may run in one task: none of them can tell."""
+"""Handlers that start with one input have a task each: none sees anything of the others."""
 
 import asyncio
 import sys
@@ -70,15 +70,39 @@ def test_none_waits(lab: Lab) -> None:
     assert seen == list(range(COUNT))
 
 
-def test_who_leaves_no_trace_makes_room(lab: Lab) -> None:
-    others: set[int] = set()
+def test_attributes_of_a_task_are_nobody_elses(lab: Lab) -> None:
+    """Where tracing agents keep what belongs to a request."""
 
     async def handler(request: aio.Request) -> None:
-        others.add(len(asyncio.all_tasks()))
+        own: Any = task()
+        assert not hasattr(own, "context")
+        own.context = request.path
         await request.respond(200)
 
     assert ask_all(lab, handler) == [200] * COUNT
-    assert len(others) == 1, "they run one after the other, and in one task"
+
+
+def test_nor_is_what_is_kept_by_its_id(lab: Lab) -> None:
+    """And removed a little later, before another request comes."""
+    kept: dict[int, str] = {}
+
+    async def handler(request: aio.Request) -> None:
+        assert kept.setdefault(id(task()), request.path) == request.path
+        asyncio.get_running_loop().call_soon(kept.clear)
+        await request.respond(200)
+
+    assert ask_all(lab, handler) == [200] * COUNT
+
+
+def test_each_has_a_coroutine_of_its_own(lab: Lab) -> None:
+    coros: list[object] = []
+
+    async def handler(request: aio.Request) -> None:
+        assert not any(task().get_coro() is each for each in coros)
+        coros.append(task().get_coro())
+        await request.respond(200)
+
+    assert ask_all(lab, handler) == [200] * COUNT
 
 
 @pytest.mark.parametrize("waiting", [{0}, {3}, {9}, {2, 5}, set(range(COUNT))], ids=str)

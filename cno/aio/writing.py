@@ -1,0 +1,40 @@
+"""Writes a body that comes piece by piece, and leaves its source at the end.
+
+Knows how a connection takes a piece. Must never know whose body it is.
+"""
+
+from collections.abc import AsyncIterable
+
+from cno.aio.connection import Connection
+from cno.aio.output import Headers, Sending
+from cno.aio.sources import dispose, octets
+
+
+async def write_body(
+    conn: Connection, stream: int, source: AsyncIterable[bytes], trailers: Headers | None
+) -> None:
+    """Write all that `source` gives, then the trailers as they are by then, then the end."""
+    failure: BaseException | None = None
+    try:
+        async for chunk in source:
+            data = octets(chunk)
+            if data:
+                await conn._perform(Sending(stream, data, False))
+        ending = Sending(stream, b"", True)
+        ending.trailers = trailers
+        await conn._perform(ending)
+    except BaseException as error:
+        failure = error
+    # Who fills a channel must learn that nobody empties it any more; a generator must be left. (Not
+    # in a `finally`: to wait in one, compiled code leaves the exception to whoever runs meanwhile.)
+    try:
+        await dispose(source)
+    except BaseException as error:
+        if error.__context__ is None:
+            error.__context__ = failure  # as if it had been raised in a `finally`
+        failure = error
+    if failure is not None:
+        try:
+            raise failure
+        finally:
+            failure = None  # else it would hold, by its traceback, what holds it
