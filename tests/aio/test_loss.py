@@ -7,6 +7,7 @@ import asyncio
 import socket
 import struct
 import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -284,6 +285,39 @@ def test_server_reads_what_had_come_as_well(lab: Lab, wire: Wire) -> None:
         assert len(paths) == 1
 
     lab.run(main())
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there, a reset throws away what had come")
+def test_answer_behind_which_the_server_resets_the_connection(lab: Lab) -> None:
+    """As one does that does not want the rest of an upload. All of that is here when the client
+    looks, and its next write fails."""
+    listening = socket.create_server((HOST, 0))
+
+    def serve() -> None:
+        """In a thread, since the client's loop is busy meanwhile."""
+        sock, _ = listening.accept()
+        with sock:
+            sock.recv(65_536)
+            sock.sendall(answer(False, b"y" * 60_000))
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            time.sleep(0.1)
+
+    async def main() -> None:
+        served = asyncio.ensure_future(asyncio.to_thread(serve))
+        client = await aio.connect(f"http://{HOST}:{listening.getsockname()[1]}")
+        asked = asyncio.create_task(client.request("POST", "/", [], bytes(30_000_000)))
+        await settle()
+        time.sleep(0.3)  # noqa: ASYNC251  # the loop is to see all of it at once
+        response = await asked
+        assert response.code == 413
+        assert await response.payload.read() == b"y" * 60_000
+        await served
+        await client.wait_closed()
+
+    try:
+        lab.run(main())
+    finally:
+        listening.close()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there, a reset throws away what had come")
