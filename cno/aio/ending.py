@@ -17,6 +17,7 @@ from cno.aio.tls import secured_by
 from cno.aio.waiters import wake
 from cno.core import waiting
 from cno.errors import ConnectionError
+from cno.streams import flush_all
 
 if TYPE_CHECKING:
     from cno.aio.connection import Connection
@@ -33,6 +34,8 @@ def close_transport(conn: "Connection") -> None:
     if conn._gone:
         return
     conn._stop_timer()
+    if conn._corked != 0:
+        flush_all(conn)  # by cork(), which nobody will undo in time
     conn._flush()
     conn._mute = True
     if conn._given_up or (conn._linger and conn._http2 and conn._full):

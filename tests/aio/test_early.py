@@ -336,3 +336,19 @@ def test_end_of_an_upload_that_outlasts_its_response(
         await server.wait_closed()
 
     lab.run(main())
+
+
+@pytest.mark.parametrize("wire", [HTTP1, HTTP2], ids=str)
+def test_close_writes_what_is_corked(lab: Lab, wire: Wire) -> None:
+    async def main() -> None:
+        async def handle(request: aio.Request) -> None:
+            request.conn.cork()
+            await request.respond(200, [], b"hello")
+            request.conn.close()
+
+        async with lab.serving(wire, handle) as url:
+            async with await lab.connect(wire, url) as client:
+                response = await client.request("GET", "/")
+                assert await response.payload.read() == b"hello"
+
+    lab.run(main())
