@@ -13,6 +13,7 @@ import pytest
 
 import cno
 from cno import aio, hpack, raw
+from cno.examples import grpc
 from cno.limits import Limits
 
 
@@ -63,6 +64,14 @@ def test_errors_keep_all_they_say(error: Any, way: Callable[[Any], Any]) -> None
     assert getattr(again, "__dict__", {}) == getattr(error, "__dict__", {})
     if isinstance(error, OSError):
         assert (again.errno, again.strerror) == (error.errno, error.strerror)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_errors_of_the_examples(way: Callable[[Any], Any]) -> None:
+    websocket = pytest.importorskip("cno.examples.websocket", exc_type=ImportError)
+    for error in (grpc.RpcError(5, "not found"), websocket.Refused(400, [("x", "y")])):
+        again = way(error)
+        assert (str(again), again.args, vars(again)) == (str(error), error.args, vars(error))
 
 
 class Rejected(cno.StreamError):

@@ -36,9 +36,12 @@ class RpcError(Exception):
     """A call that did not go well: a status other than OK, and what was said of it."""
 
     def __init__(self, code: int, message: str = "") -> None:
-        super().__init__(f"status {code}: {message}")
+        super().__init__(code, message)
         self.code = code
         self.message = message
+
+    def __str__(self) -> str:
+        return f"status {self.code}: {self.message}"
 
 
 def framed(message: bytes) -> bytes:

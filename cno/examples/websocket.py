@@ -39,9 +39,12 @@ class Refused(Exception):
     """The request is not one for a WebSocket; `code` and `headers` are what to answer."""
 
     def __init__(self, code: int, headers: list[tuple[str, str]]) -> None:
-        super().__init__(f"no WebSocket: {code}")
+        super().__init__(code, headers)
         self.code = code
         self.headers = headers
+
+    def __str__(self) -> str:
+        return f"no WebSocket: {self.code}"
 
 
 class BoundedDeflate(PerMessageDeflate):
