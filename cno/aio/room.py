@@ -8,6 +8,8 @@ reads.
 
 from typing import TYPE_CHECKING, Final
 
+from mypy_extensions import i64
+
 from cno.core import CLOSED, cork
 from cno.drive import end_call
 from cno.h2 import flow
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 
 #: Seconds for which the rest of a window may be small: readers have something else to do as well.
 PATIENCE: Final = 0.05
+#: Turns of the event loop in which readers may take what has just come.
+TURNS: Final = 3
 #: Streams that there is room for, ...
 STREAMS: Final = 256
 #: ... of so many octets each, or more.
@@ -29,34 +33,45 @@ def stream_window(most: int) -> int:
 
 
 def look(conn: "Windows") -> None:
-    """There is less room than there should be: make some, or see in a moment if that is needed."""
+    """There is less room than there should be: see in a moment if that is still so."""
     if conn._room_due or conn._lent >= conn._limits.max_unread_window:
         return
-    if conn._local._initial_window_size > stream_window(conn._limits.max_unread_window):
+    if is_wide(conn):
         conn._room_due = True
-        conn.loop.call_later(PATIENCE, narrow, conn, context=conn._context)
+        conn.loop.call_later(PATIENCE, make, conn, TURNS, context=conn._context)
     elif not conn._h2.unacked:
-        lend(conn)
+        conn._room_due = True
+        conn.loop.call_soon(make, conn, TURNS, context=conn._context)
 
 
-def narrow(conn: "Windows") -> None:
-    """Give streams smaller windows, for good. Those that are read will grow if the network needs
-    that; what else the connection's window lacks is added once the peer has agreed."""
-    conn._room_due = False
-    if conn._gone or conn._closing or conn._state == CLOSED:
-        return
-    h2 = conn._h2
-    if h2.recv_window + h2.recv_credit < conn._least_room:
-        window = stream_window(conn._limits.max_unread_window)
-        if conn._local._initial_window_size > window:
-            conn.configure(initial_window_size=window)
+def is_wide(conn: "Windows") -> bool:
+    """Whether streams still begin with the windows of a connection that has room."""
+    return conn._local._initial_window_size > stream_window(conn._limits.max_unread_window)
 
 
-def lend(conn: "Windows") -> None:
-    """Widen the connection's window by what nobody reads."""
+def make(conn: "Windows", turns: int) -> None:
+    """Make room, unless readers have made some meanwhile.
+
+    At first, streams get smaller windows, for good: those that are read grow if the network needs
+    that. Once the peer has agreed, the connection's window is widened by what nobody reads.
+    """
     h2 = conn._h2
     lacks = 2 * conn._least_room - h2.recv_window - h2.recv_credit
-    more = min(lacks, conn._limits.max_unread_window - conn._lent)
+    gone = conn._gone or conn._closing or conn._state == CLOSED
+    if turns > 0 and not gone and lacks > conn._least_room:
+        conn.loop.call_soon(make, conn, turns - 1, context=conn._context)
+        return
+    conn._room_due = False
+    if gone or lacks <= conn._least_room:
+        return
+    if is_wide(conn):
+        conn.configure(initial_window_size=stream_window(conn._limits.max_unread_window))
+    elif not h2.unacked:
+        lend(conn, min(lacks, conn._limits.max_unread_window - conn._lent))
+
+
+def lend(conn: "Windows", more: i64) -> None:
+    """Widen the connection's window."""
     conn._lent += more
     cork(conn)
     try:
