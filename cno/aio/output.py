@@ -22,7 +22,7 @@ from cno.const import MAX_WINDOW
 from cno.core import INIT
 from cno.engine import Engine
 from cno.errors import DisconnectError, InvalidStreamError, UsageError, WouldBlockError
-from cno.limits import Limits
+from cno.limits import UNBOUNDED, Limits
 from cno.priority import SHARED
 from cno.settings import SettingsDict, check_dict
 
@@ -43,6 +43,10 @@ FRAME: Final = 16_384
 
 #: asyncio's transports keep what they cannot send yet, since 3.12; before, they copied it.
 KEEPS_OBJECTS: Final = sys.version_info >= (3, 12)
+
+#: Seconds that each stream in line adds to the time between two changes of INITIAL_WINDOW_SIZE that
+#: all of them are asked about: some hundred times of what one takes.
+VISIT: Final = 0.000_1
 
 # What became of a turn.
 STUCK: Final = 0  # a window is closed, or an earlier response goes first
@@ -72,6 +76,10 @@ class Sending:
         self.final = final  # nothing follows on this stream
         self.trailers: Headers | None = None
         self.stuck = False  # the last attempt wrote less than it could have
+        self.blocked_at: i64 = (
+            -1
+        )  # INITIAL_WINDOW_SIZE when its window was too small; -1: it is not
+        self.again: i64 = 0  # octets in all after which a window that is small is tried once more
         self.rank: i64 = UNRANKED  # smaller goes first; even: before all others of its urgency
         self.waiter: asyncio.Future[None] | None = None
         self.seen: i64 = 0  # how much was written ...
@@ -126,6 +134,9 @@ class Output(Engine, asyncio.Protocol):
         self._turn_due = False  # they will be asked, in the next turn of the loop
         self._pumping = False  # they are being asked
         self._bounded = False  # the system has been told how much it may hold back
+        self._initial: i64 = 0  # INITIAL_WINDOW_SIZE by which blocked streams have been asked
+        self._initial_at = 0.0  # when it became larger
+        self._visit_due = False  # they will be asked by a larger one
         self._ranked: i64 = 0  # PRIORITY_UPDATEs that their ranks take account of
         self._full = False  # the transport is
         self._drained = False  # it no longer is: those in line are told in the next turn
@@ -340,11 +351,50 @@ class Output(Engine, asyncio.Protocol):
         anew = told != self._ranked
         self._ranked = told
         levels: list[list[Sending]] = [[], [], [], [], [], [], [], []]
+        if self._http2:
+            self._take_initial()
         for sending in self._stalled.values():
             if anew or sending.rank == UNRANKED:
                 sending.rank = self._rank_of(sending.stream)
+            if sending.blocked_at >= self._initial and self._moved < sending.again:
+                continue
             levels[sending.rank >> 1].append(sending)
         return levels
+
+    def _take_initial(self) -> None:
+        """Take notice of the peer's INITIAL_WINDOW_SIZE: where that has become larger, blocked
+        streams may go on. The peer can change it as often as it likes: to ask each of them takes
+        time that depends on how many there are, so that is done from time to time."""
+        initial = self._remote._initial_window_size
+        if initial > self._initial:
+            now = self.loop.time()
+            wait = self._initial_at + VISIT * len(self._stalled) - now
+            if wait > 0.0:
+                if not self._visit_due:
+                    self._visit_due = True
+                    self.loop.call_later(wait, self._visit, context=self._context)
+                return
+            self._initial_at = now
+        self._initial = initial
+
+    def _visit(self) -> None:
+        self._visit_due = False
+        if not self._gone:
+            self._pump()
+
+    def _note_window(self, sending: Sending) -> None:
+        """HTTP/2: this got stuck. If that is for the window of its stream, it need not be asked
+        again before that has grown."""
+        sending.blocked_at = -1
+        stream = self._streams.get(sending.stream)
+        if stream is None or sending.headers is not None:
+            return
+        initial = self._remote._initial_window_size
+        window = initial + stream.send_window
+        if window <= self._h2.send_window:
+            sending.blocked_at = initial
+            # A small window may be used up after all, once enough has been sent elsewhere.
+            sending.again = self._moved + FRAME if window > 0 else UNBOUNDED
 
     def _rank_of(self, stream: int) -> i64:
         """Who goes first: see `cno.priority.rank`."""
@@ -407,7 +457,11 @@ class Output(Engine, asyncio.Protocol):
             return DONE if sending.final or error is not None else PAUSED
         if sending.at != before and self._stalled.pop(stream, None) is not None:
             self._stalled[stream] = sending  # to the end of the line
-        return STUCK if sending.stuck else MOVED
+        if not sending.stuck:
+            return MOVED
+        if self._http2:
+            self._note_window(sending)
+        return STUCK
 
     def _resolve(self, sending: Sending, error: Exception | None) -> None:
         sending.error = error
@@ -430,6 +484,11 @@ class Output(Engine, asyncio.Protocol):
             self.loop.call_soon(self._flush, context=self._context)
 
     def on_flow_increase(self, stream: int) -> None:
+        if stream != 0:
+            sending = self._stalled.get(stream)
+            if sending is None:
+                return
+            sending.blocked_at = -1
         if self._busy:
             self._grown = True
         else:

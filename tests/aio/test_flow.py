@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 
 import pytest
@@ -565,3 +565,73 @@ def test_requests_that_wait_are_answered_before_the_end(lab: Lab) -> None:
                 assert await peer.reader.readexactly(500) == b"x" * 500
 
     lab.run(main())
+
+
+class Attempts(aio.Server):
+    """Counts how often it tries to write data."""
+
+    count = 0
+
+    def write_data(self, stream: int, data: bytes | bytearray | memoryview, final: bool) -> int:
+        Attempts.count += 1
+        return super().write_data(stream, data, final)
+
+
+async def attempts(change: Callable[[Peer, int], bytes], waiting: int) -> None:
+    """A client sends this 200 times while so many responses wait for the windows of their streams:
+    how often the server, which reads a frame at a time, tries to write. Then all goes out."""
+
+    async def handle(request: aio.Request) -> None:
+        await request.respond(200, [], bytes(5_000))
+
+    bounds = Limits(read_frames=1)
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: Attempts(handle, limits=bounds), "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with await Peer.connect_http2(url, {f.INITIAL_WINDOW_SIZE: 0}) as peer:
+        for n in range(waiting):
+            peer.send(peer.pen.headers(2 * n + 1, f.REQUEST, end_stream=True))
+        for _ in range(waiting):
+            await peer.expect(f.HEADERS)
+        peer.send(peer.pen.window_update(0, 5_000 * waiting))
+        await asyncio.sleep(0.02)
+        Attempts.count = 0
+        began = loop.time()
+        peer.send(b"".join(change(peer, n) for n in range(200)) + peer.pen.ping(b"all sent"))
+        while (got := await peer.frame()).type != f.PING:
+            assert got.type in (f.SETTINGS, f.DATA)
+        # Each stream once in the time that many take, and what is left of the beginning.
+        most = 3 * waiting + (loop.time() - began) * 12_000
+        assert Attempts.count <= most, f"{Attempts.count} attempts"
+        peer.send(peer.pen.settings({f.INITIAL_WINDOW_SIZE: 10_000}))
+        whole = 0
+        while whole < waiting:
+            whole += (await peer.expect(f.DATA)).flags & f.END_STREAM
+    server.close()
+    await server.wait_closed()
+    await asyncio.sleep(0.05)
+
+
+def larger(peer: Peer, n: int) -> bytes:
+    return peer.pen.settings({f.INITIAL_WINDOW_SIZE: n + 1})
+
+
+def up_and_down(peer: Peer, n: int) -> bytes:
+    return b"".join(peer.pen.settings({f.INITIAL_WINDOW_SIZE: size}) for size in (0, 50))
+
+
+def of_all(peer: Peer, n: int) -> bytes:
+    return peer.pen.window_update(0, 1)
+
+
+def of_one(peer: Peer, n: int) -> bytes:
+    return peer.pen.window_update(1, 1)
+
+
+@pytest.mark.parametrize("change", [larger, up_and_down, of_all, of_one])
+def test_changes_of_windows_do_not_ask_every_stream(
+    lab: Lab, change: Callable[[Peer, int], bytes]
+) -> None:
+    """Those that nothing has changed for cost nothing; where it has for all, time passes."""
+
+    lab.run(attempts(change, 90))
