@@ -331,10 +331,10 @@ class Client(Connection):
 
     def _is_open(self) -> bool:
         """Whether requests can be sent at all, now or later."""
-        if self._closing or self._draining:
+        if self._closing or self._draining or self._last_local >= MAX_STREAM_ID - 1:
             return False
         if self._http2:
-            return self._h2.goaway_received > MAX_STREAM_ID and self._last_local < MAX_STREAM_ID - 1
+            return self._h2.goaway_received > MAX_STREAM_ID
         return not self._h1.stop
 
     def _begin_work(self) -> None:
