@@ -289,7 +289,8 @@ def test_window_updates_are_few(lab: Lab) -> None:
                 pass
             await request.respond(200)
 
-        fixed = replace(SMALL, max_stream_window=0, max_connection_window=0)
+        # This peer takes no notice of SETTINGS, so that its windows must not be lowered.
+        fixed = replace(SMALL, max_stream_window=0, max_connection_window=0, max_unread_window=0)
         async with lab.serving(HTTP2, handle, limits=fixed) as url:
             async with await Peer.connect_http2(url) as peer:
                 peer.send(peer.pen.headers(1, f.POST))
