@@ -11,7 +11,7 @@ from typing import Any, Final, cast
 
 from mypy_extensions import i64, mypyc_attr
 
-from cno.aio import ending, intake, leftover, room
+from cno.aio import ending, intake, leftover, room, truncation
 from cno.aio.arguments import check_loop
 from cno.aio.errors import StreamError, name_of
 from cno.aio.exchange import Exchange as Exchange
@@ -66,6 +66,7 @@ class Connection(Timers):
 
         # -- the end -----------------------------------------------------------------------------
         self._linger = False  # the peer may still be sending
+        self._truncated = False  # HTTP/1.1: what was to end with the connection ended before it
         self._was_tunnel = False  # HTTP/1.1: it has become one, and that has ended
         self._given_up = False  # HTTP/1.1: the client does not want what the server still sends
         # The peer has not said that this is the end. (Some loops tell of no other end of TLS.)
@@ -160,6 +161,8 @@ class Connection(Timers):
                 exchange._completed(None)
                 return not secure
             if secure or not self._server or not exchange._complete:
+                if truncation.cuts(self):
+                    truncation.cut_off(self)
                 return False
         ending.half_closed(self)
         return True
@@ -235,6 +238,10 @@ class Connection(Timers):
             clean = code == CNO_RST_NO_ERROR and (
                 side == CNO_LOCAL or (exchange._complete and exchange._sent)
             )
+            if not self._http2:
+                failed = exchange._tunnel and code != CNO_RST_NO_ERROR and side == CNO_LOCAL
+                if failed or truncation.is_cut(self, stream):
+                    self._truncated = True
             inflow = exchange._inflow
             if inflow is not None:
                 left = inflow.detach()
@@ -278,6 +285,9 @@ class Connection(Timers):
             self.loop.call_soon(ending.close_transport, self, context=self._context)
         else:
             ending.close_transport(self)
+
+    def _abort_transport(self) -> None:
+        truncation.cut_off(self)
 
     def write_reset(self, stream: int, code: int) -> None:
         if stream == 0 and code != CNO_RST_NO_ERROR:

@@ -9,7 +9,7 @@ import socket
 from ssl import SSLError, SSLObject
 from typing import TYPE_CHECKING, Final
 
-from cno.aio import intake
+from cno.aio import intake, truncation
 from cno.aio.output import log
 from cno.aio.progress import acknowledged, is_taking
 from cno.aio.repeat import is_quiet
@@ -38,10 +38,13 @@ def close_transport(conn: "Connection") -> None:
         flush_all(conn)  # by cork(), which nobody will undo in time
     conn._flush()
     conn._mute = True
+    if truncation.cuts(conn):
+        truncation.cut_off(conn)
+        return
     if conn._given_up or (conn._linger and conn._http2 and conn._full):
         # What is left of a request that was given up helps nobody; nor does it help to tell a
         # peer that does not read why it is cut off.
-        conn.transport.abort()
+        truncation.cut_off(conn)
         return
     secure = secured_by(conn.transport) is not None
     if conn._linger and not (secure and conn._was_tunnel):
@@ -89,11 +92,11 @@ def check(conn: "Connection", patience: float) -> None:
     most = conn._limits.shutdown_timeout
     late = conn._drain_since != 0.0 and most is not None
     if late and conn.loop.time() - conn._drain_since >= (most or 0.0):
-        conn.transport.abort()
+        truncation.cut_off(conn)
     elif conn.transport.get_write_buffer_size() != 0 and is_taking(conn):
         conn._timer = conn.loop.call_later(patience, check, conn, patience, context=conn._context)
     else:
-        conn.transport.abort()
+        truncation.cut_off(conn)
 
 
 def half_closed(conn: "Connection") -> None:
@@ -114,7 +117,7 @@ def expire(conn: "Connection") -> None:
     if conn._gone:
         return
     if conn.transport.get_write_buffer_size() == 0 or conn._overdue_output(conn.loop.time()):
-        conn.transport.abort()
+        truncation.cut_off(conn)
     else:
         wait = conn._limits.half_closed_timeout
         conn._timer = conn.loop.call_later(wait, expire, conn, context=conn._context)

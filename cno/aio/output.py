@@ -168,7 +168,10 @@ class Output(Engine, asyncio.Protocol):
         self._closing = True
         self._outbox = []
         if self._state != INIT and not self._gone:
-            self.transport.abort()
+            self._abort_transport()
+
+    def _abort_transport(self) -> None:
+        self.transport.abort()
 
     def _lost(self, stream: int, cause: Exception | None) -> ConnectionLostError:
         text = f"the connection was lost: {cause}" if cause else "the connection was closed"

@@ -9,6 +9,8 @@ lets nobody through to ports that `--ports` does not name.
 
 import argparse
 import asyncio
+import socket
+import struct
 
 import cno
 
@@ -57,7 +59,11 @@ async def join(
             group.create_task(up(tunnel, writer))
             group.create_task(down(reader, tunnel))
     except* (OSError, cno.ConnectionError):
-        pass  # `tunnel` has been reset, and that is all that can be said
+        # `tunnel` has been reset. On the other side that is RST instead of FIN (RFC 9113 8.5).
+        writer.get_extra_info("socket").setsockopt(
+            socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+        )
+        writer.transport.abort()
 
 
 async def up(tunnel: cno.Tunnel, writer: asyncio.StreamWriter) -> None:
