@@ -13,6 +13,7 @@ from librt.strings import BytesWriter
 from mypy_extensions import i64, mypyc_attr
 
 from cno.budget import Bucket
+from cno.errors import Reason
 from cno.h1.state import Http1
 from cno.h2.state import NOTHING, Http2
 from cno.limits import Limits, bound
@@ -183,6 +184,7 @@ class Core:
         # Shutting down: no new streams, on_close when the open ones are done.
         self._draining = False
         self._close_fired = False
+        self._why: Reason | None = None  # why streams are being ended, while events tell of it
         self._interim: Bucket | None = None  # for 1xx responses
         self._blocked = False  # the transport takes no more: see Engine.pause_writing
 

@@ -22,7 +22,7 @@ from cno.core import (
     cork,
     flush,
 )
-from cno.errors import ConnectionFault, ProtocolError, UsageError
+from cno.errors import ConnectionFault, ProtocolError, Reason, UsageError
 from cno.h1 import recv as h1_recv
 from cno.h1 import send as h1_send
 from cno.h2 import flow as h2_flow
@@ -173,11 +173,12 @@ def fail(core: Core, fault: ConnectionFault) -> ProtocolError:
     else:
         h1_send.error_response(core, fault.code, fault.text)
         code = CNO_RST_PROTOCOL_ERROR
+    core._why = Reason(fault.text, fault.rule, fault.limit)
     try:
         finish_now(core, code)
     finally:
         core.close()
-    return ProtocolError(fault.text, code=int(fault.code), rule=fault.rule)
+    return ProtocolError(fault.text, code=int(fault.code), rule=fault.rule, limit=fault.limit)
 
 
 def finish_now(core: Core, code: i64) -> None:

@@ -30,26 +30,46 @@ class ConnectionError(builtins.ConnectionError):
 
     `errno` is one of `CNO_ERRNO_*`, `strerror` the text. `stream` is the stream concerned (0: the
     connection), `code` the HTTP/2 error code or HTTP/1.1 status sent because of it (0: none),
-    `rule` the section that was broken ('' where none was).
+    `rule` the section that was broken ('' where none was), `limit` the field of `Limits` that would
+    have to be raised, or switched on, to let it pass ('' where there is none).
     """
 
     stream: int
     code: int
     rule: str
+    limit: str
     #: asyncio: the number of the connection whose stream, or end, this is about; 0: of none.
     _connection: int = 0
 
     def __init__(
-        self, errno: int, text: str, *, stream: int = 0, code: int = 0, rule: str = ""
+        self,
+        errno: int,
+        text: str,
+        *,
+        stream: int = 0,
+        code: int = 0,
+        rule: str = "",
+        limit: str = "",
     ) -> None:
-        super().__init__(errno, f"{text} [{rule}]" if rule else text)
+        super().__init__(errno, explained(text, rule, limit))
         self.stream = stream
         self.code = code
         self.rule = rule
+        self.limit = limit
+
+    def __str__(self) -> str:
+        return self.strerror or ""
 
     def __reduce__(self) -> tuple[Any, ...]:
         # OSError's own would call the class with `args`, which none of these classes takes.
         return rebuild, (type(self), self.args), self.__dict__
+
+
+def explained(text: str, rule: str, limit: str) -> str:
+    """Return what happened, by which rule, and what would let it pass."""
+    if rule:
+        text = f"{text} [{rule}]"
+    return f"{text} (Limits.{limit})" if limit else text
 
 
 def rebuild(cls: type[ConnectionError], args: tuple[Any, ...]) -> ConnectionError:
@@ -90,8 +110,10 @@ class UnsupportedError(ConnectionError):
 class ProtocolError(ConnectionError):
     """The peer broke the protocol. It has been answered already and `close()` has been called."""
 
-    def __init__(self, text: str, *, stream: int = 0, code: int = 0, rule: str = "") -> None:
-        super().__init__(CNO_ERRNO_PROTOCOL, text, stream=stream, code=code, rule=rule)
+    def __init__(
+        self, text: str, *, stream: int = 0, code: int = 0, rule: str = "", limit: str = ""
+    ) -> None:
+        super().__init__(CNO_ERRNO_PROTOCOL, text, stream=stream, code=code, rule=rule, limit=limit)
 
 
 @mypyc_attr(native_class=False)
@@ -135,21 +157,34 @@ class ConnectionFault(Exception):
     """The peer broke a rule in a way that ends the connection.
 
     `code` is an HTTP/2 error code, or in HTTP/1.1 the status to answer with (0: just close).
+    `limit` is the field of `Limits` that would let it pass ('': none).
     """
 
-    def __init__(self, code: int, text: str, rule: str) -> None:
+    def __init__(self, code: int, text: str, rule: str, limit: str = "") -> None:
         super().__init__(text)
         self.code = code
         self.text = text
         self.rule = rule
+        self.limit = limit
 
 
 class StreamFault(Exception):
     """The peer broke a rule in a way that ends one stream (HTTP/2 only)."""
 
-    def __init__(self, stream: int, code: int, text: str, rule: str) -> None:
+    def __init__(self, stream: int, code: int, text: str, rule: str, limit: str = "") -> None:
         super().__init__(text)
         self.stream = stream
         self.code = code
         self.text = text
         self.rule = rule
+        self.limit = limit
+
+
+@mypyc_attr(acyclic=True)
+class Reason:
+    """Why a stream or the connection is being ended: what a fault says, without its traceback."""
+
+    def __init__(self, text: str, rule: str, limit: str) -> None:
+        self.text = text
+        self.rule = rule
+        self.limit = limit

@@ -331,6 +331,9 @@ class Connection(Timers):
 
     def _reason(self, stream: int, code: int, side: int) -> Exception:
         """Why a stream ended before its time."""
+        why = self._why
+        if why is not None and side == CNO_LOCAL:
+            return StreamError(why.text, stream=stream, code=code, rule=why.rule, limit=why.limit)
         if self._gone:
             return self._lost(stream, None)
         who = "here" if side == CNO_LOCAL else "by the peer"

@@ -24,8 +24,19 @@ class StreamError(ConnectionError):
 
     retryable: bool
 
-    def __init__(self, text: str, *, stream: int, code: int, retryable: bool = False) -> None:
-        super().__init__(CNO_ERRNO_INVALID_STREAM, text, stream=stream, code=code)
+    def __init__(
+        self,
+        text: str,
+        *,
+        stream: int,
+        code: int,
+        retryable: bool = False,
+        rule: str = "",
+        limit: str = "",
+    ) -> None:
+        super().__init__(
+            CNO_ERRNO_INVALID_STREAM, text, stream=stream, code=code, rule=rule, limit=limit
+        )
         self.retryable = retryable
 
 

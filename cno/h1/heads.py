@@ -255,7 +255,7 @@ def too_large() -> ConnectionFault:
     # > The 413 (Content Too Large) status code indicates that the server is refusing to process a
     # > request because the request content is larger than the server is willing or able to process.
     # > (RFC 9110 15.5.14)
-    return ConnectionFault(413, "content too large", "RFC 9110 15.5.14")
+    return ConnectionFault(413, "content too large", "RFC 9110 15.5.14", "max_body_size")
 
 
 def _note_request(core: Core, h1: Http1, head: Head, stream: Stream) -> None:
@@ -304,7 +304,9 @@ def _response(core: Core, h1: Http1, head: Head) -> i64:
             return follow
     elif code < 200:
         if not streams.interim(core, stream):
-            raise ConnectionFault(0, "too many informational responses", "RFC 9110 15.2")
+            raise ConnectionFault(
+                0, "too many informational responses", "RFC 9110 15.2", "max_informational"
+            )
     else:
         follow = _final_response(h1, head, stream)
     core._state = follow

@@ -49,7 +49,7 @@ def _ended(head: Head, data: bytes, start: i64, lf: i64) -> bytes:
         return data[start : lf - 1]
     if head.lenient & BARE_LF:
         return data[start:lf]
-    raise parse.malformed("a line ends with LF alone", "RFC 9112 2.2")
+    raise parse.malformed("a line ends with LF alone", "RFC 9112 2.2", "allow_bare_lf")
 
 
 def field_lines(head: Head, data: bytes, pos: i64, end: i64, bounds: Bounds) -> i64:
@@ -99,9 +99,9 @@ def _unfolded(
         pieces.append(piece)
         size += 1 + len(piece)
         if len(pieces) > MAX_FOLDS:
-            raise parse.too_large(bounds)
+            raise parse.line_too_long(bounds)
     if size > bounds.line or lf < 0:
-        raise parse.too_large(bounds)
+        raise parse.line_too_long(bounds)
     if len(pieces) > 1:
         pieces[0] = line.rstrip(_BLANKS)
     return b" ".join(pieces), lf

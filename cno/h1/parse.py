@@ -83,11 +83,11 @@ KNOWN: Final = _known(
 )
 
 
-def malformed(text: str, rule: str) -> ConnectionFault:
-    """The fault of octets that do not match the grammar."""
+def malformed(text: str, rule: str, limit: str = "") -> ConnectionFault:
+    """The fault of octets that do not match the grammar; `limit` is a switch that allows them."""
     # > the server SHOULD respond with a 400 (Bad Request) response and close the connection.
     # > (RFC 9112 2.2)
-    return ConnectionFault(400, text, rule)
+    return ConnectionFault(400, text, rule, limit)
 
 
 def _unfinished(head: Head, data: bytes, start: i64, end: i64, bounds: Bounds) -> i64:
@@ -96,12 +96,15 @@ def _unfinished(head: Head, data: bytes, start: i64, end: i64, bounds: Bounds) -
     # What stands before LF should be CR; it does not count.
     size: i64 = (end if lf < 0 else lf) - start - 1
     if size > bounds.line:
-        raise too_large(bounds) if head.begun else _too_long(data, start, bounds)
+        raise line_too_long(bounds) if head.begun else _too_long(data, start, bounds)
     if head.begun and size + bounds.overhead > bounds.size - head.size:
         if size > 0 or lf >= 0 or data[start] != CR:
-            raise too_large(bounds)
+            raise section_too_large(head, bounds)
     if lf < 0:
         return INCOMPLETE
+    if lf == start or data[lf - 1] != CR:
+        # > a recipient MAY recognize a single LF as a line terminator   (RFC 9112 2.2; we don't)
+        raise malformed("a line ends with LF alone", "RFC 9112 2.2", "allow_bare_lf")
     if not head.begun:
         raise malformed("malformed start line", "RFC 9112 2.2")
     raise _bad_field(data, start, lf)
@@ -113,18 +116,33 @@ def _too_long(data: bytes, start: i64, bounds: Bounds) -> ConnectionFault:
     if blank < 0:
         # > A server that receives a method longer than any that it implements SHOULD respond with a
         # > 501 (Not Implemented) status code.   (RFC 9112 3)
-        return ConnectionFault(501, "method too long", "RFC 9112 3")
+        return ConnectionFault(501, "method too long", "RFC 9112 3", "max_line_size")
     # > A server that receives a request-target longer than any URI it wishes to parse MUST respond
     # > with a 414 (URI Too Long) status code.   (RFC 9112 3)
-    return ConnectionFault(414, "start line too long", "RFC 9112 3")
+    return ConnectionFault(414, "start line too long", "RFC 9112 3", "max_line_size")
 
 
-def too_large(bounds: Bounds) -> ConnectionFault:
-    """The fault of lines that are too long, or too many."""
+def line_too_long(bounds: Bounds) -> ConnectionFault:
+    """The fault of a field line that is too long."""
+    return _too_large("field line too long", bounds, "max_line_size")
+
+
+def section_too_large(head: Head, bounds: Bounds) -> ConnectionFault:
+    """The fault of fields that are too large together."""
+    limit = "max_trailer_size" if head.trailers else "max_header_list_size"
+    return _too_large("fields too large", bounds, limit)
+
+
+def _too_many(head: Head, bounds: Bounds) -> ConnectionFault:
+    limit = "max_trailer_fields" if head.trailers else "max_header_fields"
+    return _too_large("too many fields", bounds, limit)
+
+
+def _too_large(text: str, bounds: Bounds, limit: str) -> ConnectionFault:
     # > A server that receives a request header field line, field value, or set of fields larger
     # > than it wishes to process MUST respond with an appropriate 4xx (Client Error) status code.
     # > (RFC 9110 5.4)
-    return ConnectionFault(bounds.status, "fields too large", "RFC 9110 5.4")
+    return ConnectionFault(bounds.status, text, "RFC 9110 5.4", limit)
 
 
 def _bad_field(data: bytes, start: i64, lf: i64) -> ConnectionFault:
@@ -134,10 +152,7 @@ def _bad_field(data: bytes, start: i64, lf: i64) -> ConnectionFault:
         # > A server that receives an obs-fold in a request message that is not within a
         # > "message/http" container MUST either reject the message by sending a 400 (Bad Request)
         # > ... or replace each received obs-fold   (RFC 9112 5.2)
-        return malformed("a field line begins with a blank", "RFC 9112 5.2")
-    if lf == start or data[lf - 1] != CR:
-        # > a recipient MAY recognize a single LF as a line terminator   (RFC 9112 2.2; we don't)
-        return malformed("a line ends with LF alone", "RFC 9112 2.2")
+        return malformed("a field line begins with a blank", "RFC 9112 5.2", "allow_obs_fold")
     name, colon, _ = data[start:lf].partition(b":")
     if colon and name.rstrip(b" \t") != name:
         # > No whitespace is allowed between the field name and colon. ... A server MUST reject,
@@ -363,11 +378,13 @@ def _value_end(data: bytes, start: i64, end: i64) -> i64:
 def _account(head: Head, size: i64, bounds: Bounds) -> None:
     """Count a line of so many octets against the bounds."""
     if size > bounds.line:
-        raise too_large(bounds)
+        raise line_too_long(bounds)
     head.size += size + bounds.overhead
     head.count += 1
-    if head.size > bounds.size or head.count > bounds.fields:
-        raise too_large(bounds)
+    if head.size > bounds.size:
+        raise section_too_large(head, bounds)
+    if head.count > bounds.fields:
+        raise _too_many(head, bounds)
 
 
 def _noted(head: Head, name: str, value: str) -> bool:
@@ -426,7 +443,8 @@ def _note_length(head: Head, value: str) -> bool:
         head.length = length
         return False
     if head.lenient & EQUAL_LENGTHS == 0:
-        raise malformed("malformed or repeated content-length", "RFC 9112 6.3")
+        limit = "allow_equal_content_lengths" if length >= 0 and length == head.length else ""
+        raise malformed("malformed or repeated content-length", "RFC 9112 6.3", limit)
     for one in value.split(","):
         length = content_length(one.strip(" \t"))
         if length < 0 or (head.length != NO_LENGTH and head.length != length):
@@ -514,7 +532,8 @@ def is_chunked(head: Head) -> bool:
         if head.lenient & CODINGS == 0 or not all(is_token(c) for c in listed):
             # > A server that receives a request message with a transfer coding it does not
             # > understand SHOULD respond with 501 (Not Implemented).   (RFC 9112 6.1)
-            raise ConnectionFault(501, "unknown transfer coding", "RFC 9112 6.1")
+            limit = "allow_transfer_codings" if head.lenient & CODINGS == 0 else ""
+            raise ConnectionFault(501, "unknown transfer coding", "RFC 9112 6.1", limit)
     return True
 
 

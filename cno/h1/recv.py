@@ -62,7 +62,7 @@ def step(core: Core, state: i64) -> i64:
         return WAIT
     except ConnectionFault as fault:
         if not core._server:
-            raise ConnectionFault(0, fault.text, fault.rule) from None
+            raise ConnectionFault(0, fault.text, fault.rule, fault.limit) from None
         if not _defer(core, fault):
             raise
         return core._state
@@ -200,7 +200,8 @@ def _chunk_size(core: Core, h1: Http1, stream: Stream) -> i64:
         limit = h1.max_ext - h1.ext + body.MAX_DIGITS
     size = (end if lf < 0 else lf) - start - 1
     if size > limit:
-        raise ConnectionFault(400, "chunk-size line too long", "RFC 9112 7.1.1")
+        limit_name = "max_line_size" if limit == h1.bounds.line else "max_chunk_ext_size"
+        raise ConnectionFault(400, "chunk-size line too long", "RFC 9112 7.1.1", limit_name)
     if lf < 0:
         h1.in_line = True
         h1.room = limit - size
@@ -210,7 +211,9 @@ def _chunk_size(core: Core, h1: Http1, stream: Stream) -> i64:
     if h1.ext > h1.max_ext:
         # > A server ought to limit the total length of chunk extensions received in a request to an
         # > amount reasonable for the services provided   (RFC 9112 7.1.1)
-        raise ConnectionFault(400, "chunk extensions too long", "RFC 9112 7.1.1")
+        raise ConnectionFault(
+            400, "chunk extensions too long", "RFC 9112 7.1.1", "max_chunk_ext_size"
+        )
     if h1.ext != 0:
         # Data pays for them: a long body may sign or name each of its chunks.
         h1.ext = h1.ext - left if left < h1.ext else 0

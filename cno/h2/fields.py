@@ -27,7 +27,7 @@ from cno.core import (
     Core,
     Stream,
 )
-from cno.errors import ConnectionFault, StreamFault
+from cno.errors import ConnectionFault, Reason, StreamFault
 from cno.h2 import message, output, send
 from cno.h2.message import Malformed, Message
 from cno.h2.state import expect_late, remember_reset, remember_skipped, was_skipped
@@ -65,7 +65,10 @@ def block(
         raise ConnectionFault(CNO_RST_COMPRESSION_ERROR, str(broken), "RFC 9113 4.3") from None
     if decoder.list_size > 4 * decoder.max_list_size:
         raise ConnectionFault(
-            CNO_RST_ENHANCE_YOUR_CALM, "header list far too large", "RFC 9113 10.5.1"
+            CNO_RST_ENHANCE_YOUR_CALM,
+            "header list far too large",
+            "RFC 9113 10.5.1",
+            "max_header_list_size",
         )
     ended = (flags & CNO_FLAG_END_STREAM) != 0
     too_large = decoder.too_large
@@ -81,9 +84,14 @@ def block(
     if stream is None:
         return
     if too_large or not (stream.local or _keep(core, stream)):
+        limit = "max_header_bytes_per_connection"
+        if too_large:
+            large = decoder.list_size > decoder.max_list_size
+            limit = "max_header_list_size" if large else "max_header_fields"
         _charge_list(core, last - first)
         reply(core)
-        send.reset(core, stream, CNO_RST_ENHANCE_YOUR_CALM)
+        why = Reason("header list too large", "RFC 9113 10.5.1", limit)
+        send.refuse_rest(core, stream, CNO_RST_ENHANCE_YOUR_CALM, why)
         return
     try:
         if stream.read == HEAD:
@@ -186,7 +194,13 @@ def _new_request(
         if h2.early_left > 0:
             _refuse_early(core, id, ended)
             return
-        raise StreamFault(id, CNO_RST_REFUSED_STREAM, "too many streams", "RFC 9113 5.1.2")
+        raise StreamFault(
+            id,
+            CNO_RST_REFUSED_STREAM,
+            "too many streams",
+            "RFC 9113 5.1.2",
+            "max_concurrent_streams",
+        )
     if too_large:
         # > A server that receives a larger field block than it is willing to handle can send an
         # > HTTP 431 (Request Header Fields Too Large) status code.   (RFC 9113 10.5.1)
@@ -291,7 +305,11 @@ def _response(core: Core, stream: Stream, fields: Block, ended: bool) -> None:
             raise Malformed("1xx response with END_STREAM", "RFC 9113 8.1")
         if not interim(core, stream):
             raise StreamFault(
-                stream.id, CNO_RST_ENHANCE_YOUR_CALM, "too many 1xx responses", "RFC 9110 15.2"
+                stream.id,
+                CNO_RST_ENHANCE_YOUR_CALM,
+                "too many 1xx responses",
+                "RFC 9110 15.2",
+                "max_informational",
             )
     elif stream.connect and code < 300:
         stream.read = TUNNEL

@@ -63,7 +63,10 @@ def charge_small(core: Core, stream: Stream, size: i64) -> None:
     # As much as half the connection's window is paid for by that window.
     if h2.small_used > h2.small_most and h2.small_used * 2 > h2.recv_size:
         raise ConnectionFault(
-            CNO_RST_ENHANCE_YOUR_CALM, "too many small DATA frames unread", "RFC 9113 10.5"
+            CNO_RST_ENHANCE_YOUR_CALM,
+            "too many small DATA frames unread",
+            "RFC 9113 10.5",
+            "small_frame_budget",
         )
 
 

@@ -124,7 +124,9 @@ def _check_header(core: Core, state: i64, length: i64, type: i64, flags: i64, st
     # > An endpoint MUST send an error code of FRAME_SIZE_ERROR if a frame exceeds the size defined
     # > in SETTINGS_MAX_FRAME_SIZE.   (RFC 9113 4.2)
     if length > core._h2.acked._max_frame_size:
-        raise ConnectionFault(CNO_RST_FRAME_SIZE_ERROR, f"frame of {length} octets", "RFC 9113 4.2")
+        raise ConnectionFault(
+            CNO_RST_FRAME_SIZE_ERROR, f"frame of {length} octets", "RFC 9113 4.2", "max_frame_size"
+        )
     if state == H2_CONTINUATION:
         # > The header field block ... Each frame in the sequence MUST be a contiguous sequence of
         # > frames, with no interleaved frames of any other type or from any other stream.  (4.3)

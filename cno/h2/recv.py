@@ -53,7 +53,7 @@ from cno.core import (
     Frame,
     Stream,
 )
-from cno.errors import ConnectionFault, StreamFault
+from cno.errors import ConnectionFault, Reason, StreamFault
 from cno.h2 import fields, flow, output, priority, send
 from cno.h2.frames import read_u16, read_u32
 from cno.h2.state import NO_SETTINGS, NOTHING
@@ -181,7 +181,8 @@ def begin_data(core: Core, id: i64, length: i64, content: i64) -> None:
             # Our policy, which the peer cannot know: no mistake.
             glitch(core, 1)
             reply(core)
-            send.reset(core, stream, CNO_RST_CANCEL)
+            why = Reason("body too large", "RFC 9110 15.5.14", "max_body_size")
+            send.refuse_rest(core, stream, CNO_RST_CANCEL, why)
             return
     h2.data_stream = id
     if length != content:
@@ -195,7 +196,10 @@ def _small_data(core: Core, stream: Stream, content: i64) -> None:
     if content == 0:
         if not core._h2.empty.spend(1, core._clock):
             raise ConnectionFault(
-                CNO_RST_ENHANCE_YOUR_CALM, "too many empty DATA frames", "RFC 9113 10.5"
+                CNO_RST_ENHANCE_YOUR_CALM,
+                "too many empty DATA frames",
+                "RFC 9113 10.5",
+                "max_empty_frames",
             )
     elif core.manual_flow_control:
         flow.charge_small(core, stream, content)
@@ -306,7 +310,7 @@ def _fragment(
     """The first piece of a field block: all of it, or kept until the rest is there."""
     h2 = core._h2
     if end - start > h2.block_most:
-        raise _too_long()
+        raise _too_long(core, 0)
     if flags & CNO_FLAG_END_HEADERS:
         fields.block(core, flags, id, promised, data, start, end)
         return
@@ -318,9 +322,15 @@ def _fragment(
     h2.block = bytearray(data[start:end])
 
 
-def _too_long() -> ConnectionFault:
+def _too_long(core: Core, frames: i64) -> ConnectionFault:
+    limit = "max_header_block_size"
+    if frames > core._h2.block_frames_most or core._h2.block_empty > 1:
+        limit = "max_continuation_frames"
     return ConnectionFault(
-        CNO_RST_ENHANCE_YOUR_CALM, "field block in too many or too large pieces", "RFC 9113 10.5.1"
+        CNO_RST_ENHANCE_YOUR_CALM,
+        "field block in too many or too large pieces",
+        "RFC 9113 10.5.1",
+        limit,
     )
 
 
@@ -334,7 +344,7 @@ def _continuation(core: Core, flags: i64, data: bytes, start: i64, end: i64) -> 
         or len(h2.block) + (end - start) > h2.block_most
         or h2.block_empty > 1
     ):
-        raise _too_long()
+        raise _too_long(core, h2.block_frames)
     h2.block += data[start:end]
     if flags & CNO_FLAG_END_HEADERS:
         block = bytes(h2.block)
@@ -407,7 +417,10 @@ def _settings(core: Core, flags: i64, id: i64, data: bytes, start: i64, end: i64
     most = core._limits.max_settings_entries
     if most is not None and size // 6 > most:
         raise ConnectionFault(
-            CNO_RST_ENHANCE_YOUR_CALM, "too many entries in SETTINGS", "RFC 9113 10.5"
+            CNO_RST_ENHANCE_YOUR_CALM,
+            "too many entries in SETTINGS",
+            "RFC 9113 10.5",
+            "max_settings_entries",
         )
     glitch(core, 10)
     reply(core)

@@ -20,6 +20,7 @@ from cno.const import (
 )
 from cno.core import (
     BODY,
+    CLOSED,
     DONE,
     HEAD,
     ON_MESSAGE_HEAD,
@@ -32,6 +33,7 @@ from cno.core import (
 from cno.errors import (
     DisconnectError,
     InvalidStreamError,
+    Reason,
     UnsupportedError,
     UsageError,
     WouldBlockError,
@@ -314,6 +316,16 @@ def reset(core: Core, stream: Stream, code: i64) -> None:
         expect_late(core._h2, core._local._initial_window_size + stream.recv_window)
     output.rst_stream(core, stream.id, code)
     end(core, stream, code, CNO_LOCAL)
+
+
+def refuse_rest(core: Core, stream: Stream, code: i64, why: Reason) -> None:
+    """End a stream for a policy of ours, which the peer cannot know."""
+    core._why = why
+    try:
+        reset(core, stream, code)
+    finally:
+        if core._state != CLOSED:
+            core._why = None
 
 
 def write_ping(core: Core, data: bytes) -> None:

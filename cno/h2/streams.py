@@ -13,8 +13,8 @@ from cno.const import (
     CNO_RST_PROTOCOL_ERROR,
     CNO_RST_STREAM_CLOSED,
 )
-from cno.core import DONE, Core, Stream
-from cno.errors import ConnectionFault, StreamFault
+from cno.core import CLOSED, DONE, Core, Stream
+from cno.errors import ConnectionFault, Reason, StreamFault
 from cno.h2 import output
 from cno.h2.state import Http2, remember_reset
 from cno.streams import end, lookup
@@ -27,7 +27,10 @@ def glitch(core: Core, weight: i64) -> None:
     """Charge for a frame that moves nothing forward."""
     if not core._h2.glitches.spend(weight, core._clock):
         raise ConnectionFault(
-            CNO_RST_ENHANCE_YOUR_CALM, "too many frames to no purpose", "RFC 9113 10.5"
+            CNO_RST_ENHANCE_YOUR_CALM,
+            "too many frames to no purpose",
+            "RFC 9113 10.5",
+            "glitch_budget",
         )
 
 
@@ -46,7 +49,10 @@ def reply(core: Core) -> None:
         core._h2.replies += 1
         if core._h2.replies > core._h2.replies_most:
             raise ConnectionFault(
-                CNO_RST_ENHANCE_YOUR_CALM, "too many replies that are not read", "RFC 9113 10.5"
+                CNO_RST_ENHANCE_YOUR_CALM,
+                "too many replies that are not read",
+                "RFC 9113 10.5",
+                "max_queued_control_frames",
             )
 
 
@@ -55,7 +61,10 @@ def charge_error(core: Core) -> None:
     reply(core)
     if not core._h2.errors.spend(1, core._clock):
         raise ConnectionFault(
-            CNO_RST_ENHANCE_YOUR_CALM, "too many streams in error", "RFC 9113 10.5"
+            CNO_RST_ENHANCE_YOUR_CALM,
+            "too many streams in error",
+            "RFC 9113 10.5",
+            "max_error_resets",
         )
 
 
@@ -66,7 +75,12 @@ def charge_reset(core: Core, id: i64) -> None:
         # `max_concurrent_streams` for each such time.
         return
     if not core._h2.resets.spend(1, core._clock):
-        raise ConnectionFault(CNO_RST_ENHANCE_YOUR_CALM, "too many requests reset", "RFC 9113 10.5")
+        raise ConnectionFault(
+            CNO_RST_ENHANCE_YOUR_CALM,
+            "too many requests reset",
+            "RFC 9113 10.5",
+            "max_stream_resets",
+        )
 
 
 def _has_lived(h2: Http2, id: i64, last: i64, now: float) -> bool:
@@ -84,13 +98,18 @@ def stream_error(core: Core, fault: StreamFault) -> None:
     if is_idle(core, id):
         # > PRIORITY can be received in any state; anything else on an idle stream MUST be treated
         # > as a connection error.   (RFC 9113 5.1)
-        raise ConnectionFault(fault.code, fault.text, fault.rule)
+        raise ConnectionFault(fault.code, fault.text, fault.rule, fault.limit)
     charge_error(core)
     remember_reset(core._h2, id)
     output.rst_stream(core, id, fault.code)
     stream = lookup(core, id)
     if stream is not None:
-        end(core, stream, fault.code, CNO_LOCAL)
+        core._why = Reason(fault.text, fault.rule, fault.limit)
+        try:
+            end(core, stream, fault.code, CNO_LOCAL)
+        finally:
+            if core._state != CLOSED:
+                core._why = None
 
 
 def is_ours(core: Core, id: i64) -> bool:
