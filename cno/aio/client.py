@@ -12,7 +12,7 @@ from typing import Any, Final, cast
 
 from mypy_extensions import i64, mypyc_attr
 
-from cno.aio import pushes
+from cno.aio import intake, pushes
 from cno.aio.arguments import check_limits, check_loop
 from cno.aio.body import Channel
 from cno.aio.connection import Connection, Exchange, current_task
@@ -221,9 +221,15 @@ class Client(Connection):
         if not self._exchanges:
             self.close()
 
-    def hand_over(self) -> tuple[asyncio.Transport, bytes]:
-        """Leave the transport to another protocol, at the beginning of a tunnel: the transport, and
-        what has come through the tunnel already. This client is done with."""
+    def hand_over(self) -> tuple[asyncio.Transport, bytes, bool]:
+        """Leave the transport to another protocol, at the beginning of a tunnel: the transport,
+        what has come through the tunnel already, and whether that is all. This client is done with.
+
+        Raises ConnectionLostError."""
+        while self._behind and not self._closing:
+            intake.catch_up(self)
+        if self._closing:
+            raise self._lost(0, None)
         early = b""
         for exchange in self._exchanges.values():
             inflow = exchange._flow()
@@ -234,7 +240,7 @@ class Client(Connection):
         self._loss_told = True
         if self._deaf:
             self._context.copy().run(self.transport.resume_reading)
-        return self.transport, early
+        return self.transport, early, self._input_ended
 
     async def __aenter__(self) -> "Client":
         return self

@@ -44,17 +44,20 @@ async def connect_through(
     Raises ProxyError if the proxy refuses or is gone, OSError if it cannot be reached, and
     ssl.SSLError.
     """
-    transport, early = await open_tunnel(loop, proxy, target, client._limits)
+    transport, early, ended = await open_tunnel(loop, proxy, target, client._limits)
     if context is None:
         # Nothing can have come in between: whoever awaited this runs on at once.
         transport.set_protocol(client)
         client.connection_made(transport)
         if early:
             client.data_received(early)
+        if ended and not client.eof_received():
+            transport.close()
         return
-    if early:
+    if early or ended:
         transport.abort()
-        raise ProxyError("the proxy says something before TLS has begun")
+        what = "says something" if early else "ends the connection"
+        raise ProxyError(f"the proxy {what} before TLS has begun")
     antechamber = Antechamber()
     secured = await loop.start_tls(transport, antechamber, context, server_hostname=hostname)
     if secured is None:
@@ -64,18 +67,21 @@ async def connect_through(
 
 async def open_tunnel(
     loop: asyncio.AbstractEventLoop, proxy: Target, target: Target, limits: Limits
-) -> tuple[asyncio.Transport, bytes]:
-    """A transport that leads to `target`, and what came on it right behind the proxy's answer."""
+) -> tuple[asyncio.Transport, bytes, bool]:
+    """A transport that leads to `target`, what came on it right behind the proxy's answer, and
+    whether that is all."""
     asker = Client(loop, proxy.authority, "http", limits=limits)
     await open_connection(loop, lambda: asker, proxy.host, proxy.port)
     fields: Headers = []
     if proxy.credentials is not None:
         fields.append(("proxy-authorization", proxy.credentials))
-    problem: ConnectError | None = None
+    problem: ConnectError
     done = False
     try:
         await asker.tunnel(target.address, fields)
+        found = asker.hand_over()
         done = True
+        return found
     except UpgradeRefused as refusal:
         code = refusal.response.code
         problem = ProxyError(f"the proxy answers {code} for {target.address}", code=code)
@@ -86,9 +92,7 @@ async def open_tunnel(
     finally:
         if not done:
             asker.abort()
-    if problem is not None:
-        raise problem
-    return asker.hand_over()
+    raise problem
 
 
 class Antechamber(asyncio.Protocol):

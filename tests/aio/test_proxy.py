@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from cno import aio
+from tests import frames as f
 from tests.aio.lab import HOST, HTTP1, HTTP2, HTTP2_TLS, Lab, Peer, Wire, by_hand, settle, skip
 from tests.peers import free_port, require
 from tests.processes import Running
@@ -160,6 +161,45 @@ def test_proxy_that_speaks_too_soon(lab: Lab) -> None:
                 assert (await client.request("GET", "/")).code == 204
             with pytest.raises(aio.ProxyError):
                 await aio.connect("https://secret.test/", lab.certs.client(), proxy=way)
+
+    lab.run(main())
+
+
+def test_all_that_comes_right_behind_the_answer_of_a_proxy_is_for_the_client(lab: Lab) -> None:
+    """Though it is more than is parsed in a turn of the loop."""
+
+    async def main() -> None:
+        async def script(peer: Peer) -> None:
+            await peer.head()
+            unknown = f.frame(0x20, 0, 0, bytes(16_384))
+            early = peer.pen.settings({}) + 5 * unknown + peer.pen.ping(b"12345678")
+            peer.send(b"HTTP/1.1 200 OK\r\n\r\n" + early)
+            await peer.reader.readuntil(b"SM\r\n\r\n")
+            while not {f.PING, f.HEADERS} <= {each.type for each in peer.seen}:
+                await peer.frame()
+            peer.send(peer.pen.headers(1, f.RESPONSE, end_stream=True))
+
+        async with by_hand(script) as way:
+            async with await aio.connect("h2c://plain.test/", proxy=way) as client:
+                assert (await client.request("GET", "/")).code == 200
+
+    lab.run(main())
+
+
+@pytest.mark.parametrize("scheme", ["http", "h2c", "https"])
+def test_proxy_that_answers_and_ends(lab: Lab, scheme: str) -> None:
+    async def main() -> None:
+        async def script(peer: Peer) -> None:
+            await peer.head()
+            peer.send(b"HTTP/1.1 200 OK\r\n\r\n")
+
+        async with by_hand(script) as way:
+            asked = aio.request(
+                "GET", f"{scheme}://cno.test/", proxy=way, ssl_ctx=lab.certs.client()
+            )
+            with pytest.raises((aio.ProxyError, aio.ConnectionLostError, OSError)) as caught:
+                await asyncio.wait_for(asked, 5)
+            assert not isinstance(caught.value, TimeoutError)
 
     lab.run(main())
 
