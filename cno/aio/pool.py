@@ -214,14 +214,14 @@ class Pool(Stock):
 
     async def _carry(self, target: Target, order: Order, replay: Replay | None) -> Response:
         """Send a request until somebody has processed it, or may have."""
+        if self._closing:
+            raise UsageError("the pool is closed")
         attempt: i64 = 0
         passed = False  # by a server that did process requests before this one
         repeated = False  # it may have been processed, and is sent once more
         while True:
             if self._closing:
-                if attempt > 0 or passed:
-                    raise ConnectionLostError("the pool was closed", retryable=True)
-                raise UsageError("the pool is closed")
+                raise ConnectionLostError("the pool was closed", retryable=True)
             origin = self._origin_of(target)
             member = None if repeated and origin.http2 is False else self._pick(origin)
             if member is None:
@@ -229,7 +229,7 @@ class Pool(Stock):
                 # could refuse the same request each time.
                 member = await self._wait(origin, attempt > 0 or passed, repeated)
             if member.is_free() and member.has_news() and not await self._is_well(member):
-                if member._last_local == 0 and not origin.is_served():
+                if member._last_local == 0 and not origin.is_served() and not self._closing:
                     raise connect_error(target, CLOSED_AT_ONCE)
                 continue
             passed = False

@@ -954,6 +954,61 @@ def test_closing_fails_those_that_wait(lab: Lab) -> None:
     lab.run(main())
 
 
+@pytest.mark.parametrize("turns", range(1, 6))
+def test_closing_while_a_connection_is_looked_at(lab: Lab, turns: int) -> None:
+    """Whoever asked before the pool was closed is told that the request was not sent."""
+    servers: list[aio.Server] = []
+
+    async def handle(request: aio.Request) -> None:
+        assert isinstance(request.conn, aio.Server)
+        servers.append(request.conn)
+        await request.respond(200, [], b"fine")
+
+    async def main() -> None:
+        async with lab.serving(HTTP1, handle) as url:
+            pool = aio.Pool()
+            assert await get(pool, url) == b"fine"
+            number = servers[0].transport.get_extra_info("socket").fileno()
+            with socket.fromfd(number, socket.AF_INET, socket.SOCK_STREAM) as same:
+                same.shutdown(socket.SHUT_WR)
+            asked = asyncio.ensure_future(get(pool, url))
+            await settle(turns)
+            pool.close()
+            with pytest.raises(aio.ConnectionLostError) as caught:
+                await asked
+            assert caught.value.retryable
+            await pool.aclose()
+            with pytest.raises(UsageError, match="the pool is closed"):
+                await pool.request("GET", url)
+
+    lab.run(main())
+
+
+@pytest.mark.parametrize(
+    "protocol", ["", "http/1.1", "h2"], ids=["clear", "http1-tls", "http2-tls"]
+)
+def test_closing_at_any_moment(lab: Lab, protocol: str) -> None:
+    """The request that is being made is answered, or said not to have been sent."""
+
+    async def main() -> None:
+        context = lab.certs.client()
+        context.set_alpn_protocols([protocol or "h2"])
+        async with lab.serving(HTTP2_TLS if protocol else HTTP1, House()) as url:
+            for turns in range(50):
+                pool = aio.Pool(context)
+                asked = asyncio.ensure_future(get(pool, url))
+                await settle(turns)
+                await pool.aclose()
+                try:
+                    assert await asked == b"fine"
+                except UsageError as error:
+                    assert turns == 0, error  # it had not been made
+                except aio.ConnectionLostError as error:
+                    assert error.retryable
+
+    lab.run(main())
+
+
 def test_closing_while_connecting(lab: Lab) -> None:
     async def main() -> None:
         async with lab.serving(HTTP2_TLS, House()) as url:
