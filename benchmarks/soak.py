@@ -27,7 +27,7 @@ from typing import Any, Final
 import cno
 from benchmarks import lab
 from benchmarks.servers import Site
-from tests.census import MIB, census, is_of_asyncio
+from tests.census import MIB, census, is_of_the_loop
 
 HOST: Final = "127.0.0.1"
 LARGE: Final = bytes(MIB)
@@ -152,7 +152,7 @@ class House:
     def complain(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")
         message = str(context.get("message"))
-        if str(error) != "on purpose" and not is_of_asyncio(context):
+        if str(error) != "on purpose" and not is_of_the_loop(context):
             self.complaints[f"{message}: {error!r}"] += 1
 
 

@@ -33,6 +33,20 @@ def census() -> dict[str, float]:
     return found
 
 
+def forget_needless_timers() -> None:
+    """Have the running loop hold nothing by timers that nobody needs.
+
+    asyncio keeps timers that were cancelled, with their contexts, until they would have fired;
+    uvloop those for the handshakes of TLS connections that have ended.
+    """
+    for each in getattr(asyncio.get_running_loop(), "_scheduled", ()):
+        if each.cancelled():
+            each._context = None
+    for each in gc.get_objects():
+        if type(each).__name__ == "TimerHandle" and "_start_handshake.<locals>" in repr(each):
+            each.cancel()
+
+
 def pending_timers() -> list[Any]:
     """Return the timers of the running loop that are still to fire, on uvloop as well (slow)."""
     now = asyncio.get_running_loop().time()
@@ -40,11 +54,14 @@ def pending_timers() -> list[Any]:
     return [each for each in handles if not each.cancelled() and each.when() > now]
 
 
-def is_of_asyncio(context: Mapping[str, Any]) -> bool:
-    """Return whether what a loop's exception handler was told is a fault of asyncio itself.
+def is_of_the_loop(context: Mapping[str, Any]) -> bool:
+    """Return whether what a loop's exception handler was told is a fault of the loop itself.
 
-    Its TLS transports end twice where one is written to that is closing and broken.
+    asyncio's TLS transports end twice where one is written to that is closing and broken; uvloop's
+    go on reading where the connection below is closed.
     """
     error = context.get("exception")
     message = str(context.get("message"))
-    return "_call_connection_lost" in message and isinstance(error, AttributeError)
+    if "_call_connection_lost" in message:
+        return isinstance(error, AttributeError)
+    return "SSL protocol" in message and "handler is closed" in str(error)

@@ -44,14 +44,16 @@ class Exchange:
         self.plan = plan
         self.url = url + target_of(plan)
         self.stage = "waiting for the head"
+        self.begun = False
         self.answered = False  # completely, with all that was promised
-        self._pool = pool
+        self.pool = pool
         self._mark: Mark | None = None
         self._filling: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
         """Send it and read what comes. Raises Violation, FAILURES, ProducerFailed."""
         plan = self.plan
+        self.begun = True
         self._mark = Mark(plan.number)
         MARK.set(self._mark)
         try:
@@ -61,16 +63,20 @@ class Exchange:
                 await self._judge(response)
                 self.stage = "done"
             finally:
-                # Where the response ends early, the rest of the upload is not given up.
-                if not (self.answered and plan.kind == "early"):
+                if not self._goes_on:
                     response.cancel()
         except WrongBody as error:
             raise Violation("download", str(error)) from None
         finally:
-            if self._filling is not None:
+            if self._filling is not None and not self._goes_on:
                 self._filling.cancel()
         if MARK.get() is not self._mark:
             raise Violation("context", "a request has lost its context")
+
+    @property
+    def _goes_on(self) -> bool:
+        """Whether the upload goes on although the response has ended."""
+        return self.answered and self.plan.kind == "early"
 
     async def _ask(self) -> cno.Response:
         plan = self.plan
@@ -80,15 +86,15 @@ class Exchange:
         if plan.form == "expect" and plan.up:
             headers.append(("expect", "100-continue"))
         if not plan.up:
-            return await self._pool.request(plan.method, self.url, headers)
+            return await self.pool.request(plan.method, self.url, headers)
         if plan.form in ("bytes", "expect"):
             data = body(plan.number, UP, plan.up)
-            return await self._pool.request(plan.method, self.url, headers, data)
+            return await self.pool.request(plan.method, self.url, headers, data)
         if plan.form == "channel":
             channel: cno.Channel[bytes] = cno.Channel(2)
             self._filling = asyncio.ensure_future(self._fill(channel))
-            return await self._pool.request(plan.method, self.url, headers, channel)
-        return await self._pool.request(plan.method, self.url, headers, self._pieces())
+            return await self.pool.request(plan.method, self.url, headers, channel)
+        return await self.pool.request(plan.method, self.url, headers, self._pieces())
 
     async def _pieces(self) -> AsyncIterator[bytes]:
         plan = self.plan

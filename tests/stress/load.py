@@ -12,9 +12,8 @@ import os
 import random
 import re
 import sys
-import threading
 import time
-import traceback
+import weakref
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -22,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import cno
-from tests.census import census, is_of_asyncio, pending_timers
+from tests.census import census, forget_needless_timers, is_of_the_loop, pending_timers
 from tests.processes import Pair
 from tests.stress.bodies import Mark
 from tests.stress.exchange import FAILURES, Exchange, ProducerFailed, Violation
@@ -89,6 +88,7 @@ class Load:
         self._chance = random.Random(mix.seed)
         self._pools: dict[str, cno.Pool] = {}
         self.closed_pools = 0
+        self._closed: weakref.WeakSet[cno.Pool] = weakref.WeakSet()
         self._active: dict[asyncio.Task[None], tuple[float, Exchange]] = {}
         self._stopping = False
         self._disturbing: list[str] = []  # what is being done
@@ -185,7 +185,7 @@ class Load:
         if not isinstance(error, FAILURES):
             self._violated(plan, "exception", describe(error))
             return self._note(plan, "violated", UNSURE)
-        if calm and not plan.breaks and not self._excused(plan):
+        if calm and not plan.breaks and not self._excused(exchange, error):
             self._violated(plan, "undisturbed", f"{error!r}, while {exchange.stage}")
         self.findings.failures[f"{type(error).__name__} {generalized(str(error))}"] += 1
         if error.retryable:
@@ -200,10 +200,14 @@ class Load:
         soft = not plan.http2 or plan.peer == "nginx"
         return any(peer.disturbed(kind, since, until) for kind in (["hard", "soft"][: 1 + soft]))
 
-    def _excused(self, plan: Plan) -> bool:
-        """Whether this may fail by itself: HTTP/1.1 servers end a connection whose upload they do
-        not read, and the end may overtake the response."""
-        return plan.kind == "refused" and not plan.http2
+    def _excused(self, exchange: Exchange, error: BaseException) -> bool:
+        """Whether this may happen by itself."""
+        plan = exchange.plan
+        # HTTP/1.1 servers end a connection whose upload they do not read, and the end may overtake
+        # the response.
+        unread = plan.kind == "refused" and not plan.http2
+        # A pool that is closed sends what it has not sent yet no more.
+        return unread or (exchange.pool in self._closed and "pool was closed" in str(error))
 
     def _note(self, plan: Plan, what: str, bits: int) -> None:
         self.outcomes[plan.number] = bits
@@ -214,7 +218,7 @@ class Load:
 
     def _told(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")
-        if not isinstance(error, ProducerFailed) and not is_of_asyncio(context):
+        if not isinstance(error, ProducerFailed) and not is_of_the_loop(context):
             text = "" if error is None else describe(error)
             self.findings.add("loop", f"client: {context.get('message')}: {text}")
 
@@ -256,8 +260,12 @@ class Load:
 
     async def _close_pool(self, pool: cno.Pool, wire: str) -> None:
         began = time.monotonic()
-        # Whoever got this pool a moment ago and has not asked yet is refused; so wait for these.
-        await asyncio.sleep(0.1)
+        # Whoever got this pool a moment ago and has not asked yet would be refused.
+        for _ in range(1_000):
+            if all(each.begun for _, each in self._active.values() if each.pool is pool):
+                break
+            await asyncio.sleep(0.01)
+        self._closed.add(pool)
         await pool.aclose()
         if (took := time.monotonic() - began) > CLOSING:
             self.findings.add("closing", f"a pool for {wire} took {took:.0f} s to close")
@@ -304,9 +312,6 @@ class Load:
             print(f"also {count} x {place[:200]}", file=text)
         for name in sorted(set(self._disturbing)):
             print(f"meanwhile: {name}", file=text)
-        for thread in threading.enumerate():
-            if thread.ident and thread is not threading.main_thread():
-                traceback.print_stack(sys._current_frames()[thread.ident], limit=-4, file=text)
         return text.getvalue().replace("\n", "\n        ")
 
     def _say(self) -> None:
@@ -346,6 +351,7 @@ class Load:
         state: dict[str, Any] = {}
         for _ in range(30):
             state = await ours.state()
+            forget_needless_timers()
             gc.collect()
             if not state["marks"] and not Mark.alive:
                 return
@@ -361,6 +367,7 @@ class Load:
         left: dict[str, Any] = {}
         for _ in range(50):
             await asyncio.sleep(0.05)
+            forget_needless_timers()
             gc.collect()
             left = {
                 "tasks": len(asyncio.all_tasks()) - 1,

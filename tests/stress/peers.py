@@ -27,7 +27,7 @@ from tests.stress.server import BEGUN, HOST, RECORD, WHOLE
 from tests.tree import ROOT
 
 #: Seconds after a disturbance in which its effects may still be felt.
-AFTERMATH = 1.0
+AFTERMATH = 3.0
 #: Seconds that a server or a pool may take to close: its requests, and what the relay holds up.
 CLOSING = 20.0
 

@@ -142,6 +142,8 @@ class Mix:
         reading, turns, after = self._patience(chance)
         fail_at = -1
         form = chance.choice(["bytes", "bytes", "pieces", "sized", "channel", "expect"])
+        if kind == "early" and form == "expect":
+            form = "bytes"  # a response without a 100 says that the body is not wanted
         if self.has("uploads") and up and chance.random() < 0.06:
             form = chance.choice(["pieces", "sized"])
             fail_at = chance.randrange(up)

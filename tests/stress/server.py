@@ -23,7 +23,7 @@ from typing import Any
 
 import cno
 from cno.limits import Limits
-from tests.census import census, is_of_asyncio, pending_timers
+from tests.census import census, forget_needless_timers, is_of_the_loop, pending_timers
 from tests.stress.bodies import DOWN, MARK, UP, Check, Mark, WrongBody, body
 
 HOST = "127.0.0.1"
@@ -91,6 +91,7 @@ class Site:
 
     async def __call__(self, request: cno.Request) -> None:
         if request.path == "/state":
+            forget_needless_timers()
             await request.respond(200, [], json.dumps(self.state()).encode())
             return
         self.conns.add(request.conn)
@@ -189,7 +190,9 @@ class Site:
         await self.take(call)
 
     async def refused(self, call: Call) -> None:
-        await call.request.respond(413, call.headers, b"too large")
+        # Who sends more than the server drops has its connection ended, and is to know that.
+        fields = [] if call.request.conn.is_http2 else [("connection", "close")]
+        await call.request.respond(413, [*call.headers, *fields], b"too large")
 
     async def crash(self, call: Call) -> None:
         raise RuntimeError(ON_PURPOSE)
@@ -279,7 +282,7 @@ class House:
 
     def complain(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")
-        if str(error) != ON_PURPOSE and not is_of_asyncio(context):
+        if str(error) != ON_PURPOSE and not is_of_the_loop(context):
             self.journal.complain("loop", f"{context.get('message')}: {error!r}")
 
     async def run(self) -> None:
@@ -304,6 +307,7 @@ class House:
             await each.wait_closed()
         took = loop.time() - began
         await asyncio.sleep(0.1)
+        forget_needless_timers()
         left = self.site.state()
         left["files"] -= files
         left["tasks"] -= 1  # this one

@@ -8,17 +8,12 @@ from tests.stress.bodies import BASE, DOWN, Check, WrongBody, body
 from tests.stress.load import Load, Options
 from tests.stress.plan import INGREDIENTS, PEERS, WIRES, Mix
 
-#: What does not hold yet.
-WITHOUT = ("context", "early", "pools")
 
-
-def play(
-    peers: tuple[str, ...], loop: str, requests: int, without: tuple[str, ...] = WITHOUT
-) -> Load:
+def play(peers: tuple[str, ...], loop: str, requests: int) -> Load:
     said: list[str] = []
     options = Options(requests, patience=0.3, say=said.append)
     options.cycle, options.disturb_every = requests, requests // 12
-    load = run(Mix(1, peers, tuple(WIRES), without), options, loop)
+    load = run(Mix(1, peers, tuple(WIRES)), options, loop)
     report(load, said.append)
     print("\n".join(said))
     assert load.done == requests
