@@ -37,13 +37,13 @@ def forget_needless_timers() -> None:
     """Have the running loop hold nothing by timers that nobody needs.
 
     asyncio keeps timers that were cancelled, with their contexts, until they would have fired;
-    uvloop those for the handshakes of TLS connections that have ended.
+    uvloop those for the handshakes and shutdowns of TLS connections that have ended.
     """
     for each in getattr(asyncio.get_running_loop(), "_scheduled", ()):
         if each.cancelled():
             each._context = None
     for each in gc.get_objects():
-        if type(each).__name__ == "TimerHandle" and "_start_handshake.<locals>" in repr(each):
+        if type(each).__name__ == "TimerHandle" and "SSLProtocol" in repr(each):
             each.cancel()
 
 
