@@ -53,6 +53,10 @@ def most_handlers(limits: Limits) -> int:
     return UNBOUNDED if streams is None else max(most, 4 * streams)
 
 
+def throw(error: BaseException) -> None:
+    raise error
+
+
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Keeper:
     """Who wants to know which connections there are."""
@@ -238,7 +242,12 @@ class Server(Connection):
         if request._pushed:
             self._pushed += 1
         request._work = WORKS
-        task = self._make_task(self._run(request), eager)
+        try:
+            task = self._make_task(self._run(request), eager)
+        except (SystemExit, KeyboardInterrupt) as error:
+            # It was started at once. What stops the loop must not stop the work on this input.
+            self.loop.call_soon(throw, error, context=self._context)
+            return
         if not task.done():  # as it may be by now, if it was started eagerly
             request._task = task
             self._tasks.add(task)

@@ -82,6 +82,9 @@ def test_attributes_of_a_task_are_nobody_elses(lab: Lab) -> None:
     assert ask_all(lab, handler) == [200] * COUNT
 
 
+@pytest.mark.skipif(
+    sys.version_info >= (3, 12), reason="tasks start at once: one is freed before the next is made"
+)
 def test_nor_is_what_is_kept_by_its_id(lab: Lab) -> None:
     """And removed a little later, before another request comes."""
     kept: dict[int, str] = {}
