@@ -4,13 +4,11 @@ Two families that never mix. `ConnectionError` and its subclasses are public: th
 methods of a connection. `ConnectionFault` and `StreamFault` are how inner functions say that *the
 peer* broke a rule; the driver turns them into frames, events and a `ProtocolError`.
 
-The public ones are no native classes: OSError, from which they descend, is none that mypyc knows.
+This module stays interpreted (see setup.py), so that applications can subclass the public ones.
 """
 
 import builtins
 from typing import Any
-
-from mypy_extensions import mypyc_attr
 
 from cno.const import (
     CNO_ERRNO_ASSERTION,
@@ -21,10 +19,9 @@ from cno.const import (
     CNO_ERRNO_PROTOCOL,
     CNO_ERRNO_WOULD_BLOCK,
 )
-from cno.strict import typed
+from cno.strict import check_types
 
 
-@mypyc_attr(native_class=False)
 class ConnectionError(builtins.ConnectionError):
     """A call on a connection failed.
 
@@ -79,7 +76,6 @@ def rebuild(cls: type[ConnectionError], args: tuple[Any, ...]) -> ConnectionErro
     return error
 
 
-@mypyc_attr(native_class=False)
 class UsageError(ConnectionError):
     """The application called what it must not call now, or with values that must not be sent.
 
@@ -90,7 +86,6 @@ class UsageError(ConnectionError):
         super().__init__(CNO_ERRNO_ASSERTION, text, stream=stream, rule=rule)
 
 
-@mypyc_attr(native_class=False)
 class NoMemoryError(ConnectionError):
     """Kept for programs that look for `CNO_ERRNO_NO_MEMORY`; Python raises MemoryError itself."""
 
@@ -98,7 +93,6 @@ class NoMemoryError(ConnectionError):
         super().__init__(CNO_ERRNO_NO_MEMORY, text)
 
 
-@mypyc_attr(native_class=False)
 class UnsupportedError(ConnectionError):
     """The protocol in force has no such thing (a PING in HTTP/1.1, say). Nothing was written."""
 
@@ -106,7 +100,6 @@ class UnsupportedError(ConnectionError):
         super().__init__(CNO_ERRNO_NOT_IMPLEMENTED, text, stream=stream, rule=rule)
 
 
-@mypyc_attr(native_class=False)
 class ProtocolError(ConnectionError):
     """The peer broke the protocol. It has been answered already and `close()` has been called."""
 
@@ -116,7 +109,6 @@ class ProtocolError(ConnectionError):
         super().__init__(CNO_ERRNO_PROTOCOL, text, stream=stream, code=code, rule=rule, limit=limit)
 
 
-@mypyc_attr(native_class=False)
 class InvalidStreamError(ConnectionError):
     """There is no such stream (any more). Nothing was written."""
 
@@ -124,7 +116,6 @@ class InvalidStreamError(ConnectionError):
         super().__init__(CNO_ERRNO_INVALID_STREAM, text, stream=stream, rule=rule)
 
 
-@mypyc_attr(native_class=False)
 class WouldBlockError(ConnectionError):
     """Not now: another message must go first, or the peer allows no more. Try again later."""
 
@@ -132,7 +123,6 @@ class WouldBlockError(ConnectionError):
         super().__init__(CNO_ERRNO_WOULD_BLOCK, text, stream=stream, rule=rule)
 
 
-@mypyc_attr(native_class=False)
 class DisconnectError(ConnectionError):
     """The connection is closed, or takes no new streams."""
 
@@ -150,7 +140,7 @@ for _each in (
     WouldBlockError,
     DisconnectError,
 ):
-    typed(_each)
+    check_types(_each)
 
 
 class ConnectionFault(Exception):
@@ -180,7 +170,6 @@ class StreamFault(Exception):
         self.limit = limit
 
 
-@mypyc_attr(acyclic=True)
 class Reason:
     """Why a stream or the connection is being ended: what a fault says, without its traceback."""
 

@@ -116,8 +116,12 @@ class _Attribute:
 
 def typed(cls: type, **attributes: type) -> None:
     """Have the public methods of a class, and these attributes, refuse what is of a wrong type."""
-    if COMPILED:
-        return
+    if not COMPILED:
+        check_types(cls, **attributes)
+
+
+def check_types(cls: type, **attributes: type) -> None:
+    """Do that in either build: for a module that stays interpreted."""
     for name, member in list(vars(cls).items()):
         events = name.startswith("on_") or name == "close"
         public = name == "__init__" or not (name.startswith("_") or events)

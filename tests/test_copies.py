@@ -82,7 +82,6 @@ class Rejected(cno.StreamError):
         self.reason = reason
 
 
-@pytest.mark.skipif(cno.COMPILED, reason="mypyc lets nobody derive from these classes")
 @pytest.mark.parametrize("way", WAYS)
 def test_errors_of_an_application_do_as_well(way: Callable[[Any], Any]) -> None:
     error = Rejected("too old")

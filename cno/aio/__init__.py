@@ -1,6 +1,6 @@
 """asyncio: servers, clients, and what they exchange. `cno` has the same names."""
 
-from cno.aio.body import Channel
+from cno.aio.channel import Channel
 from cno.aio.client import Client, UpgradeRefused
 from cno.aio.connect import connect, request
 from cno.aio.errors import ConnectError, ConnectionLostError, ProxyError, StreamError

@@ -1,4 +1,4 @@
-"""Bodies as the application sees them: a reader for one coming in, a channel for one going out.
+"""Bodies that come in, as the application sees them: a buffer, and a reader over it.
 
 Knows the engine only so far as to give back what has been read (`consume`), and to ask for a body
 that waits to be asked for (100). Must never know connections, transports or tasks.
@@ -6,24 +6,17 @@ that waits to be asked for (100). Must never know connections, transports or tas
 
 import asyncio
 
-# By name as well: that is where the base classes are, and compiled classes look there.
-import asyncio.queues
+# By name as well: that is where the base class is, and compiled classes look there.
 import asyncio.streams
-import itertools
-from collections import deque
 from collections.abc import Coroutine
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from mypy_extensions import i64, mypyc_attr
 
 from cno.aio.errors import fresh
-from cno.aio.waiters import wake, wake_first
+from cno.aio.waiters import wake
 from cno.engine import Engine
 
-T = TypeVar("T")
-
-#: Numbers of channels: which one has raised an error, without holding it.
-NUMBERS: Final = itertools.count(1)
 #: Octets of the longest line that `readline` and `readuntil` return: what asyncio has.
 LINE_LIMIT: Final = 65_536
 #: Pieces that wait are joined when they are more than so many, and of fewer octets on average.
@@ -340,96 +333,3 @@ class Payload(asyncio.StreamReader):
 
     def readexactly(self, n: int) -> Coroutine[Any, Any, bytes]:
         return self._inflow.read_exactly(n)
-
-
-# An interpreted class, as its base is.
-@mypyc_attr(native_class=False)
-class Channel(asyncio.Queue[T]):
-    """An `asyncio.Queue` that can be closed, and is an asynchronous iterator until then.
-
-    `maxsize` items can wait in it (0: any number). Iteration ends once it is closed and empty.
-    `put` after `close` raises BrokenPipeError, also one that was waiting; `get` from a channel that
-    is closed and empty raises EOFError. `loop` is accepted for old programs, and ignored.
-    """
-
-    def __init__(self, maxsize: int = 0, *, loop: asyncio.AbstractEventLoop | None = None) -> None:
-        super().__init__(maxsize)
-        self._shut = False
-        self._number = next(NUMBERS)
-        # Of our own: those of Queue cannot be woken by anything but an item.
-        self._consumers: deque[asyncio.Future[None]] = deque()
-        self._producers: deque[asyncio.Future[None]] = deque()
-
-    @property
-    def closed(self) -> bool:
-        """Whether `close` has been called. Items may still be waiting."""
-        return self._shut
-
-    def close(self) -> None:
-        """No more items: wake everybody who waits."""
-        self._shut = True
-        while self._consumers:
-            wake_first(self._consumers)
-        while self._producers:
-            wake_first(self._producers)
-
-    def shutdown(self, immediate: bool = False) -> None:
-        """What `close` is called in `asyncio.Queue`, from Python 3.13 on."""
-        while immediate and not self.empty():
-            self.get_nowait()
-            self.task_done()
-        self.close()
-
-    async def put(self, item: T) -> None:
-        while not self._shut and self.full():
-            await _wait_in(self._producers)
-        self.put_nowait(item)
-
-    def put_nowait(self, item: T) -> None:
-        if self._shut:
-            error = BrokenPipeError("the channel is closed")
-            error.__dict__["_channel"] = self._number
-            raise error
-        super().put_nowait(item)
-        wake_first(self._consumers)
-
-    async def get(self) -> T:
-        while self.empty():
-            if self._shut:
-                raise EOFError("the channel is closed")
-            await _wait_in(self._consumers)
-        return self.get_nowait()
-
-    def get_nowait(self) -> T:
-        item = super().get_nowait()
-        wake_first(self._producers)
-        return item
-
-    def __aiter__(self) -> "Channel[T]":
-        return self
-
-    async def __anext__(self) -> T:
-        try:
-            return await self.get()
-        except EOFError:
-            raise StopAsyncIteration from None
-
-
-def channel_of(error: BrokenPipeError) -> int:
-    """The number of the channel that raised this; 0: none did."""
-    number = error.__dict__.get("_channel", 0)
-    return number if isinstance(number, int) else 0
-
-
-async def _wait_in(line: deque[asyncio.Future[None]]) -> None:
-    """Wait for one's turn; who is woken and cannot go passes it on."""
-    waiter = asyncio.get_running_loop().create_future()
-    line.append(waiter)
-    try:
-        await waiter
-    except asyncio.CancelledError:
-        if waiter.done() and not waiter.cancelled():
-            wake_first(line)
-        elif waiter in line:
-            line.remove(waiter)
-        raise

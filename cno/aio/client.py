@@ -14,7 +14,7 @@ from mypy_extensions import i64, mypyc_attr
 
 from cno.aio import intake, pushes
 from cno.aio.arguments import check_limits, check_loop
-from cno.aio.body import Channel
+from cno.aio.channel import Channel
 from cno.aio.connection import Connection, Exchange, current_task
 from cno.aio.doubt import given_up, sent
 from cno.aio.errors import ConnectionLostError, StreamError, fresh

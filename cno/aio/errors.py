@@ -6,14 +6,10 @@ them has `retryable`: whether the request may be sent again without harm.
 
 import copy
 
-from mypy_extensions import mypyc_attr
-
 from cno.const import CNO_ERRNO_DISCONNECT, CNO_ERRNO_INVALID_STREAM, ErrorCode
 from cno.errors import ConnectionError, DisconnectError, UsageError
 
 
-# Interpreted classes, as their bases are.
-@mypyc_attr(native_class=False)
 class StreamError(ConnectionError):
     """A stream ended before its messages did: the peer reset it, or we did.
 
@@ -40,12 +36,10 @@ class StreamError(ConnectionError):
         self.retryable = retryable
 
 
-@mypyc_attr(native_class=False)
 class StreamTimeoutError(StreamError, TimeoutError):
     """The peer let a stream wait for too long, and the stream was given up."""
 
 
-@mypyc_attr(native_class=False)
 class ConnectionLostError(DisconnectError):
     """The connection ended, or takes no new requests.
 
@@ -63,7 +57,6 @@ class ConnectionLostError(DisconnectError):
         self.retryable = retryable
 
 
-@mypyc_attr(native_class=False)
 class ConnectError(ConnectionError):
     """There is no connection to send a request on; `__cause__` has the reason, if another said it.
 
@@ -77,12 +70,10 @@ class ConnectError(ConnectionError):
         self.retryable = True
 
 
-@mypyc_attr(native_class=False)
 class ConnectTimeoutError(ConnectError, TimeoutError):
     """No connection was there in time."""
 
 
-@mypyc_attr(native_class=False)
 class ProxyError(ConnectError):
     """The proxy did not make a connection; `code` is the status it answered with (0: none)."""
 

@@ -5,7 +5,7 @@ Knows which errors a connection raises for its own streams. Must never know what
 
 import asyncio
 
-from cno.aio.body import channel_of
+from cno.aio.channel import channel_of
 from cno.aio.messages import Request
 from cno.core import DONE
 from cno.errors import ConnectionError

@@ -6,7 +6,7 @@ Knows flow control and timers. Must never know what a request or a response is.
 from typing import TYPE_CHECKING, Any
 
 from cno.aio import intake
-from cno.aio.body import Channel
+from cno.aio.channel import Channel
 from cno.aio.errors import StreamError
 from cno.aio.exchange import Exchange
 from cno.const import CNO_RST_CANCEL, CNO_RST_NO_ERROR

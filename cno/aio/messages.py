@@ -13,7 +13,8 @@ from typing import Any, Final
 from mypy_extensions import i64
 
 from cno.aio import leftover
-from cno.aio.body import Channel, Inflow
+from cno.aio.body import Inflow
+from cno.aio.channel import Channel
 from cno.aio.connection import Connection, Exchange
 from cno.aio.errors import claim, fresh
 from cno.aio.output import Headers, Sending

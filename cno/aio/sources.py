@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, Final, TypeAlias, cast
 
 from mypy_extensions import i64
 
-from cno.aio.body import Channel
+from cno.aio.channel import Channel
 
 #: What a body may be. Of these, a file is read from its position, in a thread, and not closed; an
 #: `asyncio.StreamReader` (a `payload`, say) is read in pieces, not in lines; an iterable gives
