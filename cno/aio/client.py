@@ -229,7 +229,7 @@ class Client(Connection):
         while self._behind and not self._closing:
             intake.catch_up(self)
         if self._closing:
-            raise self._lost(0, None)
+            raise self._lost(0)
         early = b""
         for exchange in self._exchanges.values():
             inflow = exchange._flow()
@@ -476,7 +476,7 @@ class Client(Connection):
 
     def _unanswered(self, response: Response, method: str) -> Exception:
         """Why there is no response."""
-        error = fresh(response._error or self._lost(response.stream, None))
+        error = fresh(response._error or self._lost(response.stream))
         if isinstance(error, ConnectionLostError) and is_repeatable(self, response, method):
             error.retryable = True
         return error

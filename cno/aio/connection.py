@@ -258,9 +258,11 @@ class Connection(Timers):
                         self._linger = True
                     else:
                         self._given_up = True
-                exchange._failed(self._reason(stream, code, side))
+                exchange._failed(self._reason(stream, code, side, exchange._where()))
             if sending is not None:
-                self._resolve(sending, exchange._error or self._reason(stream, code, side))
+                self._resolve(
+                    sending, exchange._error or self._reason(stream, code, side, exchange._where())
+                )
             self._over(exchange, clean or exchange._told)
         if not self._gone:
             self._stream_freed()
@@ -329,13 +331,13 @@ class Connection(Timers):
             self._flush()
             self.transport.write_eof()
 
-    def _reason(self, stream: int, code: int, side: int) -> Exception:
-        """Why a stream ended before its time."""
+    def _reason(self, stream: int, code: int, side: int, where: str) -> Exception:
+        """Why a stream ended before its time; `where`: what the peer had sent by then."""
         why = self._why
         if why is not None and side == CNO_LOCAL:
             return StreamError(why.text, stream=stream, code=code, rule=why.rule, limit=why.limit)
         if self._gone:
-            return self._lost(stream, None)
+            return self._lost(stream, where)
         who = "here" if side == CNO_LOCAL else "by the peer"
         # > A REFUSED_STREAM error ... any request that was sent on the reset stream can be safely
         # > retried.   (RFC 9113 8.7)

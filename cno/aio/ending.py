@@ -10,6 +10,7 @@ from ssl import SSLError, SSLObject
 from typing import TYPE_CHECKING, Final
 
 from cno.aio import intake, truncation
+from cno.aio.errors import said
 from cno.aio.output import log
 from cno.aio.progress import acknowledged, is_taking
 from cno.aio.repeat import is_quiet
@@ -149,6 +150,17 @@ def lost(conn: "Connection", exc: Exception | None) -> None:
     work_off(conn)
 
 
+def end_of(conn: "Connection") -> str:
+    """Return how a connection ended, and by whom."""
+    if conn._loss is not None:
+        return f"the connection was lost: {said(conn._loss)}"
+    if not conn._hung_up:
+        return "the connection was closed here"
+    if not conn._clear_text and conn._cut_off:
+        return "the peer closed the connection without ending TLS (no close_notify)"
+    return "the connection was cut off" if conn._abrupt else "the peer closed the connection"
+
+
 def vanished(conn: "Connection") -> None:
     """The peer has gone, and nothing was being read at that time."""
     lost(conn, None)
@@ -169,8 +181,8 @@ def work_off(conn: "Connection") -> None:
 
 def tell(conn: "Connection") -> None:
     """Tell everybody who waits for something of the peer that it will never come."""
+    conn._end = end_of(conn)
     conn._hung_up = conn._hung_up and is_quiet(conn)
-    exc = conn._loss
     conn._loss = None  # its traceback may hold the connection
     conn._later = bytearray()
     if conn._cut_off:
@@ -179,7 +191,7 @@ def tell(conn: "Connection") -> None:
         # > only if a valid closure alert has been received.   (RFC 9112 9.8)
         for exchange in list(conn._exchanges.values()):
             if conn._abrupt or not exchange._tunnel:
-                exchange._failed(conn._lost(exchange.stream, exc))
+                exchange._failed(conn._lost(exchange.stream, exchange._where()))
     try:
         conn.end_of_input()
     except ConnectionError as error:
@@ -188,12 +200,12 @@ def tell(conn: "Connection") -> None:
         conn._broken(bug)
     # Those whose stream had ended before they got in line: no event will tell them.
     for sending in list(conn._stalled.values()):
-        conn._resolve(sending, conn._lost(sending.stream, exc))
+        conn._resolve(sending, conn._lost(sending.stream))
     conn._stalled.clear()
     conn._loss_told = True
     conn._after_loss()
     if conn._pings is not None:
-        conn._pings.fail(conn._lost(0, exc))
+        conn._pings.fail(conn._lost(0))
     wake(conn._closed)
 
 

@@ -60,7 +60,8 @@ class ConnectionLostError(DisconnectError):
 class ConnectError(ConnectionError):
     """There is no connection to send a request on; `__cause__` has the reason, if another said it.
 
-    `retryable` is always True: nothing of the request was sent.
+    `retryable` is True, since nothing of the request was sent, but where the server's certificate
+    is not to be trusted: that will be so the next time as well.
     """
 
     retryable: bool
@@ -92,6 +93,11 @@ def claim(error: Exception, connection: int) -> None:
     if isinstance(error, ConnectionError) and not isinstance(error, UsageError):
         if error._connection == 0:
             error._connection = connection
+
+
+def said(error: BaseException) -> str:
+    """Return the text of an error, or else what it is."""
+    return str(error) or type(error).__name__
 
 
 def name_of(code: int) -> str:

@@ -81,6 +81,10 @@ class Exchange:
         gone._connection = self.conn._number
         return gone
 
+    def _where(self) -> str:
+        """What the peer had sent of its message when the connection ended, for an error's text."""
+        return " in the middle of a tunnel" if self._tunnel else " in the middle of the request"
+
     def _failed(self, error: Exception) -> None:
         """The peer's message will never be complete."""
         if not self._complete and self._error is None:

@@ -376,6 +376,11 @@ class Response(Exchange):
 
     # -- the connection's side -------------------------------------------------------------------
 
+    def _where(self) -> str:
+        if self._tunnel:
+            return super()._where()
+        return " in the middle of the response" if self.code != 0 else " before the response"
+
     def _answer(self, code: int, reason: str, headers: Headers) -> None:
         """The head has come."""
         self.code = code

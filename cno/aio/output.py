@@ -114,6 +114,7 @@ class Output(Engine, asyncio.Protocol):
             self.configure(**settings)
         self._busy = False  # inside data_received: output and new work are dealt with at its end
         self._gone = False  # the transport has been lost
+        self._end = "the connection is closed"  # and how that came
         self._closing = False  # close() has been called
         self._outbox: list[bytes] = []
         self._mute = False  # the transport is closed for writing
@@ -173,9 +174,9 @@ class Output(Engine, asyncio.Protocol):
     def _abort_transport(self) -> None:
         self.transport.abort()
 
-    def _lost(self, stream: int, cause: Exception | None) -> ConnectionLostError:
-        text = f"the connection was lost: {cause}" if cause else "the connection was closed"
-        lost = ConnectionLostError(text, stream=stream)
+    def _lost(self, stream: int, where: str = "") -> ConnectionLostError:
+        """What those are told who wait for something of a connection that is gone."""
+        lost = ConnectionLostError(self._end + where, stream=stream)
         lost._connection = self._number
         return lost
 
@@ -203,7 +204,7 @@ class Output(Engine, asyncio.Protocol):
     async def _finish(self, sending: Sending) -> None:
         """Wait until the rest of it has been taken."""
         if self._gone:
-            raise self._lost(sending.stream, None)
+            raise self._lost(sending.stream)
         self._hurry()
         sending.waiter = self.loop.create_future()
         self._stalled[sending.stream] = sending

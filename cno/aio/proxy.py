@@ -14,6 +14,7 @@ from cno.aio.errors import (
     ConnectTimeoutError,
     ProxyError,
     StreamTimeoutError,
+    said,
 )
 from cno.aio.output import Headers
 from cno.aio.racing import open_connection
@@ -86,7 +87,7 @@ async def open_tunnel(
         code = refusal.response.code
         problem = ProxyError(f"the proxy answers {code} for {target.address}", code=code)
     except ConnectionLostError as lost:
-        problem = ProxyError(f"the proxy is gone: {lost.strerror}")
+        problem = ProxyError(f"the proxy is gone: {said(lost)}")
     except StreamTimeoutError as late:
         problem = ConnectTimeoutError(f"the proxy does not answer: {late.strerror}")
     finally:

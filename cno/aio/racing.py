@@ -16,6 +16,7 @@ from errno import EINPROGRESS, EWOULDBLOCK
 from ssl import SSLContext
 from typing import Any, Final, TypeAlias
 
+from cno.aio.errors import said
 from cno.aio.hosts import is_address
 from cno.aio.waiters import wake
 
@@ -154,4 +155,4 @@ def combined(problems: list[tuple[str, OSError]]) -> OSError:
     if all(error.errno == first for _, error in problems):
         places = ", ".join([where for where, _ in problems])
         return OSError(first, f"{problems[0][1].strerror} ({places})")
-    return OSError(", ".join([f"{where}: {error}" for where, error in problems]))
+    return OSError(", ".join([f"{where}: {said(error)}" for where, error in problems]))

@@ -6,12 +6,19 @@ Knows origins, and who waits. Must never know what is sent, or what may be sent 
 import asyncio
 import contextvars
 from collections import OrderedDict
+from ssl import SSLCertVerificationError
 from typing import Any, Final
 
 from mypy_extensions import i64, mypyc_attr
 
 from cno.aio.connect import Route
-from cno.aio.errors import ConnectError, ConnectionLostError, ConnectTimeoutError, ProxyError
+from cno.aio.errors import (
+    ConnectError,
+    ConnectionLostError,
+    ConnectTimeoutError,
+    ProxyError,
+    said,
+)
 from cno.aio.leaving import leave
 from cno.aio.member import Member, Origin, Owner
 from cno.aio.output import log
@@ -523,11 +530,13 @@ def first_of(line: OrderedDict[asyncio.Future[Any], int]) -> int:
 
 def connect_error(target: Target, cause: Exception) -> ConnectError:
     """What is raised when no connection could be made, for one of those who wait."""
-    text = f"cannot connect to {target.authority}: {cause}"
+    text = f"cannot connect to {target.authority}: {said(cause)}"
     error = ConnectError(text)
     if isinstance(cause, ProxyError):
         error = ProxyError(text, code=cause.code)
     elif isinstance(cause, TimeoutError):
         error = ConnectTimeoutError(text)
+    # Nothing was sent; but a certificate will be no better the next time.
+    error.retryable = not isinstance(cause, SSLCertVerificationError)
     error.__cause__ = cause.with_traceback(None)  # which would hold all that it went through
     return error

@@ -1,6 +1,9 @@
 """What a caller is told of a response that is refused: what was wrong, by which rule, and which
 field of `Limits` would let it pass."""
 
+import asyncio
+import socket
+import struct
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
@@ -8,9 +11,11 @@ import pytest
 
 import cno
 from cno import aio
+from cno.aio.stock import connect_error
+from cno.aio.urls import Target
 from cno.limits import Limits
 from tests import frames as f
-from tests.aio.lab import Lab, Peer, by_hand, greet
+from tests.aio.lab import HTTP2_TLS, Lab, Peer, by_hand, greet, hello
 
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = OK + b"transfer-encoding: chunked\r\n\r\n"
@@ -175,5 +180,77 @@ def test_a_reset_of_the_peer_has_no_rule_of_ours(lab: Lab) -> None:
             with pytest.raises(aio.StreamError, match="by the peer: CANCEL") as caught:
                 await aio.request("GET", url, force_http2=True)
             assert (caught.value.rule, caught.value.limit) == ("", "")
+
+    lab.run(main())
+
+
+# -- connections that end --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("answer", "where"),
+    [
+        (b"", "before the response"),
+        (OK + b"content-length: 10\r\n\r\nhalf", "in the middle of the response"),
+        (CHUNKED + b"2\r\nok\r\n", "in the middle of the response"),
+    ],
+)
+@pytest.mark.parametrize("how", ["closed", "reset"])
+def test_an_end_says_by_whom_and_where(lab: Lab, answer: bytes, where: str, how: str) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.reader.readuntil(b"\r\n\r\n")
+        peer.send(answer)
+        await peer.writer.drain()
+        if how == "reset":
+            await asyncio.sleep(0.05)
+            sock = peer.writer.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            peer.writer.transport.abort()
+
+    async def main() -> None:
+        async with by_hand(script) as url:
+            client = await aio.connect(url)
+            with pytest.raises(cno.ConnectionError) as caught:
+                await (await client.request("GET", "/")).payload.read()
+            text = str(caught.value)
+            if how == "reset":
+                assert (
+                    text == f"the connection was lost: [Errno 104] Connection reset by peer {where}"
+                )
+            else:
+                assert text == f"the peer closed the connection {where}"
+            await client.wait_closed()
+
+    lab.run(main())
+
+
+def test_an_end_of_ours_says_so(lab: Lab) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.reader.read()
+
+    async def main() -> None:
+        async with by_hand(script) as url:
+            client = await aio.connect(url)
+            waiting = asyncio.ensure_future(client.request("GET", "/"))
+            await asyncio.sleep(0.01)
+            client.close()
+            with pytest.raises(cno.ConnectionError, match="closed here"):
+                await waiting
+            await client.wait_closed()
+
+    lab.run(main())
+
+
+def test_a_connection_that_is_not_made_says_why(lab: Lab) -> None:
+    for cause in (ConnectionResetError(), TimeoutError(), OSError("no way")):
+        error = connect_error(Target("http://a/"), cause)
+        assert str(error) == f"cannot connect to a: {str(cause) or type(cause).__name__}"
+        assert error.retryable
+
+    async def main() -> None:
+        async with lab.serving(HTTP2_TLS, hello) as url, aio.Pool() as pool:
+            with pytest.raises(aio.ConnectError, match="certificate") as caught:
+                await pool.request("GET", url)
+            assert not caught.value.retryable
 
     lab.run(main())
