@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -84,6 +84,7 @@ class Running:
             stderr=subprocess.PIPE,
             text=True,
             errors="replace",
+            start_new_session=True,
         )
         self.out: list[str] = []
         self.err: list[str] = []
@@ -141,6 +142,9 @@ class Running:
 
     def _clean_up(self) -> None:
         self.process.wait(PATIENCE)
+        # Its children, which would hold the pipes (workers whose master has been killed).
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
         for thread in self._threads:
             thread.join(5)
         for pipe in self._pipes:

@@ -43,5 +43,5 @@ def test_no_private_name_of_the_engine_is_taken() -> None:
     engine = set().union(*(private_names(*each) for each in ENGINE.items()))
     assert {"_streams", "_state", "_http2"} <= engine
     layers = set().union(*(private_names(*each) for each in LAYERS.items()))
-    assert {"_exchanges", "_flush", "_spawn"} <= layers
+    assert {"_exchanges", "_flush", "_crashed"} <= layers
     assert not layers & engine

@@ -158,7 +158,7 @@ def test_redirects(nginx: Nginx, scheme: str) -> None:
     assert (result.status, result.stdout) == (1, b"")
     assert result.stderr == f"cno: {url}/round: more than 20 redirects\n"
     result = cno("get", "-k", "-L", f"{url}/ftp")
-    assert result.status == 1 and "scheme" in result.stderr
+    assert result.status == 1 and "neither http: nor https:" in result.stderr
 
 
 def test_redirects_and_methods(nginx: Nginx) -> None:

@@ -13,7 +13,6 @@ import random
 import re
 import sys
 import time
-import weakref
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -88,7 +87,7 @@ class Load:
         self._chance = random.Random(mix.seed)
         self._pools: dict[str, cno.Pool] = {}
         self.closed_pools = 0
-        self._closed: weakref.WeakSet[cno.Pool] = weakref.WeakSet()
+        self._closed: set[int] = set()  # ids of pools; compiled ones have no weak references
         self._active: dict[asyncio.Task[None], tuple[float, Exchange]] = {}
         self._stopping = False
         self._disturbing: list[str] = []  # what is being done
@@ -207,7 +206,7 @@ class Load:
         # the response.
         unread = plan.kind == "refused" and not plan.http2
         # A pool that is closed sends what it has not sent yet no more.
-        return unread or (exchange.pool in self._closed and "pool was closed" in str(error))
+        return unread or (id(exchange.pool) in self._closed and "pool was closed" in str(error))
 
     def _note(self, plan: Plan, what: str, bits: int) -> None:
         self.outcomes[plan.number] = bits
@@ -265,7 +264,7 @@ class Load:
             if all(each.begun for _, each in self._active.values() if each.pool is pool):
                 break
             await asyncio.sleep(0.01)
-        self._closed.add(pool)
+        self._closed.add(id(pool))
         await pool.aclose()
         if (took := time.monotonic() - began) > CLOSING:
             self.findings.add("closing", f"a pool for {wire} took {took:.0f} s to close")
