@@ -139,6 +139,8 @@ class Stock(Owner):
         """
         waiter: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._tickets += 1
+        # `_pick` forgets an origin whose last connection it finds at its end.
+        self._origins.setdefault(origin.target.origin, origin)
         origin.line[waiter] = self._tickets
         if again:
             origin.line.move_to_end(waiter, last=False)

@@ -1009,6 +1009,55 @@ def test_closing_at_any_moment(lab: Lab, protocol: str) -> None:
     lab.run(main())
 
 
+@pytest.mark.parametrize("wire", [HTTP1, HTTP2], ids=str)
+def test_origin_whose_last_connection_is_found_at_its_end(lab: Lab, wire: Wire) -> None:
+    """The one that replaces it is kept for the requests to come."""
+
+    async def main() -> None:
+        house = House()
+        async with pooled(lab, wire, house) as (pool, url):
+            response = await pool.request("GET", url)
+            await response.payload.read()
+            response.conn.close()
+            for _ in range(3):
+                assert await get(pool, url) == b"fine"
+        assert len(house.conns) == 2
+
+    lab.run(main())
+
+
+def test_closing_while_a_connection_is_replaced(lab: Lab) -> None:
+    """Whoever waits for the new one is told."""
+
+    async def main() -> None:
+        first = True
+
+        async def script(peer: Peer) -> None:
+            nonlocal first
+            if first:
+                first = False
+                for answer in (b"", b"content-length: 4\r\n"):
+                    await peer.reader.readuntil(b"\r\n\r\n")
+                    peer.send(b"HTTP/1.1 200 OK\r\n" + answer + b"\r\n" + b"fine" * bool(answer))
+            await peer.rest()
+
+        async def replaced() -> None:
+            response = await pool.request("GET", "http://cno.test/")
+            assert await response.payload.read() == b"fine"
+            response.conn.close()
+            await pool.request("GET", "http://cno.test/")
+
+        async with by_hand(script) as proxy:
+            pool = aio.Pool(proxy=proxy)  # which does not answer the second CONNECT
+            asked = asyncio.ensure_future(replaced())
+            await asyncio.sleep(0.2)
+            await pool.aclose()
+            with pytest.raises(aio.ConnectionLostError):
+                await asyncio.wait_for(asked, 5)
+
+    lab.run(main())
+
+
 def test_closing_while_connecting(lab: Lab) -> None:
     async def main() -> None:
         async with lab.serving(HTTP2_TLS, House()) as url:
