@@ -180,6 +180,12 @@ class Member(Client):
         if self._suspected and self._doubted is None:
             self._doubted = self.loop.call_later(DOUBT, self._check_doubt, context=self._context)
 
+    def _measured(self) -> None:
+        super()._measured()
+        if self._doubted is not None and not self._suspected:
+            self._doubted.cancel()  # another doubt has a second of its own
+            self._doubted = None
+
     def _check_doubt(self) -> None:
         self._doubted = None
         if self._suspected and self._joined and not self._closing:

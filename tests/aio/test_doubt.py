@@ -75,6 +75,38 @@ def test_connection_that_answers_the_ping_goes_on(lab: Lab) -> None:
     lab.run(main())
 
 
+def test_each_doubt_has_its_second(lab: Lab) -> None:
+    """A PING is given as long for its answer, whenever the one before was sent."""
+
+    async def main() -> None:
+        connections = 0
+        pings = 0
+
+        async def script(peer: Peer) -> None:
+            nonlocal connections, pings
+            connections += 1
+            await greet(peer)
+            while True:
+                got = await peer.frame()
+                if got.type == f.HEADERS and got.stream == 1:
+                    peer.send(peer.pen.headers(1, f.RESPONSE, end_stream=True))
+                elif got.type == f.PING and not got.flags & f.ACK:
+                    pings += 1
+                    pong = peer.pen.ping(got.payload, ack=True)
+                    asyncio.get_running_loop().call_later(0.3, peer.send, pong)
+
+        async with by_hand(script) as url, aio.Pool(force_http2=True) as pool:
+            assert (await pool.request("GET", url)).code == 200
+            for pause, patience in ((0.0, 0.4), (0.35, 0.22), (0.0, 0.22), (0.5, 0.22)):
+                await asyncio.sleep(pause)
+                with pytest.raises(TimeoutError):
+                    async with asyncio.timeout(patience):
+                        await pool.request("GET", url)
+            assert (connections, pings) == (1, 2)
+
+    lab.run(main())
+
+
 def test_nothing_is_asked_while_others_are_answered(lab: Lab) -> None:
     """What has come since the request was sent tells that the server is there."""
 
