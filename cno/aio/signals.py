@@ -13,7 +13,8 @@ from cno.aio.waiters import wake
 
 STOPPING: Final = (signal.SIGINT, signal.SIGTERM)
 
-#: The futures that `watch` has given, and the handlers that were there before the first of them.
+#: The futures that `watch` has given to the main thread, and the handlers that were there before
+#: the first of them.
 _watching: Final[list[asyncio.Future[None]]] = []
 _before: Final[dict[signal.Signals, Any]] = {}
 
@@ -26,7 +27,9 @@ def watch() -> asyncio.Future[None]:
     """
     loop = asyncio.get_running_loop()
     stop = loop.create_future()
-    if not _watching and threading.current_thread() is threading.main_thread():
+    if threading.current_thread() is not threading.main_thread():
+        return stop
+    if not _watching:
         for number in STOPPING:
             before = signal.getsignal(number)
             if is_default(before):
@@ -43,6 +46,8 @@ def watch() -> asyncio.Future[None]:
 
 def unwatch(stop: asyncio.Future[None]) -> None:
     """Leave the signals as they were, once nobody watches them any more."""
+    if stop not in _watching:
+        return  # of another thread
     _watching.remove(stop)
     if not _watching:
         loop = asyncio.get_running_loop()

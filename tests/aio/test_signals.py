@@ -160,3 +160,36 @@ def test_signals_are_as_before_once_it_has_ended(lab: Lab) -> None:
 
     assert threading.current_thread() is threading.main_thread()
     lab.run(main())
+
+
+def test_servers_of_other_threads_leave_signals_to_the_main_one(lab: Lab) -> None:
+    serving = threading.Event()
+    loops: list[asyncio.AbstractEventLoop] = []
+    listeners: list[aio.Listener] = []
+
+    def work() -> None:
+        async def serve() -> None:
+            async with aio.serve(hello, HOST, 0) as listener:
+                listeners.append(listener)
+                loops.append(asyncio.get_running_loop())
+                loops[0].call_later(0.1, serving.set)
+                await listener.serve_forever()
+
+        asyncio.run(serve())
+
+    async def main() -> None:
+        async with aio.serve(hello, HOST, 0) as listener:
+            ending = asyncio.ensure_future(listener.serve_forever())
+            await asyncio.sleep(0)
+            assert signal.getsignal(signal.SIGTERM) != signal.SIG_DFL
+            signal.raise_signal(signal.SIGTERM)
+            await ending
+        assert not listeners[0].sockets[0].fileno() < 0
+        loops[0].call_soon_threadsafe(listeners[0].close)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    assert serving.wait(5)
+    lab.run(main())
+    thread.join(5)
+    assert not thread.is_alive()
