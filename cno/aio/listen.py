@@ -80,17 +80,32 @@ class Address:
                 start_serving=False,
             )
             self._file = file_at(self._path)
-            if self._mode is not None:
+        elif self._sock is not None:
+            server = await loop.create_server(
+                factory,
+                sock=self._sock,
+                ssl=ssl,
+                backlog=backlog,
+                ssl_handshake_timeout=patience,
+                start_serving=False,
+            )
+        else:
+            server = await self._bind(factory, ssl, backlog, patience)
+        await self._start(server)
+        return server
+
+    async def _start(self, server: asyncio.Server) -> None:
+        """Begin to accept connections; close the server where that fails, or is cancelled."""
+        started = False
+        try:
+            if self._path is not None and self._mode is not None:
                 os.chmod(self._path, self._mode)  # nobody can connect yet
             await server.start_serving()
-            return server
-        if self._sock is not None:
-            return await loop.create_server(
-                factory, sock=self._sock, ssl=ssl, backlog=backlog, ssl_handshake_timeout=patience
-            )
-        server = await self._bind(factory, ssl, backlog, patience)
-        await server.start_serving()
-        return server
+            started = True
+        finally:
+            if not started:
+                server.close()
+                self.clean_up()
 
     async def _bind(
         self,
@@ -308,6 +323,9 @@ class Listener(Keeper):
                 self._protocol, self._ssl, SERVER_LIMITS if self._limits is None else self._limits
             )
             self._sockets = list(cast("Any", server).sockets)  # a tuple, or in uvloop a list
+            if self._closing:  # by somebody who did not wait for this
+                self._stop(server)
+                self._address.clean_up()
         return self
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from cno import aio
 from cno.aio.listen import ACCEPTS
-from tests.aio.lab import HOST, Lab, hello, place, until
+from tests.aio.lab import HOST, Lab, hello, place, settle, until
 
 
 def test_serve_by_await_and_by_async_with(lab: Lab) -> None:
@@ -203,3 +203,59 @@ def test_serve_with_a_context_and_with_files(lab: Lab) -> None:
                 assert await response.payload.read() == b"hello"
 
     lab.run(main())
+
+
+def test_closing_what_has_not_begun_yet(lab: Lab) -> None:
+    async def main() -> None:
+        listener = aio.serve(hello, HOST, 0)
+
+        async def begin() -> None:
+            await listener
+
+        beginning = asyncio.ensure_future(begin())
+        await asyncio.sleep(0)
+        listener.close()
+        await beginning
+        await asyncio.wait_for(listener.wait_closed(), 5)
+        assert all(sock.fileno() < 0 for sock in listener.sockets)
+        async with aio.serve(hello, HOST, 0) as other:
+            other.close()
+        async with other:
+            pass
+
+    lab.run(main())
+
+
+@pytest.mark.parametrize("turns", range(1, 6))
+def test_who_is_cancelled_while_it_begins_leaves_no_server(
+    lab: Lab, tmp_path: Path, turns: int
+) -> None:
+    async def main() -> None:
+        path = str(tmp_path / "socket")
+
+        async def begin() -> aio.Listener:
+            return await aio.serve(hello, path=path)
+
+        beginning = asyncio.ensure_future(begin())
+        await settle(turns)
+        beginning.cancel()
+        try:
+            listener = await beginning
+        except asyncio.CancelledError:
+            await settle()
+            with pytest.raises(OSError):  # noqa: PT011  # the text is the system's
+                await asyncio.get_running_loop().create_unix_connection(asyncio.Protocol, path)
+        else:
+            listener.close()
+            await listener.wait_closed()
+
+    lab.run(main())
+
+
+def test_a_mode_that_cannot_be_set_leaves_no_server(lab: Lab, tmp_path: Path) -> None:
+    async def main() -> None:
+        with pytest.raises(OverflowError):
+            await aio.serve(hello, path=str(tmp_path / "socket"), mode=1 << 40)
+
+    lab.run(main())
+    assert not list(tmp_path.iterdir())
