@@ -507,9 +507,10 @@ def past(now: float, since: float, wait: float | None) -> bool:
 def hung_up(transport: asyncio.BaseTransport) -> int:
     """What the system knows of the other end of a transport that is not read from."""
     sock = transport.get_extra_info("socket")
-    if sock is None or not hasattr(select, "poll"):
-        return 0
+    number = -1 if sock is None else sock.fileno()
+    if number < 0 or not hasattr(select, "poll"):
+        return 0  # below TLS it may be closed a turn of the event loop before that is told
     poll = select.poll()
-    poll.register(sock.fileno(), POLLRDHUP)
+    poll.register(number, POLLRDHUP)
     found = poll.poll(0)
     return found[0][1] if found else 0

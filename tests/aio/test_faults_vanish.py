@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from cno import aio
+from cno.aio.timers import hung_up
 from cno.limits import Limits
 from tests import frames as f
 from tests.aio.lab import HOST, HTTP1, HTTP2, Lab, Peer, Wire, by_hand, skip, until
@@ -250,3 +251,11 @@ def test_servers_that_vanish_during_an_upload(lab: Lab, wire: Wire, how: str) ->
             assert ended == ["source"]
 
     lab.run(main())
+
+
+def test_a_socket_that_is_closed_tells_nothing() -> None:
+    """asyncio closes the one below TLS before it tells of the loss."""
+    sock = socket.socket()
+    transport = asyncio.BaseTransport({"socket": sock})
+    sock.close()
+    assert hung_up(transport) == 0
