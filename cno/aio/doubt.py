@@ -12,8 +12,8 @@ from cno.aio.messages import Response
 if TYPE_CHECKING:
     from cno.aio.client import Client
 
-#: Seconds that a request must have waited at least, and twice the time of a round trip, before it
-#: means something that nothing has come meanwhile. (The second one in a row means something.)
+#: Seconds. A request that is reset before these, or before two round-trip times, puts the
+#: connection in doubt only if it is the second one in a row.
 QUICK: Final = 0.1
 
 

@@ -103,7 +103,7 @@ def check(conn: "Connection", patience: float) -> None:
 def half_closed(conn: "Connection") -> None:
     """A client of HTTP/1.1 sends no more: it has gone, or waits for the answers to what it asked.
 
-    Nothing tells. So what can be answered soon is; and what has been written may be taken slowly.
+    Keep answering for `half_closed_timeout`; then wait only while it takes what has been written.
     """
     conn._half_closed = True
     conn._stop_timer()

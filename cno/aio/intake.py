@@ -21,7 +21,7 @@ SHORT: Final = 0.000_25
 
 
 def adapt(conn: "Connection", took: float) -> None:
-    """Take in less at once of what costs much (chunks of one octet), more of what does not."""
+    """Take in less at once of what costs much (chunks of one byte), more of what does not."""
     if took > LONG:
         conn._chunk = min(conn._most_chunk, max(conn._chunk // 2, LEAST_CHUNK))
     elif took < SHORT:

@@ -77,7 +77,7 @@ def part(conn: "Connection", exchange: Exchange) -> None:
 
 
 def parted(conn: "Connection", exchange: Exchange) -> None:
-    """It did not."""
+    """End the stream: the peer's message was too large, or not complete in time."""
     if exchange._parting is not None:
         exchange._parting.cancel()
         exchange._parting = None

@@ -1,8 +1,8 @@
-"""How far output has got: what the system tells of octets that the peer has yet to acknowledge.
+"""How far output has got: the bytes that the peer has not acknowledged, as the system counts them.
 
-A transport tells when the system takes octets, and that may be once in megabytes: a slow but steady
-peer looks like one that has stopped. Only looked at when a connection is about to be given up. Must
-never know what the octets mean.
+A transport tells when the system takes bytes, and that may be once in megabytes: a slow but steady
+peer looks like one that has stopped. Timers ask only when they are about to give a connection up.
+Must never know what the bytes mean.
 """
 
 import asyncio
@@ -19,14 +19,14 @@ if sys.platform == "linux":
 if TYPE_CHECKING:
     from cno.aio.timers import Timers
 
-#: What no count of octets is.
+#: Less than any count of bytes.
 NEVER: Final = -(1 << 62)
-#: macOS: octets in a socket's send buffer, as an option of it (`SO_NWRITE`).
+#: macOS: bytes in a socket's send buffer, as an option of it (`SO_NWRITE`).
 SO_NWRITE: Final = 0x1024
 
 
 def unacknowledged(transport: asyncio.BaseTransport) -> i64:
-    """Octets that the system has and the peer has not acknowledged; 0 where nothing tells.
+    """Return the bytes that the system has and the peer has not acknowledged; 0 where unknown.
 
     Of a Unix socket: memory that the peer has not read.
     """

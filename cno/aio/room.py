@@ -1,9 +1,8 @@
-"""Room for those that are read: what nobody reads takes none of the connection's window for good.
+"""Widens the connection's window by what nobody reads, so that streams that are read go on.
 
-Once unread octets leave less than half of the window that a connection begins with, streams get
-smaller windows, and the connection a larger one, up to `Limits.max_unread_window` more. So a peer
-can fill no more than the streams may hold then, and the others go on. Must never know why nobody
-reads.
+Once unread bytes leave less than half of the window that a connection begins with, streams get
+smaller windows, and the connection a larger one, up to `Limits.max_unread_window` more. Must never
+know why nobody reads.
 """
 
 from typing import TYPE_CHECKING, Final
@@ -17,18 +16,18 @@ from cno.h2 import flow
 if TYPE_CHECKING:
     from cno.aio.windows import Windows
 
-#: Seconds for which the rest of a window may be small: readers have something else to do as well.
+#: Seconds that readers have before new streams get smaller windows.
 PATIENCE: Final = 0.05
 #: Turns of the event loop in which readers may take what has just come.
 TURNS: Final = 3
 #: Streams that there is room for, ...
 STREAMS: Final = 256
-#: ... of so many octets each, or more.
+#: ... of so many bytes each, or more.
 LEAST_STREAM: Final = 16_384
 
 
 def stream_window(most: int) -> int:
-    """The INITIAL_WINDOW_SIZE of streams that share `most` octets."""
+    """The INITIAL_WINDOW_SIZE of streams that share `most` bytes."""
     return max(LEAST_STREAM, most // STREAMS)
 
 

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 #: The part of a connection's window that such pushes may take.
 PART: Final = 4
-#: Octets that a field takes beyond its name and value (RFC 9113 6.5.2).
+#: Bytes that a field takes beyond its name and value (RFC 9113 6.5.2).
 OVERHEAD: Final = 32
 
 
 class Unclaimed:
-    """The octets of promises and bodies that a connection holds for pushes which may never be
+    """The bytes of promises and bodies that a connection holds for pushes which may never be
     claimed, complete ones included."""
 
     def __init__(self, limits: Limits) -> None:
