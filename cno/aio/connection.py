@@ -319,8 +319,8 @@ class Connection(Timers):
             self._closed = self.loop.create_future()
         await asyncio.shield(self._closed)
 
-    def _lose(self) -> None:
-        ending.vanished(self)
+    def _lose(self, why: str) -> None:
+        ending.vanished(self, why)
 
     def _linger_on(self) -> None:
         self._linger = True

@@ -161,9 +161,9 @@ def end_of(conn: "Connection") -> str:
     return "the connection was cut off" if conn._abrupt else "the peer closed the connection"
 
 
-def vanished(conn: "Connection") -> None:
-    """The peer has gone, and nothing was being read at that time."""
-    lost(conn, None)
+def vanished(conn: "Connection", why: str) -> None:
+    """The peer has gone, or does nothing any more: end the connection without it."""
+    lost(conn, ConnectionAbortedError(why))
     conn.transport.abort()
 
 

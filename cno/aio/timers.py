@@ -182,13 +182,13 @@ class Timers(Windows):
             self._give_up("the head takes too long")
         elif self._overdue_output(now) or self._silent(now):
             log.debug("the peer is gone, or as good as: closing")
-            self._lose()
+            self._lose("the peer takes no output, or answers no PING")
         elif self._overdue_turn(now):
             log.debug("the server allows no request")
             self._no_turn()
         elif self._vanished(now):
             log.debug("the peer is gone: closing")
-            self._lose()
+            self._lose("the peer has hung up")
         elif self._drain_since == 0.0 and self._idle_for_long(now):
             log.debug("the peer does nothing: closing")
             self.shutdown()
@@ -235,7 +235,7 @@ class Timers(Windows):
             # > within the time that it was prepared to wait.   (RFC 9110 15.5.9)
             fail(self, ConnectionFault(408, why, "RFC 9110 15.5.9"))
 
-    def _lose(self) -> None:
+    def _lose(self, why: str) -> None:
         """The peer is gone: end the connection, after what it had sent."""
 
     def _linger_on(self) -> None:

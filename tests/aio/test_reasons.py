@@ -15,7 +15,7 @@ from cno.aio.stock import connect_error
 from cno.aio.urls import Target
 from cno.limits import Limits
 from tests import frames as f
-from tests.aio.lab import HTTP2_TLS, Lab, Peer, by_hand, greet, hello
+from tests.aio.lab import HTTP2, HTTP2_TLS, Lab, Peer, by_hand, greet, hello
 
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = OK + b"transfer-encoding: chunked\r\n\r\n"
@@ -237,6 +237,21 @@ def test_an_end_of_ours_says_so(lab: Lab) -> None:
             with pytest.raises(cno.ConnectionError, match="closed here"):
                 await waiting
             await client.wait_closed()
+
+    lab.run(main())
+
+
+def test_a_peer_that_was_given_up_is_not_said_to_have_closed(lab: Lab) -> None:
+    async def main() -> None:
+        async def script(peer: Peer) -> None:
+            await greet(peer)
+            await peer.rest()
+
+        limits = Limits(ping_interval=0.1, ping_timeout=0.1)
+        async with by_hand(script) as url:
+            async with await lab.connect(HTTP2, url, limits=limits) as client:
+                with pytest.raises(cno.ConnectionError, match=r"lost: the peer .* no PING"):
+                    await client.request("GET", "/")
 
     lab.run(main())
 
