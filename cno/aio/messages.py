@@ -546,10 +546,13 @@ class Tunnel:
             await self.conn._perform(Sending(self.stream, chunk, False))
 
     async def write_eof(self) -> None:
-        """Send no more; reading goes on. (HTTP/1.1 over TLS: the other side is told by `close`.)"""
+        """Send no more; reading goes on. (HTTP/1.1 over TLS: the other side is told by `close`.)
+        Raises UsageError while another task is writing."""
         exchange = self._exchange
         if self._finished or exchange._ended:
             return
+        if self.stream in self.conn._stalled:
+            raise UsageError("another task is writing on this stream", stream=self.stream)
         self._finished = True
         exchange._sent = True
         if self.conn._http2:
@@ -560,8 +563,12 @@ class Tunnel:
             self.conn._half_close()
 
     async def close(self) -> None:
-        """Send no more, and give up what the other side still has to send."""
+        """Send no more, and give up what the other side still has to send. While another task is
+        writing: reset the stream."""
         exchange = self._exchange
+        if self.stream in self.conn._stalled:  # nothing must seem complete
+            self.conn.write_reset(self.stream, CNO_RST_CANCEL)
+            return
         await self.write_eof()
         if exchange._ended or self.conn._gone:
             return

@@ -291,3 +291,44 @@ def test_what_was_written_before_close_arrives(lab: Lab, wire: Wire) -> None:
         assert got == [b"x" * 150_000]
 
     lab.run(main())
+
+
+@pytest.mark.parametrize("closes", [False, True], ids=["write_eof", "close"])
+@pytest.mark.parametrize("wire", [HTTP1, HTTP2], ids=str)
+def test_an_end_while_another_task_writes(lab: Lab, wire: Wire, closes: bool) -> None:
+    """Half of what is being written must not seem to be all of it."""
+    size = 30_000_000
+
+    async def main() -> None:
+        go = asyncio.Event()
+        received: list[int] = []
+
+        async def handle(request: aio.Request) -> None:
+            tunnel = await request.upgrade()
+            await go.wait()
+            taken = 0
+            while data := await tunnel.read(65536):
+                taken += len(data)
+            received.append(taken)
+
+        async with lab.serving(wire, handle) as url:
+            async with await lab.connect(wire, url) as client:
+                tunnel = await client.tunnel("cno.test:1")
+                writing = asyncio.ensure_future(tunnel.write(bytes(size)))
+                await asyncio.sleep(0.1)
+                assert not writing.done()
+                if closes:
+                    await tunnel.close()
+                    go.set()
+                    with pytest.raises(aio.StreamError):
+                        await writing
+                else:
+                    with pytest.raises(UsageError):
+                        await tunnel.write_eof()
+                    go.set()
+                    await writing
+                    await tunnel.write_eof()
+                    await until(lambda: received)
+        assert received == ([] if closes else [size])
+
+    lab.run(main())
