@@ -279,6 +279,7 @@ def _note_request(core: Core, h1: Http1, head: Head, stream: Stream) -> None:
         h1.asking = stream.id
     if head.expects and not old and stream.read_left != 0:
         h1.expecting = stream.id
+        h1.queued_continue = b""  # one for a request before: its body came without it
 
 
 def _begin_body(h1: Http1, stream: Stream) -> None:

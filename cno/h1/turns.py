@@ -92,10 +92,9 @@ def _wake(core: Core) -> None:
         if h1.sending != 0 or h1.unsafe != 0 or h1.asking != 0:
             return
     told = h1.waiting.pop(id, False)
-    if h1.queued_continue:
-        if h1.expecting == id:
-            h1.expecting = 0
-            core._writer.write(h1.queued_continue)
+    if h1.queued_continue and h1.expecting == id:
+        h1.expecting = 0
+        core._writer.write(h1.queued_continue)
         h1.queued_continue = b""
     if told and core._wants & ON_FLOW_INCREASE:
         core.on_flow_increase(id)

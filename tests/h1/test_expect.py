@@ -76,6 +76,26 @@ def test_a_100_is_not_written_once_the_body_has_come() -> None:
     assert len(conn.of("head")) == 3
 
 
+@pytest.mark.parametrize("asked", [True, False])
+def test_a_100_behind_a_request_whose_body_came_without_one(asked: bool) -> None:
+    """One that was not needed neither loses that of the next request nor stands for it."""
+    conn = h1_server()
+    conn.data_received(SLOW + upload())
+    conn.write_head(3, 100, "", "", [("x-for", "3")], False)
+    conn.data_received(b"abc" + upload())
+    if asked:
+        conn.write_head(5, 100, "", "", [("x-for", "5")], False)
+    else:
+        with pytest.raises(raw.WouldBlockError):
+            conn.write_head(5, 103, "", "", [], False)
+    respond(conn, 1)
+    assert CONTINUE not in conn.take()
+    respond(conn, 3)
+    written = conn.take()
+    assert written.endswith(CONTINUE + b"x-for: 5\r\n\r\n") == asked
+    assert written.count(CONTINUE) == asked
+
+
 def test_a_100_and_an_application_that_waits_for_its_turn() -> None:
     conn = h1_server()
     conn.data_received(SLOW + upload())
