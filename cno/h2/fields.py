@@ -31,7 +31,17 @@ from cno.errors import ConnectionFault, Reason, StreamFault
 from cno.h2 import message, output, send
 from cno.h2.message import Malformed, Message
 from cno.h2.state import expect_late, remember_reset, remember_skipped, was_skipped
-from cno.h2.streams import beyond_goaway, charge_error, find, glitch, is_idle, reply, was_reset
+from cno.h2.streams import (
+    OBSERVED,
+    beyond_goaway,
+    charge_error,
+    find,
+    glitch,
+    is_idle,
+    observe,
+    reply,
+    was_reset,
+)
 from cno.hpack import Block, HPACKError
 from cno.streams import count, end_read, interim, lookup, start
 
@@ -264,6 +274,8 @@ def deliver_request(core: Core, stream: Stream, request: Message, ended: bool) -
     """A good request: its stream, its head, and its end if that has come as well."""
     h2 = core._h2
     id = stream.id
+    if core._clock is not None and id - h2.young_last >= OBSERVED:
+        observe(h2, id, core._clock())
     stream.head = request.method == "HEAD"
     stream.connect = request.method == "CONNECT"
     # RFC 8441 5, RFC 9113 8.5: a tunnel has no message framing.

@@ -52,11 +52,15 @@ class Budgets:
         self.early_left: i64 = bound(limits.max_early_streams)
         self.early_last: i64 = 0
         self.late_left: i64 = 0  # frames that may be under way for streams that we gave up
-        # All streams up to `lived_last` have been open for LIVED seconds; those up to `young_last`
-        # will have been, that long after `young_at`.
+        # All streams up to `lived_last` have been open for LIVED seconds. Those up to `young_last`
+        # were open at `young_at`, those up to `old_last` at `old_at`; what is between them has been
+        # observed since `young_since`.
         self.lived_last: i64 = 0
+        self.old_last: i64 = 0
+        self.old_at = -1.0
         self.young_last: i64 = 0
         self.young_at = -1.0
+        self.young_since = -1.0
 
         # -- of one field block -------------------------------------------------------------------
         self.block_frames_most: i64 = bound(limits.max_continuation_frames)

@@ -19,8 +19,11 @@ from cno.h2 import output
 from cno.h2.state import Http2, remember_reset
 from cno.streams import end, lookup
 
-#: Seconds after which a stream that the peer resets is no rapid reset.
+#: Seconds after which a stream that the peer resets is no rapid reset. (Twice as many where streams
+#: are observed all the time: only two moments are remembered.)
 LIVED: Final = 0.25
+#: Ids from one request at which the clock is read to the next: every 16th, and at each reset.
+OBSERVED: Final = 32
 
 
 def glitch(core: Core, weight: i64) -> None:
@@ -83,12 +86,23 @@ def charge_reset(core: Core, id: i64) -> None:
         )
 
 
+def observe(h2: Http2, last: i64, now: float) -> None:
+    """Note that the peer has opened all its streams up to `last` by now."""
+    if now - h2.young_since >= LIVED:
+        h2.old_last = h2.young_last
+        h2.old_at = h2.young_at
+        h2.young_since = now
+    h2.young_last = last
+    h2.young_at = now
+
+
 def _has_lived(h2: Http2, id: i64, last: i64, now: float) -> bool:
-    """Whether this stream has been open for LIVED seconds, as far as resets before it tell."""
+    """Whether this stream has been open for LIVED seconds, as far as has been observed."""
     if now - h2.young_at >= LIVED:
         h2.lived_last = h2.young_last
-        h2.young_last = last
-        h2.young_at = now
+    elif now - h2.old_at >= LIVED:
+        h2.lived_last = h2.old_last
+    observe(h2, last, now)
     return id <= h2.lived_last
 
 

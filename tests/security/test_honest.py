@@ -104,6 +104,35 @@ def test_a01_deadlines_while_nothing_is_answered(age: float) -> None:
         conn.take()
 
 
+@pytest.mark.parametrize("age", [0.6, 1, 5])
+def test_a01_calls_that_are_given_up_together(age: float) -> None:
+    """As many as may be open begin together, and their deadlines pass together: pages that are left
+    while they load, batches before a service that hangs."""
+    conn, peer, clock = quiet_server()
+    for number in range(int(600 / age)):
+        streams = range(200 * number + 1, 200 * number + 201, 2)
+        conn.data_received(b"".join(peer.headers(id, REQUEST, end_stream=True) for id in streams))
+        clock.now += age
+        conn.data_received(b"".join(peer.rst(id, CANCEL) for id in streams))
+        assert codes(conn) == []
+
+
+@pytest.mark.parametrize("pause", [0, 0.2])
+def test_a01_but_not_together_at_once(pause: float) -> None:
+    conn, peer, clock = quiet_server()
+
+    def minute() -> None:
+        for number in range(int(60 / (pause or 1))):
+            streams = range(200 * number + 1, 200 * number + 201, 2)
+            for id in streams:
+                conn.data_received(peer.headers(id, REQUEST, end_stream=True))
+            clock.now += pause
+            conn.data_received(b"".join(peer.rst(id, CANCEL) for id in streams))
+
+    with pytest.raises(raw.ProtocolError, match="reset"):
+        minute()
+
+
 def test_a01_but_what_is_taken_back_at_once_is_charged() -> None:
     conn, peer, clock = quiet_server(limits=scaled())
 
