@@ -97,7 +97,8 @@ class Limits:
     #: Octets of the dynamic table our encoder keeps, whatever the peer allows.
     max_encoder_table_size: int = 4_096
     #: Client: 1xx responses before the final one, when they come faster than `informational_rate`.
-    #: Beyond: RST_STREAM(ENHANCE_YOUR_CALM); in HTTP/1.1 the connection ends.
+    #: Beyond: RST_STREAM(ENHANCE_YOUR_CALM); in HTTP/1.1 the connection ends. asyncio: so many are
+    #: kept for each response, the first ones.
     max_informational: int | None = 16
     informational_rate: float = 10.0
 
@@ -143,9 +144,10 @@ class Limits:
     # -- budgets: a bucket of so many, refilled at so many a second -------------------------------
     # Time needs a clock; without one (`raw.Connection` has none unless given) only useful traffic
     # refills them, which it does with a clock as well.
-    #: Streams the peer reset before they were answered (rapid reset), pushes it took back; where
-    #: there is a clock, only those that were not open for long (half a second). A stream that both
-    #: sides complete gives one back. Beyond: GOAWAY(ENHANCE_YOUR_CALM).
+    #: Streams the peer reset before they were answered (rapid reset), pushes it took back. Where
+    #: there is a clock, those that were open for half a second are not charged, but for 15 in that
+    #: time at most. A stream that both sides complete gives one back. Beyond:
+    #: GOAWAY(ENHANCE_YOUR_CALM).
     max_stream_resets: int | None = 1_000
     stream_reset_rate: float = 33.0
     #: RST_STREAMs that the peer's mistakes made us send, streams beyond `max_concurrent_streams`

@@ -21,7 +21,7 @@ from cno.aio.errors import ConnectionLostError, StreamError, fresh
 from cno.aio.messages import Response, Tunnel, listed
 from cno.aio.orders import Once, Order, completed, tunnel_order
 from cno.aio.output import Headers, Sending
-from cno.aio.patience import no_turn, overdue
+from cno.aio.patience import interim, no_turn, overdue
 from cno.aio.progress import is_sending
 from cno.aio.repeat import is_repeatable
 from cno.aio.sources import Body, dispose
@@ -265,7 +265,7 @@ class Client(Connection):
             return
         response = cast(Response, exchange)
         if code < 200 and code != 101:
-            response._continue(code, headers)
+            interim(response, code, headers)
         else:
             self._answered_before = True
             response._answer(code, method, headers)

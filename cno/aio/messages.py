@@ -299,9 +299,9 @@ class Response(Exchange):
     came along. `conn` is the connection, `stream` the id of the stream. `reason` is the reason
     phrase of an HTTP/1.1 response; HTTP/2 has none, it is '' there (RFC 9113 8.3.2).
 
-    `informational` holds the 1xx responses that came before it, as (code, headers); `trailers` what
-    came after its body; `pushed` iterates over the pushes that came with it. Leaving `async with`
-    gives up what has not been received.
+    `informational` holds the 1xx responses that came before it, as (code, headers), the first
+    `Limits.max_informational` of them; `trailers` what came after its body; `pushed` iterates over
+    the pushes that came with it. Leaving `async with` gives up what has not been received.
     """
 
     def __init__(self, conn: Connection, stream: int) -> None:
@@ -309,6 +309,7 @@ class Response(Exchange):
         self.code = 0
         self.reason = ""
         self.informational: list[tuple[int, Headers]] = []
+        self._interim: i64 = 0  # how many have come, those that are not kept included
         self._sent_at = 0.0  # the loop's time; HTTP/2 only
         self._sent_mark: i64 = 0  # how often something had come on the connection by then
         self._reused = False  # others had been answered when the request was sent
@@ -388,13 +389,6 @@ class Response(Exchange):
         self.headers = headers
         self._wake()
         self._head = None  # nobody will wait for that any more
-
-    def _continue(self, code: int, headers: Headers) -> None:
-        """A 1xx response has come."""
-        self.informational.append((code, headers))
-        if code == 100 and self._proceed is not None:
-            self._bidden = True
-            wake(self._proceed)
 
     def _wake(self) -> None:
         wake(self._head)

@@ -1,11 +1,27 @@
-"""How long a client waits for a response to begin, or for a push. Knows no connection."""
+"""How long a client waits for a response to begin, or for a push; and 1xx responses meanwhile.
+
+Knows no connection.
+"""
 
 from mypy_extensions import i64
 
 from cno.aio.errors import StreamTimeoutError
 from cno.aio.messages import Response
+from cno.aio.output import Headers
 from cno.aio.timers import past
+from cno.aio.waiters import wake
 from cno.limits import Limits
+
+
+def interim(response: Response, code: int, headers: Headers) -> None:
+    """A 1xx response has come. A bounded number is kept: slow ones may come for ever."""
+    response._interim += 1
+    most = response.conn._limits.max_informational
+    if most is None or len(response.informational) < most:
+        response.informational.append((code, headers))
+    if code == 100 and response._proceed is not None:
+        response._bidden = True
+        wake(response._proceed)
 
 
 def overdue(response: Response, unsent: bool, now: float, limits: Limits) -> str:
@@ -19,7 +35,7 @@ def overdue(response: Response, unsent: bool, now: float, limits: Limits) -> str
     if response.code == 0:
         head = response._head
         waiting = head is not None and not head.done() and not unsent
-        mark = len(response.informational)
+        mark = response._interim
     elif pushes is not None and not response._complete:
         waiting = pushes._waiter is not None
         mark = pushes._count + (0 if response._inflow is None else response._inflow._fed)

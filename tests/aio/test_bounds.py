@@ -178,6 +178,27 @@ def test_interim_responses_and_slow_uploads_are_no_silence(lab: Lab, wire: Wire)
 
 
 @CLEAR
+def test_slow_interim_responses_are_kept_in_a_bounded_number(lab: Lab, wire: Wire) -> None:
+    """They may come for as long as there is no answer; each of them may be a large list."""
+
+    async def main() -> None:
+        async def handle(request: cno.Request) -> None:
+            for number in range(8):
+                await asyncio.sleep(SHORT)
+                await request.inform(103, [("x-number", str(number))])
+            await request.respond(200, [], b"fine")
+
+        limits = Limits(max_informational=3, informational_rate=1_000, response_timeout=3 * SHORT)
+        async with lab.pair(wire, handle, client_limits=limits) as client:
+            response = await client.request("GET", "/")
+            assert await response.payload.read() == b"fine"
+            expected = [(103, [("x-number", str(number))]) for number in range(3)]
+            assert response.informational == expected
+
+    lab.run(main())
+
+
+@CLEAR
 def test_a_slow_answer_has_its_time(lab: Lab, wire: Wire) -> None:
     """Five minutes unless told, and for ever with None: bodies and heads are waited for less."""
 
