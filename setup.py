@@ -21,7 +21,7 @@ INTERPRETED = {
     "cno/__init__.py": "decides which build runs, so it must run before either is loaded",
     "cno/_build.py": "as cno/__init__.py, which needs it first",
     "cno/__main__.py": "`python -m` runs code, and an extension module has none to give",
-    "cno/errors.py": "mypyc takes a subclass of these, of an application's, for no such class",
+    "cno/errors.py": "compiled code does not recognise an application's subclass of such a class",
     "cno/aio/errors.py": "as cno/errors.py",
     "cno/aio/channel.py": "as cno/errors.py",
     "cno/cli/": "click looks into the functions it is given, and nothing there is hot",

@@ -30,8 +30,8 @@ _ADVICE: Final = {
     412: "It has changed.",
     416: "It has no such bytes.",
     421: (
-        "This server answers for localhost and IP addresses only. To have it answer for another "
-        "name, start it with <code>cno serve --allow-host NAME</code>."
+        "This server answers for localhost, IP addresses and names that it was told. To have it "
+        "answer for another, start it with <code>cno serve --allow-host NAME</code>."
     ),
     500: "Something went wrong on this side.",
     503: "Too busy. Try again in a while.",
