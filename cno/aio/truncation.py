@@ -32,6 +32,8 @@ def cuts(conn: "Connection") -> bool:
         return True
     if conn._http2 or not conn._streams:
         return False
+    if conn._stalled and carries_tunnel(conn):
+        return True  # of which a part is still to be written
     return is_cut(conn, int(conn._h1.turn)) and conn._h1.turn in conn._streams
 
 

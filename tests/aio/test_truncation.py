@@ -260,3 +260,21 @@ def test_a_proxy_passes_resets_on(lab: Lab) -> None:
         assert ends == ["reset"] * 2
 
     lab.run(main())
+
+
+@pytest.mark.parametrize("wire", WIRES, ids=str)
+def test_closing_in_the_middle_of_what_a_tunnel_writes(lab: Lab, wire: Wire) -> None:
+    async def main() -> None:
+        async def handle(request: aio.Request) -> None:
+            tunnel = await request.upgrade()
+            asyncio.get_running_loop().call_later(0.1, request.conn.close)
+            await tunnel.write(bytes(30_000_000))
+
+        async with lab.serving(wire, handle) as url:
+            async with await lab.connect(wire, url) as client:
+                tunnel = await client.tunnel("cno.test:1")
+                await asyncio.sleep(0.2)
+                with pytest.raises(aio.ConnectionLostError):
+                    await tunnel.read()
+
+    lab.run(main())
