@@ -11,9 +11,11 @@ from benchmarks import lab
 from benchmarks.lab import Claim, Row
 
 BETTER, WORSE = "#b5301f", "#9a9a9a"
+#: The plot that README shows; the repository holds no other.
+HEADLINE: Final = "headline.svg"
 TICKS: Final = (0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 50, 100)
 
-Headline = Sequence[tuple[str, str, tuple[str, ...]]]
+Shown = Sequence[tuple[str, str, tuple[str, ...]]]
 
 
 def library() -> Any:
@@ -77,7 +79,7 @@ def bars_of(rows: list[Row]) -> list[tuple[str, str, float]]:
     return found
 
 
-def headline_bars(claims: list[Claim], wanted: Headline) -> list[tuple[str, str, float]]:
+def headline_bars(claims: list[Claim], wanted: Shown) -> list[tuple[str, str, float]]:
     found = []
     for name, case, peers in wanted:
         for claim in claims:
@@ -134,12 +136,12 @@ def growth(claim: Claim, path: Path) -> str | None:
     return save(figure, path)
 
 
-def draw(claims: list[Claim], wanted: Headline, folder: Path) -> list[str]:
+def draw(claims: list[Claim], wanted: Shown, folder: Path) -> list[str]:
     """All plots; their names. Raises Missing without matplotlib."""
     names = []
     bars = headline_bars(claims, wanted)
     if bars:
-        names.append(ratios("cno is so many times faster", bars, folder / "headline.svg"))
+        names.append(ratios("cno is so many times faster", bars, folder / HEADLINE))
     for claim in claims:
         if claim.name == "scale" and (drawn := growth(claim, folder / "scale.svg")):
             names.append(drawn)

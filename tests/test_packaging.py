@@ -285,6 +285,10 @@ def test_pure_wheel(checkout: Path, tmp_path: Path) -> None:
 
 
 def test_sdist_has_the_tree_and_builds(checkout: Path, tmp_path: Path) -> None:
+    # Figures and plots that a run of the benchmarks left behind are nobody else's.
+    results = checkout / "benchmarks" / "results"
+    for name in ("engine.json", "engine.svg"):
+        results.joinpath(name).touch()
     # A compiler that is not there: whoever makes an sdist needs none.
     sdist = build(SDIST, checkout, tmp_path / "dist", CNO_BUILD="mypyc", CC="no-such-compiler")
     assert sdist.name == f"cno-{VERSION}.tar.gz"
@@ -295,5 +299,8 @@ def test_sdist_has_the_tree_and_builds(checkout: Path, tmp_path: Path) -> None:
     assert {f"cno/{source}" for source in SOURCES} <= has
     assert {"setup.py", "mypy.ini", "LICENSE", "cno/py.typed", "tests/test_packaging.py"} <= has
     assert not [name for name in has if name.endswith((".so", ".pyc", ".c")) or "_cache" in name]
+    kept = {f"benchmarks/results/{name}" for name in ("report.md", "headline.svg")}
+    assert {name for name in has if name.startswith("benchmarks/results/")} == kept
+    assert {name for name in has if name.startswith("docs/")}
     wheel = build(WHEEL, unpacked, tmp_path / "again", CNO_BUILD="pure")
     assert wheel.name == f"cno-{VERSION}-py3-none-any.whl"

@@ -22,7 +22,7 @@ def source_tree(target: Path) -> Path:
     target.mkdir(parents=True)
     for name in ("setup.py", "pyproject.toml", "mypy.ini", "MANIFEST.in", "README.md", "LICENSE"):
         copy2(ROOT / name, target / name)
-    for name in ("stubs", "tests", "benchmarks", ".ci"):
+    for name in ("stubs", "tests", "benchmarks", "docs", ".ci"):
         if (ROOT / name).is_dir():
             copytree(ROOT / name, target / name, ignore=ignore_patterns("__pycache__", ".*_cache"))
     leftovers = ignore_patterns("__pycache__", ".*_cache", "*.so", "*.pyd")

@@ -1,14 +1,14 @@
-"""What a piece of each flood costs, few or many: in lines of Python run, where they can be counted.
+"""A piece of a flood runs no more lines of Python among many pieces than among few (row A22).
 
-The classes are those of `benchmarks.hostile`, which measures time, or instructions, and on compiled
-code as well. Row A22.
+`tests.stress.hostile` has the same attacks; it measures time or instructions, on compiled code too.
+Lines are not counted in the compiled build.
 """
 
 import pytest
 
-from benchmarks import hostile
 from cno import COMPILED, raw
 from tests.h2.test_accounting import lines_run
+from tests.stress import hostile
 
 FEW, MANY = 200, 800
 #: Octets of a piece that make an eighth of that enough work.

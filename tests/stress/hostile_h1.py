@@ -1,4 +1,4 @@
-"""What hostile octets of HTTP/1.1 cost as they become many: `python -m benchmarks.hostile_h1`.
+"""What hostile octets of HTTP/1.1 cost as they become many: `python -m tests.stress.hostile_h1`.
 
 Per class of attack, processor time per piece at 1,000 pieces and at 50,000, each in a call of its
 own: nothing may cost more because there was much of it before. Limits are off, so that the

@@ -1,4 +1,4 @@
-"""What hostile frames cost the engine as they become many: `python -m benchmarks.hostile`.
+"""What hostile frames cost the engine as they become many: `python -m tests.stress.hostile`.
 
 Per class of attack, processor time per piece at 1,000 pieces and at 100,000: nothing may cost more
 because there was much of it before. Limits are off, so that the connection lives; then on, with a
@@ -366,7 +366,7 @@ def count(cases: list[Case]) -> list[Result]:
     for case in cases:
         with tempfile.TemporaryDirectory() as folder:
             args = ["--run", case.name]
-            counted = callgrind.count("benchmarks.hostile", args, Path(folder))
+            counted = callgrind.count("tests.stress.hostile", args, Path(folder))
         few, many = (total for total, _ in counted)
         results.append(Result(case.name, few / FEW, many / SOME))
         print(f"{case.name}: {results[-1].ratio:.3f}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Mixed traffic for long, and what grows meanwhile: `python -m benchmarks.soak --minutes 10`.
+"""Mixed traffic for long, and what grows meanwhile: `python -m tests.stress.soak --minutes 10`.
 
 A server in its own process, and clients of all kinds in this one, at full speed: small requests,
 uploads, downloads, pushes, trailers, resets, cancelled requests, tunnels, handlers that fail,
@@ -469,7 +469,7 @@ def main() -> int:
             return 0
         with tempfile.TemporaryDirectory() as folder:
             site = Site.make(Path(folder))
-            command = [sys.executable, "-m", "benchmarks.soak", "--serve", *site.pair()]
+            command = [sys.executable, "-m", "tests.stress.soak", "--serve", *site.pair()]
             command += ["--uvloop"] * args.uvloop
             with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
                 try:

@@ -1,4 +1,4 @@
-"""What a flood on one connection costs those on others: `python -m benchmarks.floods`.
+"""What a flood on one connection costs those on others: `python -m tests.stress.floods`.
 
 A server in its own process; an attacker in another, who sends what it can and comes back whenever
 it is cut off; and an honest client in a third, whose latencies are compared with those of a server
@@ -22,9 +22,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks import hostile, hostile_h1, lab
-from benchmarks.hostile import GET, POST, SETTINGS, data, head, reset, settings, sid, window
+from benchmarks import lab
 from benchmarks.wire import frame
+from tests.stress import hostile, hostile_h1
+from tests.stress.hostile import GET, POST, SETTINGS, data, head, reset, settings, sid, window
 
 HOST: Final = "127.0.0.1"
 #: How much slower the slowest hundredth of honest requests may become.
@@ -367,7 +368,7 @@ class Scene:
 
     @staticmethod
     def start(args: list[str], core: set[int]) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "benchmarks.floods", *args]
+        command = [sys.executable, "-m", "tests.stress.floods", *args]
         return lab.pinned(command, core, stdout=subprocess.PIPE, text=True)
 
     def measure(self, flood: Flood | None, seconds: float) -> Found:
@@ -453,7 +454,7 @@ def compare(args: argparse.Namespace) -> int:
     where = lab.machine() | {"seconds of each": f"{args.seconds:g}"}
     text = [
         "# What an honest client gets of a server under attack",
-        f"Made by `python -m benchmarks.floods --seconds {args.seconds:g}`: {ABOUT}",
+        f"Made by `python -m tests.stress.floods --seconds {args.seconds:g}`: {ABOUT}",
         "; ".join(f"{name} {value}" for name, value in where.items()) + ".",
         lab.table(columns, rows([idle, *found], idle.at(0.99))),
         f"Worst: {ratio:.1f} ({worst.name}); at most {AT_MOST:.0f}.",
