@@ -6,16 +6,19 @@ Knows click and what users type. Must never know HTTP.
 import asyncio
 import os
 import sys
+from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
 from cno._build import describe
 from cno.cli.bounds import limited, names
-from cno.cli.problems import OUTPUT_CLOSED, Problem, reason
+from cno.cli.problems import OUTPUT_CLOSED, Problem, end_line, reason
 from cno.cli.text import one_line
 from cno.limits import Limits
+
+T = TypeVar("T")
 
 #: Names of limits, for those who ask for help.
 _LIMITS = f"Limits (none: no bound; octets may be given as 64k or 2M): {', '.join(names())}."
@@ -80,7 +83,7 @@ def serve(**options: Any) -> None:
     if options["key"] and not options["cert"]:
         raise click.UsageError("--key needs --cert")
     options["limits"] = with_limits(options["limits"], SERVER_LIMITS)
-    asyncio.run(run(Serving(**options)))
+    run_loop(run(Serving(**options)))
 
 
 @app.command(epilog=_LIMITS)
@@ -99,6 +102,13 @@ def serve(**options: Any) -> None:
 @click.option("--http2", "version", flag_value="2", help="HTTP/2 only; http: by prior knowledge.")
 @click.option("-k", "--insecure", is_flag=True, help="Trust any certificate.")
 @click.option("--cacert", metavar="FILE", help="Trust only what these certificates (PEM) sign.")
+@click.option("--cert", metavar="FILE", help="Show servers this certificate (PEM) over TLS.")
+@click.option("--key", metavar="FILE", help="Its private key, if that is in a file of its own.")
+@click.option(
+    "--proxy",
+    metavar="URL",
+    help="Connect through this HTTP proxy (http://[user:password@]host:port).",
+)
 @click.option("--max-time", metavar="SECONDS", type=click.FloatRange(min=0, min_open=True))
 @limit_option
 def get(**options: Any) -> int:
@@ -114,14 +124,26 @@ def get(**options: Any) -> int:
         raise click.UsageError("-o is for one URL; for several there is -O")
     if options["head"] and options["data"]:
         raise click.UsageError("-I asks for no body, so there is none to send: leave out -d")
-    limits = with_limits(options.pop("limits"), CLIENT_LIMITS)
+    if options["key"] and not options["cert"]:
+        raise click.UsageError("--key needs --cert")
     wishes = Wishes(
-        options.pop("version") or "", options.pop("insecure"), options.pop("cacert"), limits
+        version=options.pop("version") or "",
+        limits=with_limits(options.pop("limits"), CLIENT_LIMITS),
+        **{name: options.pop(name) for name in ("insecure", "cacert", "cert", "key", "proxy")},
     )
     options["urls"] = tuple(with_scheme(url) for url in options["urls"])
     options["headers"] = [split_header(line) for line in options["headers"]]
     options["data"] = joined(options["data"])
-    return asyncio.run(run(Getting(wishes=wishes, **options)))
+    return run_loop(run(Getting(wishes=wishes, **options)))
+
+
+def run_loop(main: Coroutine[Any, Any, T]) -> T:
+    """Run a command. Raises Problem(status 130) when Ctrl-C ends it."""
+    try:
+        return asyncio.run(main)
+    except KeyboardInterrupt:
+        end_line()
+        raise Problem("", 130) from None
 
 
 def with_limits(texts: tuple[str, ...], base: Limits) -> Limits:

@@ -16,12 +16,13 @@ from cno.aio.client import Client
 from cno.aio.errors import ConnectionLostError, StreamError
 from cno.aio.messages import Push, Response
 from cno.aio.urls import Target, resolve
-from cno.cli.origins import Origin, Origins, Wishes, target_of
+from cno.cli.origins import TLS_HINT, Origin, Origins, Wishes, target_of
 from cno.cli.problems import OUTPUT_CLOSED, Problem, reason, report
-from cno.cli.save import Bar, Bars, Save, remote_names
+from cno.cli.save import Bar, Bars, Save, cannot_write, remote_names
 from cno.cli.show import CHUNK, Headers, Show, value_of
 from cno.cli.signals import cancelling
 from cno.cli.worker import DaemonExecutor, Worker
+from cno.errors import ConnectionError
 
 MAX_REDIRECTS: Final = 20
 #: Fetches at a time where all print to one place. Those whose turn has not come hold back what they
@@ -230,18 +231,22 @@ class Fetcher:
             await self._turns[number].wait()
 
     async def _request(self, origin: Origin, client: Client, target: Target, ask: Ask) -> Response:
-        """Ask; once more over a new connection if the old one turns out to be at its end."""
-        try:
-            return await self._try_request(client, target, ask)
-        except (ConnectionLostError, StreamError) as error:
-            if not error.retryable:
-                raise
-        return await self._try_request(await origin.connect(target, instead_of=client), target, ask)
-
-    async def _try_request(self, client: Client, target: Target, ask: Ask) -> Response:
-        version = version_of(client.is_http2)
-        self._show.asked(ask.method, target.path, version, ask.headers)
-        return await client.request(ask.method, target.path, ask.headers, ask.data)
+        """Send a request; again over a new connection if the old one was about to end."""
+        is_first = True
+        while True:
+            self._show.asked(ask.method, target.path, version_of(client.is_http2), ask.headers)
+            try:
+                response = await client.request(ask.method, target.path, ask.headers, ask.data)
+            except (ConnectionLostError, StreamError) as error:
+                if not (error.retryable and is_first):
+                    if target.scheme == "http" and may_be_tls(origin, error):
+                        raise Problem(f"{ask.url}: {reason(error)} ({TLS_HINT})") from None
+                    raise
+            else:
+                origin.has_answered = True
+                return response
+            is_first = False
+            client = await origin.connect(target, instead_of=client)
 
     # -- answers -----------------------------------------------------------------------------------
 
@@ -250,8 +255,8 @@ class Fetcher:
         await self._wait_turn(number)
         version = version_of(response.conn.is_http2)
         for code, headers in response.informational:
-            self._show.answered(version, code, headers)
-        self._show.answered(version, response.code, response.headers)
+            self._show.answered(version, code, "", headers)
+        self._show.answered(version, response.code, response.reason, response.headers)
         await self._show.drain()
         location = value_of(response.headers, "location")
         if getting.follow and location and response.code in (301, 302, 303, 307, 308):
@@ -276,14 +281,19 @@ class Fetcher:
         total = int(length) if length.isdecimal() and len(length) < 19 else None
         bar = self._bars.add(name, total)
         save = Save(name, self._getting.remote_name)
-        if save.is_special:
-            await self._save_special(save, response.payload, bar)
-            return
-        with save as file:
-            while chunk := await response.payload.read(CHUNK):
-                file.write(chunk)
-                bar.advance(len(chunk))
-            file.done()
+        try:
+            if save.is_special:
+                await self._save_special(save, response.payload, bar)
+                return
+            with save as file:
+                while chunk := await response.payload.read(CHUNK):
+                    file.write(chunk)
+                    bar.advance(len(chunk))
+                file.done()
+        except (ConnectionError, BrokenPipeError):
+            raise  # of the server, or of whoever reads what is written
+        except OSError as error:
+            raise cannot_write(name, error) from None
         self._show.note(f"saved {name}")
 
     async def _save_special(self, file: Save, payload: asyncio.StreamReader, bar: Bar) -> None:
@@ -333,6 +343,16 @@ class Fetcher:
             kind = value_of(answer.headers, "content-type") or "no type"
             self._show.pushed(f"pushed {name}: {answer.code}, {kind}, {size} octets")
         await self._show.drain()
+
+
+def may_be_tls(origin: Origin, error: ConnectionLostError | StreamError) -> bool:
+    """Return whether a request in clear text may have failed because the server expects TLS.
+
+    Such a server closes the connection, or sends a TLS alert, which is no status line.
+    """
+    if origin.has_answered:
+        return False
+    return isinstance(error, ConnectionLostError) or error.rule == "RFC 9112 4"
 
 
 async def drain(response: Response) -> None:

@@ -15,7 +15,8 @@ from urllib.parse import urlsplit
 
 from cno.aio import tls
 from cno.aio.client import Client
-from cno.aio.racing import open_connection
+from cno.aio.connect import dial
+from cno.aio.errors import ConnectError
 from cno.aio.urls import Target
 from cno.cli.problems import Problem, reason
 from cno.limits import Limits
@@ -23,15 +24,28 @@ from cno.limits import Limits
 #: Seconds that the end of a connection may take.
 PATIENCE: Final = 1.0
 
+# What OpenSSL calls bytes that are not TLS.
+_NOT_TLS: Final = ("WRONG_VERSION_NUMBER", "PACKET_LENGTH_TOO_LONG", "HTTP_REQUEST")
+NO_TLS_HINT: Final = "if the server does not use TLS, the URL begins with http:"
+TLS_HINT: Final = "if the server uses TLS, the URL begins with https:"
+
 
 @dataclass(frozen=True)
 class Wishes:
-    """`version`: "1.1" or "2" to insist; "" to let ALPN decide, and clear text be HTTP/1.1."""
+    """How the user wants connections to be made.
+
+    `version`: "1.1" or "2" to insist; "" to let ALPN decide, with HTTP/1.1 in clear text.
+    `insecure`: accept any certificate. `cacert`, `cert`, `key`: PEM files. `proxy`: the URL of a
+    proxy; "env": the one that the environment names.
+    """
 
     version: str = ""
     insecure: bool = False
     cacert: str | None = None
     limits: Limits | None = None
+    cert: str | None = None
+    key: str | None = None
+    proxy: str | None = None
 
 
 def target_of(url: str) -> Target:
@@ -46,11 +60,19 @@ def target_of(url: str) -> Target:
 
 
 def client_context(wishes: Wishes) -> ssl.SSLContext:
-    """Raises Problem."""
+    """Return the TLS context for all servers. Raises Problem for files that cannot be used."""
     try:
         context = tls.client_context(wishes.cacert, verify=not wishes.insecure)
     except OSError as error:
         raise Problem(f"cannot use the certificates {wishes.cacert}: {reason(error)}") from None
+    if wishes.cert is not None:
+        for path in (wishes.cert, wishes.key):
+            if path is not None and not os.path.isfile(path):
+                raise Problem(f"cannot use the certificate: no such file: {path}")
+        try:
+            context.load_cert_chain(wishes.cert, wishes.key)
+        except (OSError, ValueError) as problem:  # ssl.SSLError is an OSError
+            raise Problem(f"cannot use the certificate {wishes.cert}: {reason(problem)}") from None
     if wishes.version:
         context.set_alpn_protocols(["h2" if wishes.version == "2" else "http/1.1"])
     return context
@@ -63,6 +85,8 @@ class Origin:
         self._dial = dial
         self._making = asyncio.Lock()
         self.client: Client | None = None
+        #: Whether the server has answered a request.
+        self.has_answered = False
         #: To be held while HTTP/1.1 is spoken, from a request to the end of its response.
         self.alone = asyncio.Lock()
 
@@ -119,31 +143,30 @@ class Origins:
         if secure and self._context is None:
             self._context = client_context(self._wishes)
         clear_http2 = self._wishes.version == "2" and not secure
-        client = Client(
-            target.authority,
-            target.scheme,
-            force_http2=target.force_http2 or clear_http2,
-            settings=None if self._pushes else {"enable_push": False},
-            limits=self._wishes.limits,
-        )
         try:
-            await open_connection(
-                asyncio.get_running_loop(),
-                lambda: client,
-                target.host,
-                target.port,
+            client = await dial(
+                None,
+                target,
                 self._context if secure else None,
-                target.server_name if secure else None,
+                force_http2=clear_http2,
+                proxy=self._wishes.proxy,
+                settings=None if self._pushes else {"enable_push": False},
+                limits=self._wishes.limits,
             )
         except OSError as error:  # ssl.SSLError is one
-            raise Problem(f"cannot connect to {target.authority}: {why(error)}") from None
+            text = why(error, secure)
+            if not text.startswith("cannot connect to "):
+                text = f"cannot connect to {target.authority}: {text}"
+            raise Problem(text) from None
+        except ValueError as malformed:  # the target has been checked already
+            raise Problem(f"--proxy: {malformed}", 2) from None
         self._clients.append(client)
         self._check(target, client)
         return client
 
     def _check(self, target: Target, client: Client) -> None:
         secured = client.transport.get_extra_info("ssl_object")
-        if secured is None:
+        if secured is None or target.scheme != "https":
             self._note(f"connected to {target.authority}")
             return
         chosen = secured.selected_alpn_protocol()
@@ -152,9 +175,19 @@ class Origins:
             raise Problem(f"{target.authority} does not speak HTTP/2 over TLS")
 
 
-def why(error: OSError) -> str:
-    """Where several addresses were tried, asyncio tells of all; the first will do."""
+def why(error: OSError, secure: bool) -> str:
+    """Return why a connection could not be made, with the option that may help."""
+    if isinstance(error, ConnectError) and isinstance(error.__cause__, OSError):
+        error = error.__cause__
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"{reason(error)} (--cacert FILE trusts what FILE signs, -k any certificate)"
+    if isinstance(error, ssl.SSLError) and error.reason in _NOT_TLS:
+        return f"{reason(error)} ({NO_TLS_HINT})"
+    if secure and isinstance(
+        error, ConnectionResetError | ConnectionAbortedError | ssl.SSLEOFError
+    ):
+        return f"the server ended the connection during the TLS handshake ({NO_TLS_HINT})"
     first = re.search(r"\[Errno (\d+)\]", str(error))
     if error.errno is None and first is not None:
-        return os.strerror(int(first[1]))
+        return os.strerror(int(first[1]))  # of the addresses that were tried, the first one's
     return reason(error)

@@ -1,6 +1,7 @@
-"""What goes wrong for reasons of the user's or the network's, as one line and an exit status.
+"""Errors that the user or the network causes, as one line and an exit status.
 
-Knows the exceptions of the libraries below and their words. Must never know commands or options.
+Knows the exceptions of the libraries below, and `--limit`, which every command has. Must never know
+commands or their other options.
 """
 
 import asyncio
@@ -18,7 +19,7 @@ OUTPUT_CLOSED: Final = 141
 
 
 class Problem(Exception):
-    """One line for the user, or none; `status` is what the process exits with."""
+    """An error that ends a command: one line for the user ('': none), and the exit `status`."""
 
     def __init__(self, text: str, status: int = 1) -> None:
         super().__init__(text)
@@ -26,7 +27,9 @@ class Problem(Exception):
 
 
 def reason(error: BaseException) -> str:
-    """What happened, in the words that name it best, on one line."""
+    """Return what happened, on one line, without the prefixes of Python and OpenSSL."""
+    if isinstance(error, ConnectionError):
+        return one_line(with_option(error))
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not trusted: {error.verify_message or error}"
     if isinstance(error, ssl.SSLError):
@@ -36,20 +39,37 @@ def reason(error: BaseException) -> str:
         return "timed out"
     if isinstance(error, socket.gaierror):
         return error.strerror or str(error)
-    if isinstance(error, OSError) and not isinstance(error, ConnectionError) and error.errno:
+    if isinstance(error, OSError) and error.errno:
         return os.strerror(error.errno)
     text = error.strerror if isinstance(error, OSError) else str(error)
     return one_line(text or str(error) or type(error).__name__)
 
 
+def with_option(error: ConnectionError) -> str:
+    """Return the text of an error with the option that lets its cause pass, if there is one."""
+    text = str(error) or type(error).__name__
+    if not error.limit:
+        return text
+    text = text.removesuffix(f" (Limits.{error.limit})")
+    if error.limit.startswith("allow_"):
+        return f"{text} (--limit {error.limit}=yes allows it)"
+    return f"{text} (--limit {error.limit}=... sets another limit)"
+
+
 def described(context: dict[str, Any]) -> str:
-    """What an event loop cannot raise to anybody, as one line."""
+    """Return an error that the event loop could raise to nobody, as one line."""
     error = context.get("exception")
     words = context.get("message", "something failed")
     detail = f": {reason(error)}" if isinstance(error, BaseException) else ""
     return one_line(f"cno: {str(words).removeprefix('cno: ')}{detail}")
 
 
+def end_line() -> None:
+    """After Ctrl-C on a terminal, which shows it as `^C`: begin a new line."""
+    if sys.stderr.isatty():
+        print(file=sys.stderr)
+
+
 def report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """An exception handler for event loops."""
+    """Print an error that the event loop could raise to nobody: its exception handler."""
     print(described(context), file=sys.stderr)

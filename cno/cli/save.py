@@ -8,7 +8,7 @@ import re
 import secrets
 import sys
 import unicodedata
-from errno import EAGAIN, EISDIR
+from errno import EACCES, EAGAIN, EISDIR, ENOENT, ENOTDIR, EROFS
 from io import FileIO
 from types import TracebackType
 from typing import Final
@@ -26,6 +26,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from cno.cli.problems import Problem, reason
 from cno.cli.text import one_line
 
 _MAX_NAME: Final = 200
@@ -163,6 +164,17 @@ def _create_beside(path: str) -> tuple[str, FileIO]:
         os.close(descriptor)
         os.unlink(name)
         raise
+
+
+def cannot_write(path: str, error: OSError) -> Problem:
+    """Return the problem to report for a file that `Save` could not create or write."""
+    folder = os.path.dirname(path) or "."
+    if error.errno in (ENOENT, ENOTDIR) and not os.path.isdir(folder):
+        why = "is not a folder" if os.path.exists(folder) else "there is no such folder"
+        return Problem(f"cannot write {path}: {folder}: {why}")
+    if error.errno in (EACCES, EROFS) and not os.path.exists(path):
+        return Problem(f"cannot write {path}: {folder}: {reason(error)}")
+    return Problem(f"cannot write {path}: {reason(error)}")
 
 
 def _is_special(path: str) -> bool:

@@ -5,6 +5,7 @@ Knows sockets' addresses, certificates and signals. Must never know what is answ
 
 import asyncio
 import os
+import signal
 import socket
 import ssl
 import sys
@@ -81,7 +82,8 @@ async def serve_until_stopped(
     with stopping() as stop:
         if not serving.quiet:
             output.add(announcement(listener, handler.root, context is not None))
-        await stop.wait()
+        if await stop == signal.SIGINT and sys.stderr.isatty():
+            errors.add("")  # the terminal shows ^C, without a line break
         listener.close()
         await finish(listener, None if serving.quiet else errors.add)
 

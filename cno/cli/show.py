@@ -131,25 +131,27 @@ class Show:
 
     # -- heads -----------------------------------------------------------------------------------
 
-    def answered(self, version: str, code: int, headers: Headers) -> None:
-        """The head of a response, wherever it is wanted."""
+    def answered(self, version: str, code: int, reason: str, headers: Headers) -> None:
+        """Show the head of a response, wherever it is wanted. `reason`: '' if there is none."""
+        status = f"{version} {code} {reason}".rstrip()
         if self.verbose:
-            self.note(f"{version} {code}", "<")
+            self.note(status, "<")
             for name, value in headers:
                 self.note(f"{name}: {value}", "<")
         if self.terminal and not self.verbose:
-            self._printer.out(self._dressed_head(version, code, headers))
+            self._printer.out(self._dressed_head(version, code, reason, headers))
         elif self.include:
-            lines = [f"{version} {code}", *(f"{name}: {value}" for name, value in headers)]
+            lines = [status, *(f"{name}: {value}" for name, value in headers)]
             if sys.stdout.isatty():
                 self._printer.out("".join(f"{one_line(line)}\n" for line in lines) + "\n")
             else:
                 text = "".join(f"{line}\r\n" for line in lines) + "\r\n"
                 self._printer.out(text.encode("utf-8", "surrogateescape"))
 
-    def _dressed_head(self, version: str, code: int, headers: Headers) -> str:
+    def _dressed_head(self, version: str, code: int, reason: str, headers: Headers) -> str:
         paint = self._paint
-        status = paint(f"{code} {phrase(code)}".rstrip(), STATUS.get(code // 100, "red"))
+        words = one_line(reason) or phrase(code)
+        status = paint(f"{code} {words}".rstrip(), STATUS.get(code // 100, "red"))
         lines = [f"{paint(version, 'dim')} {status}"]
         lines += [f"{paint(one_line(name), 'cyan')}: {one_line(value)}" for name, value in headers]
         return "\n".join([*lines, "", ""])

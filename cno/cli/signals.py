@@ -19,23 +19,27 @@ ENDING: Final = tuple(
 
 
 @contextlib.contextmanager
-def stopping() -> Iterator[asyncio.Event]:
-    """An event that the first SIGINT or SIGTERM sets; a second one ends the process at once."""
+def stopping() -> Iterator["asyncio.Future[int]"]:
+    """Give a future whose result is the number of the first SIGINT or SIGTERM.
+
+    A second signal ends the process at once.
+    """
     loop = asyncio.get_running_loop()
-    stop = asyncio.Event()
+    stop = loop.create_future()
     undo: list[Callable[[], object]] = []
 
-    def first() -> None:
-        stop.set()
-        for number in STOPPING:
-            signal.signal(number, signal.SIG_DFL)
+    def first(number: int) -> None:
+        if not stop.done():
+            stop.set_result(number)
+        for each in STOPPING:
+            signal.signal(each, signal.SIG_DFL)
 
-    def later(*_: object) -> None:
-        loop.call_soon_threadsafe(first)
+    def later(number: int, _: object) -> None:
+        loop.call_soon_threadsafe(first, number)
 
     for number in STOPPING:
         try:
-            loop.add_signal_handler(number, first)
+            loop.add_signal_handler(number, first, number)
             undo.append(partial(loop.remove_signal_handler, number))
         except NotImplementedError:  # Windows
             undo.append(partial(signal.signal, number, signal.signal(number, later)))

@@ -5,7 +5,6 @@ Whatever goes wrong for reasons of the user's or the network's is one line, neve
 
 import os
 import re
-import select
 import signal
 import socket
 import ssl
@@ -21,42 +20,9 @@ from pathlib import Path
 import pytest
 
 from cno._build import VERSION
-from cno.cli.app import run_app
+from tests.cli.commands import POSIX, Here, answering, one_line
 from tests.peers import free_port
-from tests.processes import ENVIRONMENT, PATIENCE, Pair, Result, Running, certificate, cno, serving
-
-POSIX = pytest.mark.skipif(os.name != "posix", reason="signals and terminals of POSIX")
-
-
-class Here:
-    """Commands run within this process, in a folder of their own: many of them take no time."""
-
-    def __init__(self, capture: pytest.CaptureFixture[bytes], folder: Path) -> None:
-        self._capture = capture
-        self.folder = folder
-
-    def __call__(self, *args: str) -> Result:
-        status = run_app(list(args))
-        out, err = self._capture.readouterr()
-        return Result(status, out, err.decode())
-
-
-@pytest.fixture
-def here(
-    capsysbinary: pytest.CaptureFixture[bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Here:
-    monkeypatch.chdir(tmp_path)
-    return Here(capsysbinary, tmp_path)
-
-
-def one_line(result: Result, status: int = 1) -> str:
-    """The message of a command that failed as it should."""
-    assert result.status == status, result
-    assert result.stdout == b""
-    (line,) = result.stderr.splitlines()
-    assert line.startswith("cno: ")
-    return line
-
+from tests.processes import ENVIRONMENT, PATIENCE, Pair, Running, certificate, cno, serving
 
 # -- help and usage ------------------------------------------------------------------------------
 
@@ -163,11 +129,6 @@ def test_a_port_in_use(here: Here) -> None:
 def test_no_such_host(here: Here, host: str) -> None:
     line = one_line(here("serve", "--port", "0", "--host", host))
     assert line.startswith(f"cno: cannot listen on {host}:0: ")
-
-
-@pytest.fixture
-def pair(tmp_path: Path) -> Pair:
-    return certificate(tmp_path)
 
 
 def test_bad_certificates(here: Here, tmp_path: Path, pair: Pair) -> None:
@@ -410,34 +371,6 @@ def test_a_log_whose_reader_goes(tmp_path: Path) -> None:
 # -- get -----------------------------------------------------------------------------------------
 
 
-@contextmanager
-def answering(*answers: bytes, hold: bool = False) -> Iterator[str]:
-    """A server that answers each connection with some octets; the URL. `hold`: and then waits."""
-    stop = threading.Event()
-
-    def answer(listener: socket.socket) -> None:
-        for octets in answers:
-            while not (stop.is_set() or select.select([listener], [], [], 0.1)[0]):
-                pass
-            if stop.is_set():
-                return
-            with listener.accept()[0] as sock:
-                sock.settimeout(PATIENCE)
-                sock.recv(65536)
-                sock.sendall(octets)
-                if hold:
-                    stop.wait(PATIENCE)
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=answer, args=(listener,))
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
-        finally:
-            stop.set()
-            thread.join()
-
-
 def test_nobody_there(here: Here) -> None:
     url = f"127.0.0.1:{free_port()}"
     assert one_line(cno("get", url)) == f"cno: cannot connect to {url}: Connection refused"
@@ -459,7 +392,7 @@ def test_files_that_cannot_be(here: Here) -> None:
     assert "No such file" in one_line(here("get", "-d", "@none", "a"))
     assert "No such file" in one_line(here("get", "--cacert", "none", "https://a"))
     with answering(b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\nx") as url:
-        assert "No such file" in one_line(here("get", "-o", "none/x", url))
+        assert "no such folder" in one_line(here("get", "-o", "none/x", url))
     assert list(here.folder.iterdir()) == []
 
 

@@ -1,0 +1,66 @@
+"""Commands run within the test's own process, and a server that sends prepared bytes."""
+
+import os
+import select
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from cno.cli.app import run_app
+from tests.processes import PATIENCE, Result
+
+POSIX = pytest.mark.skipif(os.name != "posix", reason="signals and terminals of POSIX")
+
+
+class Here:
+    """Commands run within this process, in a folder of their own: many of them take no time."""
+
+    def __init__(self, capture: pytest.CaptureFixture[bytes], folder: Path) -> None:
+        self._capture = capture
+        self.folder = folder
+
+    def __call__(self, *args: str) -> Result:
+        status = run_app(list(args))
+        out, err = self._capture.readouterr()
+        return Result(status, out, err.decode())
+
+
+def one_line(result: Result, status: int = 1) -> str:
+    """The message of a command that failed as it should."""
+    assert result.status == status, result
+    assert result.stdout == b""
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("cno: ")
+    return line
+
+
+@contextmanager
+def answering(*answers: bytes, hold: bool = False) -> Iterator[str]:
+    """A server that answers each connection with some octets; the URL. `hold`: and then waits."""
+    stop = threading.Event()
+
+    def answer(listener: socket.socket) -> None:
+        for octets in answers:
+            while not (stop.is_set() or select.select([listener], [], [], 0.1)[0]):
+                pass
+            if stop.is_set():
+                return
+            with listener.accept()[0] as sock:
+                sock.settimeout(PATIENCE)
+                sock.recv(65536)
+                sock.sendall(octets)
+                if hold:
+                    stop.wait(PATIENCE)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=answer, args=(listener,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        finally:
+            stop.set()
+            thread.join()
