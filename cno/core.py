@@ -13,6 +13,7 @@ from librt.strings import BytesWriter
 from mypy_extensions import i64, mypyc_attr
 
 from cno.budget import Bucket
+from cno.date import DateSource
 from cno.errors import Reason
 from cno.h1.state import Http1
 from cno.h2.state import NOTHING, Http2
@@ -170,6 +171,10 @@ class Core:
         self._writer = BytesWriter()  # small pieces, copied together; comes after _out
         self._corked: i64 = 0
         self._held: i64 = 0  # how often of those by cork(), which the application calls
+        self._dates: DateSource | None = None  # server: gives responses their `Date`
+        # Bytes of the body that is written with the next head, which then tells of them. The head
+        # sets it back to UNKNOWN_LENGTH.
+        self._body_size: i64 = UNKNOWN_LENGTH
         self._announced = NO_FRAMES  # among that, and to be shown to on_frame_send
         self._shown: i64 = 0  # how many of these have been
 

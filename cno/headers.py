@@ -202,3 +202,5 @@ CONNECTION_SPECIFIC: Final = frozenset(
 
 #: Methods that promise to change nothing (RFC 9110 9.2.1) or the same each time (9.2.2).
 IDEMPOTENT: Final = frozenset(("GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE", "QUERY"))
+#: Methods that define a meaning for content: without any, a request says so (RFC 9110 8.6).
+EXPECT_CONTENT: Final = frozenset(("POST", "PUT", "PATCH"))

@@ -21,7 +21,7 @@ MAX_FUNCTION = 60
 # Who may import whom: a module imports what is above it, or in its own package. A name stands for
 # the module or package and all below it, unless a longer name says otherwise.
 LAYERS = (
-    ("const", "strict"),
+    ("const", "date", "strict"),
     ("errors", "limits"),
     ("hpack", "settings", "headers", "budget", "priority"),
     ("h1.head", "h1.parse", "h1.lenient", "h1.body", "h1.target", "h2.frames", "h2.kinds"),

@@ -179,6 +179,7 @@ class Listener(Keeper):
         ssl: SSLContext | None,
         settings: SettingsDict | None,
         limits: Limits | None,
+        date: bool = True,
     ) -> None:
         check_handler(handler)
         check_configuration(settings, limits, True)
@@ -187,6 +188,7 @@ class Listener(Keeper):
         self._ssl = ssl
         self._settings = settings
         self._limits = limits
+        self._date = date
         self._server: asyncio.Server | None = None
         self._sockets: list[socket.socket] = []
         self._servers: set[Server] = set()  # connections that are open, or have handlers running
@@ -300,7 +302,12 @@ class Listener(Keeper):
 
     def _protocol(self) -> Server:
         return Server(
-            None, self._handler, settings=self._settings, limits=self._limits, keeper=self
+            None,
+            self._handler,
+            settings=self._settings,
+            limits=self._limits,
+            keeper=self,
+            date=self._date,
         )
 
     def _stop(self, server: asyncio.Server) -> None:
@@ -344,6 +351,7 @@ def serve(
     reuse_port: bool | None = None,
     settings: SettingsDict | None = None,
     limits: Limits | None = None,
+    date: bool = True,
 ) -> Listener:
     """Serve HTTP/2 and HTTP/1.1 on one address: `async with cno.serve(handler, host, port):`.
 
@@ -351,8 +359,9 @@ def serve(
     a port (0: one that is free on all of them), a bound socket, or the path of a Unix socket, whose
     file gets the permissions `mode` (0o660, say) before anybody can connect. With `certfile` and
     `keyfile` (PEM), or a context in `ssl` (which is told so), it is served over TLS with ALPN `h2`
-    and `http/1.1`; in clear text, HTTP/2 is for clients that know beforehand. `await serve(...)`
-    begins as well, and gives the `Listener`.
+    and `http/1.1`; in clear text, HTTP/2 is for clients that know beforehand. Responses that
+    have no `Date` get one (RFC 9110 6.6.1), unless `date` is False. `await serve(...)` begins as
+    well, and gives the `Listener`.
 
     Raises ValueError for an address, or TLS, that is said twice or not at all; TypeError and
     UsageError for a handler, settings and limits that no connection can have; OSError.
@@ -366,4 +375,4 @@ def serve(
     elif ssl is not None:
         ssl.set_alpn_protocols(list(tls.PROTOCOLS))
     address = Address(host, port, sock, path, mode, backlog, reuse_port)
-    return Listener(handler, address, ssl, settings, limits)
+    return Listener(handler, address, ssl, settings, limits, date)

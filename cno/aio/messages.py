@@ -113,9 +113,9 @@ class Request(Exchange):
         fields = listed(headers)
         bodiless = code == 204 or code == 304 or self.method == "HEAD"
         body = data if isinstance(data, bytes) else at_once(data)
-        if not self.conn._http2 and body and not trailers and code != 204 and code != 304:
-            fields = with_length(fields, len(body))
         whole = Sending(self.stream, b"" if bodiless else body, True)
+        if self.conn._http2 or not trailers:
+            whole.length = len(body)  # (in HTTP/1.1, trailers need chunks)
         whole.headers = fields
         whole.code = code
         whole.trailers = None if bodiless else trailers

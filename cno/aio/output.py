@@ -19,7 +19,7 @@ from mypy_extensions import i64, mypyc_attr
 from cno.aio.errors import ConnectionLostError, claim, fresh
 from cno.aio.waiters import wake
 from cno.const import MAX_WINDOW
-from cno.core import INIT
+from cno.core import INIT, UNKNOWN_LENGTH
 from cno.engine import Engine
 from cno.errors import DisconnectError, InvalidStreamError, UsageError, WouldBlockError
 from cno.limits import UNBOUNDED, Limits
@@ -74,6 +74,7 @@ class Sending:
         self.data = data
         self.at: i64 = 0  # of these octets, so many are written
         self.final = final  # nothing follows on this stream
+        self.length: i64 = UNKNOWN_LENGTH  # bytes of all of the body, for the head to tell
         self.trailers: Headers | None = None
         self.stuck = False  # the last attempt wrote less than it could have
         self.blocked_at: i64 = (
@@ -250,12 +251,15 @@ class Output(Engine, asyncio.Protocol):
         size: i64 = len(sending.data)
         if headers is not None:
             last = sending.final and size == 0 and not sending.trailers
+            self._body_size = sending.length
             try:
                 self.write_head(sending.stream, sending.code, sending.reason, "", headers, last)
             except WouldBlockError:
                 # An earlier response must go first; or, of a pushed one, too many are open.
                 sending.stuck = True
                 return False
+            finally:
+                self._body_size = UNKNOWN_LENGTH
             sending.headers = None
             if size == 0 and not sending.trailers:
                 return True

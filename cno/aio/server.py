@@ -23,6 +23,7 @@ from cno.const import (
     CNO_RST_INTERNAL_ERROR,
 )
 from cno.core import DONE, HEAD
+from cno.date import SYSTEM
 from cno.limits import UNBOUNDED, Limits, bound
 from cno.priority import SHARED, parse_fields, rank
 from cno.settings import SettingsDict
@@ -79,6 +80,8 @@ class Server(Connection):
 
     A plain function that returns an awaitable will do; TypeError is raised where it cannot be one.
 
+    Responses get a `Date` field unless they have one, or `date` is False.
+
     `loop` may be left out. `settings` is what `configure` takes; `limits` are by default those of
     `cno.Limits` with windows of 256 KiB per stream and 1 MiB in all.
     """
@@ -91,6 +94,7 @@ class Server(Connection):
         settings: SettingsDict | None = None,
         limits: Limits | None = None,
         keeper: Keeper | None = None,
+        date: bool = True,
     ) -> None:
         if handle is None:
             if loop is None or isinstance(loop, asyncio.AbstractEventLoop):
@@ -106,6 +110,8 @@ class Server(Connection):
             SERVER_LIMITS if limits is None else limits,
             settings,
         )
+        if date:
+            self._dates = SYSTEM
         self._handle: Handler = handle
         self._keeper = keeper
         self._fresh: list[Request] = []  # came with the input that is being read

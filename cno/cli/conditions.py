@@ -7,7 +7,6 @@ file, a request or a connection.
 import re
 import time
 from calendar import timegm
-from email.utils import formatdate
 from typing import Final, NamedTuple
 
 Headers = list[tuple[str, str]]
@@ -50,11 +49,6 @@ class Validators(NamedTuple):
 def validators(size: int, mtime_ns: int) -> Validators:
     """Strong: a file system that counts nanoseconds tells two versions apart, or their sizes do."""
     return Validators(f'"{size:x}-{mtime_ns:x}"', mtime_ns // 1_000_000_000)
-
-
-def format_date(seconds: int) -> str:
-    """IMF-fixdate, as `Sun, 06 Nov 1994 08:49:37 GMT`."""
-    return formatdate(seconds, usegmt=True)
 
 
 def parse_date(text: str, now: float | None = None) -> int | None:

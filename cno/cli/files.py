@@ -19,7 +19,6 @@ from cno.cli.conditions import (
     CONDITIONAL,
     Headers,
     Validators,
-    format_date,
     precondition,
     range_applies,
     validators,
@@ -27,6 +26,7 @@ from cno.cli.conditions import (
 from cno.cli.kinds import content_type
 from cno.cli.paths import Opened, Refused, open_inside, parse_target
 from cno.cli.ranges import Multipart, Span, content_range, multipart, parse_range
+from cno.date import http_date
 
 ALLOW: Final = ("allow", "GET, HEAD, OPTIONS")
 #: Octets of the largest file that is read at once, and may be kept.
@@ -76,7 +76,6 @@ class Kept(NamedTuple):
 
     path: str
     signature: Signature
-    second: int
     headers: Headers
     data: bytes
     kind: str
@@ -121,8 +120,6 @@ class Files:
         self._allow_host = allow_host
         self._kept: dict[str, Kept] = {}
         self._cache_size = self._room = cache_size
-        self._second = 0
-        self._date = ("date", "")
 
     async def __call__(self, request: Asked) -> None:
         """Answer one request."""
@@ -144,7 +141,7 @@ class Files:
         """What to answer. A FileBody in it is the caller's to close."""
         method = request.method
         if method == "OPTIONS":
-            return Reply(204, [ALLOW, self._now()], b"")
+            return Reply(204, [ALLOW], b"")
         if method not in ("GET", "HEAD"):
             await skim(request)
             return self._error(method, 405, [ALLOW])
@@ -222,7 +219,14 @@ class Files:
                 about = validators(len(data), time.time_ns())
             elif signature(os.fstat(fd)) == signature(info):
                 path = os.path.join(self.root, *segments)
-                kept = Kept(path, signature(info), 0, [], data, kind, about)
+                kept = Kept(
+                    path,
+                    signature(info),
+                    self._described(len(data), about, kind),
+                    data,
+                    kind,
+                    about,
+                )
                 self._keep(_key(request.path), kept)
             return self._select(request, len(data), about, kind, data)
         finally:
@@ -236,7 +240,7 @@ class Files:
         method = request.method
         code = precondition(method, request.headers, about)
         if code == 304:
-            return Reply(304, [("etag", about.etag), *self._common, self._now()], b"")
+            return Reply(304, [("etag", about.etag), *self._common], b"")
         if code == 412:
             return self._error(method, 412)
         field = range_applies(method, request.headers, about, time.time())
@@ -259,16 +263,14 @@ class Files:
     def _described(self, size: int, about: Validators, kind: str) -> Headers:
         # > An origin server with a clock MUST NOT generate a Last-Modified date that is later than
         # > the server's time of message origination (Date, Section 6.6.1).   (RFC 9110 8.8.2.1)
-        date = self._now()
-        modified = min(about.modified, self._second)
+        modified = min(about.modified, int(time.time()))
         return [
             ("content-type", kind),
             ("content-length", str(size)),
-            ("last-modified", format_date(modified)),
+            ("last-modified", http_date(modified)),
             ("etag", about.etag),
             ("accept-ranges", "bytes"),
             *self._common,
-            date,
         ]
 
     def _error(self, method: str, code: int, headers: Headers | None = None) -> Reply:
@@ -281,17 +283,8 @@ class Files:
             ("content-security-policy", pages.POLICY),
             *self._common,
             *(extra or ()),
-            self._now(),
         ]
         return Reply(code, headers, b"" if method == "HEAD" else page)
-
-    def _now(self) -> tuple[str, str]:
-        """The Date field (RFC 9110 6.6.1), made anew once a second."""
-        second = int(time.time())
-        if second != self._second:
-            self._second = second
-            self._date = ("date", format_date(second))
-        return self._date
 
     # -- small files in memory -----------------------------------------------------------------
 
@@ -312,11 +305,6 @@ class Files:
         for name, _ in request.headers:
             if name in CONDITIONAL:
                 return self._select(request, len(kept.data), kept.validators, kept.kind, kept.data)
-        self._now()
-        if kept.second != self._second:
-            headers = self._described(len(kept.data), kept.validators, kept.kind)
-            kept = kept._replace(second=self._second, headers=headers)
-            self._kept[key] = kept
         return Reply(200, kept.headers, b"" if method == "HEAD" else kept.data)
 
     def _keep(self, key: str, kept: Kept) -> None:

@@ -10,6 +10,7 @@ from typing import Final
 from librt.strings import BytesWriter
 from mypy_extensions import i64, mypyc_attr
 
+from cno.date import DateSource
 from cno.errors import UsageError
 from cno.h1.body import NOT_IN_TRAILERS
 from cno.headers import content_length, is_authority, is_scheme, is_token, is_value_octets, octets
@@ -111,7 +112,6 @@ _USUAL: Final = {
         "content-security-policy",
         "content-type",
         "cookie",
-        "date",
         "etag",
         "expect",
         "expires",
@@ -177,6 +177,7 @@ class Outgoing:
         self.options: list[str] | None = None  # of the Connection field, close and keep-alive apart
         self.at: i64 = NOWHERE  # where the application put that field
         self.close = False
+        self.has_date = False
         self.upgrade: str | None = None
 
 
@@ -259,6 +260,8 @@ def _prefix(out: Outgoing, name: str, value: str, at: i64) -> bytes:
     """What a field line begins with; b'' for a field that is not written as it is. `at`: where."""
     if name == "content-length":
         return _content_length(out, value)
+    if name == "date":
+        return _date(out)
     if out.request and (name == ":authority" or (name == ":scheme" and is_scheme(value))):
         return b""
     if name.startswith(":"):
@@ -266,6 +269,8 @@ def _prefix(out: Outgoing, name: str, value: str, at: i64) -> bytes:
     given, name = name, _lowered(name)
     if name == "content-length":
         return _content_length(out, value)
+    if name == "date":
+        return _date(out)
     if name == "transfer-encoding":
         out.codings = (out.codings or []) + _tokens(name, value)
         return b""
@@ -313,6 +318,11 @@ def _content_length(out: Outgoing, value: str) -> bytes:
     return b"" if out.frameless else b"content-length: "
 
 
+def _date(out: Outgoing) -> bytes:
+    out.has_date = True
+    return b"date: "
+
+
 def _tokens(name: str, value: str) -> list[str]:
     tokens = [token.strip(" \t") for token in value.split(",")]
     for token in tokens:
@@ -354,6 +364,26 @@ def inner_codings(out: Outgoing) -> str:
         # > A sender MUST NOT apply the chunked transfer coding more than once   (RFC 9112 6.1)
         raise UsageError("chunked can only be the last transfer coding", rule="RFC 9112 6.1")
     return "".join(coding + ", " for coding in codings)
+
+
+def date(writer: BytesWriter, dates: DateSource | None, out: Outgoing) -> None:
+    """Write the Date field of a final response, unless it has one."""
+    # > An origin server with a clock MUST generate a Date header field in all 2xx (Successful), 3xx
+    # > (Redirection), and 4xx (Client Error) responses   (RFC 9110 6.6.1)
+    if dates is not None and not out.has_date:
+        writer.write(dates.now().line)
+
+
+def length(writer: BytesWriter, size: i64) -> None:
+    """Write the Content-Length field."""
+    writer.write(b"content-length: ")
+    unit: i64 = 1
+    while size // unit >= 10:
+        unit *= 10
+    while unit != 0:
+        writer.append(0x30 + size // unit % 10)
+        unit //= 10
+    writer.write(_CRLF)
 
 
 def transfer_encoding(writer: BytesWriter, out: Outgoing) -> None:

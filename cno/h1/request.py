@@ -20,7 +20,7 @@ from cno.h1.compose import Outgoing
 from cno.h1.parse import protocols
 from cno.h1.state import CHUNKED, LENGTH, UNDECIDED
 from cno.h1.target import has_port, split
-from cno.headers import IDEMPOTENT, is_path, is_target, is_token
+from cno.headers import EXPECT_CONTENT, IDEMPOTENT, is_path, is_target, is_token
 
 
 def write_head(
@@ -149,7 +149,7 @@ def _frame(core: Core, out: Outgoing, method: str, final: bool) -> i64:
         return LENGTH
     writer = core._writer
     if final:
-        if method == "POST" or method == "PUT" or method == "PATCH":
+        if method in EXPECT_CONTENT:
             # > A user agent SHOULD send Content-Length in a request when the method defines a
             # > meaning for enclosed content and it is not sending Transfer-Encoding.
             # > (RFC 9110 8.6)

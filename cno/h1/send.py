@@ -157,6 +157,8 @@ def _write_response(
     core: Core, stream: Stream, code: int, reason: str, headers: list[tuple[str, str]], final: bool
 ) -> None:
     h1 = core._h1
+    size = core._body_size
+    core._body_size = UNKNOWN_LENGTH
     tunnel = stream.connect and code < 300
     writer = core._writer
     mark = len(writer)
@@ -167,6 +169,11 @@ def _write_response(
         out = Outgoing(False, tunnel or code == 204)
         compose.status_line(writer, code, reason)
         compose.field_lines(writer, headers, out)
+        compose.date(writer, core._dates, out)
+        if size > 0 and out.length == UNKNOWN_LENGTH and not out.frameless and code != 304:
+            if out.codings is None:
+                compose.length(writer, size)
+                out.length = size
         mute = stream.head or code == 204 or code == 304
         framing = LENGTH
         if not mute and not tunnel:

@@ -121,4 +121,6 @@ def error_response(core: Core, status: i64, text: str) -> None:
     # > option in every response message that does not have a 1xx (Informational) status
     # > code.   (RFC 9112 9.3; and this connection is at its end)
     compose.status_line(core._writer, int(status), "")
+    if core._dates is not None:
+        core._writer.write(core._dates.now().line)
     core._writer.write(b"content-length: 0\r\nconnection: close\r\n\r\n")

@@ -22,7 +22,7 @@ from cno.headers import (
     octets,
 )
 from cno.hpack import Encoder, Field, NeverIndexed
-from cno.hpack.fields import LENGTH, PSEUDO, REGULAR
+from cno.hpack.fields import DATE, LENGTH, PSEUDO
 
 # What a list that has been checked holds beside its fields.
 _SECRETS: Final = frozenset(("authorization", "proxy-authorization", "cookie", "set-cookie"))
@@ -48,7 +48,7 @@ def clean(encoder: Encoder, headers: list[tuple[str, str]], trailer: bool) -> li
     known = _known
     for item in cast(list[object], headers):
         field = encoder.recall(item)
-        if field is not None and (field.kind == REGULAR or (field.kind == LENGTH and not trailer)):
+        if field is not None and field.kind != PSEUDO and (field.kind != LENGTH or not trailer):
             result.append(field)
         elif type(item) is tuple and item in known and not trailer:
             result.append(item)
@@ -187,6 +187,19 @@ def length_of(fields: list[object]) -> i64:
             raise UsageError("two content-length fields", rule="RFC 9110 8.6")
         length = content_length(value)
     return length
+
+
+def has_date(fields: list[object]) -> bool:
+    """Whether checked fields have a Date."""
+    for item in fields:
+        if isinstance(item, Field):
+            if item.kind == DATE:
+                return True
+        else:
+            name, _ = cast(tuple[str, str], item)
+            if name == "date":
+                return True
+    return False
 
 
 def without_length(fields: list[object]) -> list[object]:

@@ -17,7 +17,8 @@ from cno.const import (
     CNO_FRAME_SETTINGS,
     CNO_RST_NO_ERROR,
 )
-from cno.core import COPY_BELOW, ON_FRAME_SEND, Core, Frame, put
+from cno.core import COPY_BELOW, ON_FRAME_SEND, UNKNOWN_LENGTH, Core, Frame, put
+from cno.date import Stamp
 from cno.h2.frames import HEADER_SIZE, MAX_SENT, patch_header, write_header, write_u32
 from cno.hpack import Field
 
@@ -100,10 +101,13 @@ def field_block(
     prefix: bytes,
     status: i64,
     fields: list[object],
+    date: Stamp | None = None,
+    content_length: i64 = UNKNOWN_LENGTH,
 ) -> None:
     """HEADERS or PUSH_PROMISE (`prefix`: its promised id), and CONTINUATION where it is too long.
 
-    `status` goes first, unless it is 0; `fields` are as `outgoing.clean` leaves them.
+    `status` goes first, unless it is 0, then the `date` and the `content_length`, if there are
+    any; `fields` are as `outgoing.clean` leaves them.
 
     The block is encoded right behind the place of its frame's header, which is filled in later.
     """
@@ -117,6 +121,10 @@ def field_block(
     encoder.begin(out)
     if status != 0:
         encoder.write_status(out, status)
+    if date is not None:
+        encoder.write_date(out, date.pair)
+    if content_length != UNKNOWN_LENGTH:
+        encoder.write_length(out, content_length)
     for field in fields:
         if isinstance(field, Field):
             encoder.write_field(out, field)

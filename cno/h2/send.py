@@ -30,6 +30,7 @@ from cno.core import (
     Core,
     Stream,
 )
+from cno.date import Stamp
 from cno.errors import (
     DisconnectError,
     InvalidStreamError,
@@ -40,10 +41,13 @@ from cno.errors import (
 )
 from cno.h2 import flow, outgoing, output
 from cno.h2.state import SMALL_SENT, SMALL_WINDOW, expect_late, remember_reset
+from cno.headers import EXPECT_CONTENT
 from cno.streams import count, end, end_write, lookup, start
 
 #: What our PING during a graceful shutdown carries.
 SHUTDOWN_PING: Final = b"shutdown"
+#: The field of a message without content.
+NO_CONTENT: Final[object] = ("content-length", "0")
 #: Octets of the PING that measures a round trip.
 PROBE_PING: Final = b"\0cno rtt"
 
@@ -92,6 +96,10 @@ def _write_request(
         raise UsageError(
             "a content-length without that content", stream=int(id), rule="RFC 9110 8.6"
         )
+    if final and length == UNKNOWN_LENGTH and method in EXPECT_CONTENT:
+        # > A user agent SHOULD send Content-Length in a request when the method defines a meaning
+        # > for enclosed content and it is not sending Transfer-Encoding.   (RFC 9110 8.6)
+        fields.append(NO_CONTENT)
     # > SETTINGS_MAX_HEADER_LIST_SIZE: This advisory setting informs a peer of the maximum field
     # > section size that the sender is prepared to accept, in units of octets.   (RFC 9113 6.5.2)
     most = core._remote._max_header_list_size
@@ -143,6 +151,8 @@ def _write_response(
         raise UsageError("the response has begun already", stream=int(id))
     if code < 100 or code > 999 or code == 101:
         raise UsageError(f"{code} is no status of HTTP/2", stream=int(id), rule="RFC 9113 8.6")
+    size = core._body_size
+    core._body_size = UNKNOWN_LENGTH
     interim = code < 200
     if interim and final:
         raise UsageError("a 1xx response is not the last", stream=int(id), rule="RFC 9113 8.1")
@@ -162,9 +172,19 @@ def _write_response(
     if not stream.counted:
         _open_pushed(core, stream)
     flags: i64 = CNO_FLAG_END_STREAM if final else 0
-    output.field_block(core, CNO_FRAME_HEADERS, flags, id, b"", code, fields)
     if interim:
+        output.field_block(core, CNO_FRAME_HEADERS, flags, id, b"", code, fields)
         return
+    added: i64 = UNKNOWN_LENGTH
+    if size != UNKNOWN_LENGTH and length == UNKNOWN_LENGTH and code != 204 and code != 304:
+        # > A server MAY send a Content-Length header field in a response to a HEAD request; a
+        # > server MUST NOT send Content-Length in such a response unless its field value equals
+        # > [what a GET would have got].   (RFC 9110 8.6; that cannot be known without content)
+        if not tunnel and (size > 0 or not stream.head):
+            added = length = size
+    output.field_block(
+        core, CNO_FRAME_HEADERS, flags, id, b"", code, fields, date_of(core, fields), added
+    )
     stream.mute = bodiless and not tunnel
     stream.write_left = UNKNOWN_LENGTH if tunnel else length
     stream.write = TUNNEL if tunnel else BODY
@@ -173,6 +193,16 @@ def _write_response(
         stream.read_left = UNKNOWN_LENGTH
     if final:
         end_write(core, stream)
+
+
+def date_of(core: Core, fields: list[object]) -> Stamp | None:
+    """Return the Date that a response with these fields still needs."""
+    # > An origin server with a clock MUST generate a Date header field in all 2xx (Successful), 3xx
+    # > (Redirection), and 4xx (Client Error) responses, and MAY generate a Date header field in 1xx
+    # > (Informational) and 5xx (Server Error) responses.   (RFC 9110 6.6.1)
+    if core._dates is None or outgoing.has_date(fields):
+        return None
+    return core._dates.now()
 
 
 def _open_pushed(core: Core, stream: Stream) -> None:
@@ -395,8 +425,10 @@ def drained(core: Core) -> bool:
 
 def refuse(core: Core, id: i64, status: i64, ended: bool) -> None:
     """Answer a request that is never shown to the application."""
-    fields: list[object] = [("content-length", "0")]
-    output.field_block(core, CNO_FRAME_HEADERS, CNO_FLAG_END_STREAM, id, b"", status, fields)
+    flags: i64 = CNO_FLAG_END_STREAM
+    fields: list[object] = [NO_CONTENT]
+    date = date_of(core, fields)
+    output.field_block(core, CNO_FRAME_HEADERS, flags, id, b"", status, fields, date)
     if not ended:
         remember_reset(core._h2, id)
         expect_late(core._h2, core._local._initial_window_size)

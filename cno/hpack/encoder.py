@@ -11,7 +11,15 @@ from librt.strings import BytesWriter
 from mypy_extensions import i16, i32, i64, mypyc_attr, u8
 
 from cno.hpack.dynamic import SIZE_SHIFT, DynamicTable
-from cno.hpack.fields import ENTRY_OVERHEAD, LENGTH, PSEUDO, REGULAR, Field, NeverIndexed
+from cno.hpack.fields import (
+    DATE,
+    ENTRY_OVERHEAD,
+    LENGTH,
+    PSEUDO,
+    REGULAR,
+    Field,
+    NeverIndexed,
+)
 from cno.hpack.huffman import huffman_encode
 from cno.hpack.tables import STATIC_COUNT, static_pairs
 
@@ -145,6 +153,10 @@ class Encoder:
         self._lowest: i64 = _INITIAL_TABLE_SIZE
         # Names that were used, of those that all encoders know, and names of entries.
         self._names: dict[str, _Name] = {}
+        # Entries of the fields that write_date() and write_length() have sent last.
+        self._date: Field | None = None
+        self._length: Field | None = None
+        self._length_value: i64 = -1
         self.set_max_table_size(_INITIAL_TABLE_SIZE)
 
     @property
@@ -232,6 +244,33 @@ class Encoder:
         else:
             self.write(out, ":status", str(int(code)), False)
 
+    def write_date(self, out: BytesWriter, pair: object) -> None:
+        """Write `date`. Responses of the same second give the same `pair`: one look finds it."""
+        field = self._date
+        if field is None or field.pair is not pair or not self._table.holds(field.note):
+            self.write_pair(out, pair)
+            name, value = cast("tuple[str, str]", pair)
+            self._date = self._entry_of(name, value)
+        else:
+            _write_integer(out, _INDEXED, _INDEXED_MASK, self._index(field.note))
+
+    def write_length(self, out: BytesWriter, length: i64) -> None:
+        """Write `content-length`. The same one as the last time is found without looking it up."""
+        field = self._length
+        if field is None or self._length_value != length or not self._table.holds(field.note):
+            value = str(int(length))
+            self.write(out, "content-length", value, False)
+            self._length = self._entry_of("content-length", value)
+            self._length_value = length
+        else:
+            _write_integer(out, _INDEXED, _INDEXED_MASK, self._index(field.note))
+
+    def _entry_of(self, name: str, value: str) -> Field | None:
+        """Return the dynamic table's entry of this field; None if there is none."""
+        known = self._names.get(name)
+        field = None if known is None else _entry(known, value)
+        return field if field is not None and field.note > 0 else None
+
     def write(
         self, out: BytesWriter, name: str, value: str, never: bool, pair: object = None
     ) -> None:
@@ -298,6 +337,8 @@ class Encoder:
             kind = PSEUDO
         elif name == "content-length":
             kind = LENGTH
+        elif name == "date":
+            kind = DATE
         if pair is None:
             pair = (name, value)
         field = Field(pair, kind, 0)

@@ -15,6 +15,7 @@ ENTRY_OVERHEAD: Final = 32
 REGULAR: Final = 0
 LENGTH: Final = 1  # content-length
 PSEUDO: Final = 2  # its name begins with a colon
+DATE: Final = 3  # date
 
 
 @mypyc_attr(native_class=False)
@@ -38,7 +39,7 @@ class Field:
     def __init__(self, pair: object, kind: i16, note: i64) -> None:
         #: `(name, value)`, the object that it was made of or was met as last.
         self.pair: object = pair
-        #: What the encoder's owner must know about it: REGULAR, LENGTH or PSEUDO.
+        #: What the encoder's owner must know about it: REGULAR, LENGTH, PSEUDO or DATE.
         self.kind: i16 = kind
         #: Its number in the table; in the static table its index, negative.
         self.note: i64 = note

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from librt.strings import BytesWriter
 
 from cno.hpack import Decoder, Encoder, NeverIndexed
@@ -215,3 +217,55 @@ def test_field_by_field(write: Callable[[Encoder, BytesWriter, tuple[str, str]],
         for pair in pairs:
             write(pieces, out, pair)
         assert out.getvalue() == b"before" + whole.encode(pairs)
+
+
+# -- fields that are sent again and again ----------------------------------------------------------
+
+
+def test_the_same_date_and_length_are_an_index_each() -> None:
+    encoder, decoder = Encoder(), Decoder()
+    date = ("date", "Sun, 06 Nov 1994 08:49:37 GMT")
+    for number in range(5):
+        out = BytesWriter()
+        encoder.begin(out)
+        encoder.write_date(out, date)
+        encoder.write_length(out, 123)
+        block = out.getvalue()
+        assert decoder.decode(block) == [date, ("content-length", "123")]
+        expected = {0: ["with", "without"], 1: ["indexed", "with"]}
+        assert forms(block) == expected.get(number, ["indexed", "indexed"])
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.tuples(st.just("date"), st.integers(0, 3)),
+            st.tuples(st.just("length"), st.integers(0, 3)),
+            st.tuples(st.just("pair"), st.integers(0, 5)),
+            st.tuples(st.just("size"), st.sampled_from([0, 100, 300, 4096])),
+        ),
+        max_size=60,
+    )
+)
+def test_dates_and_lengths_among_others(steps: list[tuple[str, int]]) -> None:
+    """Entries that have left the table are not referred to."""
+    encoder, decoder = Encoder(), Decoder()
+    others = [("x-a", "1" * 60), ("x-b", "2" * 60), ("date", "date 1"), ("content-length", "2")]
+    others += [("date", ""), ("content-length", "7")]
+    same = [("date", f"date {number}") for number in range(4)]
+    for kind, number in steps:
+        if kind == "size":
+            encoder.set_max_table_size(number)
+            continue
+        out = BytesWriter()
+        encoder.begin(out)
+        if kind == "date":
+            expected = same[number]
+            encoder.write_date(out, expected)
+        elif kind == "length":
+            expected = ("content-length", str(number))
+            encoder.write_length(out, number)
+        else:
+            expected = others[number]
+            encoder.write_pair(out, expected)
+        assert decoder.decode(out.getvalue()) == [expected]
