@@ -1,7 +1,7 @@
-"""`python -m cno`, and the `cno` script: hands over to the command line, an extra.
+"""`python -m cno` and the `cno` script: run the command line, which is an extra.
 
-Knows what to say when its packages are missing, and `--version`, which needs none of them. The
-commands are in cno.cli.
+Knows the message for a missing package, and `--version`, which needs no package. The commands are
+in cno.cli.
 """
 
 import sys
@@ -10,7 +10,7 @@ from cno._build import describe
 
 
 def main() -> None:
-    """Run the command line. Exits with 1 and a line of advice where an extra package is missing."""
+    """Run the command line. Exits with 1 and a line of advice if an extra package is missing."""
     if sys.argv[1:] in (["--version"], ["-V"]):
         print(describe())
         return

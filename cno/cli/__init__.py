@@ -1,6 +1,6 @@
-"""The command line, `cno serve` and `cno get`, and the handler behind the first, `Files`.
+"""The command line, `cno serve` and `cno get`, and `Files`, the handler of `cno serve`.
 
-`Files` needs no other package. `main` needs click and rich, so it is only looked for when wanted.
+`Files` needs no other package. `main` needs click and rich, so it is imported on first use.
 """
 
 from typing import TYPE_CHECKING

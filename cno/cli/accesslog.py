@@ -1,6 +1,6 @@
-"""A line for each request.
+"""The access log: one line for each request.
 
-Knows how a line looks. Must never know what is answered, or why.
+Knows the format of a line. Must never know how a response is chosen.
 """
 
 import time
@@ -11,12 +11,12 @@ from typing import Final, NamedTuple
 from cno.cli.files import Asked
 from cno.cli.text import STATUS, Paint, one_line
 
-#: Characters of a path that are logged.
+#: Characters of a path or method that are logged; the rest is cut off.
 MAX_PATH: Final = 1_000
 
 
 class Entry(NamedTuple):
-    """What is logged of an answer. `at`: seconds since the epoch; `size`: bytes of the body."""
+    """One response to log. `at`: seconds since the epoch; `size`: bytes of the body."""
 
     at: float
     client: str
@@ -29,9 +29,9 @@ class Entry(NamedTuple):
 
 
 class AccessLog:
-    """Colours on a terminal, plain text elsewhere. `add` is what `Files(log=…)` takes.
+    """The access log, in colours on a terminal. Pass `add` as `Files(log=…)`.
 
-    `write` takes a function that returns a line, and must not block.
+    `write` takes a function that returns a line. It must not block.
     """
 
     def __init__(self, write: Callable[[Callable[[], str]], None], paint: Paint) -> None:
@@ -39,7 +39,7 @@ class AccessLog:
         self._paint = paint
 
     def add(self, request: Asked, code: int, size: int, seconds: float) -> None:
-        """Note an answer."""
+        """Log a response that was sent."""
         path = request.path
         if len(path) > MAX_PATH:
             path = path[:MAX_PATH] + "…"
@@ -49,7 +49,7 @@ class AccessLog:
 
 
 def formatted(entry: Entry, paint: Paint) -> str:
-    """A line."""
+    """Return the line for an entry."""
     clock = time.strftime("%H:%M:%S", time.localtime(entry.at))
     head = one_line(f"{clock} {entry.client} {entry.method} {entry.path} {entry.version}")
     code = paint(str(entry.code), STATUS.get(entry.code // 100, "bold"))
@@ -58,11 +58,12 @@ def formatted(entry: Entry, paint: Paint) -> str:
 
 
 def client(request: Asked) -> str:
-    """The client's address; `-` where there is none."""
+    """Return the client's address; `-` if it has none."""
     transport = getattr(getattr(request, "conn", None), "transport", None)
     name = None if transport is None else transport.get_extra_info("peername")
     return str(name[0]) if isinstance(name, tuple) else "-"
 
 
 def version(request: Asked) -> str:
+    """Return the protocol of the request's connection."""
     return "HTTP/2" if getattr(getattr(request, "conn", None), "is_http2", False) else "HTTP/1.1"

@@ -1,6 +1,6 @@
-"""The commands and their options, and how they end: a line and a status, never a traceback.
+"""The commands, their options and their exit statuses. Errors are one line, never a traceback.
 
-Knows click and what users type. Must never know HTTP.
+Knows click and the words that users type. Must never know HTTP.
 """
 
 import asyncio
@@ -20,12 +20,12 @@ from cno.limits import Limits
 
 T = TypeVar("T")
 
-#: Names of limits, for those who ask for help.
+#: The end of `--help`: the names of all limits.
 _LIMITS = f"Limits (none: no bound; octets may be given as 64k or 2M): {', '.join(names())}."
 
 
 def limit_option(command: Any) -> Any:
-    """`--limit`, as both commands have it."""
+    """Add `--limit` to a command."""
     text = "A bound of each connection, see below; may be repeated."
     return click.option("--limit", "limits", metavar="NAME=VALUE", multiple=True, help=text)(
         command
@@ -147,7 +147,7 @@ def run_loop(main: Coroutine[Any, Any, T]) -> T:
 
 
 def with_limits(texts: tuple[str, ...], base: Limits) -> Limits:
-    """Those of the library for this role, but for what the options say."""
+    """Return `base` with the changes of `--limit`. Raises click.UsageError."""
     try:
         return limited(texts, base)
     except ValueError as error:
@@ -155,11 +155,12 @@ def with_limits(texts: tuple[str, ...], base: Limits) -> Limits:
 
 
 def with_scheme(url: str) -> str:
+    """Return a URL; one without a scheme is taken as `http:`."""
     return url if "://" in url else f"http://{url}"
 
 
 def split_header(line: str) -> tuple[str, str]:
-    """A field; one without a value is for leaving it out. Raises click.UsageError."""
+    """Split `name: value`. An empty value removes a default field. Raises click.UsageError."""
     name, colon, value = line.partition(":")
     if not colon or not name or any(c in line for c in "\r\n\0"):
         raise click.UsageError(f"-H {one_line(line)!r}: should be 'name: value'")
@@ -167,11 +168,12 @@ def split_header(line: str) -> tuple[str, str]:
 
 
 def joined(pieces: tuple[str, ...]) -> bytes | None:
-    """Several -d are one form. Raises Problem for a file that cannot be read."""
+    """Join the values of `-d` into one form. Raises Problem for a file that cannot be read."""
     return b"&".join(map(octets_of, pieces)) if pieces else None
 
 
 def octets_of(piece: str) -> bytes:
+    """Return the bytes of one `-d`: itself, `@FILE` or `@-` (standard input). Raises Problem."""
     if piece[:1] != "@":
         return os.fsencode(piece)
     if piece == "@-":
@@ -183,12 +185,12 @@ def octets_of(piece: str) -> bytes:
 
 
 def main() -> None:
-    """Run the command line and exit."""
+    """Run the command line and exit with its status."""
     sys.exit(run_app(sys.argv[1:]))
 
 
 def run_app(args: list[str]) -> int:
-    """The exit status: 0, 1 for what went wrong, 2 for what was not understood, 130 for Ctrl-C."""
+    """Return the exit status: 0, 1 for an error, 2 for a usage error, 130 for Ctrl-C."""
     try:
         status = app.main(args, prog_name="cno", standalone_mode=False)
         sys.stdout.flush()
@@ -201,7 +203,7 @@ def run_app(args: list[str]) -> int:
         if str(problem):
             print(f"cno: {one_line(str(problem))}", file=sys.stderr)
         if problem.status == OUTPUT_CLOSED:
-            # Python would flush, and fail, again at its end.
+            # Python flushes standard output again at exit, which would fail again.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return problem.status
     except KeyboardInterrupt:

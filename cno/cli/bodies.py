@@ -1,4 +1,4 @@
-"""The bytes of an open file as a response body: pieces of it, read in threads, chunk by chunk.
+"""An open file as a response body: parts of it, read in threads, one chunk at a time.
 
 Knows descriptors and threads. Must never know a request, a header field or a path.
 """
@@ -12,18 +12,19 @@ from typing import Final
 
 from cno.cli.ranges import Span
 
-#: Octets read at a time: few enough to keep many of them, enough to be worth a trip to a thread.
+#: Bytes read at a time: few enough for many downloads at once, enough to pay for the switch to a
+#: thread.
 CHUNK: Final = 131_072
 
 
 @cache
 def _threads() -> ThreadPoolExecutor:
-    """Disks are slow now and then, and the event loop must not wait for one."""
+    """Return the threads that read files: the event loop must not wait for a disk."""
     return ThreadPoolExecutor(4, thread_name_prefix="cno-files")
 
 
 def read_at(fd: int, start: int, size: int) -> bytes:
-    """Up to `size` octets from `start`; fewer where the file ends. Moves its position."""
+    """Read up to `size` bytes from `start`; fewer at the end of the file. Moves its position."""
     os.lseek(fd, start, os.SEEK_SET)
     parts = []
     while size > 0 and (part := os.read(fd, size)):
@@ -33,10 +34,10 @@ def read_at(fd: int, start: int, size: int) -> bytes:
 
 
 class FileBody:
-    """An async iterator of the pieces' octets, once over. Owns the descriptor: call `close()`.
+    """An async iterator over the bytes of a body. It owns the descriptor: call `close()`.
 
-    Pieces are octets to send as they are and spans of the file. `sent` counts what was handed out.
-    Raises OSError where the file has become shorter than it was said to be.
+    `pieces` are bytes to send as they are, and spans of the file. `sent` counts the bytes returned
+    so far. Raises OSError if the file has become shorter than its spans.
     """
 
     def __init__(self, fd: int, pieces: Sequence[bytes | Span]) -> None:
@@ -72,9 +73,9 @@ class FileBody:
         return data
 
     def close(self) -> None:
-        """Give the descriptor back, at once or when the thread that reads from it has done so.
+        """Close the descriptor, at once or after the read that a thread is doing.
 
-        A descriptor closed under a reading thread could by then be somebody else's.
+        Closing it earlier would let another file reuse its number under the reading thread.
         """
         fd, self._fd = self._fd, -1
         if fd < 0:

@@ -1,6 +1,6 @@
-"""`--limit NAME=VALUE`: the fields of `cno.Limits` as users type them.
+"""The option `--limit NAME=VALUE`, which sets a field of `cno.Limits`.
 
-Knows the names and what their values look like. Must never know what a limit is for.
+Knows the names and the syntax of values. Must never know what a limit is for.
 """
 
 from collections.abc import Iterable
@@ -10,17 +10,18 @@ from typing import Any, Final
 from cno.cli.text import one_line
 from cno.limits import Limits
 
-#: How a bound is switched off.
+#: Values that switch a limit off.
 OFF: Final = ("none", "off")
 _SWITCH: Final = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
 
 
 def names() -> list[str]:
+    """Return the names of all limits."""
     return [field.name for field in fields(Limits)]
 
 
 def limited(texts: Iterable[str], base: Limits) -> Limits:
-    """`base`, but for what these say. Raises ValueError, in words for whoever typed them."""
+    """Return `base` with the changes that `texts` name. Raises ValueError, worded for users."""
     changes: dict[str, Any] = {}
     types = {field.name: field.type for field in fields(Limits)}
     for text in texts:
@@ -37,7 +38,7 @@ def limited(texts: Iterable[str], base: Limits) -> Limits:
 
 
 def value_of(name: str, text: str) -> float | bool | None:
-    """What is meant by it: none, a number (of octets, frames, ...; 64k, 2M), or yes and no."""
+    """Return the value of a limit: None, a number (`100`, `64k`, `2M`), or a bool for `allow_…`."""
     if text.lower() in OFF and not name.startswith("allow_"):
         return None
     try:
@@ -51,6 +52,6 @@ def value_of(name: str, text: str) -> float | bool | None:
 
 
 def whole(text: str) -> int:
-    """A number, perhaps of 1,024 or 1,048,576 octets each."""
+    """Return an integer; the suffix k stands for 1,024, M for 1,048,576."""
     unit = {"k": 1 << 10, "m": 1 << 20}.get(text[-1:].lower(), 1)
     return int(text[:-1] if unit > 1 else text) * unit

@@ -1,8 +1,8 @@
-"""Listings of folders: each is made once for all who ask meanwhile, and kept for a while.
+"""Listings of folders, shared by concurrent requests and cached for a short time.
 
-To list a large folder takes long, and the page is large, but to ask for it takes a few bytes. So
-the work is bounded here: listings at a time, those who wait, and how soon one is made again. Knows
-folders, threads and time. Must never know a request.
+A request of a few bytes can ask for the listing of a large folder, which takes long to make and is
+large. This module bounds that work: listings made at a time, requests that wait, and how soon a
+listing is made again. Knows folders, threads and time. Must never know a request.
 """
 
 import asyncio
@@ -18,24 +18,24 @@ from cno.cli.listing import list_folder
 from cno.cli.pages import listing_page
 from cno.cli.paths import Refused
 
-#: Listings that are made at a time, and that may wait for that: more are refused (503).
+#: Listings made at a time, and listings that may wait. Beyond, requests are refused (503).
 THREADS: Final = 2
 MAX_PENDING: Final = 64
-#: Bytes of pages that are kept.
+#: Bytes of cached pages.
 ROOM: Final = 16 << 20
-#: A listing is not made again for this many times as long as it took: a tenth of a processor.
+#: A listing is not made again for REST times as long as it took: at most a tenth of a CPU.
 REST: Final = 10
-#: Seconds that a page stands for a folder that has not changed; sizes of files in it may have.
+#: Seconds for which a page is valid while its folder is unchanged; the sizes of files may change.
 LIFETIME: Final = 2.0
 
 Signature = tuple[int, int, int, int]
 
 
 class Page(NamedTuple):
-    """A listing: what the folder was like before, and when the page has to be made again.
+    """A cached listing, with the folder's signature before it was made.
 
-    `stale_at`, in the clock of `time.monotonic`, if the folder has not changed; `may_change_at`, if
-    it has.
+    In seconds of `time.monotonic`: until `may_change_at` the page is valid, until `stale_at` it is
+    valid if the folder's signature is the same.
     """
 
     signature: Signature
@@ -46,6 +46,7 @@ class Page(NamedTuple):
 
 @cache
 def threads() -> ThreadPoolExecutor:
+    """Return the threads that make listings."""
     return ThreadPoolExecutor(THREADS, thread_name_prefix="cno-listing")
 
 
@@ -59,7 +60,7 @@ class Catalog:
         self._pending: dict[tuple[str, ...], asyncio.Task[bytes]] = {}
 
     async def page(self, segments: Sequence[str]) -> bytes:
-        """The page for a folder. Raises Refused (503: too many are asked for) or OSError."""
+        """Return the page of a folder. Raises Refused (503: too many requests wait) or OSError."""
         key = tuple(segments)
         kept = self._pages.get(key)
         if kept is not None and self._is_fresh(kept, key):
@@ -68,7 +69,7 @@ class Catalog:
         if task is None:
             if len(self._pending) >= MAX_PENDING:
                 raise Refused(503)
-            # Not in the context of the request that happens to be the first.
+            # A context of its own: several requests may wait for this task.
             task = asyncio.create_task(self._make(key), context=Context())
             self._pending[key] = task
             task.add_done_callback(partial(self._finished, key))
@@ -93,7 +94,7 @@ class Catalog:
 
     def _finished(self, key: tuple[str, ...], task: "asyncio.Task[bytes]") -> None:
         del self._pending[key]
-        # The exception is looked at here, since all who waited for it may have gone.
+        # Retrieve the exception: every request that waited for it may have been cancelled.
         if task.cancelled() or task.exception() is not None:
             self._forget(key)
 
@@ -120,11 +121,11 @@ def make_page(root: str, segments: Sequence[str]) -> Page:
     data = listing_page(segments, entries, more)
     now = time.monotonic()
     rest = now + REST * (now - began)
-    # A folder as young as this may change again without its time changing.
+    # A folder that changed within the resolution of its mtime may change again unnoticed.
     is_settled = time.time() - before.st_mtime > LIFETIME
     return Page(signature(before), data, rest, max(rest, now + LIFETIME) if is_settled else rest)
 
 
 def signature(info: os.stat_result) -> Signature:
-    """What changes when a name comes into a folder or goes, or when the folder is another."""
+    """Return values that change when a name is added or removed, or the folder is replaced."""
     return (info.st_mtime_ns, info.st_ctime_ns, info.st_ino, info.st_dev)

@@ -1,7 +1,7 @@
-"""Whether a request's conditions hold for what a file is now, and the dates and tags they compare.
+"""Conditional requests (RFC 9110 section 13), and the dates and entity tags that they compare.
 
-Takes field text and validators, gives verdicts (RFC 9110 sections 8.8 and 13). Must never know a
-file, a request or a connection.
+Takes the text of fields and a file's validators, and decides whether the conditions hold. Must
+never know a file, a request or a connection.
 """
 
 import re
@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 Headers = list[tuple[str, str]]
 
-#: The fields that make a GET or HEAD something other than "all of it, now".
+#: The fields that can make the response to a GET or HEAD something other than the whole file.
 CONDITIONAL: Final = frozenset(
     ("if-match", "if-none-match", "if-modified-since", "if-unmodified-since", "if-range", "range")
 )
@@ -21,7 +21,7 @@ CONDITIONAL: Final = frozenset(
 _TAG: Final = re.compile(r'(W/)?("[\x21\x23-\x7e\x80-\U0010ffff]*")')
 _LIST: Final = re.compile(r"[ \t,]*")
 
-#: Entity tags of a field that are looked at. Caches send one for each version that they hold.
+#: Entity tags of a field that are compared. Caches send one for each version that they hold.
 MAX_TAGS: Final = 256
 
 _NAMES: Final = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec"
@@ -40,19 +40,19 @@ _DATES: Final = (
 
 
 class Validators(NamedTuple):
-    """What a file is now: a strong entity tag, quotes included, and seconds since the epoch."""
+    """A file's validators: a strong entity tag with its quotes, and seconds since the epoch."""
 
     etag: str
     modified: int
 
 
 def validators(size: int, mtime_ns: int) -> Validators:
-    """Strong: a file system that counts nanoseconds tells two versions apart, or their sizes do."""
+    """Return a file's validators. The tag is strong: two versions differ in size or nanoseconds."""
     return Validators(f'"{size:x}-{mtime_ns:x}"', mtime_ns // 1_000_000_000)
 
 
 def parse_date(text: str, now: float | None = None) -> int | None:
-    """Seconds since the epoch of an HTTP-date in any of its three forms; None where it is none."""
+    """Return the seconds since the epoch of an HTTP-date in any of its forms; None if it is bad."""
     for form in _DATES:
         match = form.fullmatch(text)
         if match is not None:
@@ -74,15 +74,15 @@ def parse_date(text: str, now: float | None = None) -> int | None:
 
 
 def combined(headers: Headers, name: str) -> str | None:
-    """The field's lines as one list value (RFC 9110 5.3); None where there are none."""
+    """Return the lines of a field as one list (RFC 9110 5.3); None if there are none."""
     lines = [value for key, value in headers if key == name]
     return ", ".join(lines) if lines else None
 
 
 def tags(field: str) -> list[tuple[bool, str]] | None:
-    """The entity tags of a list, each (is weak, opaque tag with quotes).
+    """Return the entity tags of a list, each as (is weak, opaque tag with quotes).
 
-    None: bad syntax, or more than `MAX_TAGS`; then none of them matches.
+    Returns None for bad syntax and for more than `MAX_TAGS`: no tag matches then.
     """
     found: list[tuple[bool, str]] = []
     at = 0
@@ -102,7 +102,7 @@ def tags(field: str) -> list[tuple[bool, str]] | None:
 
 
 def matches_strongly(field: str, etag: str) -> bool:
-    """If-Match: `*` for anything there is, or one of the tags, none weak (RFC 9110 8.8.3.2)."""
+    """Return whether If-Match is true: `*`, or it has this tag, not weak (RFC 9110 8.8.3.2)."""
     # > An origin server MUST use the strong comparison function when comparing entity tags for
     # > If-Match (13.1.1)
     if field.strip(" \t") == "*":
@@ -111,7 +111,7 @@ def matches_strongly(field: str, etag: str) -> bool:
 
 
 def matches_weakly(field: str, etag: str) -> bool:
-    """If-None-Match: `*`, or one of the tags, weak or not."""
+    """Return whether If-None-Match names this tag, weak or not, or is `*`."""
     # > A recipient MUST use the weak comparison function when comparing entity tags for
     # > If-None-Match (13.1.2)
     if field.strip(" \t") == "*":
@@ -120,9 +120,9 @@ def matches_weakly(field: str, etag: str) -> bool:
 
 
 def precondition(method: str, headers: Headers, now: Validators) -> int:
-    """What the conditions make of a GET or HEAD that would be answered 200: 200, 304 or 412.
+    """Evaluate the conditions of a request that would be answered 200: return 200, 304 or 412.
 
-    In the order of RFC 9110 13.2.2; Range and If-Range are for `range_applies`.
+    Follows the order of RFC 9110 13.2.2. `range_applies` evaluates Range and If-Range.
     """
     if (field := combined(headers, "if-match")) is not None:
         if not matches_strongly(field, now.etag):
@@ -146,7 +146,7 @@ def precondition(method: str, headers: Headers, now: Validators) -> int:
 
 
 def range_applies(method: str, headers: Headers, validators: Validators, now: float) -> str | None:
-    """The Range field to honour, or None: there is none, or If-Range says the file is another."""
+    """Return the Range field to honour; None if there is none, or If-Range is false."""
     # > A server MUST ignore a Range header field received with a request method that is
     # > unrecognized or for which range handling is not defined. For this specification, GET is the
     # > only method for which range handling is defined.   (14.2)

@@ -1,7 +1,7 @@
-"""JSON as a terminal shows it best: in lines of its own and in colours.
+"""JSON laid out for a terminal: indented, in colours, and bounded in size.
 
-What comes out is bounded while it is made. A text beyond the bound, or that is no JSON, is for the
-caller to show as it is. Knows the format. Must never know where a text comes from.
+The caller shows a text as it is if this module returns None for it. Knows the format. Must never
+know where a text comes from.
 """
 
 import json
@@ -11,18 +11,18 @@ from typing import Final
 
 from cno.cli.text import Paint, escaped
 
-#: Characters that JSON may become, with its colours: indentation makes more of it the deeper it is
-#: nested.
+#: Characters of the result, colours included. Indentation of deeply nested JSON can multiply its
+#: size.
 MAX_DRESSED: Final = 4 << 20
 
-# The tokens of valid JSON. Possessive (`*+`), so that no place of a long string is remembered.
+# The tokens of valid JSON. Possessive (`*+`), so that a long string takes no memory to match.
 _TOKEN: Final = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[\[\]{}:,]|[^\[\]{}:,"\s]++')
 
 
 def dressed_json(text: str, paint: Paint) -> str | None:
-    """JSON with an element on each line, indented, without what a terminal would obey.
+    """Return JSON with one element a line, indented, without characters that control a terminal.
 
-    None: it is not JSON, or would become longer than `MAX_DRESSED`. Nothing is lost: numbers and
+    Returns None if the text is not JSON, or would become longer than `MAX_DRESSED`. Numbers and
     repeated names stay as they are.
     """
     try:
@@ -40,9 +40,9 @@ def dressed_json(text: str, paint: Paint) -> str | None:
 
 
 def formatted(text: str, paint: Paint) -> Iterator[str]:
-    """The pieces of valid JSON, laid out."""
-    inside: list[str] = []  # the brackets that are open
-    is_key = is_first = False  # what the next token is, in its object, or in its brackets
+    """Yield the pieces of valid JSON, laid out."""
+    inside: list[str] = []  # the open brackets
+    is_key = is_first = False  # whether the next token is a key, or the first in its brackets
     for match in _TOKEN.finditer(text):
         token = match[0]
         kind = token[0]
@@ -74,11 +74,12 @@ def formatted(text: str, paint: Paint) -> Iterator[str]:
 
 
 def line_break(depth: int) -> str:
+    """Return a line break and the indentation at this depth."""
     return "\n" + "  " * depth
 
 
 def string(token: str) -> str:
-    """A string of JSON, its escapes undone where what they stand for may be shown."""
+    """Return a JSON string; escapes of characters that are safe to show are decoded."""
     if "\\" in token:
         token = json.dumps(json.loads(token), ensure_ascii=False)
     return escaped(token)

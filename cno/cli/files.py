@@ -1,7 +1,7 @@
-"""A folder as a handler: `await cno.serve(Files("public"), "127.0.0.1", 8000)`.
+"""The handler that serves a folder: `await cno.serve(Files("public"), "127.0.0.1", 8000)`.
 
-Knows what to answer for which file: methods, conditions, ranges, folders, errors. Must never know
-sockets, protocols or the command line; it sees a request by the few attributes of `Asked`.
+Knows how to answer for a file: methods, conditions, ranges, folders, errors. Must never know
+sockets, protocols or the command line. Of a request it uses only the attributes of `Asked`.
 """
 
 import asyncio
@@ -29,19 +29,20 @@ from cno.cli.ranges import Multipart, Span, content_range, multipart, parse_rang
 from cno.date import http_date
 
 ALLOW: Final = ("allow", "GET, HEAD, OPTIONS")
-#: Octets of the largest file that is read at once, and may be kept.
+#: Bytes of the largest file that is read at once and may be cached.
 SMALL: Final = 65_536
-#: Files kept at most, whatever their size.
+#: Cached files, whatever their size.
 MAX_KEPT: Final = 1_024
-#: Octets of an unwanted upload that are read before it is refused, and seconds spent on that.
+#: Bytes of an unwanted upload that are read before it is refused, and seconds spent on reading.
 SKIMMED: Final = 65_536
 SKIM_TIME: Final = 0.5
-# A file as young as this may change again without its time or size changing: not kept.
+# Seconds. A file that changed this recently may change again with the same mtime and size, so it is
+# not cached.
 _SETTLED: Final = 2.0
 
 
 class Asked(Protocol):
-    """What this handler needs of a request; `cno.Request` has it."""
+    """The attributes that this handler needs of a request. `cno.Request` has them."""
 
     @property
     def method(self) -> str: ...
@@ -56,12 +57,12 @@ class Asked(Protocol):
     ) -> object: ...
 
 
-#: Called after each answer: the request, the status, octets of body sent, seconds taken.
+#: Called after each response with the request, the status, the bytes of body sent, and seconds.
 Log = Callable[[Asked, int, int, float], None]
 
 
 class Reply(NamedTuple):
-    """An answer, whole. A FileBody is to be closed by whoever has the reply."""
+    """A whole response. Its owner closes the body if it is a FileBody."""
 
     code: int
     headers: Headers
@@ -72,7 +73,7 @@ Signature = tuple[int, int, int, int, int]
 
 
 class Kept(NamedTuple):
-    """A small file in memory, and how to tell that it is still the file at `path`."""
+    """A small file in memory, with the signature that shows whether the file has changed."""
 
     path: str
     signature: Signature
@@ -83,17 +84,18 @@ class Kept(NamedTuple):
 
 
 def signature(info: os.stat_result) -> Signature:
-    """What changes when a file does, its name or its mode, or when another takes its place."""
+    """Return values that change when a file is written, renamed, replaced or changes its mode."""
     return (info.st_mtime_ns, info.st_ctime_ns, info.st_size, info.st_ino, info.st_dev)
 
 
 class Files:
-    """Answers GET and HEAD with the files below `root`, except hidden ones and links leading out.
+    """A handler that answers GET and HEAD with the files below `root`.
 
-    `index`: the file that stands for its folder. `listing`: whether a folder without one is listed.
-    `cache_size`: octets of small files kept in memory; 0 for none. `allow_host`: whether to answer
-    for an authority (host and perhaps port); others get 421. Raises NotADirectoryError or
-    FileNotFoundError when made with something that is no folder.
+    It serves no hidden files, and no links that lead out of the folder. `index`: the file that is
+    served for its folder. `listing`: whether a folder without an index is listed. `cache_size`:
+    bytes of small files cached in memory; 0: none. `allow_host`: returns whether to answer for an
+    authority (a host, perhaps with a port); others get 421. The constructor raises
+    NotADirectoryError or FileNotFoundError if `root` is not a folder.
     """
 
     def __init__(
@@ -138,7 +140,7 @@ class Files:
                 self._log(request, reply.code, size, time.perf_counter() - began)
 
     async def reply(self, request: Asked) -> Reply:
-        """What to answer. A FileBody in it is the caller's to close."""
+        """Return the response. The caller closes its body if that is a FileBody."""
         method = request.method
         if method == "OPTIONS":
             return Reply(204, [ALLOW], b"")
@@ -154,7 +156,7 @@ class Files:
             return self._error(method, _status(error))
 
     def _misdirected(self, request: Asked) -> Reply | None:
-        """The refusal of a request for a host that is not ours; None: it is."""
+        """Return the 421 response to a request for another host; None if the host is allowed."""
         # > The 421 (Misdirected Request) status code indicates that the request was directed at a
         # > server that is unable or unwilling to produce an authoritative response for the target
         # > URI.   (RFC 9110 15.5.20)
@@ -165,10 +167,10 @@ class Files:
                 return self._error(request.method, 421)
         return None
 
-    # -- where it is -------------------------------------------------------------------------------
+    # -- finding the file --------------------------------------------------------------------------
 
     def _find(self, request: Asked) -> Reply | None:
-        """A file's reply or a folder's index; None: list the folder."""
+        """Return the response with a file or a folder's index; None: list the folder."""
         segments, slash = parse_target(request.path)
         found = open_inside(self.root, segments)
         if not found.is_folder:
@@ -192,7 +194,7 @@ class Files:
         return self._file(request, found, [*segments, self._index])
 
     def _to_folder(self, request: Asked, segments: list[str]) -> Reply:
-        """To the same path with a slash, rebuilt from names, so that it stays on this host."""
+        """Redirect to the same path with a slash, rebuilt from names to stay on this host."""
         _, mark, query = request.path.partition("?")
         target = pages.link(segments) + "/" + mark + query
         return self._error(request.method, 308, [("location", target)])
@@ -201,10 +203,10 @@ class Files:
         page = await self._catalog.page(parse_target(request.path).segments)
         return self._page(request.method, 200, page)
 
-    # -- what is sent ------------------------------------------------------------------------------
+    # -- building the response ---------------------------------------------------------------------
 
     def _file(self, request: Asked, found: Opened, segments: list[str]) -> Reply:
-        """The reply for an open file, whose descriptor it closes or hands on."""
+        """Return the response for an open file. Closes the descriptor or passes it to the body."""
         fd, info = found
         keep = False
         try:
@@ -215,7 +217,7 @@ class Files:
                 keep = isinstance(reply.body, FileBody)
                 return reply
             data = read_at(fd, 0, info.st_size)
-            if len(data) != info.st_size:  # it is being rewritten: this version is seen only now
+            if len(data) != info.st_size:  # it is being rewritten: give this content its own tag
                 about = validators(len(data), time.time_ns())
             elif signature(os.fstat(fd)) == signature(info):
                 path = os.path.join(self.root, *segments)
@@ -236,7 +238,10 @@ class Files:
     def _select(
         self, request: Asked, size: int, about: Validators, kind: str, source: bytes | int
     ) -> Reply:
-        """All of it, parts of it or none, by the request's conditions (RFC 9110 13.2.2)."""
+        """Return the response that the request's conditions and ranges ask for (RFC 9110 13.2.2).
+
+        `source` is the content, or the descriptor to read it from.
+        """
         method = request.method
         code = precondition(method, request.headers, about)
         if code == 304:
@@ -286,10 +291,10 @@ class Files:
         ]
         return Reply(code, headers, b"" if method == "HEAD" else page)
 
-    # -- small files in memory -----------------------------------------------------------------
+    # -- the cache of small files --------------------------------------------------------------
 
     def _from_memory(self, request: Asked) -> Reply | None:
-        """The reply for a small file that is as it was when it was read; None: look at the disk."""
+        """Return the response for a cached file that has not changed; None: look at the disk."""
         key = _key(request.path)
         kept = self._kept.get(key)
         method = request.method
@@ -323,13 +328,13 @@ class Files:
 
 
 async def skim(request: Asked) -> None:
-    """Read what little there is of an upload that will be refused.
+    """Read the beginning of an upload that will be refused.
 
-    To end the stream before the client has sent it all is right (RFC 9113 8.1), but some clients
-    take that for a failure and never look at the response.
+    A server may end the stream before the client has sent its whole request (RFC 9113 8.1), but
+    some clients report that as a failure and do not read the response.
     """
     if any(name == "expect" for name, _ in request.headers):
-        return  # it waits to be told whether to send any
+        return  # the client waits for 100 (Continue) and has sent nothing
     left = SKIMMED
     try:
         async with asyncio.timeout(SKIM_TIME):
@@ -340,12 +345,12 @@ async def skim(request: Asked) -> None:
 
 
 def _key(target: str) -> str:
-    """A query makes no other file."""
+    """Return the key of a target in the cache: its path, without the query."""
     return target.partition("?")[0] if "?" in target else target
 
 
 def _body(method: str, source: bytes | int, pieces: Sequence[bytes | Span]) -> bytes | FileBody:
-    """Octets in memory cut out at once; those of a descriptor (int) to be read when sent."""
+    """Return the body: `pieces` of a content in memory, or of a descriptor (read when sent)."""
     if method == "HEAD":
         return b""
     if isinstance(source, int):
@@ -354,6 +359,7 @@ def _body(method: str, source: bytes | int, pieces: Sequence[bytes | Span]) -> b
 
 
 def _mix(parts: Multipart) -> list[bytes | Span]:
+    """Return the pieces of a multipart body in order."""
     pieces: list[bytes | Span] = []
     for head, span in zip(parts.heads, parts.spans, strict=True):
         pieces += (head, span)
@@ -361,7 +367,7 @@ def _mix(parts: Multipart) -> list[bytes | Span]:
 
 
 def _status(error: OSError) -> int:
-    """What a failed system call means to the one who asked."""
+    """Return the HTTP status for a failed system call."""
     if error.errno in (EACCES, EPERM):
         return 403
     return 503 if error.errno in (EMFILE, ENFILE, ENOMEM) else 404

@@ -1,8 +1,8 @@
-"""Colours for source text, made by a process of its own: it can be killed when it takes too long.
+"""Syntax highlighting, in a child process that can be killed when it takes too long.
 
-Pygments works by regular expressions, whose time a hostile text can make quadratic in its length,
-and which neither a thread nor a signal interrupts. So this file is also a program: text in, colours
-out. It imports nothing of cno, so that it runs from wherever it is. Must never know where a text
+A hostile text can make the regular expressions of Pygments take quadratic time, and neither a
+thread nor a signal interrupts them. So this file is also a program that reads text and writes it
+with colours. It imports nothing of cno, so that it runs from any path. Must never know where a text
 comes from.
 """
 
@@ -10,7 +10,7 @@ import asyncio
 import sys
 from typing import Final
 
-#: Seconds that highlighting may take, of a processor and altogether; beyond, there are no colours.
+#: Seconds for highlighting, of CPU and in total. Beyond, the text is shown without colours.
 MAX_CPU: Final = 1
 MAX_TIME: Final = 4.0
 #: Bytes of the highlighted text.
@@ -18,9 +18,9 @@ MAX_SIZE: Final = 4 << 20
 
 
 async def highlighted(text: str, lexer: str) -> str | None:
-    """The text with colours of a terminal; None: it takes too long, or cannot be done here."""
+    """Return the text with a terminal's colours; None if that takes too long or is impossible."""
     try:
-        # -P: a module in the current folder, downloaded perhaps, is not imported.
+        # -P: do not import modules from the current folder, where downloads may be.
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-P", __file__, lexer),
             stdin=asyncio.subprocess.PIPE,
@@ -38,14 +38,14 @@ async def highlighted(text: str, lexer: str) -> str | None:
     finally:
         if process.returncode is None:
             process.kill()
-            await process.communicate()  # what is in the pipe, and its end
+            await process.communicate()  # read the rest of the pipe and reap the process
 
 
 async def talk(process: asyncio.subprocess.Process, data: bytes) -> str | None:
-    """Give the process its text, take what it makes of it."""
+    """Send the text to the process and return its output; None if that is too large."""
     assert process.stdin is not None and process.stdout is not None
     process.stdin.write(data)
-    process.stdin.close()  # it reads all before it writes
+    process.stdin.close()  # the process reads all of it before it writes
     found = bytearray()
     while chunk := await process.stdout.read(65_536):
         found += chunk
@@ -55,7 +55,7 @@ async def talk(process: asyncio.subprocess.Process, data: bytes) -> str | None:
 
 
 def main() -> None:
-    """The program. Its argument is the name of a lexer."""
+    """Highlight standard input with the lexer that the first argument names."""
     from rich.color import ColorSystem
     from rich.console import Console
     from rich.syntax import Syntax
@@ -68,7 +68,7 @@ def main() -> None:
         pass
     text = sys.stdin.buffer.read().decode("utf-8")
     syntax = Syntax("", sys.argv[1], theme="ansi_dark", tab_size=0)
-    # Not printed by the console, which would wrap it: that takes longer than all the rest.
+    # Rendered without the console, whose wrapping takes longer than the highlighting.
     for segment in syntax.highlight(text).render(Console(), end=""):
         piece, style = segment.text, segment.style
         if style is not None:

@@ -1,8 +1,8 @@
-"""Which hosts a server on the loopback interface answers for, so that DNS cannot lend it a name.
+"""The hosts that a server on the loopback interface answers for: a defence against DNS rebinding.
 
-A web page whose name is made to resolve to 127.0.0.1 (DNS rebinding) is of one origin with a server
-there, and could read all that it serves; but its browser sends the page's name as the Host. Knows
-hosts as fields carry them. Must never know a request or a socket.
+An attacker can make the name of a web page resolve to 127.0.0.1. The page then shares an origin
+with a server there and could read its files, but the browser sends the page's name as Host. Knows
+the syntax of Host. Must never know a request or a socket.
 """
 
 from collections.abc import Iterable
@@ -11,14 +11,14 @@ from typing import Final
 
 from cno.aio.hosts import parse_host
 
-#: Verdicts that are remembered.
+#: Allowed authorities that are remembered.
 MAX_REMEMBERED: Final = 256
 
 
 class Hosts:
-    """`names` are allowed, beside localhost, what ends in `.localhost`, and IP addresses.
+    """The allowed hosts: localhost, names below `.localhost`, IP addresses, and `names`.
 
-    A name that begins with a dot stands for all below it too; `*` for all there are. Raises
+    A name that begins with a dot also allows all names below it; `*` allows every host. Raises
     ValueError for names beyond ASCII that DNS cannot hold.
     """
 
@@ -30,7 +30,7 @@ class Hosts:
         self._allowed: set[str] = set()
 
     def allow(self, authority: str) -> bool:
-        """Whether to answer a request for this authority; one without any is answered too."""
+        """Return whether to answer a request for this authority; '' is allowed."""
         if self._any or authority in self._allowed:
             return True
         if not self._judge(host_of(authority)):
@@ -41,12 +41,12 @@ class Hosts:
 
     def _judge(self, host: str) -> bool:
         name = host.lower().removesuffix(".")
-        # Browsers always send a Host; who sends none is not one that a page has led astray.
+        # Browsers always send a Host, so a request without one cannot come from a web page.
         return not name or name in self._exact or name.endswith(self._suffixes) or is_address(host)
 
 
 def ascii_name(name: str) -> str:
-    """A name as browsers send it."""
+    """Return a name in the ASCII form that browsers send."""
     if name.isascii():
         return name
     rest = name.removeprefix(".")
@@ -54,7 +54,7 @@ def ascii_name(name: str) -> str:
 
 
 def host_of(authority: str) -> str:
-    """The host without its port; an IPv6 address without its brackets."""
+    """Return the host of an authority, without port and brackets."""
     if authority[:1] == "[":
         host, _, rest = authority[1:].partition("]")
         return host if rest[:1] in ("", ":") else authority
@@ -62,7 +62,7 @@ def host_of(authority: str) -> str:
 
 
 def is_address(host: str) -> bool:
-    """Whether this is an IP address: no name, so nobody's DNS answers for it."""
+    """Return whether this is an IP address, which no DNS server resolves."""
     try:
         ip_address(host)
     except ValueError:
@@ -71,11 +71,12 @@ def is_address(host: str) -> bool:
 
 
 def are_loopback(addresses: Iterable[str]) -> bool:
-    """Whether all of these can be reached from this machine only."""
+    """Return whether all addresses are reachable from this machine only."""
     return all(is_loopback(address) for address in addresses)
 
 
 def is_loopback(address: str) -> bool:
+    """Return whether this is a loopback address."""
     try:
         parsed = ip_address(address.partition("%")[0])
     except ValueError:

@@ -1,7 +1,7 @@
-"""What content type a file has, told by its name.
+"""The content type of a file, by its name.
 
-Knows the standard library's table and what is missing or dated in it; reads no system files, so the
-answer is the same everywhere. Must never know a file's content.
+Knows the table of the standard library, with additions and corrections. Reads no system files, so
+that the result is the same everywhere. Must never know a file's content.
 """
 
 import mimetypes
@@ -42,9 +42,10 @@ _TABLE: Final = _table()
 
 
 def content_type(name: str) -> str:
-    """The value of Content-Type for a file of this name; text is taken to be UTF-8.
+    """Return the Content-Type for a file of this name. Text is labelled as UTF-8.
 
-    A compressed file is what it is, an archive to keep: no Content-Encoding undoes it on the way.
+    A compressed file is served as an archive, without a Content-Encoding: the client stores it
+    compressed.
     """
     ending = "x" + name[name.rindex(".") :] if "." in name else "x"
     if ending.lower().endswith("gz") and ending.lower() not in ("x.gz", "x.tgz", "x.svgz"):

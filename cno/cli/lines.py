@@ -1,4 +1,4 @@
-"""Lines of text for a reader who may not read: writing them never blocks the event loop.
+"""A queue of lines for a file whose reader may be slow: adding a line never blocks.
 
 Knows how lines are queued, dropped and counted. Must never know what they say.
 """
@@ -14,11 +14,11 @@ from typing import Final, TextIO
 from cno.cli.problems import reason
 from cno.cli.worker import ATOMIC, Worker, write_bytes
 
-#: Seconds that a line waits, so that others are written with it.
+#: Seconds to wait before writing, so that several lines are written at once.
 DELAY: Final = 0.05
-#: Lines that wait while others are written; more are dropped and counted.
+#: Lines in the queue. Further ones are dropped and counted.
 MAX_WAITING: Final = 10_000
-#: Seconds that writing the last lines may take.
+#: Seconds to write the last lines.
 PATIENCE: Final = 1.0
 
 Line = str | Callable[[], str]
@@ -27,9 +27,9 @@ Line = str | Callable[[], str]
 class Lines:
     """Writes lines to a file from a thread, in the order of `add`.
 
-    Use it by `async with`, which waits at its end until all is written, for `PATIENCE` seconds at
-    most. `tell` is called with one line about what was lost. Lines may be functions that return the
-    text, called in the thread.
+    Use it as an async context manager: leaving it waits until all lines are written, at most
+    `PATIENCE` seconds. `tell` is called with one line about lines that were lost. A line may be a
+    function that returns the text; the thread calls it.
     """
 
     def __init__(self, file: TextIO, tell: Callable[[str], None] | None = None) -> None:
@@ -37,15 +37,15 @@ class Lines:
         self._tell = tell
         self._worker = Worker("cno-lines")
         self._waiting: deque[Line] = deque()
-        self._unwritten = 0  # lines that the thread has, and those that its note is about
-        self._lost = 0  # lines dropped since a note was written about them
+        self._unwritten = 0  # lines passed to the thread, and dropped lines that its note counts
+        self._lost = 0  # lines dropped since the last note about them
         self._is_closing = False
         self._is_broken = False  # the reader has gone
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     def add(self, line: Line) -> None:
-        """Write a line soon. Never blocks."""
+        """Queue a line. Does not block."""
         if len(self._waiting) >= MAX_WAITING:
             self._lost += 1
         elif not self._is_broken:
@@ -96,12 +96,12 @@ class Lines:
             self._lost = self._unwritten = 0
             if self._tell is not None:
                 self._tell(f"cno: lines are no longer written: {reason(error)}")
-        except OSError:  # a full disk, perhaps: there may be room for the next ones
+        except OSError:  # a full disk, perhaps: later lines may be written again
             self._lost += self._unwritten
             self._unwritten = 0
 
     def _write_blocks(self, lines: list[tuple[Line, int]]) -> None:
-        """Write lines, in the thread, in blocks that a pipe takes whole or not at all."""
+        """Write lines, in the thread, in blocks that a pipe writes atomically."""
         block, count = bytearray(), 0
         for line, counted in lines:
             text = line if isinstance(line, str) else line()

@@ -1,4 +1,4 @@
-"""What is in a folder, as far as it can be asked for.
+"""The entries of a folder that requests can reach.
 
 Knows folders and the rules of `paths`. Must never know a request or HTML.
 """
@@ -11,16 +11,16 @@ from typing import Final
 from cno.cli.pages import Entry
 from cno.cli.paths import Refused, open_inside, resolve
 
-#: Lines of a listing, at most, and characters of the names in it: the page has up to nine bytes for
-#: each (`%26` and `&amp;`), and 70 for each line.
+#: Entries of a listing, and characters of their names. The page has up to nine bytes for each
+#: character (`%26` and `&amp;`) and 70 for each entry.
 MAX_LISTED: Final = 10_000
 MAX_NAMES: Final = 524_288
 
 
 def list_folder(root: str, segments: Sequence[str]) -> tuple[list[Entry], bool]:
-    """The files and folders that requests below `segments` could be answered with, in no order.
+    """Return the entries of the folder at `segments`, unordered, and whether some are left out.
 
-    True: there are more than `MAX_LISTED` or `MAX_NAMES` allow. Blocks, and takes long for large
+    Entries beyond `MAX_LISTED` or `MAX_NAMES` are left out. Blocks, and takes long for large
     folders. Raises Refused or OSError.
     """
     folder = open_inside(root, segments)
@@ -44,7 +44,7 @@ def _scan(root: str, segments: Sequence[str], place: int | str) -> tuple[list[En
             try:
                 line = _entry(root, segments, entry)
             except (OSError, Refused):
-                continue  # gone, or a link that leads nowhere or out: there is nothing to show
+                continue  # removed meanwhile, or a link that leads nowhere or out of the root
             if line is None:
                 continue
             room -= len(entry.name)
@@ -55,7 +55,7 @@ def _scan(root: str, segments: Sequence[str], place: int | str) -> tuple[list[En
 
 
 def _entry(root: str, segments: Sequence[str], entry: os.DirEntry[str]) -> Entry | None:
-    """None for what is neither a file nor a folder."""
+    """Return the entry; None if it is neither a file nor a folder."""
     if entry.is_symlink():
         resolve(root, [*segments, entry.name])
     info = entry.stat()

@@ -1,6 +1,6 @@
-"""The connections of `cno get`: one to each server, made as the user wishes, and again if it ends.
+"""The connections of `cno get`: one to each server, made again when it has ended.
 
-Knows addresses, TLS and versions. Must never know what is asked, or shown.
+Knows addresses, TLS and protocols. Must never know requests or output.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from cno.aio.urls import Target
 from cno.cli.problems import Problem, reason
 from cno.limits import Limits
 
-#: Seconds that the end of a connection may take.
+#: Seconds to close all connections.
 PATIENCE: Final = 1.0
 
 # What OpenSSL calls bytes that are not TLS.
@@ -49,7 +49,7 @@ class Wishes:
 
 
 def target_of(url: str) -> Target:
-    """What a URL says. Raises Problem if it is none, or has credentials in it."""
+    """Parse a URL. Raises Problem if it is malformed or contains credentials."""
     try:
         parts = urlsplit(url)
         if "@" in parts.netloc:
@@ -79,7 +79,7 @@ def client_context(wishes: Wishes) -> ssl.SSLContext:
 
 
 class Origin:
-    """The connection to one server."""
+    """The current connection to one server."""
 
     def __init__(self, dial: Callable[[Target], Awaitable[Client]]) -> None:
         self._dial = dial
@@ -87,11 +87,11 @@ class Origin:
         self.client: Client | None = None
         #: Whether the server has answered a request.
         self.has_answered = False
-        #: To be held while HTTP/1.1 is spoken, from a request to the end of its response.
+        #: HTTP/1.1: hold it from a request to the end of its response.
         self.alone = asyncio.Lock()
 
     async def connect(self, target: Target, instead_of: Client | None = None) -> Client:
-        """A connection that seems to take requests. Raises Problem."""
+        """Return a connection that is not closing, and is not `instead_of`. Raises Problem."""
         async with self._making:
             client = self.client
             if client is None or client is instead_of or client.transport.is_closing():
@@ -100,7 +100,7 @@ class Origin:
 
 
 class Origins:
-    """All servers that are talked to. Leaving `async with` closes the connections."""
+    """The servers of one command. Leaving the context manager closes their connections."""
 
     def __init__(self, wishes: Wishes, pushes: bool, note: Callable[[str], None]) -> None:
         self._wishes = wishes
@@ -111,7 +111,7 @@ class Origins:
         self._clients: list[Client] = []
 
     def to(self, target: Target, apart: bool = False) -> Origin:
-        """The one place for connections to this server; `apart`: the other one."""
+        """Return the `Origin` of a server; `apart`: a second one, with its own connection."""
         key = (target.scheme, target.host, target.port, target.force_http2, apart)
         if key not in self._origins:
             self._origins[key] = Origin(self._connect)

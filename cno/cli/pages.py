@@ -1,6 +1,6 @@
-"""The pages that are not files: what an error looks like, and the listing of a folder.
+"""The HTML pages of `cno serve`: errors and listings of folders.
 
-Text in, HTML out, every text escaped. Must never know a file system, a request or a connection.
+Takes text, escapes it and returns HTML. Must never know a file system, a request or a connection.
 """
 
 from collections.abc import Iterable, Sequence
@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from urllib.parse import quote
 
 HTML: Final = "text/html; charset=utf-8"
-#: For our own pages: they load nothing, run nothing, and are nobody's frame.
+#: Content-Security-Policy of these pages: they load and run nothing, and cannot be framed.
 POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
 
 _STYLE: Final = (
@@ -39,7 +39,7 @@ _ADVICE: Final = {
 
 
 class Entry(NamedTuple):
-    """A line of a listing. `size` in octets; None for a folder."""
+    """A line of a listing. `size`: bytes; None for a folder."""
 
     name: str
     size: int | None
@@ -56,7 +56,7 @@ def _page(title: str, body: str) -> bytes:
 
 @cache
 def error_page(code: int) -> bytes:
-    """A page that names the status and says in a sentence what it means."""
+    """Return a page with a status and a sentence about its meaning."""
     try:
         phrase = HTTPStatus(code).phrase
     except ValueError:
@@ -65,15 +65,15 @@ def error_page(code: int) -> bytes:
 
 
 def link(segments: Iterable[str]) -> str:
-    """An absolute path of percent-encoded segments, never one that begins with two slashes.
+    """Return an absolute path of percent-encoded segments that does not begin with two slashes.
 
-    Names may hold surrogates for octets that are not UTF-8, as `os.listdir` gives them.
+    Names may contain surrogates for bytes that are not UTF-8, as `os.listdir` returns them.
     """
     return "/" + "/".join(quote(fsencode(segment), safe="") for segment in segments if segment)
 
 
 def human_size(size: int) -> str:
-    """`812 B`, `1.2 KiB`, `34 MiB`."""
+    """Return a size as `812 B`, `1.2 KiB` or `34 MiB`."""
     if size < 1024:
         return f"{size} B"
     value = float(size)
@@ -89,10 +89,10 @@ def _row(href: str, name: str, size: str) -> str:
 
 
 def listing_page(segments: Sequence[str], entries: Iterable[Entry], more: bool = False) -> bytes:
-    """The folder at `segments` below the root: folders first, then files, each by name.
+    """Return the listing of the folder at `segments`: folders first, then files, each by name.
 
-    Links are relative, so that the page works below any prefix; `./` keeps a name like `a:b` from
-    being read as a scheme. `more`: say that not all are shown.
+    Links are relative, so that the page works below any prefix. They begin with `./`, so that a
+    name like `a:b` is not read as a scheme. `more`: note that some entries are left out.
     """
     title = escape("/" + "".join(f"{segment}/" for segment in segments))
     rows = [_row("../", "../", "")] if segments else []

@@ -1,7 +1,7 @@
-"""From a request's target to an open file inside one folder, and to nothing outside it.
+"""Open the file that a request's target names, inside one folder and nowhere else.
 
-Knows how targets are encoded and how names lead astray: dots, slashes in disguise, links. Must
-never know a request or what becomes of the file.
+Knows how targets are encoded, and the names that would lead out of the folder: dots, encoded
+slashes, links. Must never know a request, or how the file is used.
 """
 
 import os
@@ -12,11 +12,11 @@ from typing import Final, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 _BAD_ESCAPE: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
-# Where the file system gives these a meaning of its own (streams of a file, wildcards, drives).
+# Characters with a special meaning on Windows (streams of a file, wildcards, drives).
 _WINDOWS: Final = re.compile(r'[<>:"|?*\x00-\x1f]|[. ]$')
 
 _CLOEXEC: Final = getattr(os, "O_CLOEXEC", 0)
-# Without O_NONBLOCK, to open a FIFO would be to wait for somebody to write to it.
+# O_NONBLOCK: opening a FIFO must not wait for a writer.
 _FILE: Final = (
     os.O_RDONLY
     | _CLOEXEC
@@ -25,21 +25,21 @@ _FILE: Final = (
     | getattr(os, "O_NONBLOCK", 0)
     | getattr(os, "O_NOCTTY", 0)
 )
-# O_PATH: a folder may be passed through by those who may not read it.
+# O_PATH: a folder on the way need not be readable.
 _FOLDER: Final = _CLOEXEC | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_PATH", os.O_RDONLY)
 _STEPWISE: Final = os.open in os.supports_dir_fd and hasattr(os, "O_NOFOLLOW")
 
 
-#: Characters of a path, each byte of a name percent-encoded (PATH_MAX of Linux is 4,096), and names
-#: in it: links within the folder could lead around in it for ever, a system call for each name.
+#: Characters of a path (PATH_MAX of Linux is 4,096; each byte may be percent-encoded), and names in
+#: it. Each name costs a system call, and links inside the folder allow paths of any depth.
 MAX_PATH: Final = 3 * 4_096
 MAX_DEPTH: Final = 256
 
 
 class Refused(Exception):
-    """No file of this folder has such an address, or it cannot be looked for now.
+    """The target names no file that may be served, or the server is too busy to look.
 
-    `code`: the status to answer, 400, 403, 404 or 503.
+    `code`: the status to answer with, 400, 403, 404 or 503.
     """
 
     def __init__(self, code: int) -> None:
@@ -48,18 +48,18 @@ class Refused(Exception):
 
 
 class Address(NamedTuple):
-    """Decoded names from the root down; `slash`: the path ended in one, so it means a folder."""
+    """Decoded names from the root down. `slash`: the path ends in a slash and names a folder."""
 
     segments: list[str]
     slash: bool
 
 
 def parse_target(target: str) -> Address:
-    """Decode the path of an origin-form target, once. Its query is left out.
+    """Decode the path of an origin-form target once, without its query.
 
-    Raises Refused: 400 for what no file can be called (`..`, NUL, backslash, an encoded slash, a
-    broken escape), 404 for names that begin with a dot, for empty ones (`//`), and for paths that
-    are longer or deeper than any (`MAX_PATH`, `MAX_DEPTH`).
+    Raises Refused: 400 for names that no file can have (`..`, NUL, backslash, an encoded slash, a
+    broken escape); 404 for names that begin with a dot, for empty names (`//`), and for paths
+    beyond `MAX_PATH` or `MAX_DEPTH`.
     """
     path = target.partition("?")[0]
     if path[:1] != "/":
@@ -89,9 +89,9 @@ def _decode(segment: str) -> str:
 
 
 class Opened(NamedTuple):
-    """A descriptor that is the caller's to close, and what it was when it was opened.
+    """An open descriptor, which the caller closes, and its `stat` when it was opened.
 
-    `fd` is -1 for a folder on a system that opens none.
+    `fd` is -1 for a folder on systems that cannot open folders (Windows).
     """
 
     fd: int
@@ -103,10 +103,10 @@ class Opened(NamedTuple):
 
 
 def resolve(root: str, segments: Sequence[str]) -> list[str]:
-    """The names from `root` (a real path) down to the file, with every link on the way followed.
+    """Return the names from `root` (a real path) down to the file, with all links resolved.
 
-    Raises Refused(404) where that leads out of the root or into a hidden folder, OSError as
-    `os.path.realpath` does.
+    Raises Refused(404) if they lead out of the root or into a hidden folder, and the OSError of
+    `os.path.realpath`.
     """
     real = os.path.realpath(os.path.join(root, *segments), strict=True)
     if real == root:
@@ -123,9 +123,9 @@ def resolve(root: str, segments: Sequence[str]) -> list[str]:
 def open_inside(root: str, segments: Sequence[str]) -> Opened:
     """Open the regular file or folder that `segments` name below `root`, a real path.
 
-    Links are followed as long as they stay inside. The way that was found good is then walked name
-    by name, each relative to the folder before and no link followed, so that whoever swaps a folder
-    for a link in between gains nothing. Raises Refused or OSError.
+    Links inside the root are followed. The resolved path is then opened name by name, each relative
+    to the folder before, without following links: swapping a folder for a link in between has no
+    effect. Raises Refused or OSError.
     """
     names = resolve(root, segments)
     if not _STEPWISE:
@@ -156,7 +156,7 @@ def _walk(root: str, names: list[str]) -> int:
 
 
 def _open_and_look_again(root: str, names: list[str], segments: Sequence[str]) -> Opened:
-    """For systems without `dir_fd`: what is open must still be what the checked path leads to."""
+    """Open a file on systems without `dir_fd`, and check that the path still leads to it."""
     path = os.path.join(root, *names)
     info = os.lstat(path)
     _refuse_special(info)
@@ -174,6 +174,6 @@ def _open_and_look_again(root: str, names: list[str], segments: Sequence[str]) -
 
 
 def _refuse_special(info: os.stat_result) -> None:
-    """Raises Refused(403). To open some devices is to use them, so look before and after."""
+    """Raise Refused(403) for devices. Opening some of them has effects, so check before as well."""
     if not (stat.S_ISREG(info.st_mode) or stat.S_ISDIR(info.st_mode)):
         raise Refused(403)

@@ -1,6 +1,6 @@
-"""What a command prints: to both of its outputs, in order, without the event loop waiting.
+"""Writes to standard output and standard error, in order, without blocking the event loop.
 
-Knows the order of writes and how they fail. Must never know what is printed.
+Knows the order of writes and how they fail. Must never know the text.
 """
 
 import asyncio
@@ -15,8 +15,8 @@ from cno.cli.worker import Worker, write_bytes, write_text
 class Printer:
     """Writes to standard output and standard error from one thread.
 
-    So a terminal that is stopped (Ctrl-S), or a pipe that nobody reads, holds up `drain` and not
-    the event loop: timeouts and signals still end the command.
+    A stopped terminal (Ctrl-S) or a pipe that nobody reads blocks `drain`, not the event loop, so
+    timeouts and signals still end the command.
     """
 
     def __init__(self) -> None:
@@ -25,22 +25,22 @@ class Printer:
         self._failure: OSError | None = None
 
     def out(self, data: bytes | str) -> None:
-        """Write to standard output. Call `drain` before there is much more."""
+        """Queue data for standard output. Call `drain` to bound the queue."""
         self._put(sys.stdout, data)
 
     def line(self, text: str) -> None:
-        """Write a line to standard error."""
+        """Queue a line for standard error."""
         self._put(sys.stderr, f"{text}\n")
 
     async def drain(self) -> None:
-        """Wait until all is written. Raises OSError (BrokenPipeError) once any of it has failed."""
+        """Wait until all is written. Raises the OSError of the first write that failed."""
         if self._last is not None:
             await asyncio.wrap_future(self._last)
         if self._failure is not None:
             raise self._failure
 
     def close(self) -> None:
-        """End the thread once all is written; wait for nothing."""
+        """End the thread once all is written. Does not wait."""
         self._worker.close()
 
     def _put(self, file: TextIO, data: bytes | str) -> None:

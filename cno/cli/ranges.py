@@ -1,13 +1,13 @@
-"""Which bytes of a file a Range field asks for, and the multipart body that carries several.
+"""Range requests (RFC 9110 section 14): the ranges that a field asks for, and multipart bodies.
 
-Takes field text and a size, gives numbers and bytes (RFC 9110 section 14). Must never know a file,
-a request or a connection.
+Takes the text of a field and a size, returns numbers and bytes. Must never know a file, a request
+or a connection.
 """
 
 import re
 from typing import Final, NamedTuple
 
-#: More ranges than this in one field and the whole file is sent instead.
+#: Ranges in one field. Beyond, the whole file is sent.
 MAX_RANGES: Final = 16
 
 # > ranges-specifier = range-unit "=" range-set ; range-set = 1#range-spec
@@ -16,7 +16,7 @@ _SPEC: Final = re.compile(r"(?:([0-9]+)-([0-9]+)?|-([0-9]+))")
 
 
 class Span(NamedTuple):
-    """Octets `start` up to, not including, `stop` of a representation."""
+    """The bytes from `start` up to, not including, `stop` of a representation."""
 
     start: int
     stop: int
@@ -27,11 +27,11 @@ class Span(NamedTuple):
 
 
 def parse_range(field: str, size: int, most: int = MAX_RANGES) -> list[Span] | None:
-    """The spans that `field` asks of a representation of `size` octets (RFC 9110 14.1.2, 14.2).
+    """Return the spans that `field` asks for, of `size` bytes (RFC 9110 14.1.2, 14.2).
 
-    None: not for us to honour (another unit, bad syntax, too many), so answer as if there was no
-    such field. Empty: none of them can be satisfied, answer 416. Spans that overlap or touch come
-    merged and sorted; else in the order asked for.
+    None (another unit, bad syntax, too many ranges): ignore the field. An empty list: no range can
+    be satisfied, answer 416. Spans that overlap or touch are merged, and then all are sorted;
+    otherwise they keep the order of the field.
     """
     unit, equals, rest = field.partition("=")
     # > All range unit names are case-insensitive   (14.1)
@@ -58,14 +58,14 @@ def parse_range(field: str, size: int, most: int = MAX_RANGES) -> list[Span] | N
             span = _span(_number(first), _number(last) + 1, size)
         if span is None:
             continue
-        if span.size == 0:  # the last n octets of nothing: no Content-Range can say so
+        if span.size == 0:  # the suffix of an empty file, which no Content-Range can express
             return None
         spans.append(span)
     return _merged(spans)
 
 
 def _number(digits: str) -> int:
-    """However many digits: what is more than any file has is as good as any other such number."""
+    """Convert digits of any count. Numbers beyond the size of any file become one large number."""
     # > Since there is no predefined limit to the length of content, recipients MUST anticipate
     # > potentially large decimal numerals and prevent parsing errors due to integer conversion
     # > overflows.   (14.1.2)
@@ -74,19 +74,19 @@ def _number(digits: str) -> int:
 
 
 def _span(start: int, stop: int, size: int) -> Span | None:
-    """Cut to the size; None where it begins behind the end."""
+    """Return a span cut to the size; None if it begins behind the end."""
     return Span(start, min(stop, size)) if start < size else None
 
 
 def _suffix(length: int, size: int) -> Span | None:
-    """The last `length` octets; None where that is none."""
+    """Return the span of the last `length` bytes; None if `length` is 0."""
     # > If the selected representation is shorter than the specified suffix-length, the entire
     # > representation is used.
     return Span(max(size - length, 0), size) if length else None
 
 
 def _merged(spans: list[Span]) -> list[Span]:
-    """The same octets, none twice, so that no request costs more than the whole."""
+    """Merge overlapping spans, so that no response is longer than the whole file."""
     # > When multiple ranges are requested, a server MAY coalesce any of the ranges that overlap
     # > (RFC 9110 15.3.7.2)
     ordered = sorted(spans)
@@ -100,12 +100,12 @@ def _merged(spans: list[Span]) -> list[Span]:
 
 
 def content_range(span: Span | None, size: int) -> str:
-    """The value of Content-Range: for a part, or (None) for a 416."""
+    """Return the Content-Range of a part; of a 416 response if `span` is None."""
     return f"bytes */{size}" if span is None else f"bytes {span.start}-{span.stop - 1}/{size}"
 
 
 class Multipart(NamedTuple):
-    """A multipart/byteranges body to be (RFC 9110 14.6): heads between the spans, and the end."""
+    """A multipart/byteranges body (RFC 9110 14.6): a head before each span, and the end."""
 
     heads: list[bytes]
     spans: list[Span]
@@ -118,9 +118,9 @@ class Multipart(NamedTuple):
 
 
 def multipart(spans: list[Span], size: int, kind: str, boundary: str) -> Multipart:
-    """Heads for two or more spans of a representation of `size` octets and content type `kind`.
+    """Return the multipart body for two or more spans of `size` bytes of content type `kind`.
 
-    `boundary` must not occur in the content: take 128 random bits.
+    `boundary` must not occur in the content: use 128 random bits.
     """
     heads = [
         (

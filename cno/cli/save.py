@@ -1,6 +1,6 @@
-"""Bodies into files: under names that are safe, complete or not at all, with a bar on a terminal.
+"""Downloads into files: safe names, complete files only, and progress bars.
 
-Knows names of files, and how far a download is. Must never know a connection.
+Knows names of files and the progress of downloads. Must never know a connection.
 """
 
 import os
@@ -31,9 +31,9 @@ from cno.cli.text import one_line
 
 _MAX_NAME: Final = 200
 _UNSAFE: Final = re.compile(r'[\x00-\x1f\x7f-\x9f/\\:*?"<>|\ud800-\udfff]')
-# Windows takes these, with any ending, for devices.
+# Names that mean devices on Windows, with any suffix.
 _DEVICES: Final = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\.|$)")
-# O_EXCL: never a file or a link that is there already.
+# O_EXCL: fail if there is a file or a link of this name.
 _CREATE: Final = (
     os.O_WRONLY
     | os.O_CREAT
@@ -45,9 +45,9 @@ _CREATE: Final = (
 
 
 def remote_name(url: str) -> str:
-    """The last part of a URL's path as the name of a file in this folder, and nowhere else.
+    """Return the last part of a URL's path as the name of a file in the current folder.
 
-    Never empty, hidden, a device's or longer than file systems take.
+    The name is not empty, not hidden, not a device's, and not longer than file systems allow.
     """
     last = unquote(urlsplit(url).path.rpartition("/")[2], errors="replace")
     name = _UNSAFE.sub("_", last).lstrip(". -~").rstrip(". ")
@@ -60,7 +60,7 @@ def remote_name(url: str) -> str:
 
 
 def remote_names(urls: list[str]) -> list[str]:
-    """One name for each, none twice, also where file systems ignore case and Unicode's form."""
+    """Return a name for each URL, all different, also for file systems that ignore case or form."""
     taken: set[str] = set()
     names = []
     for url in urls:
@@ -75,7 +75,7 @@ def remote_names(urls: list[str]) -> list[str]:
 
 
 def _identity(name: str) -> str:
-    """Equal for names that some file system takes for the same."""
+    """Return a key that is equal for names that some file system treats as the same."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
@@ -84,15 +84,15 @@ class Save:
 
     `with Save(path) as file: file.write(...); file.done()`. The temporary file is in the folder of
     `path`, has a random name and is created exclusively, so no other file is written to or lost. A
-    link at `path` is replaced, not followed. A file that is replaced keeps its permissions. A
-    device, a pipe or an open descriptor (`/dev/stdout`) is written to directly, but not if a URL
-    chose the name (`is_remote`). Raises OSError.
+    link at `path` is replaced, not followed. The new file has the permissions of the one that it
+    replaces. A device, a pipe or an open descriptor (`/dev/stdout`) is written to directly, unless
+    a URL chose the name (`is_remote`). Raises OSError.
     """
 
     def __init__(self, path: str, is_remote: bool = False) -> None:
         self.path = path
         self.is_special = not is_remote and _is_special(path)
-        self._temporary = ""  # its name, while the file has it
+        self._temporary = ""  # the temporary name, until the file is renamed
         self._file: FileIO | None = None
 
     def __enter__(self) -> "Save":
@@ -106,11 +106,11 @@ class Save:
 
     @property
     def is_terminal(self) -> bool:
-        """Whether a terminal would obey what is written."""
+        """Whether the file is a terminal, which obeys control characters."""
         return self._file is not None and self._file.isatty()
 
     def write(self, data: bytes) -> None:
-        """Write all of it."""
+        """Write all of `data`."""
         view = memoryview(data)
         while self._file is not None and view:
             written = self._file.write(view)
@@ -119,7 +119,7 @@ class Save:
             view = view[written:]
 
     def done(self) -> None:
-        """Rename the file: all has been written."""
+        """Rename the file, which is complete."""
         if self._file is None:
             return
         self._close()
@@ -147,7 +147,7 @@ class Save:
 
 
 def _create_beside(path: str) -> tuple[str, FileIO]:
-    """The name of a new file in the same folder, and the file."""
+    """Create a temporary file in the folder of `path`. Return its name and the file."""
     folder = os.path.dirname(path)
     while True:
         name = os.path.join(folder, f".cno-{secrets.token_hex(8)}.part")
@@ -178,18 +178,18 @@ def cannot_write(path: str, error: OSError) -> Problem:
 
 
 def _is_special(path: str) -> bool:
-    """Whether `path` is a device, a pipe, a folder, or the name of a descriptor of this process."""
+    """Return whether `path` is a device, a pipe, a folder or a descriptor of this process."""
     if not os.path.exists(path):
         return False
     if not os.path.isfile(path):
         return True
-    # `/dev/stdout` may lead to a regular file; a rename would replace the link for everybody.
+    # `/dev/stdout` may lead to a regular file; a rename would replace the link in `/dev`.
     folder = os.path.realpath(os.path.dirname(path) or ".")
     return folder.startswith(("/proc/", "/dev/fd")) or (folder == "/dev" and os.path.islink(path))
 
 
 class Bars:
-    """Progress on standard error, if that is a terminal; else nothing at all."""
+    """Progress bars on standard error if that is a terminal; otherwise nothing."""
 
     def __init__(self) -> None:
         self._progress: Progress | None = None
@@ -218,13 +218,13 @@ class Bars:
     def add(self, name: str, total: int | None) -> "Bar":
         if self._progress is None:
             return Bar(None, TaskID(0))
-        self._progress.start()  # shows nothing before the first
+        self._progress.start()  # before the first bar, nothing is shown
         task = self._progress.add_task(Text(one_line(name)).markup, total=total)
         return Bar(self._progress, task)
 
 
 class Bar:
-    """How far one download is."""
+    """The progress of one download."""
 
     def __init__(self, progress: Progress | None, task: TaskID) -> None:
         self._progress = progress

@@ -1,6 +1,6 @@
-"""`cno serve`: a folder over HTTP/1.1 and HTTP/2, until a signal says to stop.
+"""`cno serve`: serve a folder over HTTP/1.1 and HTTP/2 until a signal ends it.
 
-Knows sockets' addresses, certificates and signals. Must never know what is answered, or options.
+Knows addresses, certificates and signals. Must never know responses, or options as users type them.
 """
 
 import asyncio
@@ -25,16 +25,16 @@ from cno.cli.signals import stopping
 from cno.cli.text import Paint, one_line
 from cno.limits import Limits
 
-#: Whom a certificate of our own making is for, beside the host that is listened on.
+#: The names of a self-signed certificate, beside the host that the server listens on.
 LOCAL_NAMES: Final = ("localhost", "127.0.0.1", "::1")
 
-#: Seconds that open connections may take before we say that we wait for them.
+#: Seconds to wait for open connections before saying so.
 PATIENCE: Final = 0.5
 
 
 @dataclass(frozen=True)
 class Serving:
-    """What to serve, where and how. `log`: each request; None: if standard output is a terminal."""
+    """The options of `cno serve`. `log`: log requests; None: if standard output is a terminal."""
 
     folder: str
     host: str
@@ -51,7 +51,7 @@ class Serving:
 
 
 async def run(serving: Serving) -> None:
-    """Serve until SIGINT or SIGTERM, then until what is open is done. Raises Problem."""
+    """Serve until SIGINT or SIGTERM, then finish the open requests. Raises Problem."""
     context = server_context(serving)
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(report)
@@ -74,7 +74,7 @@ async def serve_until_stopped(
         hosts = Hosts([serving.host, *serving.allow_hosts])
     except ValueError as error:
         raise Problem(f"cannot answer for this host: {error}") from None
-    restricted = True  # until the contrary is known
+    restricted = True  # until the addresses are known
     handler = files(serving, log, lambda authority: not restricted or hosts.allow(authority))
     listener = await listen(serving, handler, context)
     addresses = [str(each.getsockname()[0]) for each in listener.sockets]
@@ -89,7 +89,7 @@ async def serve_until_stopped(
 
 
 def files(serving: Serving, log: Log | None, allow_host: Callable[[str], bool]) -> Files:
-    """The handler. Raises Problem."""
+    """Return the handler. Raises Problem."""
     try:
         return Files(
             serving.folder,
@@ -103,7 +103,7 @@ def files(serving: Serving, log: Log | None, allow_host: Callable[[str], bool]) 
 
 
 async def listen(serving: Serving, handler: Files, context: ssl.SSLContext | None) -> Listener:
-    """Raises Problem."""
+    """Start listening. Raises Problem."""
     try:
         return await serve(handler, serving.host, serving.port, ssl=context, limits=serving.limits)
     except (OSError, UnicodeError) as error:
@@ -112,7 +112,7 @@ async def listen(serving: Serving, handler: Files, context: ssl.SSLContext | Non
 
 
 async def finish(listener: Listener, tell: Callable[[str], None] | None) -> None:
-    """Wait for what is open; a user who waits too, at a terminal, is told what for."""
+    """Wait for open connections; if that takes long, say so to a user at a terminal."""
     try:
         async with asyncio.timeout(PATIENCE):
             await listener.wait_closed()
@@ -127,7 +127,7 @@ async def finish(listener: Listener, tell: Callable[[str], None] | None) -> None
 
 
 def server_context(serving: Serving) -> ssl.SSLContext | None:
-    """From files, of our own making, or none. Raises Problem."""
+    """Return the TLS context that the options ask for, or None. Raises Problem."""
     if serving.self_signed:
         return self_signed(serving.host, serving.allow_hosts)
     if serving.cert is None:
@@ -142,7 +142,7 @@ def server_context(serving: Serving) -> ssl.SSLContext | None:
 
 
 def self_signed(host: str, others: Sequence[str] = ()) -> ssl.SSLContext:
-    """A context with a certificate made just now, which nobody has a reason to trust."""
+    """Return a context with a new certificate that no client trusts. Raises Problem."""
     try:
         import trustme
     except ModuleNotFoundError:
@@ -158,11 +158,11 @@ def self_signed(host: str, others: Sequence[str] = ()) -> ssl.SSLContext:
     return context
 
 
-# -- words ---------------------------------------------------------------------------------------
+# -- messages ------------------------------------------------------------------------------------
 
 
 def announcement(listener: Listener, root: str, secure: bool) -> str:
-    """One line: where, what and how."""
+    """Return the line that names the addresses and the folder."""
     scheme = "https" if secure else "http"
     places = dict.fromkeys(address_of(each.getsockname()) for each in listener.sockets)
     urls = " ".join(f"{scheme}://{place}/" for place in places)
@@ -170,12 +170,13 @@ def announcement(listener: Listener, root: str, secure: bool) -> str:
 
 
 def address_of(name: Any) -> str:
-    """A socket's name as it is written in a URL."""
+    """Return a socket's address as URLs write it."""
     host, port = name[:2]
     return f"{bracketed(host)}:{port}"
 
 
 def bracketed(host: str) -> str:
+    """Return a host as URLs write it: an IPv6 address in brackets."""
     try:
         return f"[{host}]" if ip_address(host).version == 6 else host
     except ValueError:
@@ -183,7 +184,7 @@ def bracketed(host: str) -> str:
 
 
 def listen_reason(error: Exception) -> str:
-    """asyncio words some of these at length; the system knows better."""
+    """Return why listening failed, in the system's words instead of asyncio's."""
     if isinstance(error, socket.gaierror) or not isinstance(error, OSError):
         return "no such host"
     return reason(error).lower()

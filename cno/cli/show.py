@@ -1,7 +1,7 @@
-"""What `cno get` shows: heads, pushes, bodies; plain into a pipe, dressed on a terminal.
+"""The output of `cno get`: heads, pushes and bodies, formatted if it goes to a terminal.
 
-Whatever a server sends is made harmless for a terminal last, after it is decoded and laid out.
-Knows what goes where. Must never know a connection.
+Control characters of a server are removed last, after decoding and formatting. Knows which output
+goes where. Must never know a connection.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from cno.cli.worker import Worker
 
 Headers = list[tuple[str, str]]
 
-#: Octets read at a time, and octets of a body that are dressed up at most.
+#: Bytes read at a time, and bytes of the largest body that is formatted.
 CHUNK: Final = 65_536
 MAX_PRETTY: Final = 262_144
 
@@ -36,13 +36,14 @@ _LEXERS: Final = {
     "text/javascript": "javascript",
     "text/xml": "xml",
 }
-#: Characters of a Content-Type that are looked at: to parse parameters may take quadratic time.
+#: Characters of a Content-Type that is parsed: parsing parameters may take quadratic time.
 MAX_TYPE: Final = 1_000
-# Python's own, not of text that anybody sends: some take quadratic time.
+# Codecs of Python that are not charsets; some take quadratic time.
 _CODECS: Final = ("idna", "punycode", "raw-unicode-escape", "unicode-escape", "undefined")
 
 
 def phrase(code: int) -> str:
+    """Return the standard reason phrase of a status; '' if it has none."""
     try:
         return HTTPStatus(code).phrase
     except ValueError:
@@ -50,11 +51,12 @@ def phrase(code: int) -> str:
 
 
 def value_of(headers: Headers, name: str) -> str | None:
+    """Return the first value of a field; None if there is none."""
     return next((value for key, value in headers if key == name), None)
 
 
 def kind_of(headers: Headers) -> tuple[str, str]:
-    """The media type, lower-cased, and the charset (UTF-8 unless a known one is named)."""
+    """Return the media type in lower case, and the charset (UTF-8 unless a known one is named)."""
     message = Message()
     value = value_of(headers, "content-type") or ""
     message["content-type"] = harmless(value) if len(value) <= MAX_TYPE else ""
@@ -62,7 +64,7 @@ def kind_of(headers: Headers) -> tuple[str, str]:
     try:
         if codecs.lookup(charset).name.replace("_", "-") in _CODECS:
             raise LookupError
-        # Not all codecs are of text: some would inflate it.
+        # Some codecs do not decode to text: they would inflate it, say.
         b"ab".decode(charset, "replace")
         codecs.getincrementaldecoder(charset)("replace")
     except (LookupError, ValueError):
@@ -71,9 +73,10 @@ def kind_of(headers: Headers) -> tuple[str, str]:
 
 
 class Show:
-    """Where things go: `include` puts heads into the output, `verbose` tells all on standard error.
+    """The outputs of one command.
 
-    `saving`: bodies go to files; else, where standard output is a terminal, heads are always shown.
+    `include`: write heads to standard output. `verbose`: write requests, heads and connections to
+    standard error. `saving`: bodies go to files. If they go to a terminal, heads are always shown.
     """
 
     def __init__(self, include: bool, verbose: bool, saving: bool) -> None:
@@ -98,21 +101,21 @@ class Show:
 
     @property
     def wants_pushes(self) -> bool:
-        """Whether anybody would see them."""
+        """Whether pushes are shown anywhere."""
         return self.terminal or self.include or self.verbose
 
     async def drain(self) -> None:
-        """Wait until all is shown. Raises OSError (BrokenPipeError)."""
+        """Wait until all is written. Raises OSError (BrokenPipeError)."""
         await self._printer.drain()
 
-    # -- words, to standard error ----------------------------------------------------------------
+    # -- standard error --------------------------------------------------------------------------
 
     def problem(self, text: str) -> None:
-        """A line about what went wrong."""
+        """Write an error."""
         self._printer.line(f"cno: {one_line(text)}")
 
     def note(self, text: str, mark: str = "*") -> None:
-        """A line of what goes on, for the curious."""
+        """Write a line if `verbose` is set."""
         if self.verbose:
             self._printer.line(f"{mark} {one_line(text)}")
 
@@ -159,7 +162,7 @@ class Show:
     # -- bodies ----------------------------------------------------------------------------------
 
     async def body(self, headers: Headers, payload: asyncio.StreamReader) -> bool:
-        """Copy a body to standard output. False: it was binary, and that is a terminal."""
+        """Write a body to standard output. Return False if it is binary and that is a terminal."""
         if self.terminal:
             return await self._dressed_body(headers, payload)
         while chunk := await payload.read(CHUNK):
@@ -186,7 +189,7 @@ class Show:
                     continue
                 await self._dress(text, lexer)
                 return True
-            # A line break may have been cut in two.
+            # The chunk may end between the two characters of a line break.
             rest = "\r" if text.endswith("\r") and not ended else ""
             self._printer.out(harmless(text.removesuffix(rest)))
             await self.drain()
@@ -194,7 +197,7 @@ class Show:
         return True
 
     async def _dress(self, text: str, lexer: str) -> None:
-        """Show a whole text in colours; JSON also in lines of its own."""
+        """Write a whole text in colours, and JSON with one element a line."""
         dressed = None
         if lexer == "json":
             dressed = await self._dresser.run(partial(dressed_json, text, self._paint))
@@ -211,7 +214,7 @@ class Show:
 
 
 def is_binary(kind: str, text: str) -> bool:
-    """Whether this is no text, by its type or by what became of it when it was decoded."""
+    """Return whether content is not text, by its type or by the number of decoding errors."""
     if kind.startswith(("audio/", "font/", "image/", "video/")) and kind not in _LEXERS:
         return True
     return "\0" in text or text.count("\ufffd") * 10 > len(text)

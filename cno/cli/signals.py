@@ -1,6 +1,6 @@
-"""What signals do to a command: a server stops, a download removes its temporary files.
+"""Signal handlers of the commands: a server stops, a download removes its temporary files.
 
-Knows signals and the event loop. Must never know what the command does.
+Knows signals and the event loop. Must never know the command.
 """
 
 import asyncio
@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Final
 
-#: What stops a server.
+#: The signals that stop a server.
 STOPPING: Final = (signal.SIGINT, signal.SIGTERM)
-#: What ends a download, beside SIGINT, which asyncio.run handles.
+#: The signals that end a download, beside SIGINT, which asyncio.run handles.
 ENDING: Final = tuple(
     number for name in ("SIGTERM", "SIGHUP") if (number := getattr(signal, name, None)) is not None
 )
@@ -52,9 +52,9 @@ def stopping() -> Iterator["asyncio.Future[int]"]:
 
 @contextlib.contextmanager
 def cancelling(task: "asyncio.Task[object]") -> Iterator[list[int]]:
-    """Have SIGTERM and SIGHUP cancel a task; the list then holds the signal's number.
+    """Let SIGTERM and SIGHUP cancel a task, and append their number to the list that this gives.
 
-    A second signal ends the process at once. A signal that is ignored (`nohup`) stays so.
+    A second signal ends the process at once. An ignored signal (`nohup`) stays ignored.
     """
     loop = asyncio.get_running_loop()
     received: list[int] = []
@@ -68,7 +68,7 @@ def cancelling(task: "asyncio.Task[object]") -> Iterator[list[int]]:
 
     for number in ENDING:
         if signal.getsignal(number) == signal.SIG_DFL:
-            # Windows has no such handlers, and threads other than the main one may set none.
+            # Windows has no such handlers, and only the main thread may set them.
             with contextlib.suppress(NotImplementedError, ValueError, RuntimeError):
                 loop.add_signal_handler(number, end, number)
                 handled.append(number)

@@ -1,19 +1,19 @@
-"""What may reach a terminal: text without anything that it would obey, in colours of our own.
+"""Text that is safe on a terminal: control characters replaced, colours added.
 
-Knows characters, and which of them act on a terminal or on the order of the text. Must never know
-where a text comes from. It is applied last: after decoding, parsing and formatting.
+Knows the characters that control a terminal or the order of text. Must never know where a text
+comes from. Apply it last: after decoding, parsing and formatting.
 """
 
 import re
 from typing import Final, TextIO
 
-# Control characters as pictures of themselves: a terminal obeys the real ones.
+# Control characters (C0) to the Unicode pictures of them.
 _PICTURES: Final = {
     **{code: 0x2400 + code for code in range(32) if code not in (9, 10)},
     0x7F: 0x2421,
 }
-# Controls (C1); surrogates; separators of lines; what overrides the direction of text or is
-# invisible. Not the marks that writing in some scripts needs: ZWNJ, ZWJ, LRM, RLM, ALM.
+# Controls (C1), surrogates, line separators, characters that override the direction of text, and
+# invisible ones. Not ZWNJ, ZWJ, LRM, RLM and ALM, which some scripts need.
 _OTHERS: Final = (
     "\x80-\x9f\ud800-\udfff\u2028\u2029\u202a-\u202e\u2060-\u206f\u200b\ufeff\ufff9-\ufffb"
     "\U000e0000-\U000e007f"
@@ -38,24 +38,24 @@ STATUS: Final = {2: "green", 3: "cyan", 4: "yellow", 5: "red"}
 
 
 def harmless(text: str) -> str:
-    """The text without what a terminal would obey; line feeds and tabs stay."""
+    """Return a text with all control characters replaced, except line feeds and tabs."""
     return _OTHER.sub("\ufffd", text.replace("\r\n", "\n").translate(_PICTURES))
 
 
 def coloured_only(text: str) -> str:
-    """Text that we have coloured, without anything else that a terminal would obey."""
+    """Return a coloured text with all control characters replaced, except those of colours."""
     return _OTHER.sub("\ufffd", _NO_COLOUR.sub(lambda match: match[0].translate(_PICTURES), text))
 
 
 def one_line(text: str) -> str:
-    """The same, and on one line: each character that is not printable is replaced."""
+    """Return a text on one line: each character that is not printable is replaced."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def escaped(text: str) -> str:
-    r"""The same for the text of a JSON string: `\uXXXX` in the place of what is not harmless."""
+    r"""Return the text of a JSON string with `\uXXXX` in place of control characters."""
     return _UNSAFE.sub(lambda match: _escape(match[0]), text)
 
 
@@ -68,15 +68,15 @@ def _escape(character: str) -> str:
 
 
 class Paint:
-    """Colours where a file is a terminal that has some, and the user wants them (NO_COLOR)."""
+    """Adds colours if `file` is a terminal that has them and NO_COLOR is not set."""
 
     def __init__(self, file: TextIO) -> None:
-        from rich.console import Console  # an extra: those who paint nothing need it not
+        from rich.console import Console  # an extra: imported only where colours are wanted
 
         console = Console(file=file)
         colours = console.color_system is not None and not console.no_color
         self.enabled = colours and file.isatty() and not console.legacy_windows
 
     def __call__(self, text: str, style: str) -> str:
-        """A text that is harmless, in a style of STYLES."""
+        """Return a harmless text in a style of STYLES."""
         return f"\x1b[{STYLES[style]}m{text}\x1b[0m" if self.enabled and text else text

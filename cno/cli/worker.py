@@ -1,6 +1,6 @@
-"""Blocking calls in a thread of their own: the event loop never waits for a pipe or a terminal.
+"""Blocking calls in threads, so that the event loop never waits for a pipe or a terminal.
 
-Knows threads and file descriptors. Must never know what is written, or why.
+Knows threads and file descriptors. Must never know the data.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from typing import Any, Final, ParamSpec, TextIO, TypeVar
 T = TypeVar("T")
 P = ParamSpec("P")
 
-# A write to a pipe of at most this size is atomic: all of it is written, or nothing (POSIX).
+# Bytes of a write to a pipe that is atomic: it writes everything or nothing (POSIX).
 ATOMIC: Final = getattr(select, "PIPE_BUF", 512)
 
 Job = tuple[Future[Any], Callable[[], Any]]
@@ -26,9 +26,9 @@ Job = tuple[Future[Any], Callable[[], Any]]
 class Worker:
     """Runs calls one after the other in a daemon thread, which starts with the first call.
 
-    The process can exit while a call still blocks; it cannot with a ThreadPoolExecutor, whose
-    threads are joined at exit. So a call must not hold a lock that is needed at exit: it writes to
-    descriptors, not to `sys.stdout`.
+    The process can exit while a call blocks, which a ThreadPoolExecutor prevents by joining its
+    threads. So a call must not hold a lock that is needed at exit: it writes to descriptors, not to
+    `sys.stdout`.
     """
 
     def __init__(self, name: str) -> None:
@@ -37,7 +37,7 @@ class Worker:
         self._thread: Thread | None = None
 
     def submit(self, call: Callable[[], T]) -> Future[T]:
-        """Run `call` after those submitted before it."""
+        """Run `call` after the calls submitted before it."""
         future: Future[T] = Future()
         self._jobs.put((future, call))
         if self._thread is None:
@@ -46,7 +46,7 @@ class Worker:
         return future
 
     async def run(self, call: Callable[[], T]) -> T:
-        """The same, and wait for its result. If cancelled, a call that has begun goes on."""
+        """Submit a call and wait for its result. Cancelling does not stop a call that has begun."""
         return await asyncio.wrap_future(self.submit(call))
 
     def close(self) -> None:
@@ -56,9 +56,9 @@ class Worker:
 
 
 class DaemonExecutor(ThreadPoolExecutor):
-    """For `loop.set_default_executor`: runs each call in a daemon thread of its own.
+    """For `loop.set_default_executor`: runs each call in its own daemon thread.
 
-    So `asyncio.run` can return while a call still blocks: while DNS does not answer, say.
+    So `asyncio.run` can return while a call blocks, for instance while DNS does not answer.
     """
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
@@ -68,11 +68,11 @@ class DaemonExecutor(ThreadPoolExecutor):
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Wait for nothing."""
+        """Return at once: running calls are left to their daemon threads."""
 
 
 def work(jobs: SimpleQueue[Job | None]) -> None:
-    """What the thread does."""
+    """Run jobs until there is a None: the thread's main function."""
     while (job := jobs.get()) is not None:
         future, call = job
         if not future.set_running_or_notify_cancel():
@@ -83,11 +83,11 @@ def work(jobs: SimpleQueue[Job | None]) -> None:
             future.set_exception(error)
         else:
             future.set_result(result)
-        del job, future, call  # waiting for the next job must not keep these alive
+        del job, future, call  # do not keep these alive while waiting for the next job
 
 
 def write_bytes(file: TextIO, data: bytes) -> None:
-    """Write all of `data` past the file's own buffer, and wait as long as that takes."""
+    """Write all of `data`, past the file's own buffer. Blocks."""
     descriptor = descriptor_of(file)
     if descriptor is None:
         file.buffer.write(data)
@@ -102,7 +102,7 @@ def write_bytes(file: TextIO, data: bytes) -> None:
 
 
 def write_text(file: TextIO, text: str) -> None:
-    """The same for text, in the encoding of the file; what that lacks becomes `?`."""
+    """Write a text in the encoding of the file; characters that it lacks become `?`. Blocks."""
     data = text.encode(file.encoding or "utf-8", "replace")
     if descriptor_of(file) is None:
         file.write(data.decode(file.encoding or "utf-8"))
@@ -112,10 +112,10 @@ def write_text(file: TextIO, text: str) -> None:
 
 
 def descriptor_of(file: TextIO) -> int | None:
-    """None where the file itself must be used.
+    """Return the descriptor to write to; None if the file object must be used.
 
-    That is: a file in memory, one that stands for another (rich's while there are progress bars),
-    and any on Windows, whose consoles take text and no bytes.
+    That is: a file in memory, a proxy of another file (rich's, while it shows progress bars), and
+    every file on Windows, whose consoles take text and no bytes.
     """
     if os.name != "posix" or not isinstance(file, TextIOWrapper):
         return None

@@ -1,1 +1,1 @@
-"""Programs to read, run and copy from: `python -m cno.examples.websocket`, `.grpc`, `.proxy` …"""
+"""Example programs: `python -m cno.examples.websocket`, `.grpc`, `.proxy` …"""

@@ -1,11 +1,11 @@
-"""gRPC without a library for it: what its wire format adds to HTTP/2, on handlers and requests.
+"""gRPC on cno's handlers and requests: the wire format that gRPC adds to HTTP/2.
 
     python -m cno.examples.grpc                            an echo service, on port 50051
     python -m cno.examples.grpc h2c://127.0.0.1:50051/echo.Echo/Say hello there
 
-Messages are bytes here (protobuf makes them of objects), methods are async generators: of replies,
-from requests, so that calls of all four kinds are one. Statuses come in trailers; a deadline that
-has passed, and a caller who gives up, end a method by cancelling it.
+Messages are bytes (protobuf would encode objects to them). A method is an async generator that
+takes an iterator of requests and yields replies, which covers all four kinds of calls. Statuses are
+sent in trailers. A method is cancelled when its deadline passes, or the caller cancels the call.
 """
 
 import argparse
@@ -23,7 +23,7 @@ Headers = list[tuple[str, str]]
 
 OK, UNKNOWN, INVALID, DEADLINE, EXHAUSTED, UNIMPLEMENTED, INTERNAL = 0, 2, 3, 4, 8, 12, 13
 
-#: Octets of the largest message that is taken.
+#: Bytes of the largest message that is accepted.
 MAX_MESSAGE = 4 * 1024 * 1024
 
 #: Seconds in each unit of a `grpc-timeout`.
@@ -33,7 +33,7 @@ STATUS = re.compile("[0-9]{1,9}")
 
 
 class RpcError(Exception):
-    """A call that did not go well: a status other than OK, and what was said of it."""
+    """A call that failed: a status other than OK, and its message."""
 
     def __init__(self, code: int, message: str = "") -> None:
         super().__init__(code, message)
@@ -45,12 +45,12 @@ class RpcError(Exception):
 
 
 def framed(message: bytes) -> bytes:
-    """A flag (compressed or not), the length, the message."""
+    """Return a message with its prefix: a flag (compressed or not) and the length."""
     return b"\0" + len(message).to_bytes(4, "big") + message
 
 
 async def messages(payload: asyncio.StreamReader) -> AsyncIterator[bytes]:
-    """The messages of a body."""
+    """Yield the messages of a body. Raises RpcError."""
     while True:
         try:
             prefix = await payload.readexactly(5)
@@ -71,6 +71,7 @@ async def messages(payload: asyncio.StreamReader) -> AsyncIterator[bytes]:
 
 
 def status(code: int, message: str) -> Headers:
+    """Return the fields of a status."""
     fields = [("grpc-status", str(code))]
     if message:
         fields.append(("grpc-message", quote(message, safe=" !#$&'()*+,/:;=?@[]")))
@@ -82,14 +83,14 @@ def status(code: int, message: str) -> Headers:
 
 @dataclass
 class Context:
-    """What a method knows of its call beside the messages, and what goes back beside them."""
+    """The metadata of a call, and the trailing metadata of its response."""
 
     metadata: dict[str, str]
     trailing: Headers = field(default_factory=list)
 
     @property
     def timeout(self) -> float | None:
-        """Seconds, from the call's beginning, after which the client gives up. Raises RpcError."""
+        """Seconds from the beginning of the call to its deadline. Raises RpcError."""
         value = self.metadata.get("grpc-timeout")
         if value is None:
             return None
@@ -104,7 +105,7 @@ Method = Callable[[AsyncIterator[bytes], Context], Replies]
 
 
 async def advance(replies: Replies, deadline: float | None) -> bytes | None:
-    """The next reply; None when there are no more."""
+    """Return the next reply; None at the end. Raises RpcError once the deadline has passed."""
     try:
         async with asyncio.timeout_at(deadline):
             return await anext(replies, None)
@@ -113,7 +114,7 @@ async def advance(replies: Replies, deadline: float | None) -> bytes | None:
 
 
 class Service:
-    """Methods by their paths, as a handler for `cno.serve`."""
+    """A handler for `cno.serve` that maps paths to methods."""
 
     def __init__(self, methods: Mapping[str, Method]) -> None:
         self._methods = methods
@@ -147,7 +148,7 @@ class Service:
 
 
 async def refuse(request: cno.Request, error: RpcError) -> None:
-    """An error before the first reply is a response that has nothing but a head."""
+    """Answer with an error before the first reply: a response without a body."""
     fields = [("content-type", "application/grpc"), *status(error.code, error.message)]
     await request.respond(200, fields)
 
@@ -159,7 +160,7 @@ async def respond(
     context: Context,
     trailers: Headers,
 ) -> AsyncIterator[bytes]:
-    """A body; the trailers that follow it are known at its end."""
+    """Yield the body of the response, and fill in its trailers at the end."""
     try:
         while reply is not None:
             yield framed(reply)
@@ -174,13 +175,13 @@ async def respond(
 
 
 def of_http(code: int) -> int:
-    """The status of a response that has none of gRPC's."""
+    """Return the gRPC status for an HTTP status, where the response has no gRPC status."""
     known = {400: 13, 401: 16, 403: 7, 404: 12, 429: 14, 502: 14, 503: 14, 504: 14}
     return known.get(code, UNKNOWN)
 
 
 class Call:
-    """A call under way: iterate over the replies; RpcError unless it ends with OK."""
+    """A call in progress. Iterate over its replies; raises RpcError if the status is not OK."""
 
     def __init__(self, response: cno.Response) -> None:
         self.response = response
@@ -190,7 +191,7 @@ class Call:
             raise RpcError(of_http(self.response.code), f"HTTP {self.response.code}")
         async for message in messages(self.response.payload):
             yield message
-        # In the head if there is nothing else.
+        # A response without a body has its status in the head.
         trailers = self.response.trailers or self.response.headers
         found = dict(trailers)
         status = found.get("grpc-status", "")
@@ -206,8 +207,9 @@ async def call(
     metadata: Headers | None = None,
     deadline: float | None = None,
 ) -> Call:
-    """Begin a call of any kind; a pool wants a URL as the path. The server is told of the deadline,
-    in seconds from now."""
+    """Begin a call. `path` is a URL if `client` is a pool. `deadline`: seconds from now, which are
+    sent to the server.
+    """
 
     async def body() -> AsyncIterator[bytes]:
         async for message in requests:
@@ -220,6 +222,7 @@ async def call(
 
 
 async def each(*items: bytes) -> AsyncIterator[bytes]:
+    """Yield the items."""
     for item in items:
         yield item
 
@@ -227,13 +230,13 @@ async def each(*items: bytes) -> AsyncIterator[bytes]:
 async def unary(
     client: cno.Client | cno.Pool, path: str, message: bytes, deadline: float | None = None
 ) -> bytes:
-    """A call with one request and one reply."""
+    """Make a call with one request and one reply. Raises RpcError."""
     reply = None
     talk = await call(client, path, each(message), None, deadline)
     async with talk.response, aclosing(aiter(talk)) as replies:
         async for each_reply in replies:
             if reply is not None:
-                raise RpcError(UNIMPLEMENTED, "more than one reply")  # they may have no end
+                raise RpcError(UNIMPLEMENTED, "more than one reply")  # there may be no end
             reply = each_reply
     if reply is None:
         raise RpcError(UNIMPLEMENTED, "no reply")
@@ -244,12 +247,13 @@ async def unary(
 
 
 async def say(requests: AsyncIterator[bytes], _: Context) -> Replies:
-    """The method of the echo service."""
+    """Send each request back: the method of the echo service."""
     async for request in requests:
         yield request
 
 
 async def serve(host: str, port: int) -> None:
+    """Run the echo service."""
     async with cno.serve(Service({"/echo.Echo/Say": say}), host, port) as server:
         name = server.sockets[0].getsockname()
         print(f"h2c://{name[0]}:{name[1]}/echo.Echo/Say", flush=True)
@@ -257,14 +261,14 @@ async def serve(host: str, port: int) -> None:
 
 
 async def talk(url: str, words: list[str]) -> None:
-    """Each word is a message; print what comes back."""
+    """Send each word as a message, and print the replies."""
     async with cno.Pool() as pool:
         async for reply in await call(pool, url, each(*(word.encode() for word in words))):
             print(printable(reply.decode(errors="replace")))
 
 
 def printable(text: str) -> str:
-    """A text without anything that a terminal would obey."""
+    """Return a text without characters that control a terminal."""
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 

@@ -1,10 +1,10 @@
-"""A forward proxy for CONNECT, over HTTP/1.1 and HTTP/2. It understands nothing of what it carries.
+"""A forward proxy for CONNECT, over HTTP/1.1 and HTTP/2. It carries bytes without reading them.
 
     python -m cno.examples.proxy
     curl --proxytunnel --proxy http://127.0.0.1:8080 https://example.com/
 
-Anybody who reaches it can reach what it can: it listens on the loopback interface unless told, and
-lets nobody through to ports that `--ports` does not name.
+Every client of the proxy can reach all hosts that the proxy can reach. So it listens on the
+loopback interface unless `--host` names another, and `--ports` restricts the ports.
 """
 
 import argparse
@@ -14,17 +14,18 @@ import struct
 
 import cno
 
-#: Seconds for a connection to be made.
+#: Seconds to connect to a host.
 PATIENCE = 10.0
 
 
 class Proxy:
-    """`handle` is the handler. `ports` are those that can be reached; none named: any."""
+    """The proxy; `handle` is its handler. `ports`: the allowed ports; empty: all."""
 
     def __init__(self, ports: frozenset[int] = frozenset()) -> None:
         self.ports = ports
 
     async def handle(self, request: cno.Request) -> None:
+        """Answer a CONNECT by a tunnel, and anything else by 405."""
         fields = dict(request.headers)
         if request.method != "CONNECT" or ":protocol" in fields:
             await request.respond(405, [("allow", "CONNECT")])
@@ -53,13 +54,13 @@ class Proxy:
 async def join(
     tunnel: cno.Tunnel, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 ) -> None:
-    """Carry bytes both ways until both sides have said all they had, or one is lost."""
+    """Copy bytes in both directions until both sides have ended, or one connection is lost."""
     try:
         async with tunnel, asyncio.TaskGroup() as group:
             group.create_task(up(tunnel, writer))
             group.create_task(down(reader, tunnel))
     except* (OSError, cno.ConnectionError):
-        # `tunnel` has been reset. On the other side that is RST instead of FIN (RFC 9113 8.5).
+        # `tunnel` has been reset: end the other side by RST instead of FIN (RFC 9113 8.5).
         writer.get_extra_info("socket").setsockopt(
             socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
         )
@@ -67,6 +68,7 @@ async def join(
 
 
 async def up(tunnel: cno.Tunnel, writer: asyncio.StreamWriter) -> None:
+    """Copy from the client to the host."""
     while data := await tunnel.read(65536):
         writer.write(data)
         await writer.drain()
@@ -74,6 +76,7 @@ async def up(tunnel: cno.Tunnel, writer: asyncio.StreamWriter) -> None:
 
 
 async def down(reader: asyncio.StreamReader, tunnel: cno.Tunnel) -> None:
+    """Copy from the host to the client."""
     while data := await reader.read(65536):
         await tunnel.write(data)
     await tunnel.write_eof()

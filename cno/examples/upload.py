@@ -1,10 +1,10 @@
-"""Uploads of any size, in constant memory: the body is hashed as it comes, the answer in trailers.
+"""Uploads of any size in constant memory: the body is hashed as it arrives, the hash is a trailer.
 
     python -m cno.examples.upload --limit 1000000000
     curl -T some.file http://127.0.0.1:8090/
 
-The response begins before the body has ended, and tells how far it is; a body that says it is too
-large is refused before any of it is read (with curl's Expect: before any of it is sent).
+The response begins before the body has ended, and reports the progress. A body whose content-length
+is too large is refused before it is read (with curl's Expect: before it is sent).
 """
 
 import argparse
@@ -14,12 +14,12 @@ from collections.abc import AsyncIterator
 
 import cno
 
-#: Octets between two lines of progress.
+#: Bytes between two lines of progress.
 STEP = 10_000_000
 
 
 class Uploads:
-    """`handle` is the handler; `limit` the octets of the largest body it takes."""
+    """The upload service; `handle` is its handler. `limit`: bytes of the largest body."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -33,14 +33,14 @@ class Uploads:
             return
         trailers: list[tuple[str, str]] = []
         fields = [("content-type", "text/plain"), ("trailer", "digest")]
-        first = await request.payload.read(65536)  # now a client that expects 100 gets it
+        first = await request.payload.read(65536)  # this sends a 100 to a client that expects one
         progress = self.progress(first, request.payload, trailers)
         await request.respond(200, fields, progress, trailers=trailers)
 
     async def progress(
         self, data: bytes, body: asyncio.StreamReader, trailers: list[tuple[str, str]]
     ) -> AsyncIterator[bytes]:
-        """Read the body; now and then a line of how much that was."""
+        """Read the body, and yield a line of progress every STEP bytes."""
         digest = hashlib.sha256()
         size = 0
         while data:

@@ -3,8 +3,8 @@
     python -m cno.examples.websocket                       an echo server, on port 8765
     python -m cno.examples.websocket ws://127.0.0.1:8765/  sends it the lines of standard input
 
-It needs `pip install wsproto`. cno knows how either protocol turns a request into a byte stream,
-wsproto knows the messages on it; `WebSocket` is all there is in between.
+It needs `pip install wsproto`. cno turns a request of either protocol into a byte stream, wsproto
+encodes and decodes the messages on it, and `WebSocket` connects the two.
 """
 
 import argparse
@@ -24,19 +24,19 @@ from wsproto.utilities import LocalProtocolError, generate_accept_token
 
 import cno
 
-#: Bytes, or characters, of the largest message that is taken, and its frames.
+#: Bytes, or characters, of the largest message that is accepted, and its frames.
 MAX_MESSAGE = 1_048_576
 MAX_FRAGMENTS = 16_384
 
-#: Bytes that are inflated at a time. They become at most 1,032 times as many (RFC 1951 3.2.5).
+#: Bytes that are inflated at a time. Each becomes at most 1,032 bytes (RFC 1951 3.2.5).
 STEP = 1_024
 
-#: A server over HTTP/2 says that it takes CONNECT with a protocol.
+#: A server announces in HTTP/2 that it supports extended CONNECT.
 SETTINGS: Final[cno.SettingsDict] = {"enable_connect_protocol": 1}
 
 
 class Refused(Exception):
-    """The request is not one for a WebSocket; `code` and `headers` are what to answer."""
+    """The request is not a WebSocket handshake. `code` and `headers`: the response to send."""
 
     def __init__(self, code: int, headers: list[tuple[str, str]]) -> None:
         super().__init__(code, headers)
@@ -48,7 +48,7 @@ class Refused(Exception):
 
 
 class BoundedDeflate(PerMessageDeflate):
-    """Compression (RFC 7692) that checks the limit while it inflates, not afterwards."""
+    """Compression (RFC 7692) that checks the limit while it inflates."""
 
     def frame_inbound_payload_data(
         self, proto: FrameDecoder | FrameProtocol, data: bytes
@@ -65,7 +65,7 @@ class BoundedDeflate(PerMessageDeflate):
 
 
 class WebSocket:
-    """Messages over a tunnel, `str` or `bytes`. `async for` gives those of the other side."""
+    """Messages over a tunnel, `str` or `bytes`. Iterate over it for those of the peer."""
 
     def __init__(
         self, tunnel: cno.Tunnel, kind: ConnectionType, extensions: list[Extension] | None = None
@@ -75,12 +75,12 @@ class WebSocket:
         self._new_message()
 
     def _new_message(self) -> None:
-        self._text, self._data = io.StringIO(), io.BytesIO()  # of the message that is coming in
+        self._text, self._data = io.StringIO(), io.BytesIO()  # of the message being received
         self._size = 0
         self._fragments = 0
 
     async def send(self, message: str | bytes) -> None:
-        """Raises BrokenPipeError once it is closed, cno.ConnectionError when it is lost."""
+        """Send a message. Raises BrokenPipeError once closed, cno.ConnectionError once lost."""
         whole = TextMessage(message) if isinstance(message, str) else BytesMessage(message)
         try:
             data = self._wire.send(whole)
@@ -89,7 +89,7 @@ class WebSocket:
         await self._tunnel.write(data)
 
     async def receive(self) -> str | bytes | None:
-        """The next message; None when there are no more."""
+        """Return the next message; None at the end."""
         while True:
             for event in self._wire.events():
                 if isinstance(event, CloseConnection):
@@ -109,13 +109,13 @@ class WebSocket:
             self._wire.receive_data(data)
 
     def _has_room(self, event: TextMessage | BytesMessage) -> bool:
-        """Count a piece of a message; whether the message may still be taken."""
+        """Count a piece of a message. Return whether the message is within the limits."""
         self._size += len(event.data)
-        self._fragments += event.frame_finished  # empty ones too: a message could have no end
+        self._fragments += event.frame_finished  # empty ones too: they could go on for ever
         return self._size <= MAX_MESSAGE and self._fragments <= MAX_FRAGMENTS
 
     def _joined(self, event: TextMessage | BytesMessage) -> str | bytes | None:
-        """Take a piece of a message; the message, if that was the last."""
+        """Add a piece of a message. Return the message if that was the last piece."""
         if isinstance(event, TextMessage):
             self._text.write(event.data)
         else:
@@ -131,15 +131,15 @@ class WebSocket:
         try:
             await self._tunnel.write(self._wire.send(event.response()))
         except LocalProtocolError:
-            pass  # it was the answer to ours
+            pass  # it was the response to our close frame
         await self._tunnel.close()
 
     async def close(self, code: int = 1000) -> None:
-        """Say goodbye; what the other side still sends is dropped."""
+        """Send a close frame and close the tunnel. Later data of the peer is dropped."""
         try:
             await self._tunnel.write(self._wire.send(CloseConnection(code)))
         except (LocalProtocolError, cno.raw.UsageError):
-            pass  # it has been said already
+            pass  # the close frame has been sent already
         await self._tunnel.close()
 
     def __aiter__(self) -> "WebSocket":
@@ -158,14 +158,14 @@ class WebSocket:
         try:
             await self.close()
         except cno.ConnectionError:
-            pass  # the other side was faster
+            pass  # the peer has closed the connection already
 
 
 # -- the server's side -----------------------------------------------------------------------------
 
 
 async def accept(request: cno.Request) -> WebSocket:
-    """Turn a request into a WebSocket. Raises Refused if it does not ask for one."""
+    """Turn a request into a WebSocket. Raises Refused if it is not a WebSocket handshake."""
     fields = dict(request.headers)
     extended = request.method == "CONNECT"  # HTTP/2
     asked = fields.get(":protocol" if extended else "upgrade", "")
@@ -188,7 +188,7 @@ async def accept(request: cno.Request) -> WebSocket:
             try:
                 agreed = deflate.accept(offer)
             except ValueError:
-                continue  # a parameter that is no number: the offer is declined
+                continue  # a parameter is not a number: decline this offer
             if agreed is not None and agreed is not False:
                 parameters = f"; {agreed}" if isinstance(agreed, str) and agreed else ""
                 headers.append(("sec-websocket-extensions", deflate.name + parameters))
@@ -197,7 +197,7 @@ async def accept(request: cno.Request) -> WebSocket:
 
 
 async def echo(request: cno.Request) -> None:
-    """The handler: every message goes back to where it came from."""
+    """Send every message back: the handler of the echo server."""
     try:
         socket = await accept(request)
     except Refused as refused:
@@ -212,7 +212,7 @@ async def echo(request: cno.Request) -> None:
 
 
 async def connect(client: cno.Client, path: str = "/") -> WebSocket:
-    """A WebSocket over a stream of this client. Raises cno.UpgradeRefused, and what it raises."""
+    """Open a WebSocket over a client. Raises Refused, and what `Client.upgrade` raises."""
     key = b64encode(secrets.token_bytes(16)).decode()
     headers = [("sec-websocket-version", "13")]
     if not client.is_http2:
@@ -226,7 +226,7 @@ async def connect(client: cno.Client, path: str = "/") -> WebSocket:
 
 
 async def talk(url: str, http2: bool) -> None:
-    """Send each line of standard input, print what comes back."""
+    """Send each line of standard input, and print the replies."""
     where = urlsplit(url)
     scheme = {"ws": "http", "wss": "https"}.get(where.scheme, where.scheme)
     origin = f"{scheme}://{where.netloc}/"
@@ -239,7 +239,7 @@ async def talk(url: str, http2: bool) -> None:
 
 
 def printable(message: str | bytes | None) -> str:
-    """A message without anything that a terminal would obey."""
+    """Return a message without characters that control a terminal."""
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(message))
 
 
