@@ -21,12 +21,12 @@ from cno.limits import Limits
 T = TypeVar("T")
 
 #: The end of `--help`: the names of all limits.
-_LIMITS = f"Limits (none: no bound; octets may be given as 64k or 2M): {', '.join(names())}."
+_LIMITS = f"Limits (none: no limit; sizes also as 64k or 2M): {', '.join(names())}."
 
 
 def limit_option(command: Any) -> Any:
     """Add `--limit` to a command."""
-    text = "A bound of each connection, see below; may be repeated."
+    text = "Change a limit of each connection (see below); may be repeated."
     return click.option("--limit", "limits", metavar="NAME=VALUE", multiple=True, help=text)(
         command
     )
@@ -46,32 +46,34 @@ def app() -> None:
     default=8000,
     show_default=True,
     type=click.IntRange(0, 65535),
-    help="Port; 0 for any that is free.",
+    help="Port; 0: any free one.",
 )
 @click.option("--cert", metavar="FILE", help="Serve over TLS with this certificate (PEM).")
-@click.option("--key", metavar="FILE", help="Its private key, if that is in a file of its own.")
-@click.option("--self-signed", is_flag=True, help="Serve over TLS with a certificate made up.")
+@click.option("--key", metavar="FILE", help="Its private key (PEM), if it is in another file.")
+@click.option(
+    "--self-signed", is_flag=True, help="Serve over TLS with a new, self-signed certificate."
+)
 @click.option(
     "--allow-host",
     "allow_hosts",
     metavar="NAME",
     multiple=True,
-    help="Answer for this host as well; .NAME: and for those below it; *: for any.",
+    help="Also answer for this host; .NAME: and for the hosts below it; *: for any host.",
 )
 @click.option("--index", metavar="NAME", default="index.html", show_default=True)
 @click.option("--listing/--no-listing", default=True, help="Whether to list folders.")
-@click.option("--log/--no-log", default=None, help="A line per request (on a terminal: yes).")
-@click.option("-q", "--quiet", is_flag=True, help="Say nothing but what goes wrong.")
+@click.option("--log/--no-log", default=None, help="Log each request (default: on a terminal).")
+@click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
 @limit_option
 def serve(**options: Any) -> None:
-    """Serve the files of a folder (this one, unless told) until Ctrl-C.
+    """Serve the files of a folder (by default the current one) until Ctrl-C.
 
-    In clear text, HTTP/2 is for clients that start with it (prior knowledge); over TLS it is
-    negotiated. Hidden files, and links that lead out of the folder, are not served.
+    Over TLS, HTTP/2 is negotiated; in clear text, clients may start with it (prior knowledge).
+    Hidden files, and links that lead out of the folder, are not served.
 
     On the loopback interface, requests for hosts other than localhost, IP addresses and those of
-    --allow-host get 421, since any web page could have its name resolve to here. On other
-    interfaces all hosts are answered for, unless there is an --allow-host.
+    --allow-host get 421, since any web page can make its name resolve to this machine. On other
+    interfaces, requests for all hosts are answered, unless there is an --allow-host.
     """
     from cno.aio.server import SERVER_LIMITS
     from cno.cli.serve import Serving, run
@@ -89,41 +91,63 @@ def serve(**options: Any) -> None:
 @app.command(epilog=_LIMITS)
 @click.argument("urls", metavar="URL...", nargs=-1, required=True)
 @click.option("-o", "--output", metavar="FILE", help="Save the body in this file.")
-@click.option("-O", "--remote-name", is_flag=True, help="Save each under the URL's last name.")
-@click.option("-H", "--header", "headers", metavar="'NAME: VALUE'", multiple=True)
-@click.option("-X", "--request", "method", metavar="METHOD", help="Instead of GET (or POST).")
-@click.option("-d", "--data", metavar="DATA", multiple=True, help="Send this, or what is in @FILE.")
-@click.option("-I", "--head", is_flag=True, help="Ask for the head only.")
-@click.option("-i", "--include", is_flag=True, help="Heads to standard output as well.")
-@click.option("-v", "--verbose", is_flag=True, help="Tell on standard error what goes on.")
+@click.option(
+    "-O", "--remote-name", is_flag=True, help="Save each body under the last name of its URL."
+)
+@click.option(
+    "-H",
+    "--header",
+    "headers",
+    metavar="'NAME: VALUE'",
+    multiple=True,
+    help="Send this header field; without a VALUE, leave out a default one.",
+)
+@click.option(
+    "-X", "--request", "method", metavar="METHOD", help="Use this method instead of GET (or POST)."
+)
+@click.option(
+    "-d", "--data", metavar="DATA", multiple=True, help="Send this data, or that of @FILE."
+)
+@click.option("-I", "--head", is_flag=True, help="Request the head only.")
+@click.option("-i", "--include", is_flag=True, help="Write heads to standard output, too.")
+@click.option("-v", "--verbose", is_flag=True, help="Write requests and heads to standard error.")
 @click.option("-L", "--location", "follow", is_flag=True, help="Follow redirects.")
-@click.option("-f", "--fail", is_flag=True, help="Status 400 and above is failure (22), no body.")
-@click.option("--http1.1", "version", flag_value="1.1", help="HTTP/1.1 only.")
-@click.option("--http2", "version", flag_value="2", help="HTTP/2 only; http: by prior knowledge.")
-@click.option("-k", "--insecure", is_flag=True, help="Trust any certificate.")
-@click.option("--cacert", metavar="FILE", help="Trust only what these certificates (PEM) sign.")
-@click.option("--cert", metavar="FILE", help="Show servers this certificate (PEM) over TLS.")
-@click.option("--key", metavar="FILE", help="Its private key, if that is in a file of its own.")
+@click.option(
+    "-f", "--fail", is_flag=True, help="Status 400 and above: exit with 22, print no body."
+)
+@click.option("--http1.1", "version", flag_value="1.1", help="Use HTTP/1.1 only.")
+@click.option(
+    "--http2", "version", flag_value="2", help="Use HTTP/2 only; for http: by prior knowledge."
+)
+@click.option("-k", "--insecure", is_flag=True, help="Accept any certificate.")
+@click.option("--cacert", metavar="FILE", help="Trust only the authorities in this file (PEM).")
+@click.option("--cert", metavar="FILE", help="Send this client certificate (PEM).")
+@click.option("--key", metavar="FILE", help="Its private key (PEM), if it is in another file.")
 @click.option(
     "--proxy",
     metavar="URL",
     help="Connect through this HTTP proxy (http://[user:password@]host:port).",
 )
-@click.option("--max-time", metavar="SECONDS", type=click.FloatRange(min=0, min_open=True))
+@click.option(
+    "--max-time",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Give up after this time.",
+)
 @limit_option
 def get(**options: Any) -> int:
     """Fetch URLs, those of one server over one connection.
 
-    On a terminal, heads and pushes are shown and text is dressed up; into a pipe goes the body.
+    On a terminal, heads and pushes are shown and text is formatted. A pipe gets the bodies only.
     """
     from cno.aio.client import CLIENT_LIMITS
     from cno.cli.get import Getting, run
     from cno.cli.origins import Wishes
 
     if options["output"] and (options["remote_name"] or len(options["urls"]) > 1):
-        raise click.UsageError("-o is for one URL; for several there is -O")
+        raise click.UsageError("-o is for one URL; use -O for several")
     if options["head"] and options["data"]:
-        raise click.UsageError("-I asks for no body, so there is none to send: leave out -d")
+        raise click.UsageError("-I sends no body: leave out -d")
     if options["key"] and not options["cert"]:
         raise click.UsageError("--key needs --cert")
     wishes = Wishes(
@@ -169,10 +193,10 @@ def split_header(line: str) -> tuple[str, str]:
 
 def joined(pieces: tuple[str, ...]) -> bytes | None:
     """Join the values of `-d` into one form. Raises Problem for a file that cannot be read."""
-    return b"&".join(map(octets_of, pieces)) if pieces else None
+    return b"&".join(map(data_of, pieces)) if pieces else None
 
 
-def octets_of(piece: str) -> bytes:
+def data_of(piece: str) -> bytes:
     """Return the bytes of one `-d`: itself, `@FILE` or `@-` (standard input). Raises Problem."""
     if piece[:1] != "@":
         return os.fsencode(piece)

@@ -343,10 +343,10 @@ class Fetcher:
             while chunk := await answer.payload.read(CHUNK):
                 size += len(chunk)
         except OSError as error:
-            self._show.pushed(f"promised {name} in vain: {reason(error)}")
+            self._show.pushed(f"push of {name} failed: {reason(error)}")
         else:
             kind = value_of(answer.headers, "content-type") or "no type"
-            self._show.pushed(f"pushed {name}: {answer.code}, {kind}, {size} octets")
+            self._show.pushed(f"pushed {name}: {answer.code}, {kind}, {size} bytes")
         await self._show.drain()
 
 

@@ -23,18 +23,18 @@ _STYLE: Final = (
 )
 
 _ADVICE: Final = {
-    400: "This address is not one that a file could have.",
-    403: "What is here is not for reading.",
-    404: "Nothing is here.",
-    405: "Files can be read here, nothing else.",
-    412: "It has changed.",
-    416: "It has no such bytes.",
+    400: "No file can have this address.",
+    403: "This may not be read.",
+    404: "There is no such file.",
+    405: "Only GET, HEAD and OPTIONS are possible here.",
+    412: "The file has changed.",
+    416: "The file does not have these bytes.",
     421: (
-        "This server answers for localhost, IP addresses and names that it was told. To have it "
-        "answer for another, start it with <code>cno serve --allow-host NAME</code>."
+        "This server answers for localhost, IP addresses and the hosts it was started with. For "
+        "another host, start it with <code>cno serve --allow-host NAME</code>."
     ),
-    500: "Something went wrong on this side.",
-    503: "Too busy. Try again in a while.",
+    500: "The server failed.",
+    503: "The server is busy. Try again later.",
 }
 
 
@@ -100,6 +100,6 @@ def listing_page(segments: Sequence[str], entries: Iterable[Entry], more: bool =
         slash = "/" if entry.size is None else ""
         size = "" if entry.size is None else human_size(entry.size)
         rows.append(_row("." + link([entry.name]) + slash, entry.name + slash, size))
-    note = "\n<p>There is more than is shown here.</p>" if more else ""
+    note = "\n<p>Some entries are not shown.</p>" if more else ""
     table = "<table>\n{}\n</table>".format("\n".join(rows))
     return _page(title, f"<h1>{title}</h1>\n{table}{note}")

@@ -74,11 +74,11 @@ def parse_target(target: str) -> Address:
 
 
 def _decode(segment: str) -> str:
-    octets = segment.encode("utf-8", "surrogateescape")
-    if _BAD_ESCAPE.search(octets):
+    encoded = segment.encode("utf-8", "surrogateescape")
+    if _BAD_ESCAPE.search(encoded):
         raise Refused(400)
-    name = unquote_to_bytes(octets)
-    if name in (b".", b"..") or any(octet in name for octet in (b"\0", b"/", b"\\")):
+    name = unquote_to_bytes(encoded)
+    if name in (b".", b"..") or any(byte in name for byte in (b"\0", b"/", b"\\")):
         raise Refused(400)
     if name == b"" or name[:1] == b".":
         raise Refused(404)

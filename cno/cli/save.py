@@ -230,6 +230,7 @@ class Bar:
         self._progress = progress
         self._task = task
 
-    def advance(self, octets: int) -> None:
+    def advance(self, size: int) -> None:
+        """Count bytes that were written."""
         if self._progress is not None:
-            self._progress.advance(self._task, octets)
+            self._progress.advance(self._task, size)

@@ -62,7 +62,7 @@ async def messages(payload: asyncio.StreamReader) -> AsyncIterator[bytes]:
         if prefix[0] != 0:
             raise RpcError(UNIMPLEMENTED, "compressed messages")
         if size > MAX_MESSAGE:
-            raise RpcError(EXHAUSTED, f"a message of {size} octets")
+            raise RpcError(EXHAUSTED, f"a message of {size} bytes")
         try:
             message = await payload.readexactly(size)
         except asyncio.IncompleteReadError:

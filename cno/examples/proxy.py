@@ -95,7 +95,7 @@ def main() -> None:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8080)
     parser.add_argument(
-        "--ports", type=int, nargs="*", default=[], help="to connect to: only these"
+        "--ports", type=int, nargs="*", default=[], help="the only ports to connect to"
     )
     options = parser.parse_args()
     try:

@@ -46,13 +46,13 @@ class Uploads:
         while data:
             digest.update(data)
             if size // STEP != (size + len(data)) // STEP:
-                yield f"{size + len(data)} octets so far\n".encode()
+                yield f"{size + len(data)} bytes so far\n".encode()
             size += len(data)
             if size > self.limit:
                 raise ValueError("a body of unknown length was too large")
             data = await body.read(65536)
         trailers.append(("digest", f"sha-256={digest.hexdigest()}"))
-        yield f"{size} octets\n".encode()
+        yield f"{size} bytes\n".encode()
 
 
 async def serve(host: str, port: int, limit: int) -> None:
@@ -67,7 +67,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m cno.examples.upload")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8090)
-    parser.add_argument("--limit", type=int, default=1_000_000_000, help="octets")
+    parser.add_argument("--limit", type=int, default=1_000_000_000, help="bytes")
     options = parser.parse_args()
     try:
         asyncio.run(serve(options.host, options.port, options.limit))

@@ -44,7 +44,7 @@ class Refused(Exception):
         self.headers = headers
 
     def __str__(self) -> str:
-        return f"no WebSocket: {self.code}"
+        return f"not a WebSocket: {self.code}"
 
 
 class BoundedDeflate(PerMessageDeflate):

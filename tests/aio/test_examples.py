@@ -221,7 +221,7 @@ def test_curl_uploads(program: str, tmp_path: Path) -> None:
         common = ["-sS", "--max-time", "15", version]
         done = run(curl, *common, "-T", small, f"{program}/")
         assert (done.status, done.stderr) == (0, "")
-        assert re.fullmatch(rb"(\d+ octets so far\n){2}25000000 octets\n", done.stdout)
+        assert re.fullmatch(rb"(\d+ bytes so far\n){2}25000000 bytes\n", done.stdout)
         done = run(curl, *common, "-T", large, f"{program}/")
         assert (done.status, done.stdout, done.stderr) == (0, b"too much\n", "")
 
@@ -231,7 +231,7 @@ def test_upload_says_in_trailers_what_it_was(lab: Lab, wire: Wire) -> None:
     async def main() -> None:
         async with lab.pair(wire, Uploads(1_000_000).handle) as client:
             response = await client.request("PUT", "/", [], b"x" * 100_000)
-            assert await response.payload.read() == b"100000 octets\n"
+            assert await response.payload.read() == b"100000 bytes\n"
             digest = hashlib.sha256(b"x" * 100_000).hexdigest()
             assert response.trailers == [("digest", f"sha-256={digest}")]
             assert (await client.request("GET", "/")).code == 405

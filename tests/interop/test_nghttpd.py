@@ -35,7 +35,7 @@ def test_pushes_are_shown(nghttpd: str, site: Path) -> None:
     size = (site / "style.css").stat().st_size
     assert "* promised GET /style.css" in lines
     assert any(
-        line.startswith("* pushed GET /style.css: 200, ") and line.endswith(f", {size} octets")
+        line.startswith("* pushed GET /style.css: 200, ") and line.endswith(f", {size} bytes")
         for line in lines
     )
     assert any(line.startswith("* pushed GET /none: 404, ") for line in lines)
