@@ -8,7 +8,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterable, Iterable
 from types import TracebackType
-from typing import Any, Final, cast
+from typing import Final, cast
 
 from mypy_extensions import i64, mypyc_attr
 
@@ -18,11 +18,13 @@ from cno.aio.channel import Channel
 from cno.aio.connection import Connection, Exchange, current_task
 from cno.aio.doubt import given_up, sent
 from cno.aio.errors import ConnectionLostError, StreamError, fresh
+from cno.aio.forward import ForwardProxy
 from cno.aio.messages import Response, Tunnel, listed
 from cno.aio.orders import Once, Order, completed, tunnel_order
 from cno.aio.output import Headers, Sending
 from cno.aio.patience import interim, no_turn, overdue
 from cno.aio.progress import is_sending
+from cno.aio.refusal import UpgradeRefused as UpgradeRefused
 from cno.aio.repeat import is_repeatable
 from cno.aio.sources import Body, dispose
 from cno.aio.unclaimed import Unclaimed
@@ -35,7 +37,6 @@ from cno.errors import (
     DisconnectError,
     InvalidStreamError,
     WouldBlockError,
-    rebuild,
 )
 from cno.limits import Limits
 from cno.settings import SettingsDict
@@ -52,42 +53,6 @@ SWITCHING: Final = range(101, 102)
 #: Requests sent before the server has said how many it takes at once: fewer it should not allow
 #: (RFC 9113 6.5.2), and what goes beyond would come back refused.
 MAX_BLIND: Final = 100
-
-
-@mypyc_attr(native_class=False)
-class UpgradeRefused(StreamError):
-    """The server does not want to upgrade; `response` says what it says instead.
-
-    `status` and `headers` are the response's. A copy has the same response; one that was pickled
-    has left it, and its connection, behind: there `response` raises AttributeError.
-    """
-
-    status: int
-    headers: Headers
-    _response: Response | None
-
-    def __init__(self, response: Response) -> None:
-        super().__init__(f"the server refused with {response.code}", stream=response.stream, code=0)
-        self.status = response.code
-        self.headers = response.headers
-        self._response = response
-
-    @property
-    def response(self) -> Response:
-        if self._response is None:
-            raise AttributeError("the response is in the process that received it")
-        return self._response
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return rebuild, (type(self), self.args), {**self.__dict__, "_response": None}
-
-    def __copy__(self) -> "UpgradeRefused":
-        return self.__deepcopy__(None)
-
-    def __deepcopy__(self, memo: object) -> "UpgradeRefused":
-        same = cast(UpgradeRefused, rebuild(type(self), self.args))
-        same.__dict__.update(self.__dict__)
-        return same
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -122,6 +87,7 @@ class Client(Connection):
             self.scheme = scheme
         self._force_http2 = force_http2
         self._credentials: str | None = None  # for all requests that bring none of their own
+        self._forward: ForwardProxy | None = None  # a proxy that forwards the requests, if any
         self._single = False  # made for one request
         self._unclaimed: Unclaimed | None = None  # pushes, once there were any
         self._answered_before = False  # a response has come
@@ -413,6 +379,9 @@ class Client(Connection):
             return None
         if len(self._exchanges) >= MAX_BLIND and self._is_greeting():
             return None
+        path, fields = order.path, order.fields
+        if self._forward is not None:
+            path, fields = self._forward.target(order), self._forward.fields(order)
         stream = self.next_stream
         response = Response(self, stream)
         response._reused = self._answered_before
@@ -421,7 +390,7 @@ class Client(Connection):
         self._exchanges[stream] = response
         opened = False
         try:
-            self.write_head(stream, 0, order.method, order.path, order.fields, order.empty)
+            self.write_head(stream, 0, order.method, path, fields, order.empty)
             opened = True
         except WouldBlockError:
             return None

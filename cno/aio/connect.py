@@ -14,7 +14,7 @@ from cno.aio.errors import ConnectTimeoutError
 from cno.aio.hosts import tls_name
 from cno.aio.messages import Response
 from cno.aio.output import Headers
-from cno.aio.proxy import connect_through, proxy_of
+from cno.aio.proxy import ProxyRoute
 from cno.aio.racing import open_connection
 from cno.aio.sources import Body
 from cno.aio.urls import Target
@@ -31,13 +31,15 @@ class Route:
         ssl_hostname: str | None,
         proxy: str | None,
         unix: str | None,
+        proxy_ssl_ctx: SSLContext | None = None,
+        proxy_tunnel: bool = False,
     ) -> None:
         if proxy is not None and unix is not None:
             raise ValueError("either a proxy or a Unix socket, not both")
         self._context = ssl_ctx
         self._checked = ssl_ctx is None  # whether it offers protocols
         self._hostname = None if ssl_hostname is None else tls_name(ssl_hostname)
-        self._proxy = proxy_of(proxy)
+        self._proxies = None if proxy is None else ProxyRoute(proxy, proxy_ssl_ctx, proxy_tunnel)
         self._unix_path = unix
 
     def _tls(self) -> SSLContext:
@@ -49,6 +51,11 @@ class Route:
             self._checked = True
         return self._context
 
+    def check(self, target: Target) -> None:
+        """Raise ValueError if the environment names what is no proxy for requests to `target`."""
+        if self._proxies is not None:
+            self._proxies.proxy_for(target)
+
     async def connect(
         self, loop: asyncio.AbstractEventLoop, target: Target, client: Client
     ) -> None:
@@ -58,8 +65,10 @@ class Route:
         if target.scheme == "https":
             context = self._tls()
             hostname = self._hostname or target.server_name
-        if self._proxy is not None:
-            await connect_through(loop, self._proxy, target, client, context, hostname)
+        proxies = self._proxies
+        proxy = None if proxies is None else proxies.proxy_for(target)
+        if proxies is not None and proxy is not None:
+            await proxies.connect(loop, proxy, target, client, context, hostname)
         elif self._unix_path is not None:
             await loop.create_unix_connection(
                 lambda: client, self._unix_path, ssl=context, server_hostname=hostname
@@ -86,6 +95,8 @@ async def connect(
     *,
     force_http2: bool = False,
     proxy: str | None = None,
+    proxy_ssl_ctx: SSLContext | None = None,
+    proxy_tunnel: bool = False,
     unix: str | None = None,
     settings: SettingsDict | None = None,
     limits: Limits | None = None,
@@ -100,6 +111,8 @@ async def connect(
     *,
     force_http2: bool = False,
     proxy: str | None = None,
+    proxy_ssl_ctx: SSLContext | None = None,
+    proxy_tunnel: bool = False,
     unix: str | None = None,
     settings: SettingsDict | None = None,
     limits: Limits | None = None,
@@ -118,10 +131,13 @@ async def connect(*args: Any, **kwargs: Any) -> Client:
     (`ssl_ctx.set_alpn_protocols(["http/1.1"])` before, and HTTP/2 is not offered). `ssl_hostname`
     is whom the certificate must name, by default the URL's host.
 
-    `proxy` is the URL of an HTTP proxy (`http://[user:password@]host:port`) that is asked for a
-    tunnel by CONNECT, whatever the scheme: TLS is inside the tunnel. No environment variables are
-    looked at. `unix` is the path of a Unix socket, to be used whatever host the URL names.
-    `settings` and `limits` are as for `cno.Client`.
+    `proxy` is the URL of an HTTP proxy (`http://[user:password@]host:port`, or `https:` for TLS to
+    the proxy, with `proxy_ssl_ctx` or the system's certificates). The proxy forwards the requests
+    to an `http:` URL. For `https:`, HTTP/2 in clear text, and with `proxy_tunnel`, it is asked for
+    a tunnel by CONNECT; TLS to the server is inside the tunnel. `proxy="env"` uses the proxy that
+    the environment variables HTTP_PROXY, HTTPS_PROXY and ALL_PROXY name, but for the hosts in
+    NO_PROXY; without it, no environment variables are read. `unix` is the path of a Unix socket, to
+    be used whatever host the URL names. `settings` and `limits` are as for `cno.Client`.
 
     The host is a name, an IPv4 address of four decimals, or an IPv6 address in brackets, with a
     zone if need be (`[fe80::1%25eth0]`, which is not sent). Names outside ASCII are converted by
@@ -130,7 +146,7 @@ async def connect(*args: Any, **kwargs: Any) -> Client:
     percent-encoded hosts, backslashes, several `@`, control characters.
 
     Raises ValueError for a URL that cannot be used, OSError and ssl.SSLError, and ProxyError (an
-    OSError as well) if the proxy refuses; TimeoutError (another OSError) after
+    OSError as well) if the proxy refuses or cannot be reached; TimeoutError (another OSError) after
     `Limits.handshake_timeout`.
     """
     return await _connect(*with_loop(args, kwargs), **kwargs)
@@ -150,6 +166,8 @@ async def dial(
     *,
     force_http2: bool = False,
     proxy: str | None = None,
+    proxy_ssl_ctx: SSLContext | None = None,
+    proxy_tunnel: bool = False,
     unix: str | None = None,
     settings: SettingsDict | None = None,
     limits: Limits | None = None,
@@ -157,7 +175,7 @@ async def dial(
     """As `connect`, to where a URL leads that has been looked at already."""
     if loop is None:
         loop = asyncio.get_running_loop()
-    route = Route(ssl_ctx, ssl_hostname, proxy, unix)
+    route = Route(ssl_ctx, ssl_hostname, proxy, unix, proxy_ssl_ctx, proxy_tunnel)
     client = Client(
         loop,
         target.authority,
@@ -229,6 +247,8 @@ async def request(
     ssl_hostname: str | None = None,
     force_http2: bool = False,
     proxy: str | None = None,
+    proxy_ssl_ctx: SSLContext | None = None,
+    proxy_tunnel: bool = False,
     unix: str | None = None,
     settings: SettingsDict | None = None,
     limits: Limits | None = None,
@@ -247,6 +267,8 @@ async def request(
     ssl_hostname: str | None = None,
     force_http2: bool = False,
     proxy: str | None = None,
+    proxy_ssl_ctx: SSLContext | None = None,
+    proxy_tunnel: bool = False,
     unix: str | None = None,
     settings: SettingsDict | None = None,
     limits: Limits | None = None,

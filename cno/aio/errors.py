@@ -76,7 +76,35 @@ class ConnectTimeoutError(ConnectError, TimeoutError):
 
 
 class ProxyError(ConnectError):
-    """The proxy did not make a connection; `code` is the status it answered with (0: none)."""
+    """The proxy made no connection.
+
+    `code` is the status that the proxy answered with (0: none), `reason` its reason phrase,
+    `headers` the header fields of that answer, and `content` the first 64 KiB of its content.
+    """
+
+    def __init__(
+        self,
+        text: str,
+        *,
+        code: int = 0,
+        reason: str = "",
+        headers: "list[tuple[str, str]] | None" = None,
+        content: bytes = b"",
+    ) -> None:
+        super().__init__(text, code=code)
+        self.reason = reason
+        self.headers = [] if headers is None else headers
+        self.content = content
+
+    def reworded(self, text: str) -> "ProxyError":
+        """Return the same error with another text."""
+        same = ProxyError(
+            text, code=self.code, reason=self.reason, headers=self.headers, content=self.content
+        )
+        same.rule = self.rule
+        same.limit = self.limit
+        same.retryable = self.retryable
+        return same
 
 
 def fresh(error: Exception) -> Exception:

@@ -97,10 +97,12 @@ class Pool(Stock):
     request may have been processed. A body that comes piece by piece can only be sent again while
     none of it has been asked for, or if it is a file that can be rewound.
 
-    `ssl_ctx`, `force_http2`, `proxy`, `unix`, `settings` and `limits` are as for `cno.connect`, and
-    hold for all connections. Of the limits, `keepalive_timeout` closes what has been idle for so
-    long, `ping_interval` keeps the others alive, `handshake_timeout` bounds the making of a
-    connection, `shutdown_timeout` the end of all. `pushes`: take what servers push.
+    `ssl_ctx`, `ssl_hostname`, `force_http2`, `proxy`, `proxy_ssl_ctx`, `proxy_tunnel`, `unix`,
+    `settings` and `limits` are as for `cno.connect`, and hold for all connections: with
+    `ssl_hostname`, the certificate of each server must name that host, whatever the URL says. Of
+    the limits, `keepalive_timeout` closes what has been idle for so long, `ping_interval` keeps the
+    others alive, `handshake_timeout` bounds the making of a connection, `shutdown_timeout` the end
+    of all. `pushes`: take what servers push.
 
     A pool belongs to the event loop that it is first used in, and raises RuntimeError in others.
     """
@@ -109,8 +111,11 @@ class Pool(Stock):
         self,
         ssl_ctx: SSLContext | None = None,
         *,
+        ssl_hostname: str | None = None,
         force_http2: bool = False,
         proxy: str | None = None,
+        proxy_ssl_ctx: SSLContext | None = None,
+        proxy_tunnel: bool = False,
         unix: str | None = None,
         max_connections: int | None = 500,
         max_per_origin: int | None = 100,
@@ -123,7 +128,7 @@ class Pool(Stock):
         check_configuration(settings, limits, False)
         chosen = CLIENT_LIMITS if limits is None else limits
         super().__init__(
-            Route(ssl_ctx, None, proxy, unix),
+            Route(ssl_ctx, ssl_hostname, proxy, unix, proxy_ssl_ctx, proxy_tunnel),
             force_http2,
             max_connections,
             max_per_origin,

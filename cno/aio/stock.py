@@ -257,6 +257,7 @@ class Stock(Owner):
     def _origin_of(self, target: Target) -> Origin:
         origin = self._origins.get(target.origin)
         if origin is None:
+            self._route.check(target)
             origin = Origin(target)
             self._origins[target.origin] = origin
             if target.scheme == "http":
@@ -535,10 +536,13 @@ def connect_error(target: Target, cause: Exception) -> ConnectError:
     text = f"cannot connect to {target.authority}: {said(cause)}"
     error = ConnectError(text)
     if isinstance(cause, ProxyError):
-        error = ProxyError(text, code=cause.code)
+        error = cause.reworded(text)
     elif isinstance(cause, TimeoutError):
         error = ConnectTimeoutError(text)
-    # Nothing was sent; but a certificate will be no better the next time.
-    error.retryable = not isinstance(cause, SSLCertVerificationError)
+    if isinstance(cause, ConnectError):
+        error.retryable = cause.retryable
+    else:
+        # Nothing was sent; but a certificate will be no better the next time.
+        error.retryable = not isinstance(cause, SSLCertVerificationError)
     error.__cause__ = cause.with_traceback(None)  # which would hold all that it went through
     return error

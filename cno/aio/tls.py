@@ -3,11 +3,14 @@
 Knows `ssl` and the RFC's demands. Must never know a connection.
 """
 
+import asyncio.sslproto
 import ssl
+import sys
+import weakref
 from asyncio import BaseTransport
 from contextlib import suppress
 from os import PathLike
-from typing import Final, TypeAlias, cast
+from typing import Any, Final, TypeAlias, cast
 
 Path: TypeAlias = str | PathLike[str]
 
@@ -17,6 +20,8 @@ PROTOCOLS: Final = ("h2", "http/1.1")
 #: The context of connections that were given none, once there has been one: to load the system's
 #: certificates takes 24 ms of CPU.
 _default: Final[list[ssl.SSLContext]] = []
+#: The same for connections to proxies, with which only HTTP/1.1 is spoken.
+_proxy: Final[list[ssl.SSLContext]] = []
 
 
 def server_context(
@@ -50,6 +55,15 @@ def default_context() -> ssl.SSLContext:
     if not _default:
         _default.append(client_context())
     return _default[0]
+
+
+def proxy_context() -> ssl.SSLContext:
+    """Return the context that all connections to proxies share that were given none."""
+    if not _proxy:
+        context = client_context()
+        context.set_alpn_protocols(["http/1.1"])
+        _proxy.append(context)
+    return _proxy[0]
 
 
 def harden(context: ssl.SSLContext) -> None:
@@ -101,6 +115,31 @@ def extensions_of(hello: bytes) -> list[int]:
         found.append(int.from_bytes(hello[at : at + 2], "big"))
         at += 4 + int.from_bytes(hello[at + 2 : at + 4], "big")
     return found
+
+
+def prepare_for_tls_inside(transport: BaseTransport) -> None:
+    """Make it possible to abort TLS inside the TLS of a transport.
+
+    Before Python 3.11.8 and 3.12.2, asyncio's TLS transport raises TypeError from the method that
+    the TLS inside calls to abort it, and the connection stays open (cpython#113214).
+    """
+    version = sys.version_info
+    if version < (3, 11, 8) or (3, 12) <= version < (3, 12, 2):
+        if isinstance(transport, asyncio.sslproto._SSLProtocolTransport):
+            outer: Any = transport
+            outer._force_close = Aborter(outer)
+
+
+class Aborter:
+    """Aborts a transport when called with the reason, without keeping the transport alive."""
+
+    def __init__(self, transport: Any) -> None:
+        self._transport = weakref.ref(transport)
+
+    def __call__(self, reason: object) -> None:
+        transport = self._transport()
+        if transport is not None:
+            transport.abort()
 
 
 def secured_by(transport: BaseTransport) -> ssl.SSLObject | None:

@@ -120,6 +120,23 @@ def test_certificates_are_checked(lab: Lab) -> None:
     lab.run(main())
 
 
+def test_a_pool_checks_all_certificates_for_one_name(lab: Lab) -> None:
+    async def main() -> None:
+        context = lab.certs.client()
+        async with lab.serving(HTTP2_TLS, about) as url, lab.serving(HTTP2_TLS, about) as other:
+            async with aio.Pool(context, ssl_hostname="cno.test") as pool:
+                for each in (url, other):
+                    async with await pool.request("GET", each) as response:
+                        assert response.code == 200
+            async with aio.Pool(context, ssl_hostname="other.test") as pool:
+                with pytest.raises(aio.ConnectError, match=r"other\.test"):
+                    await pool.request("GET", url)
+        with pytest.raises(ValueError, match="host name"):
+            aio.Pool(context, ssl_hostname="a b")
+
+    lab.run(main())
+
+
 def test_nobody_there(lab: Lab, free_port: int) -> None:
     async def main() -> None:
         with pytest.raises(OSError):  # noqa: PT011  # the text is the system's

@@ -1,0 +1,151 @@
+"""Proxies that environment variables name: `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`.
+
+Takes a mapping and the URL of a request, and gives the proxy. Must never know a connection.
+
+There is no standard. Where curl, Go and Python agree, this does as they do; where they differ, it
+does as curl does. The differences are named below.
+"""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from cno.aio.hosts import host_name, is_address, port_of, without_dot
+from cno.aio.urls import Target
+
+
+class Environment:
+    """The proxies that a set of environment variables names, as they were when this was made.
+
+    A variable in lower case takes precedence. An empty variable counts as not set. `HTTP_PROXY` in
+    upper case is ignored where `REQUEST_METHOD` is set: in a CGI program the client of the server
+    chooses its value, by a header field named `Proxy`.
+    """
+
+    def __init__(self, variables: Mapping[str, str] | None = None) -> None:
+        found = os.environ if variables is None else variables
+        # Windows makes no difference between upper and lower case, so neither can be trusted there.
+        in_cgi = "REQUEST_METHOD" in found
+        http = "" if in_cgi and os.name == "nt" else found.get("http_proxy", "")
+        if not http and not in_cgi:
+            http = found.get("HTTP_PROXY", "")
+        any_scheme = either(found, "all_proxy")
+        self._urls = {
+            "http": http or any_scheme,
+            "https": either(found, "https_proxy") or any_scheme,
+        }
+        self._exemptions = parse_exemptions(either(found, "no_proxy"))
+        self._proxies: dict[str, Target] = {}
+
+    def proxy_for(self, target: Target) -> Target | None:
+        """Return the proxy for requests to the host of `target`; None: connect directly.
+
+        Raises ValueError if the variable that names the proxy is no URL of a proxy.
+        """
+        url = self._urls[target.scheme].strip()
+        if not url:
+            return None
+        for each in self._exemptions:
+            if each.matches(target.host, target.port):
+                return None
+        proxy = self._proxies.get(url)
+        if proxy is None:
+            # curl and Go take a value without a scheme for a host and port.
+            proxy = parse_proxy(url if "://" in url else f"http://{url}")
+            self._proxies[url] = proxy
+        return proxy
+
+
+def either(variables: Mapping[str, str], name: str) -> str:
+    """Return the value of a variable, in lower case or else in upper case; "" if not set."""
+    return variables.get(name, "") or variables.get(name.upper(), "")
+
+
+def parse_proxy(url: str) -> Target:
+    """Return the proxy that a URL names. Raises ValueError unless it is http: or https:."""
+    proxy = Target(url)
+    if proxy.force_http2:
+        raise ValueError("a proxy's URL must begin with http:// or https://")
+    return proxy
+
+
+class Exemption:
+    """An entry of `NO_PROXY`: hosts to connect to directly.
+
+    `network` is an address or network (an object of `ipaddress`), or None for a name. A name covers
+    itself (but for `*.name`, `is_suffix_only`) and all names below it. `port` 0 stands for all.
+    """
+
+    def __init__(self, network: Any, name: str, is_suffix_only: bool, port: int) -> None:
+        self._network = network
+        self._name = name
+        self._is_suffix_only = is_suffix_only
+        self._port = port
+
+    def matches(self, host: str, port: int) -> bool:
+        """Return whether this is about a host (`hosts.Host.address`) and port."""
+        if self._port not in (0, port):
+            return False
+        if self._name == "*":
+            return True
+        if is_address(host):
+            return self._network is not None and ip_address(host) in self._network
+        if self._network is not None:
+            return False
+        name = without_dot(host)
+        return name.endswith("." + self._name) or (name == self._name and not self._is_suffix_only)
+
+
+def parse_exemptions(text: str) -> list[Exemption]:
+    """Return the entries of a `NO_PROXY` variable: separated by commas or blanks.
+
+    An entry is `*` (all hosts), an address or a network (`10.0.0.0/8`, `fd00::/8`), or a name. A
+    dot before a name changes nothing, as with curl and Python (with Go, it excludes the name
+    itself); `*.` before it excludes the name itself, as with Go. All but networks may have a port
+    behind them. What is none of these is ignored. Loopback addresses are no exception (with Go,
+    they are).
+    """
+    entries = text.replace(",", " ").split()
+    parsed = [parse_exemption(entry) for entry in entries]
+    return [each for each in parsed if each is not None]
+
+
+def parse_exemption(entry: str) -> Exemption | None:
+    """Return one entry; None if it is malformed."""
+    import ipaddress
+
+    network: Any = None
+    try:
+        network = ipaddress.ip_network(unbracketed(entry), strict=False)
+    except ValueError:
+        pass
+    if network is not None:
+        return Exemption(network, "", False, 0)
+    name, port = entry, 0
+    try:
+        before, colon, digits = entry.rpartition(":")
+        if colon:
+            name, port = unbracketed(before), port_of(digits) or 0
+        if is_address(name):
+            return Exemption(ipaddress.ip_network(name), "", False, port)
+        if name == "*":
+            return Exemption(None, name, False, port)
+        plain = without_dot(host_name(name.removeprefix("*.").removeprefix(".")))
+    except ValueError:
+        return None
+    return Exemption(None, plain, name.startswith("*."), port)
+
+
+def unbracketed(text: str) -> str:
+    """Return an IPv6 address without the brackets that may be around it."""
+    if text.startswith("[") and text.endswith("]"):
+        return text[1:-1]
+    return text
+
+
+def ip_address(host: str) -> Any:
+    """Return the address that a host is, without a zone; an IPv4-mapped one as IPv4."""
+    import ipaddress
+
+    address: Any = ipaddress.ip_address(host.partition("%")[0])
+    return getattr(address, "ipv4_mapped", None) or address

@@ -1,0 +1,54 @@
+"""Requests that a proxy forwards: the absolute-form of their target (RFC 9112 section 3.2.2).
+
+Takes a request and gives the request that the proxy gets. Must never know a connection.
+"""
+
+from typing import Final
+
+from cno.aio.orders import Order, has
+from cno.aio.output import Headers
+
+
+class ForwardProxy:
+    """A proxy that forwards the requests of a connection, as each request has to address it.
+
+    `credentials` is the value of the `proxy-authorization` field, None if there is none.
+    """
+
+    def __init__(self, credentials: str | None) -> None:
+        self._credentials: Final = credentials
+
+    def fields(self, order: Order) -> Headers:
+        """Return the header fields of the request, with the credentials for the proxy.
+
+        A `proxy-authorization` field of the application's takes precedence.
+        """
+        if self._credentials is None or has(order.fields, "proxy-authorization"):
+            return order.fields
+        return [*order.fields, ("proxy-authorization", self._credentials)]
+
+    def target(self, order: Order) -> str:
+        """Return the request target in absolute-form.
+
+        CONNECT keeps its authority-form, and a target that is a URL stays as it is.
+        """
+        # > When making a request to a proxy, other than a CONNECT or server-wide OPTIONS request
+        # > (as detailed below), a client MUST send the target URI in absolute-form as the
+        # > request-target.   (RFC 9112 3.2.2)
+        path = order.path
+        if order.method == "CONNECT" or not (path == "" or path == "*" or path.startswith("/")):
+            return path
+        if path == "" and order.method != "OPTIONS":
+            path = "/"
+        # > If a proxy receives an OPTIONS request with an absolute-form of request-target in which
+        # > the URI has an empty path and no query component, then the last proxy on the request
+        # > chain MUST send a request-target of "*"   (RFC 9112 3.2.4)
+        return f"http://{authority_of(order.fields)}{'' if path == '*' else path}"
+
+
+def authority_of(fields: Headers) -> str:
+    """Return the authority that a request names; "" if there is none."""
+    for name, value in fields:
+        if name.lower() in (":authority", "host"):
+            return value
+    return ""
