@@ -1,7 +1,7 @@
-"""Every bound against what a peer can make us do: its default, its unit, its reason.
+"""`Limits`: the bounds on the resources that a peer can use, with defaults, units and reasons.
 
-One frozen object, passed to a connection. `None` switches a bound off. The figures come from what
-the well-known implementations hold (nghttp2, hyper, Go, nginx, Node.js, Envoy).
+A frozen object that a connection takes. `None` switches a bound off. The defaults follow those of
+the well-known implementations (nghttp2, hyper, Go, nginx, Node.js, Envoy).
 """
 
 from dataclasses import dataclass, fields
@@ -9,16 +9,16 @@ from typing import Any, Final
 
 from cno.const import MAX_MAX_FRAME_SIZE, MAX_U32, MAX_WINDOW, MIN_MAX_FRAME_SIZE
 
-#: What `None` becomes inside: a number that nothing reaches.
+#: The internal value of `None`: a number that no count reaches.
 UNBOUNDED: Final = 1 << 62
 
-#: The types of fields that None is no value of, and the names of those that hold seconds or rates.
+#: The types of fields that cannot be None, and the endings of the names of seconds and rates.
 _PLAIN: Final = (bool, int, float)
 _TIMES: Final = ("_timeout", "_interval", "_rate")
-#: Seconds of the shortest wait: less is over before anything can come.
+#: Seconds of the shortest timeout: a shorter one would expire before anything can arrive.
 SHORTEST_WAIT: Final = 0.001
-#: The least and the largest value of a field, where not everything from 0 on makes sense: what the
-#: protocol allows, no wait at all for what has to come, or nothing ever received.
+#: The range of a field, if that is not 0 to UNBOUNDED: values that the protocol forbids, or with
+#: which a connection could not work, are left out.
 _RANGES: Final[dict[str, tuple[Any, int]]] = {
     "max_pending_handlers": (1, UNBOUNDED),
     "max_requests_per_connection": (1, UNBOUNDED),
@@ -45,211 +45,228 @@ _RANGES: Final[dict[str, tuple[Any, int]]] = {
 
 @dataclass(frozen=True, repr=False)
 class Limits:
-    """Bounds of one connection. All counts are per connection unless said otherwise.
+    """The bounds of one connection. Counts are per connection unless the field says otherwise.
 
     `cno.aio.Server` and `Client` have larger windows by default than those given here. Raises
-    ValueError for values that no bound can have, TypeError for what is no number. `repr` tells the
-    bounds that are not as here.
+    ValueError for values out of range, TypeError for values that are not numbers. `repr` shows the
+    fields that differ from the defaults.
     """
 
     # -- streams ----------------------------------------------------------------------------------
-    #: Streams the peer may have open; advertised. Beyond: RST_STREAM(REFUSED_STREAM).
+    #: Streams that the peer may have open at once; advertised. Beyond: RST_STREAM(REFUSED_STREAM).
     max_concurrent_streams: int | None = 100
-    #: Server: streams beyond that which are refused at no charge until the client has acknowledged
-    #: our first SETTINGS, since it cannot know them sooner. Further ones are charged as below.
+    #: Server: streams beyond `max_concurrent_streams` that are refused without a charge before the
+    #: client acknowledges our first SETTINGS, since it cannot know the limit earlier. Beyond:
+    #: `max_error_resets` counts them.
     max_early_streams: int | None = 10_000
-    #: Server, asyncio: handlers that run. Beyond: requests wait until one returns. So many more may
-    #: run of streams that were reset. Beyond: GOAWAY(ENHANCE_YOUR_CALM). And so many of pushes.
-    #: Beyond: `push` does nothing. What stands here is four times `max_concurrent_streams`, and
-    #: follows where that alone is made larger.
+    #: Server, asyncio: running handlers. Beyond: requests wait until a handler returns. The same
+    #: number of handlers may still run for streams that were reset; beyond:
+    #: GOAWAY(ENHANCE_YOUR_CALM). The same number may run for pushes; beyond: `push` does nothing.
+    #: The default is four times `max_concurrent_streams`, and follows if you raise only that.
     max_pending_handlers: int | None = 400
-    #: Server: requests, after which the connection ends gracefully (GOAWAY, Connection: close).
+    #: Server: requests, after which the connection ends gracefully (GOAWAY, or `connection:
+    #: close`).
     max_requests_per_connection: int | None = None
-    #: HTTP/1.1 requests received and not yet answered. Beyond: reading stops (WOULD_BLOCK).
+    #: HTTP/1.1: requests received and not yet answered. Beyond: reading stops (WOULD_BLOCK).
     max_pipelined: int | None = 16
-    #: Client: pushed streams promised or open. Beyond: RST_STREAM(REFUSED_STREAM).
-    #: asyncio: also those that nobody has claimed by `Response.pushed`, even when complete; they
-    #: hold a quarter of `connection_window` at most. Beyond: RST_STREAM(CANCEL).
+    #: Client: pushed streams, promised or open. Beyond: RST_STREAM(REFUSED_STREAM). asyncio:
+    #: complete pushes count until the application takes them from `Response.pushed`, and those that
+    #: it has not taken hold at most a quarter of `connection_window`. Beyond: RST_STREAM(CANCEL).
     max_pushes: int | None = 100
-    #: Ids of streams we reset, remembered so that frames already under way are ignored. When some
-    #: have been forgotten, frames of all closed streams up to those are ignored, whoever closed
-    #: them. What comes beyond that which can be under way is charged.
+    #: Ids of streams that we reset, kept so that their frames in flight are ignored. Beyond: the
+    #: oldest ids are forgotten; frames of any closed stream up to those ids are ignored too, and
+    #: `glitch_budget` counts more of them than can have been in flight.
     max_reset_history: int = 128
 
     # -- header fields ----------------------------------------------------------------------------
-    #: Sum of name + value + 32 octets per list (RFC 9113 6.5.2); advertised. Beyond: 431 from a
-    #: server, RST_STREAM(ENHANCE_YOUR_CALM) from a client; 4 times beyond ends the connection.
+    #: Bytes of one header list, 32 added for each field (RFC 9113 6.5.2); advertised. Beyond: a
+    #: server answers 431, a client sends RST_STREAM(ENHANCE_YOUR_CALM); four times as much ends the
+    #: connection.
     max_header_list_size: int | None = 65_536
-    #: Fields per list, cookie crumbs counted (Chromium allows 180 cookies). Beyond: the same.
+    #: Fields of one header list; each part of a split cookie counts (Chromium allows 180 cookies).
+    #: Beyond: as for `max_header_list_size`.
     max_header_fields: int | None = 256
-    #: HTTP/2: octets of header lists (counted as above) of all open streams that the peer opened:
-    #: a few octets can refer to many, and streams can be kept open. Beyond: new streams get
-    #: RST_STREAM(REFUSED_STREAM), those whose trailers it is RST_STREAM(ENHANCE_YOUR_CALM). To be
-    #: raised with max_concurrent_streams.
+    #: HTTP/2: bytes of the header lists of all open streams that the peer opened, counted as in
+    #: `max_header_list_size`. A few bytes on the wire can refer to many, and streams can be kept
+    #: open. Beyond: a new stream gets RST_STREAM(REFUSED_STREAM), trailers
+    #: RST_STREAM(ENHANCE_YOUR_CALM). Raise it together with `max_concurrent_streams`.
     max_header_bytes_per_connection: int | None = 1_048_576
-    #: Octets of one compressed field block. Beyond: GOAWAY(ENHANCE_YOUR_CALM).
+    #: HTTP/2: bytes of one compressed field block. Beyond: GOAWAY(ENHANCE_YOUR_CALM).
     max_header_block_size: int | None = 65_536
-    #: CONTINUATION frames of one block; a second one without content is too many in any case.
-    #: Beyond: GOAWAY(ENHANCE_YOUR_CALM).
+    #: CONTINUATION frames of one field block; only one of them may be empty. Beyond:
+    #: GOAWAY(ENHANCE_YOUR_CALM).
     max_continuation_frames: int | None = 8
-    #: Octets of the dynamic table our decoder keeps; advertised. Beyond: GOAWAY(COMPRESSION_ERROR).
+    #: Bytes of our decoder's dynamic table; advertised. Beyond: GOAWAY(COMPRESSION_ERROR).
     header_table_size: int = 4_096
-    #: Octets of the dynamic table our encoder keeps, whatever the peer allows.
+    #: Bytes of our encoder's dynamic table, even if the peer allows more.
     max_encoder_table_size: int = 4_096
-    #: Client: 1xx responses before the final one, when they come faster than `informational_rate`.
-    #: Beyond: RST_STREAM(ENHANCE_YOUR_CALM); in HTTP/1.1 the connection ends. asyncio: so many are
-    #: kept for each response, the first ones.
+    #: Client: 1xx responses to one request that arrive faster than `informational_rate`. Beyond:
+    #: RST_STREAM(ENHANCE_YOUR_CALM), or in HTTP/1.1 the end of the connection. asyncio:
+    #: `Response.informational` keeps this many, the first ones.
     max_informational: int | None = 16
+    #: Responses a second that are taken off the count of `max_informational`, if there is a clock.
     informational_rate: float = 10.0
 
     # -- frames and windows -----------------------------------------------------------------------
-    #: Octets of the largest frame payload we take; advertised. Beyond: GOAWAY(FRAME_SIZE_ERROR).
+    #: Bytes of the largest frame payload that we accept; advertised. Beyond:
+    #: GOAWAY(FRAME_SIZE_ERROR).
     max_frame_size: int = 16_384
-    #: Octets of body a stream may send ahead of `consume`/`open_flow`; advertised. Beyond:
+    #: Bytes of body that a stream may send ahead of `consume` or `open_flow`; advertised. Beyond:
     #: RST_STREAM(FLOW_CONTROL_ERROR).
     initial_window_size: int = 65_535
-    #: The same for all streams together; not below 65,535. Beyond: GOAWAY(FLOW_CONTROL_ERROR).
-    #: Should be more than one stream's, or one that nobody reads keeps the others waiting.
+    #: Bytes of body that all streams together may send ahead; at least 65,535. Make it larger than
+    #: the window of one stream, or one stream that nobody reads blocks the others. Beyond:
+    #: GOAWAY(FLOW_CONTROL_ERROR).
     connection_window: int = 65_535
-    #: asyncio: what the two may grow to while the application reads as fast as the network sends
-    #: (bandwidth times delay, measured by PING). Never smaller than where they begin. All that
-    #: streams grow by is at most half of what the connection may grow to.
+    #: asyncio: bytes to which a stream's window grows while the application reads as fast as the
+    #: network delivers (bandwidth times delay, measured by PING). It never shrinks below its first
+    #: size. All streams together grow by at most half of `max_connection_window`.
     max_stream_window: int = 16_777_216
+    #: asyncio: bytes to which the connection's window grows in the same way.
     max_connection_window: int = 33_554_432
-    #: asyncio: octets by which the connection's window grows beyond that while octets that nobody
-    #: reads take more than half of where it begins, so that other streams go on. From then on
-    #: streams begin with a 256th of this, or 16,384. Beyond: all wait for the readers. 0: off.
+    #: asyncio: bytes by which the connection's window grows further while unread data takes more
+    #: than half of its first size, so that other streams continue. New streams then begin with a
+    #: 256th of this, at least 16,384. Beyond: all streams wait for the readers. 0: off.
     max_unread_window: int = 4_194_304
-    #: Octets below which a small window makes us write no DATA frame: a peer that widens its window
-    #: octet by octet would make us send nothing but headers of frames. `write_data` takes nothing
-    #: then; it does if that is the rest of the body, all of the peer's INITIAL_WINDOW_SIZE, or for
-    #: 16 frames and one more for each so many octets sent: a peer that means well may need what
-    #: completes a message. 0: off.
+    #: Smallest DATA frame that we send into a small window, in bytes: a peer that opens its window
+    #: byte by byte would make us send mostly frame headers. `write_data` accepts nothing instead.
+    #: Exceptions: the rest of the body; the whole INITIAL_WINDOW_SIZE of the peer; 16 frames a
+    #: stream, and one more for each `min_data_frame` bytes sent, in case the peer needs the data to
+    #: go on. 0: off.
     min_data_frame: int = 1_024
     #: Entries of one SETTINGS frame. Beyond: GOAWAY(ENHANCE_YOUR_CALM).
     max_settings_entries: int | None = 32
-    #: Empty DATA frames. A DATA frame of 16 octets or more gives one back, a complete message all.
-    #: Beyond: GOAWAY(ENHANCE_YOUR_CALM).
+    #: Empty DATA frames. A DATA frame of at least 16 bytes takes one off the count, a complete
+    #: message all. Beyond: GOAWAY(ENHANCE_YOUR_CALM).
     max_empty_frames: int | None = 100
+    #: Frames a second that are taken off the count of `max_empty_frames`, if there is a clock.
     empty_frame_rate: float = 10.0
-    #: With manual flow control: octets short of 256, summed over DATA frames received and not yet
-    #: consumed, for these cost more to keep than their octets say; half the connection's window
-    #: where that is more. Beyond: GOAWAY(ENHANCE_YOUR_CALM).
+    #: Manual flow control: the sum of 256 minus the size of each smaller DATA frame that is
+    #: received and not yet consumed, in bytes, since a small frame takes more memory than its data.
+    #: The limit is half of the connection's window if that is larger. Beyond:
+    #: GOAWAY(ENHANCE_YOUR_CALM).
     small_frame_budget: int | None = 1_048_576
-    #: Replies (acknowledgements, RST_STREAM) written while the transport takes no more, as told by
-    #: `pause_writing` and `resume_writing`. Beyond: GOAWAY(ENHANCE_YOUR_CALM). asyncio stops
-    #: reading in that case, so that few can come.
+    #: Replies (acknowledgements, RST_STREAM) written while the transport is full, between
+    #: `pause_writing` and `resume_writing`. asyncio stops reading meanwhile, so that few arrive.
+    #: Beyond: GOAWAY(ENHANCE_YOUR_CALM).
     max_queued_control_frames: int | None = 1_000
 
-    # -- budgets: a bucket of so many, refilled at so many a second -------------------------------
-    # Time needs a clock; without one (`raw.Connection` has none unless given) only useful traffic
-    # refills them, which it does with a clock as well.
-    #: Streams the peer reset before they were answered (rapid reset), pushes it took back. Where
-    #: there is a clock, those that were open for half a second are not charged, but for 15 in that
-    #: time at most. A stream that both sides complete gives one back. Beyond:
+    # -- budgets: token buckets, refilled at a rate per second ------------------------------------
+    # A rate needs a clock, which `raw.Connection` has only if you pass one. Useful traffic refills
+    # the buckets with and without a clock.
+    #: Streams that the peer reset before they were answered (rapid reset), and pushes that it
+    #: cancelled. With a clock, streams that were open for half a second are not counted, except for
+    #: at most 15 in that time. A stream that both sides complete refills one. Beyond:
     #: GOAWAY(ENHANCE_YOUR_CALM).
     max_stream_resets: int | None = 1_000
+    #: Resets a second that refill `max_stream_resets`, if there is a clock.
     stream_reset_rate: float = 33.0
-    #: RST_STREAMs that the peer's mistakes made us send, streams beyond `max_concurrent_streams`
-    #: included, and header lists with no room that are eight times as large as on the wire. A
-    #: stream that both sides complete gives one back. Beyond: GOAWAY(ENHANCE_YOUR_CALM).
+    #: RST_STREAM frames that we sent because of the peer's errors: streams beyond
+    #: `max_concurrent_streams`, and header lists beyond their limits that are at least eight times
+    #: as large as on the wire, too. A stream that both sides complete refills one. Beyond:
+    #: GOAWAY(ENHANCE_YOUR_CALM).
     max_error_resets: int | None = 128
+    #: Resets a second that refill `max_error_resets`, if there is a clock.
     error_reset_rate: float = 8.0
-    #: Frames that move nothing forward: PING, PRIORITY, GOAWAY, unknown types, frames of streams
-    #: that are closed, WINDOW_UPDATE beyond 10 for each DATA frame of ours and 2 for each stream;
-    #: requests answered by 413 or 431, or refused for `max_header_bytes_per_connection`; SETTINGS
-    #: count as 10. What can be under way for a stream that we gave up is free. A message received
-    #: gives 8 back, a DATA frame either way 1. Beyond: GOAWAY(ENHANCE_YOUR_CALM).
+    #: Frames without use: PING, PRIORITY, GOAWAY, unknown types, frames of closed streams,
+    #: WINDOW_UPDATE beyond ten for each DATA frame that we sent and two for each stream, requests
+    #: that are answered by 413 or 431 or refused for `max_header_bytes_per_connection`. SETTINGS
+    #: counts as ten. Frames that can be in flight for a stream that we cancelled are free. A
+    #: received message refills eight, a DATA frame in either direction one. Beyond:
+    #: GOAWAY(ENHANCE_YOUR_CALM).
     glitch_budget: int | None = 10_000
+    #: Frames a second that refill `glitch_budget`, if there is a clock.
     glitch_rate: float = 330.0
 
     # -- HTTP/1.1 ---------------------------------------------------------------------------------
-    #: Octets of a request line, status line, field line or chunk-size line. Beyond: 501 (a method),
+    #: Bytes of a request line, status line, field line or chunk-size line. Beyond: 501 (a method),
     #: 414 (a target), 431 (a field) or 400.
     max_line_size: int | None = 16_384
-    #: Octets of the chunk extensions of one body, beyond as many as the chunks before have of data.
-    #: Beyond: 400.
+    #: Bytes of the chunk extensions of one body, in addition to as many as its earlier chunks have
+    #: data. Beyond: 400.
     max_chunk_ext_size: int | None = 16_384
-    #: Octets and fields of one trailer section. Beyond: 400.
+    #: Bytes of one trailer section. Beyond: 400.
     max_trailer_size: int | None = 16_384
+    #: Fields of one trailer section. Beyond: 400.
     max_trailer_fields: int | None = 64
-    #: Octets of one received message body, both protocols: the application's policy. Beyond: 413,
-    #: or RST_STREAM(CANCEL).
+    #: Bytes of one received body, in both protocols: the application's policy. Beyond: 413, or
+    #: RST_STREAM(CANCEL).
     max_body_size: int | None = None
 
-    # -- HTTP/1.1: what is let pass though it should not be sent; all off ------------------------
-    #: Lines of a head may end with LF alone (RFC 9112 2.2): scripts and small devices write them.
-    #: Never lines of a chunked body, where another reader might see another end.
+    # -- HTTP/1.1: accepted although it must not be sent; all off ---------------------------------
+    #: Lines of a head may end with LF alone (RFC 9112 2.2), as scripts and small devices send them.
+    #: Lines of a chunked body may not, since another parser could see another end of the message.
     allow_bare_lf: bool = False
-    #: Field lines of a head may go on behind a line break (RFC 9112 5.2), as old servers fold long
-    #: ones; each break becomes a space. Never those that frame or route the message.
+    #: Field lines of a head may be folded over several lines (RFC 9112 5.2), as old servers do;
+    #: each line break becomes a space. Fields that frame or route the message may not.
     allow_obs_fold: bool = False
-    #: The same content-length may be there more than once (RFC 9110 8.6), as where both a program
-    #: and the server in front of it add one. It is delivered once.
+    #: Several content-length fields may have the same value (RFC 9110 8.6), for instance where a
+    #: program and the server in front of it both add one. One is delivered.
     allow_equal_content_lengths: bool = False
-    #: Chunked bodies may have other transfer codings inside (RFC 9112 7.2: gzip, ...). They are
-    #: delivered as they are, with a transfer-encoding field that names them; else 501.
+    #: Chunked bodies may have other transfer codings inside (RFC 9112 7.2: gzip, ...). The body is
+    #: delivered encoded, with a transfer-encoding field that names the codings. Off: 501.
     allow_transfer_codings: bool = False
 
     # -- asyncio: buffers -------------------------------------------------------------------------
-    #: Octets, and frames, of input worked off in one turn of the event loop; the rest waits.
+    #: Bytes of input parsed in one iteration of the event loop; the rest waits for the next one.
     read_chunk: int = 262_144
+    #: HTTP/2: frames of input parsed in one iteration of the event loop; the rest waits.
     read_frames: int = 2_000
-    #: HTTP/1.1: octets of body received and not read, above which reading stops.
+    #: HTTP/1.1: bytes of body received and not read by the application. Beyond: reading stops.
     read_buffer: int = 262_144
-    #: Octets of a body nobody wants that are read and dropped. Beyond: no more is asked for, or in
-    #: HTTP/1.1 the connection given up; as it is after `linger_timeout`, whatever has come.
+    #: Bytes of an unwanted body that are read and dropped. Beyond: the peer gets no more window; in
+    #: HTTP/1.1 the connection ends. It also ends after `linger_timeout`.
     max_drained: int = 262_144
-    #: Octets in the transport above which writers wait (more than 2^30 count as that); without
-    #: TLS, and as long as it takes all at once, up to four times as much is written in a turn of
-    #: the event loop. HTTP/1.1 hands a body that is given as a whole to the transport as a whole,
-    #: up to 16 times as much, where the transport need not copy it (without TLS; uvloop, or asyncio
-    #: from Python 3.12 on).
+    #: Bytes in the transport above which writers wait (at most 2^30). Without TLS, up to four times
+    #: as much is written in one iteration of the event loop while the transport accepts it at once.
+    #: In HTTP/1.1, a body given as bytes is passed to the transport whole, up to 16 times this
+    #: size, if the transport need not copy it (no TLS; uvloop, or asyncio from Python 3.12 on).
     write_buffer: int = 65_536
-    #: HTTP/2: octets in the system's socket that are not on their way yet, above which the
-    #: transport waits (TCP_NOTSENT_LOWAT): what is urgent waits behind no more. 0 counts as 1.
-    #: None: any.
+    #: HTTP/2: unsent bytes in the socket's buffer above which the transport waits
+    #: (TCP_NOTSENT_LOWAT), so that urgent data waits behind no more than that. 0 counts as 1. None:
+    #: no limit.
     max_unsent: int | None = 131_072
-    #: Octets of replies written although the transport is full. Beyond: the connection is cut.
+    #: Bytes of replies written while the transport is full. Beyond: the connection is aborted.
     max_write_backlog: int = 1_048_576
 
-    # -- waits, in seconds; kept by the asyncio layer (the engine reads no clock) -----------------
-    #: For the peer's preface and first SETTINGS, or first request. Client: also for a connection to
-    #: be made, with TLS, through a proxy.
+    # -- timeouts in seconds, kept by the asyncio layer (the engine reads no clock) ---------------
+    #: Until the peer's preface and first SETTINGS, or its first request. Client: also until the
+    #: connection is made, TLS and the proxy included.
     handshake_timeout: float | None = 10.0
-    #: For the acknowledgement of our SETTINGS: GOAWAY(SETTINGS_TIMEOUT).
+    #: Until our SETTINGS are acknowledged. Beyond: GOAWAY(SETTINGS_TIMEOUT).
     settings_timeout: float | None = 10.0
-    #: For a whole message head, from its first octet: 408, or GOAWAY.
+    #: From the first byte of a message head to its last. Beyond: 408, or GOAWAY.
     header_timeout: float | None = 30.0
-    #: Client: for the head of a response, or the next 1xx, once the request has been sent:
-    #: RST_STREAM(CANCEL), or in HTTP/1.1 the end of the connection. To be raised for servers that
-    #: hold an answer back for longer.
+    #: Client: from the end of the request to the head of the response, or the next 1xx. Beyond:
+    #: RST_STREAM(CANCEL), or in HTTP/1.1 the end of the connection. Raise it for servers that hold
+    #: responses back.
     response_timeout: float | None = 300.0
-    #: For the next piece of a body, or the next push, that the application waits for: 408, or
-    #: RST_STREAM(CANCEL).
+    #: Until the next bytes of a body, or the next push, that the application waits for. Beyond:
+    #: 408, or RST_STREAM(CANCEL).
     body_timeout: float | None = 30.0
-    #: For the peer to take, by window or transport, any of what waits to be written (on Linux and
-    #: macOS: to acknowledge it): RST_STREAM(CANCEL), or the end of the connection. While it does,
-    #: no answer that may wait behind that is overdue, nor is the connection idle.
-    #: For a server to allow any request at all.
+    #: Until the peer takes some of the pending output: by its window or by the transport, on Linux
+    #: and macOS by acknowledging it. While it does, no response behind that output is late and the
+    #: connection is not idle. Client: also until the server allows a request at all. Beyond:
+    #: RST_STREAM(CANCEL), or the end of the connection.
     write_stall_timeout: float | None = 30.0
-    #: Between PINGs on a connection from which nothing comes, and for the answer to one: close. (A
-    #: client also sends one with the reset of a request after which nothing came; a pool uses
-    #: another connection after 1 s.) For that to `ping()`: TimeoutError.
+    #: Between PINGs on a connection that receives nothing. (A client also sends a PING with the
+    #: reset of a request after which nothing arrived; a pool uses another connection after 1 s.)
     ping_interval: float | None = None
+    #: Until the answer to a PING. Beyond: the connection ends. `ping()` raises TimeoutError.
     ping_timeout: float | None = 20.0
-    #: Client: for 100 (Continue), before the body is sent without it.
+    #: Client: until a 100 (Continue). Beyond: the body is sent without it.
     expect_timeout: float | None = 1.0
-    #: With no stream open; before the first one, a second at least.
+    #: Without an open stream; before the first stream at least one second. Beyond: the connection
+    #: ends.
     keepalive_timeout: float | None = 60.0
-    #: For open streams to finish once a shutdown has begun.
+    #: Until open streams have ended, from the beginning of a shutdown. Beyond: the connection ends.
     shutdown_timeout: float | None = 30.0
-    #: HTTP/1.1: for the answers to a client that has closed its sending side and may have gone.
-    #: What is written by then has as long as `write_stall_timeout` says.
+    #: HTTP/1.1: to answer a client that has closed its sending side, since it may be gone. Output
+    #: written by then has `write_stall_timeout`.
     half_closed_timeout: float = 1.0
-    #: In which a peer that is still sending may read why the connection is closed; once more while
-    #: it takes what is left to be written. A pool that is closed: for somebody to read any of a
-    #: response; it is given up then.
+    #: For a peer that is still sending to read our last message, and again while it takes the
+    #: remaining output. A pool that closes: for the application to read on in a response. Beyond:
+    #: the connection ends.
     linger_timeout: float = 2.0
 
     def __post_init__(self) -> None:
@@ -259,7 +276,7 @@ class Limits:
                 if each.type in _PLAIN:
                     raise TypeError(f"{each.name} cannot be switched off")
                 continue
-            # Compiled code has made it of this type by now, or refused it.
+            # Compiled code has converted or refused the value already; the sources do it here.
             if each.type is bool and not isinstance(value, bool):
                 raise TypeError(f"{each.name} cannot be {value!r}")
             fits = isinstance(value, int)
@@ -292,10 +309,10 @@ def rebuild(values: dict[str, Any]) -> Limits:
 
 
 def allowed(name: str) -> tuple[Any, int]:
-    """The least and the largest value that a field can have, beside None."""
+    """Return the smallest and the largest value of a field, beside None."""
     return _RANGES.get(name, (0, UNBOUNDED))
 
 
 def bound(value: int | None) -> int:
-    """The number to compare with: `UNBOUNDED` for None."""
+    """Return the number to compare with: `UNBOUNDED` for None."""
     return UNBOUNDED if value is None else value

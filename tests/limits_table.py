@@ -1,7 +1,7 @@
-"""The table of limits in SECURITY.md, made from the comments of `cno/limits.py`.
+"""The table of limits in docs/limits.md, made from the comments of `cno/limits.py`.
 
-`python -m tests.limits_table` puts it there; a test tells when that is due. Knows the form of that
-file: a comment stands before the field or fields that it is about.
+`python -m tests.limits_table` writes it; a test fails if that is necessary. Knows the form of
+`cno/limits.py`: each field has one comment, above it.
 """
 
 import re
@@ -17,29 +17,29 @@ _FIELD = re.compile(r"    (\w+): ([\w| ]+) = (\S+)")
 
 
 def document() -> Path:
-    return ROOT / "SECURITY.md"
+    """Return the path of the page with the table."""
+    return ROOT / "docs" / "limits.md"
 
 
 def rows(source: str) -> list[tuple[str, str, str, str]]:
-    """(section, name, default, what it bounds) of every field, in order."""
+    """Return (section, name, default, comment) of every field, in order; comment: '' if missing."""
     found = []
-    section, comment, fresh = "", "", True
+    section, comment = "", ""
     for line in source[source.index("class Limits") :].splitlines():
         if match := _SECTION.match(line):
             section = match[1]
         elif match := _COMMENT.match(line):
-            comment = match[1] if fresh else f"{comment} {match[1]}"
-            fresh = False
+            comment = f"{comment} {match[1]}".lstrip()
         elif match := _FIELD.match(line):
             found.append((section, match[1], match[3], comment))
-            fresh = True
+            comment = ""
         elif line.startswith("def "):
             break
     return found
 
 
 def shown(default: str) -> str:
-    """A default as people read it."""
+    """Return a default as people read it."""
     if default in ("None", "False"):
         return "off"
     number = float(default.replace("_", ""))
@@ -47,20 +47,19 @@ def shown(default: str) -> str:
 
 
 def table(source: str) -> str:
-    lines = ["| limit | default | what it bounds, and what happens beyond |", "|---|---:|---|"]
+    """Return the table, without a line break at its end."""
+    lines = ["| limit | default | meaning, and what happens beyond |", "|---|---:|---|"]
     section = ""
     for where, name, default, comment in rows(source):
         if where != section:
             section = where
             lines.append(f"| **{section}** | | |")
-        if name.endswith("_rate"):
-            comment = "How many of those come back in a second, where there is a clock."
         lines.append(f"| `{name}` | {shown(default)} | {comment} |")
     return "\n".join(lines)
 
 
 def wanted(text: str) -> str:
-    """The document with the table as it should be."""
+    """Return the text of the page with the current table."""
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
     source = (PACKAGE / "limits.py").read_text("utf-8")

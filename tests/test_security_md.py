@@ -1,19 +1,21 @@
-"""SECURITY.md says what is so: its table of limits, the names it has, all classes of attack."""
+"""SECURITY.md and docs/limits.md are true: their tables, and the names of limits."""
 
 import dataclasses
 import re
+from pathlib import Path
+
+import pytest
 
 from cno import Limits
 from tests.limits_table import document, rows, shown, wanted
-from tests.tree import PACKAGE
+from tests.tree import PACKAGE, ROOT
 
-
-def text() -> str:
-    return document().read_text("utf-8")
+SECURITY = ROOT / "SECURITY.md"
 
 
 def test_the_table_is_that_of_limits_py() -> None:
-    assert text() == wanted(text()), "python -m tests.limits_table writes it anew"
+    text = document().read_text("utf-8")
+    assert text == wanted(text), "python -m tests.limits_table writes it anew"
 
 
 def test_the_table_has_every_limit_with_its_default() -> None:
@@ -25,14 +27,36 @@ def test_the_table_has_every_limit_with_its_default() -> None:
         assert comment, f"{name} has no comment"
 
 
-def test_limits_that_are_mentioned_exist() -> None:
+def test_no_row_of_the_table_is_there_twice() -> None:
+    lines = [line for line in document().read_text("utf-8").splitlines() if line[:3] == "| `"]
+    meanings = [line.split(" | ", 2)[2] for line in lines]
+    assert len(lines) == len(dataclasses.fields(Limits))
+    assert {text for text in meanings if meanings.count(text) > 1} == set()
+
+
+def test_the_example_of_limits_md() -> None:
+    (code,) = re.findall(r"```python\n(.+?)```", document().read_text("utf-8"), re.DOTALL)
+    names: dict[str, object] = {}
+    exec(code, names)
+    assert isinstance(names["LIMITS"], Limits)
+
+
+@pytest.mark.parametrize("path", [SECURITY, document(), ROOT / "README.md"], ids=lambda p: p.name)
+def test_limits_that_are_mentioned_exist(path: Path) -> None:
     names = {f.name for f in dataclasses.fields(Limits)}
     prefixes = {name.partition("_")[0] for name in names}
-    mentioned = {n for n in re.findall(r"`(\w+)`", text()) if n.partition("_")[0] in prefixes}
-    # Attributes of connections, not limits.
-    assert mentioned - names <= {"write_data"}
+    found = re.findall(r"`(\w+)`", path.read_text("utf-8"))
+    mentioned = {name for name in found if name.partition("_")[0] in prefixes and "_" in name}
+    # Methods of connections, and an argument of pools.
+    assert mentioned - names <= {"write_data", "pause_writing", "resume_writing", "max_per_origin"}
 
 
-def test_every_class_of_attack_is_told_of() -> None:
-    told = re.findall(r"^\| ([AE]\d+) \|", text(), re.MULTILINE)
-    assert told == [f"{family}{n}" for family in "AE" for n in range(1, 23)]
+@pytest.mark.parametrize("path", [SECURITY, document()], ids=lambda p: p.name)
+def test_links(path: Path) -> None:
+    for target in re.findall(r"\]\(([^)#:]+)(?:#[\w-]*)?\)", path.read_text("utf-8")):
+        assert path.parent.joinpath(target).exists(), target
+
+
+def test_every_class_of_attack_is_there() -> None:
+    found = re.findall(r"^\| ([AE]\d+) \|", SECURITY.read_text("utf-8"), re.MULTILINE)
+    assert found == [f"{family}{n}" for family in "AE" for n in range(1, 23)]
