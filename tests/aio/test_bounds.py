@@ -397,7 +397,7 @@ def test_a_pool_whose_request_is_given_up_finds_its_connection_idle(lab: Lab) ->
 
 async def connecting(how: str, url: str, limits: Limits) -> None:
     if how == "proxy":
-        await cno.connect("http://cno.test/", proxy=url, limits=limits)
+        await cno.connect("http://cno.test/", proxy=url, proxy_tunnel=True, limits=limits)
     elif how == "tls through a proxy":
         await cno.connect("https://cno.test/", proxy=url, limits=limits)
     elif how == "tls":
@@ -405,7 +405,7 @@ async def connecting(how: str, url: str, limits: Limits) -> None:
     elif how == "request":
         await cno.request("GET", url.replace("http:", "https:"), limits=limits)
     else:
-        async with cno.Pool(proxy=url, limits=limits) as pool:
+        async with cno.Pool(proxy=url, proxy_tunnel=True, limits=limits) as pool:
             await pool.request("GET", "http://cno.test/")
 
 
@@ -465,7 +465,7 @@ def test_proxy_that_never_answers_though_connecting_has_no_bound(lab: Lab) -> No
         limits = Limits(handshake_timeout=None, response_timeout=SHORT)
         async with by_hand(silent) as url:
             with pytest.raises(cno.ConnectError) as caught:
-                await cno.connect("http://cno.test/", proxy=url, limits=limits)
+                await cno.connect("http://cno.test/", proxy=url, proxy_tunnel=True, limits=limits)
             assert isinstance(caught.value, TimeoutError)
 
     lab.run(main())

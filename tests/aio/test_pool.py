@@ -1048,7 +1048,9 @@ def test_closing_while_a_connection_is_replaced(lab: Lab) -> None:
             await pool.request("GET", "http://cno.test/")
 
         async with by_hand(script) as proxy:
-            pool = aio.Pool(proxy=proxy)  # which does not answer the second CONNECT
+            pool = aio.Pool(
+                proxy=proxy, proxy_tunnel=True
+            )  # which does not answer the second CONNECT
             asked = asyncio.ensure_future(replaced())
             await asyncio.sleep(0.2)
             await pool.aclose()

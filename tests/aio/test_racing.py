@@ -89,7 +89,7 @@ def test_silent_address_of_a_pool_and_a_proxy(lab: Lab, monkeypatch: pytest.Monk
                     assert (await pool.request("GET", named)).code == 200
                 async with asyncio.timeout(5):
                     with pytest.raises(aio.ProxyError, match="403"):
-                        await aio.connect("http://elsewhere.test/", proxy=named)
+                        await aio.connect("http://elsewhere.test/", proxy=named, proxy_tunnel=True)
 
     lab.run(main())
 

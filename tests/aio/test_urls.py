@@ -387,7 +387,7 @@ def test_proxies_are_told_no_zone(lab: Lab) -> None:
 
         async with lab.serving(HTTP1, proxy) as url:
             with pytest.raises(aio.ProxyError):
-                await aio.connect("http://[fe80::1%25eth0]:81/", proxy=url)
+                await aio.connect("http://[fe80::1%25eth0]:81/", proxy=url, proxy_tunnel=True)
         assert asked == ["[fe80::1]:81"]
 
     lab.run(main())
