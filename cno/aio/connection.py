@@ -158,7 +158,8 @@ class Connection(Timers):
             self._cut_off = not said_goodbye(secured)
         for exchange in list(self._exchanges.values()):
             if exchange._tunnel:
-                exchange._completed(None)
+                if not secure or not self._cut_off:
+                    exchange._completed(None)
                 return not secure
             if secure or not self._server or not exchange._complete:
                 if truncation.cuts(self):

@@ -186,12 +186,11 @@ def tell(conn: "Connection") -> None:
     conn._loss = None  # its traceback may hold the connection
     conn._later = bytearray()
     if conn._cut_off:
-        # A body that lasts until the connection ends has not ended well.
+        # A body that lasts until the connection ends, or a tunnel, has not ended well.
         # > A response that has neither chunked transfer coding nor Content-Length is complete
         # > only if a valid closure alert has been received.   (RFC 9112 9.8)
         for exchange in list(conn._exchanges.values()):
-            if conn._abrupt or not exchange._tunnel:
-                exchange._failed(conn._lost(exchange.stream, exchange._where()))
+            exchange._failed(conn._lost(exchange.stream, exchange._where()))
     try:
         conn.end_of_input()
     except ConnectionError as error:
