@@ -303,12 +303,12 @@ class Connection(Timers):
         A connection that a server has only just accepted may begin first: its client, who has asked
         already, would not know whether it was heard.
         """
-        if self._drain_since == 0.0:
+        if self._drain_since == 0.0 and self._born != 0.0:
             self._drain_since = self.loop.time()
-            if self._born != 0.0 and not self._half_closed:
+            if not self._half_closed and not self._closing:  # these have timers of their own
                 self._stop_timer()
                 self._arm()
-        if not self._is_fresh():
+        if not self._closing and not self._is_fresh():
             super().shutdown()
 
     async def wait_closed(self) -> None:
