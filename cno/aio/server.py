@@ -22,8 +22,9 @@ from cno.const import (
     CNO_RST_ENHANCE_YOUR_CALM,
     CNO_RST_INTERNAL_ERROR,
 )
-from cno.core import DONE, HEAD
+from cno.core import DONE, H2_SETTINGS, HEAD
 from cno.date import SYSTEM
+from cno.h2.send import final_goaway
 from cno.limits import UNBOUNDED, Limits, bound
 from cno.priority import SHARED, parse_fields, rank
 from cno.settings import SettingsDict
@@ -424,6 +425,17 @@ class Server(Connection):
         self.loop.call_exception_handler(context)
 
     # -- the end ---------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Close the connection, after what is being written. Streams that are open end."""
+        if self._http2 and self._state > H2_SETTINGS and not self._closing:
+            # > An endpoint SHOULD always send a GOAWAY frame before closing a connection
+            # > (RFC 9113 6.8)
+            if self._h2.goaway_sent < 0:
+                self.cork()
+                final_goaway(self)
+                self.uncork()
+        super().close()
 
     def drain(self, timeout: float | None = None) -> None:
         """Shut down, if that has not happened yet; end what is not done in time: `timeout` seconds,
