@@ -48,14 +48,15 @@ def close_transport(conn: "Connection") -> None:
         truncation.cut_off(conn)
         return
     secure = secured_by(conn.transport) is not None
-    if conn._linger and not (secure and conn._was_tunnel):
+    if conn._linger and not (secure and (conn._http2 or conn._was_tunnel)):
         # Closing while the peer is sending would make its system throw away what we said.
         # > If a server performs an immediate close of a TCP connection, there is a significant
         # > risk that the client will not be able to read the last HTTP response.
         # > (RFC 9112 9.6)
         try:
-            # TLS has no half of an end: the peer learns from what was said. (From a tunnel,
-            # which says no such thing, by the whole end.)
+            # TLS cannot half-close; the last response of HTTP/1.1 announces the close. A tunnel
+            # announces nothing, and after a GOAWAY for an error the peer may wait for the end of
+            # the connection: both are closed at once.
             if not secure:
                 conn.transport.write_eof()
         except (OSError, NotImplementedError, RuntimeError):
@@ -69,9 +70,14 @@ def close_transport(conn: "Connection") -> None:
     # asyncio's TLS transports forget, when they are closed again, what tells how much is unwritten.
     if not conn.transport.is_closing():
         conn.transport.close()
-    # A client has all it wants by now, and some servers never answer that TLS is closed.
+    # > After sending the GOAWAY frame for an error condition, the endpoint MUST close the TCP
+    # > connection.   (RFC 9113 5.4.1)
+    # Over TLS, close_notify says so right behind the GOAWAY. The socket stays open until the peer
+    # answers that, or sends more, or `linger_timeout` has passed. (A client has all it wants by
+    # now, and some servers never answer that TLS is closed.)
     limits = conn._limits
-    patience = limits.shutdown_timeout if conn._server else limits.linger_timeout
+    patient = conn._server and not conn._linger
+    patience = limits.shutdown_timeout if patient else limits.linger_timeout
     if patience is not None:
         give_time(conn, patience)
 
