@@ -126,7 +126,8 @@ def serve(**options: Any) -> None:
 @click.option(
     "--proxy",
     metavar="URL",
-    help="Connect through this HTTP proxy (http://[user:password@]host:port).",
+    help="Use this proxy (http:// or https://[user:password@]host:port); env: the one that "
+    "HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY name.",
 )
 @click.option(
     "--max-time",

@@ -8,7 +8,7 @@ import os
 import re
 import ssl
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Final
 from urllib.parse import urlsplit
@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from cno.aio import tls
 from cno.aio.client import Client
 from cno.aio.connect import dial
-from cno.aio.errors import ConnectError
+from cno.aio.errors import ConnectError, ProxyError, said
 from cno.aio.urls import Target
 from cno.cli.problems import Problem, reason
 from cno.limits import Limits
@@ -26,6 +26,7 @@ PATIENCE: Final = 1.0
 
 # What OpenSSL calls bytes that are not TLS.
 _NOT_TLS: Final = ("WRONG_VERSION_NUMBER", "PACKET_LENGTH_TOO_LONG", "HTTP_REQUEST")
+_ENDED: Final = (ConnectionResetError, ConnectionAbortedError, ssl.SSLEOFError)
 NO_TLS_HINT: Final = "if the server does not use TLS, the URL begins with http:"
 TLS_HINT: Final = "if the server uses TLS, the URL begins with https:"
 
@@ -78,6 +79,11 @@ def client_context(wishes: Wishes) -> ssl.SSLContext:
     return context
 
 
+def proxy_context(wishes: Wishes) -> ssl.SSLContext:
+    """Return the TLS context for `https:` proxies: it trusts what the servers' context trusts."""
+    return client_context(replace(wishes, cert=None, key=None, version="1.1"))
+
+
 class Origin:
     """The current connection to one server."""
 
@@ -107,6 +113,7 @@ class Origins:
         self._pushes = pushes
         self._note = note
         self._context: ssl.SSLContext | None = None
+        self._proxy_context: ssl.SSLContext | None = None
         self._origins: dict[tuple[str, str, int, bool, bool], Origin] = {}
         self._clients: list[Client] = []
 
@@ -142,6 +149,8 @@ class Origins:
         secure = target.scheme == "https"
         if secure and self._context is None:
             self._context = client_context(self._wishes)
+        if self._wishes.proxy is not None and self._proxy_context is None:
+            self._proxy_context = proxy_context(self._wishes)
         clear_http2 = self._wishes.version == "2" and not secure
         try:
             client = await dial(
@@ -150,6 +159,7 @@ class Origins:
                 self._context if secure else None,
                 force_http2=clear_http2,
                 proxy=self._wishes.proxy,
+                proxy_ssl_ctx=self._proxy_context,
                 settings=None if self._pushes else {"enable_push": False},
                 limits=self._wishes.limits,
             )
@@ -177,17 +187,19 @@ class Origins:
 
 def why(error: OSError, secure: bool) -> str:
     """Return why a connection could not be made, with the option that may help."""
-    if isinstance(error, ConnectError) and isinstance(error.__cause__, OSError):
-        error = error.__cause__
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"{reason(error)} (--cacert FILE trusts what FILE signs, -k any certificate)"
-    if isinstance(error, ssl.SSLError) and error.reason in _NOT_TLS:
-        return f"{reason(error)} ({NO_TLS_HINT})"
-    if secure and isinstance(
-        error, ConnectionResetError | ConnectionAbortedError | ssl.SSLEOFError
-    ):
-        return f"the server ended the connection during the TLS handshake ({NO_TLS_HINT})"
-    first = re.search(r"\[Errno (\d+)\]", str(error))
-    if error.errno is None and first is not None:
-        return os.strerror(int(first[1]))  # of the addresses that were tried, the first one's
-    return reason(error)
+    cause = error.__cause__ if isinstance(error, ConnectError) else error
+    if not isinstance(cause, OSError):
+        return reason(error)
+    text = reason(cause)
+    first = re.search(r"\[Errno (\d+)\]", str(cause))
+    if cause.errno is None and first is not None:
+        text = os.strerror(int(first[1]))  # of the addresses that were tried, the first one's
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        text += " (--cacert FILE trusts what FILE signs, -k any certificate)"
+    elif isinstance(cause, ssl.SSLError) and cause.reason in _NOT_TLS:
+        text += f" ({NO_TLS_HINT})"
+    elif secure and isinstance(cause, _ENDED) and not isinstance(error, ProxyError):
+        text = f"the server ended the connection during the TLS handshake ({NO_TLS_HINT})"
+    if isinstance(error, ProxyError):
+        return str(error).replace(said(cause), text)  # it names the proxy
+    return text

@@ -13,7 +13,7 @@ import pytest
 
 from tests.cli.commands import POSIX, Here, answering, one_line
 from tests.peers import free_port
-from tests.processes import Pair, Running, certificate, cno, serving
+from tests.processes import PATIENCE, Pair, Running, certificate, cno, serving
 
 OK = b"HTTP/1.1 200 OK\r\n"
 
@@ -269,13 +269,77 @@ def test_client_certificates_that_cannot_be(here: Here, tmp_path: Path, pair: Pa
 
 def test_a_proxy_that_cannot_be(here: Here) -> None:
     line = one_line(here("get", "--proxy", "ftp://a/", "https://127.0.0.1:9/"), 2)
-    assert line.startswith("cno: --proxy: 'ftp://a/'")
+    assert line.startswith("cno: --proxy: ")
     proxy = f"127.0.0.1:{free_port()}"
-    line = one_line(here("get", "--proxy", f"http://{proxy}", "https://b.example/"))
-    assert "Connection refused" in line
+    for url in ("https://b.example/", "http://b.example/"):
+        line = one_line(here("get", "--proxy", f"http://{proxy}", url))
+        assert line == f"cno: cannot connect to the proxy {proxy}: Connection refused"
 
 
-def test_a_proxy_that_refuses(here: Here) -> None:
+def test_a_proxy_that_refuses_a_tunnel(here: Here) -> None:
     with answering(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n") as url:
         line = one_line(here("get", "--proxy", url, "https://b.example/"))
     assert line.startswith("cno: cannot connect to b.example: ") and "407" in line
+
+
+def test_a_proxy_whose_certificate_is_not_trusted(tmp_path: Path) -> None:
+    with serving(tmp_path, "--self-signed") as proxy:
+        line = one_line(cno("get", "--proxy", proxy.url, "http://b.example/"))
+    assert "cannot connect to the proxy" in line and "its certificate is not trusted" in line
+    assert line.endswith("-k any certificate)")
+
+
+class Seen:
+    """What a proxy received: the request line and fields of one request."""
+
+    text = ""
+
+
+@contextmanager
+def proxying(seen: Seen, context: ssl.SSLContext | None = None) -> Iterator[int]:
+    """A proxy that answers one request itself; its port."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer() -> None:
+            sock = listener.accept()[0]
+            if context is not None:
+                sock = context.wrap_socket(sock, server_side=True)
+            with sock:
+                seen.text = sock.recv(65536).decode()
+                sock.sendall(OK + b"content-length: 1\r\n\r\nx")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            thread.join(PATIENCE)
+
+
+def test_requests_that_a_proxy_forwards(here: Here, pair: Pair) -> None:
+    seen = Seen()
+    with proxying(seen) as port:
+        result = here("get", "--proxy", f"http://u:p@127.0.0.1:{port}", "http://b.example/c?d")
+    assert result.stdout == b"x"
+    assert seen.text.startswith("GET http://b.example/c?d HTTP/1.1\r\n")
+    assert "\r\nproxy-authorization: basic dtpw\r\n" in seen.text.lower()  # u:p
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pair.cert, pair.key)
+    for option in (["--cacert", str(pair.authority)], ["-k"]):
+        with proxying(seen, context) as port:
+            proxy = f"https://127.0.0.1:{port}"
+            assert here("get", *option, "--proxy", proxy, "http://b.example/").stdout == b"x"
+
+
+def test_the_proxy_of_the_environment(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = Seen()
+    with proxying(seen) as port:
+        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{port}")
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        with answering(OK + b"content-length: 1\r\n\r\ny") as url:
+            assert here("get", "--proxy", "env", url).stdout == b"y"
+            assert here("get", "--proxy", "env", "http://b.example/").stdout == b"x"
+    monkeypatch.setenv("http_proxy", "ftp://a/")
+    assert one_line(here("get", "--proxy", "env", "http://b.example/"), 2).startswith(
+        "cno: --proxy"
+    )
