@@ -3,12 +3,15 @@
 Takes text and gives verdicts; shared by both protocols and both directions. Knows no connection.
 """
 
+import logging
 from typing import Final
 
 from librt.strings import read_i64_be
 from mypy_extensions import i64
 
 from cno.const import MAX_CONTENT_LENGTH
+
+log: Final = logging.getLogger("cno")
 
 
 def _table(allowed: bytes) -> bytes:
@@ -29,6 +32,10 @@ LOWER_TOKEN: Final[bytes] = _table(_TCHAR.translate(None, _ALPHA))
 FIELD_VALUE: Final[bytes] = _table(bytes([9, *range(0x20, 0x7F), *range(0x80, 0x100)]))
 #: 1 where the octet may be in a request target: VCHAR but "#", which begins a fragment.
 TARGET: Final[bytes] = _table(bytes(o for o in range(0x21, 0x7F) if o != 0x23))
+#: The same where `Limits.allow_raw_targets` is on.
+RAW_TARGET: Final[bytes] = TARGET[:0x80] + b"\1" * 0x80
+#: 1 where the octet may be in a field value of a response: all but NUL, CR, LF.
+RESPONSE_VALUE: Final[bytes] = _table(bytes(o for o in range(0x100) if o not in b"\0\r\n"))
 #: 1 where the octet may be in an authority: RFC 3986 3.2 without userinfo's "@".
 AUTHORITY: Final[bytes] = _table(b"-._~!$&'()*+,;=:[]%" + _DIGIT + _ALPHA + _ALPHA.lower())
 
@@ -104,6 +111,14 @@ def is_value_octets(text: bytes) -> bool:
     return True
 
 
+def is_response_value(value: str) -> bool:
+    """Whether this may be a field value of a response, apart from blanks at its ends."""
+    # > Field values containing other CTL characters [than CR, LF, NUL] are also invalid; however,
+    # > recipients MAY retain such characters for the sake of robustness when they appear within a
+    # > safe context   (RFC 9110 5.5)
+    return "\0" not in value and "\r" not in value and "\n" not in value
+
+
 def plain(eight: i64) -> bool:
     """Whether eight octets, read as one number, are all of 0x20..0x7E.
 
@@ -116,6 +131,11 @@ def plain(eight: i64) -> bool:
 def is_target(target: str) -> bool:
     """Whether this may be a request target: visible ASCII without a fragment."""
     return target != "" and target.isascii() and only(TARGET, target.encode())
+
+
+def is_raw_target(target: str) -> bool:
+    """Whether this may be a request target where `Limits.allow_raw_targets` is on."""
+    return target != "" and only(RAW_TARGET, octets(target))
 
 
 def is_path(path: str, method: str) -> bool:
@@ -199,6 +219,49 @@ def content_length(value: str) -> i64:
 CONNECTION_SPECIFIC: Final = frozenset(
     ("connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade")
 )
+
+#: Fields that are not delivered as trailers: they frame, route or authenticate a message, which is
+#: decided before its body is read.
+# > Many fields cannot be processed outside the header section because their evaluation is necessary
+# > prior to receiving the content, such as those that describe message framing, routing,
+# > authentication, request modifiers, response controls, or content format.   (RFC 9110 6.5.1)
+DROPPED_TRAILERS: Final = frozenset(
+    (
+        "authorization",
+        "connection",
+        "content-length",
+        "cookie",
+        "host",
+        "keep-alive",
+        "max-forwards",
+        "proxy-authorization",
+        "proxy-connection",
+        "set-cookie",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    )
+)
+
+
+def delivered_trailers(trailers: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return the trailers that the application gets; log the names of the others."""
+    for name, _ in trailers:
+        if name in DROPPED_TRAILERS:
+            return _without_dropped(trailers)
+    return trailers
+
+
+def _without_dropped(trailers: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    kept = []
+    for field in trailers:
+        if field[0] in DROPPED_TRAILERS:
+            log.debug("dropped %s from the trailers of a message [RFC 9110 6.5.1]", field[0])
+        else:
+            kept.append(field)
+    return kept
+
 
 #: Methods that promise to change nothing (RFC 9110 9.2.1) or the same each time (9.2.2).
 IDEMPOTENT: Final = frozenset(("GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE", "QUERY"))

@@ -193,19 +193,28 @@ class Limits:
     #: RST_STREAM(CANCEL).
     max_body_size: int | None = None
 
-    # -- HTTP/1.1: accepted although it must not be sent; all off ---------------------------------
-    #: Lines of a head may end with LF alone (RFC 9112 2.2), as scripts and small devices send them.
-    #: Lines of a chunked body may not, since another parser could see another end of the message.
+    # -- accepted although it must not be sent; all off -------------------------------------------
+    #: HTTP/1.1: lines of a head may end with LF alone (RFC 9112 2.2), as scripts and small devices
+    #: send them. Lines of a chunked body may not, since another parser could see another end of the
+    #: message.
     allow_bare_lf: bool = False
-    #: Field lines of a head may be folded over several lines (RFC 9112 5.2), as old servers do;
-    #: each line break becomes a space. Fields that frame or route the message may not.
+    #: HTTP/1.1: field lines of a head may be folded over several lines (RFC 9112 5.2), as old
+    #: servers do; each line break becomes a space. Fields that frame or route the message may not.
     allow_obs_fold: bool = False
-    #: Several content-length fields may have the same value (RFC 9110 8.6), for instance where a
-    #: program and the server in front of it both add one. One is delivered.
+    #: HTTP/1.1: several content-length fields may have the same value (RFC 9110 8.6), for instance
+    #: where a program and the server in front of it both add one. One is delivered.
     allow_equal_content_lengths: bool = False
-    #: Chunked bodies may have other transfer codings inside (RFC 9112 7.2: gzip, ...). The body is
-    #: delivered encoded, with a transfer-encoding field that names the codings. Off: 501.
+    #: HTTP/1.1: chunked bodies may have other transfer codings inside (RFC 9112 7.2: gzip, ...).
+    #: The body is delivered encoded, with a transfer-encoding field that names the codings. Off:
+    #: 501.
     allow_transfer_codings: bool = False
+    #: Request targets may contain bytes above 0x7F (RFC 3986 requires percent-encoding), in both
+    #: protocols. The path is delivered as it was sent, decoded like a field value.
+    allow_raw_targets: bool = False
+    #: Host and `:authority` may have any value on a Unix socket: some clients send the path of the
+    #: socket. asyncio: without effect on other sockets. `raw.Connection` cannot see which kind of
+    #: socket it serves.
+    allow_any_authority: bool = False
 
     # -- asyncio: buffers -------------------------------------------------------------------------
     #: Bytes of input parsed in one iteration of the event loop; the rest waits for the next one.

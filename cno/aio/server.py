@@ -6,8 +6,10 @@ it fails. Must never know how a response is put together, or how connections are
 
 import asyncio
 import inspect
+import socket
 import sys
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from typing import Any, Final, TypeAlias, cast
 
 from mypy_extensions import i64, mypyc_attr
@@ -53,6 +55,12 @@ def most_handlers(limits: Limits) -> int:
         return bound(most)
     streams = limits.max_concurrent_streams
     return UNBOUNDED if streams is None else max(most, 4 * streams)
+
+
+def is_unix(transport: asyncio.BaseTransport) -> bool:
+    """Whether a transport writes to a Unix socket."""
+    sock = transport.get_extra_info("socket")
+    return sock is not None and sock.family == getattr(socket, "AF_UNIX", -1)
 
 
 def throw(error: BaseException) -> None:
@@ -134,6 +142,8 @@ class Server(Connection):
         # Other factories than that of the loop itself may have to see each task.
         self._plain = self.loop.get_task_factory() is None
         self._eager = EAGER and self._plain
+        if self._limits.allow_any_authority and not is_unix(transport):
+            self._limits = replace(self._limits, allow_any_authority=False)
         super().connection_made(transport)
         if self._keeper is not None:
             self._keeper.opened(self)

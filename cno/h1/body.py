@@ -22,7 +22,7 @@ _EQUALS: Final = 0x3D
 _QUOTE: Final = 0x22
 _BACKSLASH: Final = 0x5C
 
-#: Fields that say how a message is framed, routed, or to be handled before its body is read.
+#: Fields that are never sent as trailers. (For those received see `headers.DROPPED_TRAILERS`.)
 # > A sender MUST NOT generate a trailer field unless the sender knows the corresponding header
 # > field name's definition permits sending in trailers. ... Many fields cannot be processed outside
 # > the header section because their evaluation is necessary prior to receiving the content, such as
@@ -54,8 +54,8 @@ NOT_IN_TRAILERS: Final = frozenset(
 )
 
 
-def _fault(text: str) -> ConnectionFault:
-    return ConnectionFault(400, text, "RFC 9112 7.1")
+def _fault(text: str, rule: str = "RFC 9112 7.1") -> ConnectionFault:
+    return ConnectionFault(400, text, rule)
 
 
 def digits(data: bytes, start: i64, end: i64) -> i64:
@@ -78,7 +78,7 @@ def _digit(c: u8) -> i64:
 def size_line(data: bytes, start: i64, count: i64, lf: i64) -> i64:
     """The size that the line from `start` to its LF names, by its first `count` octets: `digits`.
 
-    Extensions are checked and ignored.
+    Extensions are checked and ignored, and so are blanks behind the size or the last extension.
     """
     # > recipients MUST anticipate potentially large hexadecimal numerals and prevent parsing errors
     # > due to integer conversion overflows or precision loss   (RFC 9112 7.1)
@@ -101,8 +101,10 @@ def _extensions(data: bytes, start: i64, end: i64) -> None:
     i = start
     while i < end:
         i = _blanks(data, i, end)
-        if i == end or data[i] != _SEMICOLON:
-            raise _fault("malformed chunk extension")
+        if i == end:
+            return  # no reader takes blanks before the end of the line for data
+        if data[i] != _SEMICOLON:
+            raise _fault("malformed chunk extension", "RFC 9112 7.1.1")
         i = _token(data, _blanks(data, i + 1, end), end)
         k = _blanks(data, i, end)
         if k < end and data[k] == _EQUALS:
@@ -125,7 +127,7 @@ def _token(data: bytes, start: i64, end: i64) -> i64:
     while i < end and table[data[i]] != 0:
         i += 1
     if i == start:
-        raise _fault("malformed chunk extension")
+        raise _fault("malformed chunk extension", "RFC 9112 7.1.1")
     return i
 
 
@@ -142,4 +144,4 @@ def _quoted(data: bytes, start: i64, end: i64) -> i64:
             if i == end or table[data[i]] == 0:
                 break
         i += 1
-    raise _fault("malformed chunk extension")
+    raise _fault("malformed chunk extension", "RFC 9112 7.1.1")

@@ -41,6 +41,7 @@ class Head:
         self.request = request
         self.trailers = trailers
         self.lenient: i64 = 0  # what is let pass
+        self.controls = False  # of a response: values may have control characters
         self.begun = trailers  # the start line has been taken
         self.complete = False  # and so has the empty line
         self.size: i64 = 0

@@ -91,6 +91,7 @@ def _take_head(core: Core, h1: Http1) -> Head | None:
     if head is None:
         head = Head(core._server, False)
         head.lenient = h1.lenient
+        head.controls = not core._server
         h1.head = head
     if not head.begun:
         data = core._in
@@ -159,10 +160,7 @@ def _request(core: Core, h1: Http1, head: Head) -> i64:
         # > message that lacks a Host header field   (RFC 9112 3.2)
         raise parse.malformed("no Host", "RFC 9112 3.2")
     if head.host is not None and head.host != h1.host:
-        if not is_authority(head.host):
-            raise parse.malformed("invalid Host", "RFC 9112 3.2")
-        h1.host = head.host
-        h1.host_pair = (":authority", head.host)
+        _check_host(h1, head, head.host)
     if core.scheme != h1.scheme:
         h1.scheme = core.scheme
         h1.scheme_pair = (":scheme", core.scheme)
@@ -194,6 +192,17 @@ def _request(core: Core, h1: Http1, head: Head) -> i64:
         if stream.read != DONE and core._wants & ON_MESSAGE_HEAD:
             core.on_message_head(id, 0, method, path, cast("list[tuple[str, str]]", fields))
     return core._state
+
+
+def _check_host(h1: Http1, head: Head, host: str) -> None:
+    """Check the value of Host, and keep it for the requests that follow."""
+    authority = host
+    if not is_authority(host):
+        if head.lenient & parse.ANY_AUTHORITY == 0:
+            raise parse.malformed("invalid Host", "RFC 9112 3.2")
+        authority = host.encode("latin-1").decode("utf-8", "surrogateescape")
+    h1.host = host
+    h1.host_pair = (":authority", authority)
 
 
 def _resolve(head: Head, fields: list[object]) -> str:

@@ -13,9 +13,11 @@ from cno.h1.parse import Bounds, Head
 
 BARE_LF: Final = 1
 OBS_FOLD: Final = 2
-#: These two are for `parse`.
+#: These are for `parse` and `heads`.
 EQUAL_LENGTHS: Final = parse.EQUAL_LENGTHS
 CODINGS: Final = parse.CODINGS
+RAW_TARGETS: Final = parse.RAW_TARGETS
+ANY_AUTHORITY: Final = parse.ANY_AUTHORITY
 #: Those that concern lines.
 LINES: Final = 3
 

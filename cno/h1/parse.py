@@ -21,7 +21,17 @@ from cno.h1.head import NO_LENGTH as NO_LENGTH
 from cno.h1.head import Bounds as Bounds
 from cno.h1.head import Head as Head
 from cno.h1.head import Memory as Memory
-from cno.headers import FIELD_VALUE, TARGET, TOKEN, content_length, is_token, plain
+from cno.headers import (
+    FIELD_VALUE,
+    RAW_TARGET,
+    RESPONSE_VALUE,
+    TARGET,
+    TOKEN,
+    content_length,
+    is_token,
+    only,
+    plain,
+)
 
 SP: Final = 0x20
 HTAB: Final = 0x09
@@ -54,6 +64,8 @@ MAX_JOINED: Final = 1_024
 #: Allowances (`Limits.allow_*`): those that this module makes. For those of lines see `lenient`.
 EQUAL_LENGTHS: Final = 4
 CODINGS: Final = 8
+RAW_TARGETS: Final = 16
+ANY_AUTHORITY: Final = 32
 
 _VERSION_1: Final = 0x20485454502F312E  # " HTTP/1."
 _STATUS_1: Final = 0x485454502F312E  # "HTTP/1."
@@ -106,7 +118,7 @@ def _unfinished(head: Head, data: bytes, start: i64, end: i64, bounds: Bounds) -
         # > a recipient MAY recognize a single LF as a line terminator   (RFC 9112 2.2; we don't)
         raise malformed("a line ends with LF alone", "RFC 9112 2.2", "allow_bare_lf")
     if not head.begun:
-        raise malformed("malformed start line", "RFC 9112 2.2")
+        raise _bad_start(head, data[start : lf - 1])
     raise _bad_field(data, start, lf)
 
 
@@ -120,6 +132,15 @@ def _too_long(data: bytes, start: i64, bounds: Bounds) -> ConnectionFault:
     # > A server that receives a request-target longer than any URI it wishes to parse MUST respond
     # > with a 414 (URI Too Long) status code.   (RFC 9112 3)
     return ConnectionFault(414, "start line too long", "RFC 9112 3", "max_line_size")
+
+
+def _bad_start(head: Head, line: bytes) -> ConnectionFault:
+    """Return what is wrong with a start line."""
+    words = line.split(b" ")
+    if head.request and len(words) == 3 and words[1] != b"" and only(RAW_TARGET, words[1]):
+        if not words[1].isascii():
+            return malformed("byte above 0x7F in the target", "RFC 9112 3.2", "allow_raw_targets")
+    return malformed("malformed start line", "RFC 9112 3" if head.request else "RFC 9112 4")
 
 
 def line_too_long(bounds: Bounds) -> ConnectionFault:
@@ -186,7 +207,8 @@ def request_line(head: Head, data: bytes, start: i64, end: i64, bounds: Bounds) 
         return _unfinished(head, data, start, end, bounds)
     blank = i
     i += 1
-    target = TARGET
+    raw = head.lenient & RAW_TARGETS != 0
+    target = RAW_TARGET if raw else TARGET
     while i < end and target[data[i]] != 0:
         i += 1
     # What follows is " HTTP/1.1" and CRLF.
@@ -206,7 +228,10 @@ def request_line(head: Head, data: bytes, start: i64, end: i64, bounds: Bounds) 
         head.method = "GET"
     else:
         head.method = data[start:blank].decode("latin-1")
-    head.target = data[blank + 1 : i].decode("latin-1")
+    if raw:
+        head.target = data[blank + 1 : i].decode("utf-8", "surrogateescape")
+    else:
+        head.target = data[blank + 1 : i].decode("latin-1")
     head.origin = data[blank + 1] == 0x2F
     head.minor = minor - ZERO
     return i + 11
@@ -276,7 +301,6 @@ def field_lines(
     text = ""
     base: i64 = -1  # `text` is what stands from here on, as latin-1
     ascii = True
-    fields = head.fields
     i = pos
     while i < end:
         if data[i] == CR and i + 1 < end and data[i + 1] == LF:
@@ -307,10 +331,11 @@ def field_lines(
         first = i
         i = _value_end(data, i, end)
         if i + 1 >= end or data[i] != CR or data[i + 1] != LF:
-            _unfinished(head, data, start, end, bounds)
-            return start
+            i = _behind_controls(head, name, data, start, i, end, bounds)
+            if i < 0:
+                return start
         last = i
-        while last > first and data[last - 1] <= SP:
+        while last > first and (data[last - 1] == SP or data[last - 1] == HTAB):
             last -= 1
         i += 2
         at = head.count
@@ -322,7 +347,7 @@ def field_lines(
             value = data[first:last].decode("utf-8", "surrogateescape")
         field: object = (name, value)
         if delivered:
-            fields.append(field)
+            head.fields.append(field)
         if memory is not None and ascii:
             memory.keep(at, data[start:i], field, special)
     return i
@@ -373,6 +398,21 @@ def _value_end(data: bytes, start: i64, end: i64) -> i64:
     while i < end and table[data[i]] != 0:
         i += 1
     return i
+
+
+def _behind_controls(
+    head: Head, name: str, data: bytes, start: i64, i: i64, end: i64, bounds: Bounds
+) -> i64:
+    """Return where the value of the line at `start` ends, which goes on with a control character at
+    `i`; INCOMPLETE if the end of its line has not been received. Raises if it may not have them."""
+    # Nothing that frames or routes may have them: others trim what they count as blanks.
+    if head.controls and (name not in SPECIAL or head.trailers):
+        table = RESPONSE_VALUE
+        while i < end and table[data[i]] != 0:
+            i += 1
+        if i + 1 < end and data[i] == CR and data[i + 1] == LF:
+            return i
+    return _unfinished(head, data, start, end, bounds)
 
 
 def _account(head: Head, size: i64, bounds: Bounds) -> None:

@@ -35,6 +35,7 @@ from cno.errors import ConnectionFault, WouldBlockError
 from cno.h1 import body, heads, parse, turns
 from cno.h1.parse import Head
 from cno.h1.state import DATA, DATA_CR, DATA_LF, SIZE, TRAILERS, Http1
+from cno.headers import delivered_trailers
 
 #: Input behind an undecided upgrade: beyond, the caller is told to stop reading.
 _MAX_BLOCKED: Final = 65_536
@@ -239,17 +240,15 @@ def _trailers(core: Core, h1: Http1, stream: Stream) -> i64:
             core._pos = pos + 2
             return _complete(core, stream, None)
         head = Head(False, True)
+        head.controls = not core._server
         h1.head = head
     if not heads.take_fields(core, h1, head, h1.trailer_bounds, None):
         return WAIT
     h1.head = None
     if not head.fields:
         return _complete(core, stream, None)
-    trailers = cast("list[tuple[str, str]]", head.fields)
-    for name, _ in trailers:
-        if name in body.NOT_IN_TRAILERS:
-            raise parse.malformed(f"{name} among trailers", "RFC 9110 6.5.1")
-    return _complete(core, stream, trailers)
+    trailers = delivered_trailers(cast("list[tuple[str, str]]", head.fields))
+    return _complete(core, stream, trailers or None)
 
 
 def _complete(core: Core, stream: Stream, trailers: list[tuple[str, str]] | None) -> i64:

@@ -9,7 +9,14 @@ from mypy_extensions import i64, mypyc_attr
 
 from cno.const import MAX_CONTENT_LENGTH, MAX_STREAM_ID
 from cno.h1.head import Bounds, Head, Memory
-from cno.h1.lenient import BARE_LF, CODINGS, EQUAL_LENGTHS, OBS_FOLD
+from cno.h1.lenient import (
+    ANY_AUTHORITY,
+    BARE_LF,
+    CODINGS,
+    EQUAL_LENGTHS,
+    OBS_FOLD,
+    RAW_TARGETS,
+)
 from cno.limits import UNBOUNDED, Limits, bound
 
 # What comes next in a chunked body.
@@ -107,6 +114,8 @@ class Http1:
             | (OBS_FOLD if limits.allow_obs_fold else 0)
             | (EQUAL_LENGTHS if limits.allow_equal_content_lengths else 0)
             | (CODINGS if limits.allow_transfer_codings else 0)
+            | (RAW_TARGETS if limits.allow_raw_targets else 0)
+            | (ANY_AUTHORITY if limits.allow_any_authority else 0)
         )
         self.ready = True
 

@@ -138,7 +138,7 @@ def _keep(core: Core, stream: Stream) -> bool:
 def _stream_fault(id: i64, error: Malformed) -> StreamFault:
     # > Malformed requests or responses that are detected MUST be treated as a stream error
     # > (Section 5.4.2) of type PROTOCOL_ERROR.   (RFC 9113 8.1.1)
-    return StreamFault(id, CNO_RST_PROTOCOL_ERROR, error.text, error.rule)
+    return StreamFault(id, CNO_RST_PROTOCOL_ERROR, error.text, error.rule, error.limit)
 
 
 def complete(core: Core, stream: Stream, trailers: list[tuple[str, str]] | None) -> None:
@@ -352,7 +352,7 @@ def _trailers(core: Core, stream: Stream, fields: Block, ended: bool) -> None:
         raise Malformed("second header block without END_STREAM", "RFC 9113 8.1")
     if stream.read == TUNNEL:
         raise Malformed("trailers in a tunnel", "RFC 9113 8.5")
-    complete(core, stream, message.trailers(fields))
+    complete(core, stream, message.trailers(fields, not core._server))
 
 
 def _promise(core: Core, id: i64, promised: i64, fields: Block, too_large: bool) -> None:

@@ -13,12 +13,15 @@ from cno.headers import (
     content_length,
     is_authority,
     is_lower_name,
+    is_raw_target,
+    is_response_value,
     is_scheme,
     is_target,
     is_token,
     is_value,
 )
-from cno.hpack import Examiner
+from cno.hpack import UNTRIMMED, Examiner
+from cno.limits import Limits
 
 # Verdicts. Pseudo-header fields come last.
 PLAIN: Final = 1
@@ -27,6 +30,7 @@ HOST: Final = 3
 CONTENT_LENGTH: Final = 4
 COOKIE: Final = 5
 TE: Final = 6
+CONTROLS: Final = 7  # plain, with control characters that only a response may have
 METHOD: Final = 8
 SCHEME: Final = 9
 AUTHORITY: Final = 10
@@ -69,11 +73,30 @@ KINDS: Final[dict[str, int]] = {
 }
 
 
+#: Sections that say which values a field may have, where any field value would be too much.
+VALUE_RULES: Final[dict[str, str]] = {
+    ":method": "RFC 9110 9.1",
+    ":scheme": "RFC 9113 8.3.1",
+    ":authority": "RFC 9113 8.3.1",
+    ":path": "RFC 9113 8.3.1",
+    ":status": "RFC 9113 8.3.2",
+    ":protocol": "RFC 8441 4",
+    "host": "RFC 9110 7.2",
+    "content-length": "RFC 9110 8.6",
+    "te": "RFC 9113 8.2.2",
+}
+
+
 class Rules(Examiner):
-    """The examiner of HTTP/2."""
+    """The examiner of HTTP/2. The arguments are the fields of `Limits` of the same names."""
+
+    def __init__(self, allow_raw_targets: bool, allow_any_authority: bool) -> None:
+        self.allow_raw_targets = allow_raw_targets
+        self.allow_any_authority = allow_any_authority
+        super().__init__()
 
     def examine(self, name: str, value: str) -> i64:
-        """What kind of field this is; MALFORMED if it may not exist at all."""
+        """Return the kind of a field; MALFORMED if no message may have it."""
         found = KINDS.get(name)
         kind: i64 = PLAIN
         if found is not None:
@@ -89,12 +112,34 @@ class Rules(Examiner):
             # > treated as malformed.   (RFC 9113 8.2.2)
             kind = MALFORMED
         if kind != MALFORMED and not (is_value(value) and _fits(kind, value)):
-            kind = MALFORMED
+            return self._unusual(kind, value)
         return kind
+
+    def _unusual(self, kind: i64, value: str) -> i64:
+        """Return the verdict on a value that is not as it should be."""
+        if kind < FIRST_PSEUDO:
+            # > A field value MUST NOT start or end with an ASCII whitespace character (ASCII SP or
+            # > HTAB, 0x20 or 0x09).   (RFC 9113 8.2.1)
+            # HTTP/1.1 trims every value (RFC 9112 5), those that frame and route included, so the
+            # trimmed value is what all readers agree on. Pseudo-header fields are no fields
+            # (RFC 9113 8.3): they become a start line, where a blank ends what stands before it.
+            if value.startswith((" ", "\t")) or value.endswith((" ", "\t")):
+                return UNTRIMMED
+            if (kind == PLAIN or kind == COOKIE) and is_response_value(value):
+                return CONTROLS
+            if kind == HOST and self.allow_any_authority and is_value(value):
+                return kind
+        elif kind == PATH:
+            if self.allow_raw_targets and is_value(value) and is_raw_target(value):
+                return kind
+        elif kind == AUTHORITY:
+            if self.allow_any_authority and is_value(value):
+                return kind
+        return MALFORMED
 
 
 def _fits(kind: i64, value: str) -> bool:
-    """Whether this value, of legal octets, is one that this kind of field may have."""
+    """Whether a value without control characters is one that this kind of field may have."""
     if kind == PLAIN or kind == COOKIE:
         return True
     if kind == METHOD or kind == PROTOCOL:
@@ -114,5 +159,15 @@ def _fits(kind: i64, value: str) -> bool:
     return value.lower() == "trailers"
 
 
-#: One for all connections: there is nothing that it remembers.
-RULES: Final = Rules()
+#: For all connections, by their switches: an examiner remembers nothing of a connection.
+_made: Final[dict[tuple[bool, bool], Rules]] = {}
+
+
+def rules(limits: Limits) -> Rules:
+    """Return the examiner of a connection with these limits."""
+    switches = (limits.allow_raw_targets, limits.allow_any_authority)
+    made = _made.get(switches)
+    if made is None:
+        made = Rules(*switches)
+        _made[switches] = made
+    return made

@@ -9,6 +9,7 @@ from cno.core import UNKNOWN_LENGTH
 from cno.h2.kinds import (
     AUTHORITY,
     CONTENT_LENGTH,
+    CONTROLS,
     COOKIE,
     FIRST_PSEUDO,
     HOST,
@@ -20,8 +21,17 @@ from cno.h2.kinds import (
     PROTOCOL,
     SCHEME,
     STATUS,
+    VALUE_RULES,
 )
-from cno.headers import CONNECTION_SPECIFIC, content_length, is_lower_name, is_path
+from cno.headers import (
+    CONNECTION_SPECIFIC,
+    content_length,
+    delivered_trailers,
+    is_lower_name,
+    is_path,
+    is_raw_target,
+    is_value,
+)
 from cno.hpack import Block, NeverIndexed
 
 #: Stands where a message has no such field.
@@ -31,17 +41,19 @@ _NONE: Final = -1
 class Malformed(Exception):
     """A message that breaks a rule of section 8: `text` says which field and why."""
 
-    def __init__(self, text: str, rule: str = "RFC 9113 8.1.1") -> None:
+    def __init__(self, text: str, rule: str = "RFC 9113 8.1.1", limit: str = "") -> None:
         super().__init__(text)
         self.text = text
         self.rule = rule
+        self.limit = limit
 
 
 @mypyc_attr(acyclic=True)
 class Message:
     """The head of a request (code 0) or response, checked."""
 
-    def __init__(self) -> None:
+    def __init__(self, of_response: bool = False) -> None:
+        self.of_response = of_response
         self.code: i64 = 0
         self.method = ""
         self.path = ""
@@ -57,14 +69,17 @@ class Message:
 
 def _explain(pair: object) -> Malformed:
     """Why a field was refused."""
-    name, _ = cast(tuple[str, str], pair)
+    name, value = cast(tuple[str, str], pair)
     if name in CONNECTION_SPECIFIC:
         return Malformed(f"connection-specific field {name!r}", "RFC 9113 8.2.2")
     if name.startswith(":") and name not in KINDS:
         return Malformed(f"unknown pseudo-header field {name!r}", "RFC 9113 8.3")
     if name not in KINDS and not is_lower_name(name):
         return Malformed(f"invalid field name {name!r}", "RFC 9113 8.2.1")
-    return Malformed(f"invalid value of {name!r}", "RFC 9113 8.2.1")
+    if name == ":path" and not value.isascii() and is_raw_target(value):
+        return Malformed("byte above 0x7F in :path", "RFC 9113 8.3.1", "allow_raw_targets")
+    rule = VALUE_RULES.get(name, "") if is_value(value) else ""
+    return Malformed(f"invalid value of {name!r}", rule or "RFC 9113 8.2.1")
 
 
 def _value(pair: object) -> str:
@@ -74,7 +89,7 @@ def _value(pair: object) -> str:
 def _take_special(message: Message, pair: object, kind: i64) -> None:
     """Take a regular field that is not plain."""
     pairs = cast(list[object], message.headers)
-    if kind == MALFORMED:
+    if kind == MALFORMED or (kind == CONTROLS and not message.of_response):
         raise _explain(pair)
     if kind == CONTENT_LENGTH:
         # > a recipient ... MAY replace the duplicated field values with a single valid
@@ -246,7 +261,7 @@ def response(block: Block) -> Message:
         raise _explain(fields[0])
     if kind != STATUS:
         raise Malformed("a response does not begin with :status", "RFC 9113 8.3.2")
-    message = Message()
+    message = Message(True)
     _take_regular(message, fields, verdicts, 1)
     if message.host is not None:
         cast(list[object], message.headers).append(message.host)
@@ -258,14 +273,24 @@ def response(block: Block) -> Message:
     return message
 
 
-def trailers(block: Block) -> list[tuple[str, str]]:
-    """Check a trailer section; raises Malformed."""
+def trailers(block: Block, of_response: bool) -> list[tuple[str, str]]:
+    """Check a trailer section; raises Malformed. Returns what the application gets of it."""
     # > Pseudo-header fields MUST NOT appear in trailer sections.   (RFC 9113 8.1)
     pairs, verdicts = block
-    message = Message()
-    _take_regular(message, cast(list[object], pairs), verdicts, 0)
-    if message.length != UNKNOWN_LENGTH or message.host is not None:
-        # > a sender MUST NOT generate trailer fields unless the sender knows the corresponding
-        # > header field name's definition permits it.   (RFC 9110 6.5.1; framing, routing: no)
-        raise Malformed("content-length or host among trailers", "RFC 9110 6.5.1")
-    return message.headers
+    at: i64 = 0
+    for pair in cast(list[object], pairs):
+        kind = i64(verdicts[at])
+        at += 1
+        if kind >= FIRST_PSEUDO:
+            name, _ = cast(tuple[str, str], pair)
+            raise Malformed(f"{name} among trailers", "RFC 9113 8.1")
+        if kind == MALFORMED or (kind == CONTROLS and not of_response):
+            _check_dropped(pair)
+    return delivered_trailers(pairs)
+
+
+def _check_dropped(pair: object) -> None:
+    """Raise Malformed unless only the meaning of a trailer is wrong, which nobody looks at."""
+    name, value = cast(tuple[str, str], pair)
+    if (name != "content-length" and name != "host") or not is_value(value):
+        raise _explain(pair)

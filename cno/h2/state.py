@@ -6,7 +6,7 @@ from mypy_extensions import i64, mypyc_attr
 
 from cno.budget import Bucket
 from cno.const import DEFAULT_WINDOW, MAX_STREAM_ID
-from cno.h2.kinds import RULES
+from cno.h2.kinds import rules
 from cno.hpack import Decoder, Encoder
 from cno.limits import UNBOUNDED, Limits, bound
 from cno.priority import Priority
@@ -88,7 +88,7 @@ class Http2(Budgets):
         self.decoder = Decoder(
             max_list_size=limits.max_header_list_size,
             max_fields=limits.max_header_fields,
-            examiner=RULES,
+            examiner=rules(limits),
         )
         self.encoder = Encoder(limits.max_encoder_table_size)
         self.preface: i64 = 0  # octets of the connection preface seen

@@ -3,12 +3,13 @@
 One `Decoder` and one `Encoder` per connection; they share nothing.
 """
 
-from cno.hpack.decoder import Block, Decoder, Examiner
+from cno.hpack.decoder import UNTRIMMED, Block, Decoder, Examiner
 from cno.hpack.encoder import Encoder
 from cno.hpack.errors import HeaderListTooLarge, HPACKError
 from cno.hpack.fields import Field, NeverIndexed
 
 __all__ = [
+    "UNTRIMMED",
     "Block",
     "Decoder",
     "Encoder",

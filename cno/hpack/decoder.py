@@ -41,6 +41,10 @@ _NAME_SHIFT: Final = 4
 _NAME_OCTETS: Final = (1 << (SIZE_SHIFT - _NAME_SHIFT)) - 1
 _VERDICT: Final = 15
 _UNSETTLED: Final = 15
+#: The verdict of an examiner that wants to see the value again, without the blanks at its ends. The
+#: list and the table then hold that value. The sizes stay those of what was sent.
+UNTRIMMED: Final = 14
+_BLANKS: Final = " \t"
 # A record: where a literal begins in the block's text, where its value does, and flags.
 _BEGIN_SHIFT: Final = 32
 _VALUE_SHIFT: Final = 2
@@ -61,7 +65,7 @@ Block: TypeAlias = tuple[list[tuple[str, str]], BytesWriter]
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Examiner:
-    """Who looks at each field once, when its text has come; the tables keep the verdict.
+    """Judges each field once, when its text has come; the tables keep the verdict.
 
     This one has none on anything.
     """
@@ -74,7 +78,7 @@ class Examiner:
         self.static: vec[i64] = verdicts
 
     def examine(self, name: str, value: str) -> i64:
-        """A verdict on a field: 0 to 14, as the examiner likes."""
+        """Return a verdict on a field: 0 to 13, or UNTRIMMED."""
         return 0
 
 
@@ -350,7 +354,6 @@ class Decoder:
         """Give the literals of the block their text; `listed` is where the list will be cut."""
         records = self._records
         self._records = _NO_NUMBERS
-        table = self._table
         examiner = self._examiner
         text = _ascii(octets)
         ascii = len(text) == len(octets)
@@ -358,9 +361,7 @@ class Decoder:
         number = self._first - 1
         at: i64 = 0
         place: i64 = -1
-        record: i64 = 0
-        if len(records) > 0:
-            record = records[0]
+        record: i64 = records[0] if len(records) > 0 else 0
         for item in found:
             place += 1
             if isinstance(item, tuple):
@@ -387,23 +388,26 @@ class Decoder:
                 name = source if isinstance(source, str) else cast("tuple[str, ...]", source)[0]
             if flags & _ENTERED != 0:
                 number += 1
-            held = flags & _ENTERED != 0 and table.holds(number)
+            held = flags & _ENTERED != 0 and self._table.holds(number)
             if place >= listed and not held:
                 # Neither listed nor in the table any more: nobody but another may want its name. To
                 # make and examine more of it would cost thousands of times what it cost the peer.
                 found[place] = name
                 continue
             value = text[value_at:end] if ascii else _text(octets, value_at, end)
+            if examiner is not None:
+                verdict = _checked(examiner.examine(name, value))
+                if verdict == UNTRIMMED:
+                    value = value.strip(_BLANKS)
+                    verdict = _checked(examiner.examine(name, value))
+                if place < listed:
+                    verdicts[place] = u8(verdict)
             pair: object = (name, value)
             if flags & _NEVER_INDEXED != 0:
                 pair = NeverIndexed((name, value))
             found[place] = pair
-            if examiner is not None:
-                verdict = _checked(examiner.examine(name, value))
-                if place < listed:
-                    verdicts[place] = u8(verdict)
             if held:
-                table.settle(number, pair, verdict)
+                self._table.settle(number, pair, verdict)
 
     def _string(self, out: BytesWriter, block: bytes, end: i64) -> None:
         """Append the octets of the string at `_pos` to `out`; move that on."""

@@ -12,7 +12,9 @@ import pytest
 
 from cno import aio
 from cno.aio.listen import ACCEPTS
+from cno.limits import Limits
 from tests.aio.lab import HOST, Lab, hello, place, settle, until
+from tests.support import PREFACE, REQUEST, FrameFactory
 
 
 def test_serve_by_await_and_by_async_with(lab: Lab) -> None:
@@ -259,3 +261,40 @@ def test_a_mode_that_cannot_be_set_leaves_no_server(lab: Lab, tmp_path: Path) ->
 
     lab.run(main())
     assert not list(tmp_path.iterdir())
+
+
+#: The header of a RST_STREAM frame on stream 1.
+RST = bytes([0, 0, 4, 3, 0, 0, 0, 0, 1])
+
+
+@pytest.mark.parametrize("http2", [False, True])
+def test_any_authority_is_for_unix_sockets(lab: Lab, tmp_path: Path, http2: bool) -> None:
+    """The switch is without effect where requests come over a network."""
+    limits = Limits(allow_any_authority=True)
+    if http2:
+        pen = FrameFactory()
+        fields = [*REQUEST[:2], (":authority", "/run/x.sock"), (":path", "/")]
+        wire = PREFACE + pen.settings() + pen.headers(1, fields, end_stream=True)
+    else:
+        wire = b"GET / HTTP/1.1\r\nHost: /run/x.sock\r\nConnection: close\r\n\r\n"
+
+    async def answers(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
+        writer.write(wire)
+        got = b""
+        while not any(end in got for end in (b"hello", b" 400 ", RST)):
+            data = await asyncio.wait_for(reader.read(65536), 5)
+            if not data:
+                break
+            got += data
+        writer.close()
+        return got
+
+    async def main() -> None:
+        path = str(tmp_path / "socket")
+        async with aio.serve(hello, path=path, limits=limits):
+            assert b"hello" in await answers(*await asyncio.open_unix_connection(path))
+        async with aio.serve(hello, HOST, 0, limits=limits) as listener:
+            name = listener.sockets[0].getsockname()
+            assert b"hello" not in await answers(*await asyncio.open_connection(*name))
+
+    lab.run(main())

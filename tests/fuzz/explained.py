@@ -117,6 +117,10 @@ H2_EXPLAINED: Final[tuple[tuple[str, str], ...]] = (
     ),
     (r"frame of \d+ octets.* \| h2 ok", "RFC 9113 4.2: h2 has not lowered its bound yet"),
     (
+        r"cno ok: .* \| h2 connection: .*surrounded by whitespace",
+        "RFC 9110 5.5: a value does not include the blanks around it; cno trims, h2 refuses",
+    ),
+    (
         r"more than two size updates",
         "RFC 7541 4.2: at most two updates can be needed; hpack obeys any number",
     ),
@@ -182,8 +186,8 @@ H11_EXPLAINED: Final[tuple[tuple[str, str], ...]] = (
         "RFC 9112 2.3, 3, RFC 9110 5.4: a recipient has bounds (Limits); those of h11 are others",
     ),
     (
-        r"cno connection: .* among trailers",
-        "RFC 9110 6.5.1: no fields that frame or route among trailers; h11 lets them pass",
+        r"cno ok \| h11 connection: illegal header line",
+        "RFC 9110 5.5: a recipient MAY keep control characters; h11 keeps all but VT and FF",
     ),
     (r"cno connection: .*no Host", "RFC 9112 3.2: h11 asks for Host where the minor version is 1"),
     (

@@ -22,6 +22,7 @@ from tests.frames import GOAWAY, HEADERS, PREFACE, REQUEST, RST_STREAM, parse_fr
 from tests.fuzz.explained import H2_EXPLAINED, H11_EXPLAINED
 from tests.fuzz.observed import Watched
 from tests.fuzz.worlds import H1_RULES, PEER_RULES, H1World, H2World, Step
+from tests.security.smuggling import DROPPED_TRAILERS
 from tests.support import Event, merged
 
 #: Octets of a frame: neither has said that it takes more.
@@ -206,7 +207,7 @@ class H2Compared(H2World):
             case e.RequestReceived() | e.ResponseReceived() | e.InformationalResponseReceived():
                 told.append(("head", event.stream_id, plain(event.headers)))
             case e.TrailersReceived():
-                self.trailers[event.stream_id] = plain(event.headers)
+                self.trailers[event.stream_id] = as_trailers(plain(event.headers))
             case e.DataReceived():
                 if event.data:
                     told.append(("data", event.stream_id, bytes(event.data)))
@@ -317,7 +318,7 @@ class H11Compared(H1World):
                 elif event.data:
                     told.append(("data", bytes(event.data)))
             case h11.EndOfMessage():
-                told.append(("end", clean(event.headers)))
+                told.append(("end", as_trailers(clean(event.headers))))
                 if not self.server:
                     return False
                 if not self.answer(peer):
@@ -342,6 +343,12 @@ HOP = (
     *(b"host", b"connection", b"keep-alive", b"transfer-encoding", b"upgrade"),
     *(b"x-a", b"http2-settings"),  # where Connection names them
 )
+
+
+def as_trailers(fields: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Fields that cno delivers as trailers (RFC 9110 6.5.1)."""
+    dropped = {name.lower().encode() for name in DROPPED_TRAILERS}
+    return [field for field in fields if field[0] not in dropped]
 
 
 def clean(fields: Any) -> list[tuple[bytes, bytes]]:

@@ -443,7 +443,6 @@ def test_size_line(line: bytes, size: int) -> None:
     [
         b"",
         b" 5",
-        b"5 ",
         b"+5",
         b"0x5",
         b"5_0",
@@ -460,7 +459,9 @@ def test_size_line(line: bytes, size: int) -> None:
         b"5;a\0",
         b'5;a="\n"',
         b"5 a",
-        b"5;a ",
+        b"5;a b",
+        b"5\x0b",
+        b"5;a\x0c",
     ],
 )
 def test_size_line_refused(line: bytes) -> None:

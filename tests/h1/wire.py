@@ -152,7 +152,7 @@ class Answering(Recorder):
         self, stream: int, code: int, method: str, path: str, headers: Headers
     ) -> None:
         super().on_message_head(stream, code, method, path, headers)
-        self.answer = path.encode()
+        self.answer = path.encode("utf-8", "surrogateescape")
 
     def on_message_data(self, stream: int, data: bytes) -> None:
         super().on_message_data(stream, data)

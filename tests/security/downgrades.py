@@ -99,8 +99,8 @@ CODINGS = [
     Downgrade("te", plus(("te", "chunked"))),
     Downgrade("te with more", plus(("te", "trailers, chunked"))),
     Downgrade("in trailers", plus(), (b"x",), [("transfer-encoding", "chunked")], True, b"x"),
-    Downgrade("length in trailers", plus(), (b"x",), [("content-length", "1")], True, b"x"),
-    Downgrade("host in trailers", plus(), (b"x",), [("host", "b")], True, b"x"),
+    Downgrade("te in trailers", plus(), (b"x",), [("te", "chunked")], True, b"x"),
+    Downgrade("connection in trailers", plus(), (b"x",), [("connection", "a")], True, b"x"),
 ]
 
 BREAKS = [
@@ -110,7 +110,7 @@ BREAKS = [
     ],
     *[
         Downgrade(f"{value!r} as value", plus(("x", value)))
-        for value in (b"\r\n", b" y", b"y ", b"\ty", b"y\t", b"y\r\n", b"\0")
+        for value in (b"\r\n", b" \r\ny", b"y\n ", b"\t\0", b" \x0by", b"\x0c", b"y\r\n", b"\0")
     ],
     *[
         Downgrade(f"{name!r} as name", plus((name, "y")))
@@ -133,6 +133,7 @@ BREAKS = [
                 b"/\n",
                 b"/\0",
                 b"/#x",
+                b"/ ",
             ),
             *(b"/\xff", b"/\x7f", b"http://b/", b"//b\r\n", b" /"),
         )
@@ -206,6 +207,19 @@ VALID = {
     ),
     "no authority": Unusual(without(":authority"), [_HEAD[0]]),
     "te: trailers": Unusual(plus(("te", "trailers")), [*_HEAD, ("te", "trailers")]),
+    "blanks around a value": Unusual(plus(("x", " \ty \t")), [*_HEAD, ("x", "y")]),
+    "a value of blanks": Unusual(plus(("x", " \t ")), [*_HEAD, ("x", "")]),
+    "blanks around a length": Unusual(
+        plus(("content-length", " 0\t")), [*_HEAD, ("content-length", "0")]
+    ),
+    "blanks around a host": Unusual(plus(("host", " a ")), _HEAD),
+    "blanks around a host alone": Unusual(
+        [*without(":authority"), ("host", "\tb:1 ")], [_HEAD[0], (":authority", "b:1")]
+    ),
+    "blanks around crumbs": Unusual(
+        plus(("cookie", " a"), ("cookie", "b ")), [*_HEAD, ("cookie", "a; b")]
+    ),
+    "blanks around te": Unusual(plus(("te", " trailers ")), [*_HEAD, ("te", "trailers")]),
     "empty value": Unusual(plus(("x", "")), [*_HEAD, ("x", "")]),
     "encoded CRLF": Unusual(plus(("x", "%0d%0a")), [*_HEAD, ("x", "%0d%0a")]),
     "obs-text": Unusual(plus(("x", b"\xff")), [*_HEAD, ("x", "\udcff")]),

@@ -120,7 +120,16 @@ FIELDS = [
         Bad(f"{field!r}", ok(field, b"Content-Length: 0"))
         for field in (
             *(b"X : y", b"X\t: y", b" X: y", b"\tX: y", b": y", b"X", b"X Y: z", b"X\0: y"),
-            *(b"X(: y", b"X: \0", b"X: y\rz", b"X: y\nz", b"X: \x7f", b"X: \x01", b"X: y\r\n z"),
+            *(
+                b"X(: y",
+                b"X: \0",
+                b"X: y\rz",
+                b"X: y\nz",
+                b"X: \x7f\0",
+                b"X: \x01\r",
+                b"X: y\r\n z",
+            ),
+            *(b"Host: \x01", b"Connection: \x0bclose", b"Keep-Alive: \x7f", b"Upgrade: \x0c"),
             *(b"Set-Cookie: a=b\rSet-Cookie: c=d", b"X: y\r\n\tz", b"\xc3\xa9: x", b":status: 200"),
         )
     ],

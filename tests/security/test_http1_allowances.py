@@ -52,7 +52,7 @@ def no_answer(data: bytes, limits: Limits) -> None:
 
 def test_e09_all_are_off_by_default() -> None:
     names = [name for name in Limits.__dataclass_fields__ if name.startswith("allow_")]
-    assert len(names) == 4
+    assert len(names) == 6
     assert not any(getattr(Limits(), name) for name in names)
 
 

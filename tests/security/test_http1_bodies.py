@@ -253,15 +253,6 @@ def test_e08_honest_a_chat_of_tiny_chunks(make: Callable[[], Quiet]) -> None:
 # -- E12 -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", [b"Content-Length", b"transfer-encoding", b"HOST", b"Cookie"])
-def test_e12_trailers_that_frame_or_route(name: bytes) -> None:
-    body = b"2\r\nxx\r\n0\r\n" + name + b": 5\r\n\r\n"
-    conn = refused(chunked(body) + SMUGGLED, heads=1)
-    assert conn.of("tail") == []
-    conn = client_fails(asked, splitting.te(b" chunked", body=body))
-    assert conn.of("tail") == []
-
-
 def test_e12_trailers_are_no_fields_of_the_head() -> None:
     """Announced by name, delivered apart: the head's list stays as it was."""
     wire = te(b" chunked", b"Trailer: x-user", b"X-User: a", body=b"0\r\nX-User: b\r\n\r\n")
