@@ -205,12 +205,12 @@ def check(key: i64, value: i64) -> None:
     elif key == CNO_SETTINGS_ENABLE_CONNECT_PROTOCOL:
         # RFC 8441 section 3: the value is 0 or 1.
         if value != 0 and value != 1:
-            raise _fault("ENABLE_CONNECT_PROTOCOL must be 0 or 1")
+            raise _fault("ENABLE_CONNECT_PROTOCOL must be 0 or 1", "RFC 8441 3")
     elif key == CNO_SETTINGS_NO_RFC7540_PRIORITIES:
         # > The value of SETTINGS_NO_RFC7540_PRIORITIES MUST be 0 or 1. Any value other than 0 or 1
         # > MUST be treated as a connection error of type PROTOCOL_ERROR.   (RFC 9218 2.1)
         if value != 0 and value != 1:
-            raise _fault("NO_RFC7540_PRIORITIES must be 0 or 1")
+            raise _fault("NO_RFC7540_PRIORITIES must be 0 or 1", "RFC 9218 2.1")
 
 
 def check_own(key: int, value: object, server: bool) -> None:
@@ -244,8 +244,8 @@ def check_dict(given: object, server: bool) -> None:
             check_own(found[0], value, server)
 
 
-def _fault(text: str) -> ConnectionFault:
-    return ConnectionFault(CNO_RST_PROTOCOL_ERROR, text, "RFC 9113 6.5.2")
+def _fault(text: str, rule: str = "RFC 9113 6.5.2") -> ConnectionFault:
+    return ConnectionFault(CNO_RST_PROTOCOL_ERROR, text, rule)
 
 
 def encode(settings: Settings, known: Settings) -> bytes:

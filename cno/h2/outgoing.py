@@ -64,6 +64,8 @@ def _check(item: object, trailer: bool) -> object | None:
     name, value = cast(tuple[str, str], item)
     lowered = name.lower()
     # Before it was lowered: some letters become ASCII ones (the Kelvin sign, say).
+    if name.startswith(":"):
+        raise UsageError(f"{name} cannot be given here", rule="RFC 9113 8.3")
     if not name.isascii() or not is_lower_name(lowered):
         raise UsageError(f"invalid field name {name!r}", rule="RFC 9113 8.2.1")
     if not is_value(value):
@@ -75,7 +77,9 @@ def _check(item: object, trailer: bool) -> object | None:
     if lowered == "te" and value.lower() != "trailers":
         return None
     if lowered == "content-length":
-        if trailer or content_length(value) < 0:
+        if trailer:
+            raise UsageError("content-length must not be in trailers", rule="RFC 9110 6.5.1")
+        if content_length(value) < 0:
             raise UsageError(f"invalid content-length {value!r}", rule="RFC 9110 8.6")
     if type(item) is tuple and lowered == name:
         if lowered not in _SECRETS and len(name) + len(value) <= _MAX_KNOWN_TEXT:
@@ -134,7 +138,8 @@ def request(
             _check_authority(name)
         result.append(authority)
     if method == "CONNECT" and name == "":
-        raise UsageError("CONNECT needs an :authority", rule="RFC 9113 8.5")
+        rule = "RFC 8441 4" if protocol else "RFC 9113 8.5"
+        raise UsageError("CONNECT needs an :authority", rule=rule)
     if method != "CONNECT" or protocol:
         result.append((":path", path))
     if protocol:

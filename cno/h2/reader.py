@@ -157,7 +157,7 @@ def _begin_data(core: Core, length: i64, flags: i64, stream: i64) -> None:
     if flags & CNO_FLAG_PADDED:
         if length == 0:
             raise ConnectionFault(
-                CNO_RST_FRAME_SIZE_ERROR, "PADDED frame without a pad length", "RFC 9113 6.1"
+                CNO_RST_FRAME_SIZE_ERROR, "PADDED frame without a pad length", "RFC 9113 4.2"
             )
         pad = core._in[core._pos]
         core._pos += 1

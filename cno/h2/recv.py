@@ -238,7 +238,7 @@ def end_data(core: Core, id: i64) -> None:
 # -- HEADERS (6.2), PUSH_PROMISE (6.6), CONTINUATION (6.10) ---------------------------------------
 
 
-def _unpad(flags: i64, data: bytes, start: i64, end: i64, fixed: i64) -> i64:
+def _unpad(flags: i64, data: bytes, start: i64, end: i64, fixed: i64, rule: str) -> i64:
     """Where the content of a frame ends; it begins one octet later if PADDED is set.
 
     `fixed` octets of the content are no part of the field block fragment.
@@ -253,7 +253,7 @@ def _unpad(flags: i64, data: bytes, start: i64, end: i64, fixed: i64) -> i64:
     # > Padding that exceeds the size remaining for the field block fragment MUST be treated as a
     # > connection error (Section 5.4.1) of type PROTOCOL_ERROR.   (RFC 9113 6.2, 6.6)
     if start + fixed + pad > end:
-        raise _protocol_error("padding longer than its frame", "RFC 9113 6.2")
+        raise _protocol_error("padding longer than its frame", rule)
     return end - pad
 
 
@@ -261,7 +261,7 @@ def _headers(core: Core, flags: i64, id: i64, data: bytes, start: i64, end: i64)
     if id == 0:
         raise _protocol_error("HEADERS on stream 0", "RFC 9113 6.2")
     fixed: i64 = 5 if flags & CNO_FLAG_PRIORITY else 0
-    end = _unpad(flags, data, start, end, fixed)
+    end = _unpad(flags, data, start, end, fixed, "RFC 9113 6.2")
     if flags & CNO_FLAG_PADDED:
         start += 1
     try:
@@ -281,7 +281,7 @@ def _push_promise(core: Core, flags: i64, id: i64, data: bytes, start: i64, end:
         raise _protocol_error("PUSH_PROMISE where push is off", "RFC 9113 6.6")
     if id == 0:
         raise _protocol_error("PUSH_PROMISE on stream 0", "RFC 9113 6.6")
-    end = _unpad(flags, data, start, end, 4)
+    end = _unpad(flags, data, start, end, 4, "RFC 9113 6.6")
     if flags & CNO_FLAG_PADDED:
         start += 1
     try:
@@ -512,7 +512,7 @@ def _goaway(core: Core, id: i64, data: bytes, start: i64, stop: i64) -> None:
     if id != 0:
         raise _protocol_error("GOAWAY on a stream", "RFC 9113 6.8")
     if stop - start < 8:
-        raise _wrong_size("GOAWAY of wrong length", "RFC 9113 6.8")
+        raise _wrong_size("GOAWAY of wrong length", "RFC 9113 4.2")
     glitch(core, 1)
     last = read_u32(data, start) & 0x7FFF_FFFF
     h2 = core._h2

@@ -148,9 +148,12 @@ def _write_response(
 ) -> None:
     stream = _writable(core, id)
     if stream.write != HEAD:
-        raise UsageError("the response has begun already", stream=int(id))
-    if code < 100 or code > 999 or code == 101:
-        raise UsageError(f"{code} is no status of HTTP/2", stream=int(id), rule="RFC 9113 8.6")
+        raise UsageError("the response has begun already", stream=int(id), rule="RFC 9113 8.1")
+    if code < 100 or code > 999:
+        raise UsageError(f"{code} is no status code", stream=int(id), rule="RFC 9110 15")
+    if code == 101:
+        # > HTTP/2 removes support for the 101 (Switching Protocols) informational status code
+        raise UsageError("HTTP/2 has no status code 101", stream=int(id), rule="RFC 9113 8.6")
     size = core._body_size
     core._body_size = UNKNOWN_LENGTH
     interim = code < 200
@@ -313,7 +316,7 @@ def write_tail(core: Core, id: i64, trailers: list[tuple[str, str]]) -> None:
     """Trailers, which end the message."""
     stream = _writable(core, id)
     if stream.write != BODY:
-        raise UsageError("trailers end a body, and not a tunnel", stream=int(id))
+        raise UsageError("trailers come after a body", stream=int(id), rule="RFC 9113 8.1")
     if stream.write_left > 0 and not stream.mute:
         raise UsageError(
             f"content-length leaves {stream.write_left} octets",

@@ -126,6 +126,15 @@ FRAMES: dict[str, tuple[Callable[[f.FrameFactory], bytes], str, str, str]] = {
         "RFC 9113 8.2.1",
         "",
     ),
+    "value": (lambda p: p.headers(1, [*f.RESPONSE, ("x", "a\0")]), "'x'", "RFC 9113 8.2.1", ""),
+    "status": (lambda p: p.headers(1, [(":status", "2x0")]), "':status'", "RFC 9113 8.3.2", ""),
+    "length that is none": (
+        lambda p: p.headers(1, [*f.RESPONSE, ("content-length", "x")]),
+        "'content-length'",
+        "RFC 9110 8.6",
+        "",
+    ),
+    "te": (lambda p: p.headers(1, [*f.RESPONSE, ("te", "x")]), "'te'", "RFC 9113 8.2.2", ""),
     "no status": (lambda p: p.headers(1, [("x", "y")]), ":status", "RFC 9113 8.3.2", ""),
     "body": (
         lambda p: p.headers(1, f.RESPONSE) + p.data(1, bytes(2_000)),
