@@ -51,7 +51,7 @@ def run(code: str) -> str:
 
 
 def test_there_are_a_few_short_examples() -> None:
-    titles = ["A server", "A client", "A pool", "The engine alone"]
+    titles = ["A request", "A server", "A client", "A pool", "Bounds", "The engine alone"]
     assert [title for title, _ in EXAMPLES] == titles
     for _, code in EXAMPLES:
         lines = [line for line in code.splitlines() if line.strip()]
@@ -61,11 +61,18 @@ def test_there_are_a_few_short_examples() -> None:
 def test_server_and_client() -> None:
     port = free_port()
     with running(source("A server", port), port):
+        assert run(source("A request", port)) == "200 b'Hello, World!\\n'\n"
         assert run(source("A client", port)).splitlines() == [
             "200 b'Hello, Ada!\\n'",
             "200 b'Hello, Grace!\\n'",
         ]
         assert run(source("A pool", port)) == "200 b'Hello, Ada!\\n'\n"
+
+
+def test_bounds() -> None:
+    assert run(source("Bounds") + "print(PATIENT)") == (
+        "Limits(response_timeout=None, body_timeout=None)\n"
+    )
 
 
 def test_engine() -> None:
