@@ -17,6 +17,7 @@ from cno.aio.errors import StreamError, name_of
 from cno.aio.exchange import Exchange as Exchange
 from cno.aio.output import Headers, gathers, log, most_whole, write_buffer
 from cno.aio.pings import Pings
+from cno.aio.proxy_header import Announced
 from cno.aio.timers import Timers
 from cno.aio.tls import adequate, said_goodbye, secured_by
 from cno.const import (
@@ -78,6 +79,7 @@ class Connection(Timers):
         self._loss_told = False  # all that had come has been parsed, and everybody knows
         self._closed: asyncio.Future[None] | None = None
         self._pings: Pings | None = None  # that the application waits for
+        self._announced_peer: Announced | None = None  # what a PROXY header said of the peer
 
     # -- asyncio.Protocol ------------------------------------------------------------------------
 
@@ -414,6 +416,21 @@ class Connection(Timers):
             self._flush()
         if self._kept_back and not self._deaf:
             intake.listen(self)
+
+
+def peer_of(conn: Connection) -> tuple[str, int] | None:
+    """Return the peer's host and port: those that a PROXY header announced, or the transport's.
+
+    None where there are none: on a Unix socket, and before there is a transport.
+    """
+    if conn._announced_peer is not None:
+        return conn._announced_peer.address
+    if conn._born == 0.0:
+        return None
+    name = conn.transport.get_extra_info("peername")
+    if not isinstance(name, tuple) or len(name) < 2:
+        return None
+    return str(name[0]), int(name[1])
 
 
 def current_task(loop: asyncio.AbstractEventLoop) -> "asyncio.Task[Any] | None":

@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from cno.aio.hosts import host_name, is_address, port_of, without_dot
+from cno.aio.hosts import host_name, ip_address, is_address, port_of, without_dot
 from cno.aio.urls import Target
 
 
@@ -141,11 +141,3 @@ def unbracketed(text: str) -> str:
     if text.startswith("[") and text.endswith("]"):
         return text[1:-1]
     return text
-
-
-def ip_address(host: str) -> Any:
-    """Return the address that a host is, without a zone; an IPv4-mapped one as IPv4."""
-    import ipaddress
-
-    address: Any = ipaddress.ip_address(host.partition("%")[0])
-    return getattr(address, "ipv4_mapped", None) or address

@@ -124,6 +124,17 @@ def is_address(host: str) -> bool:
     return ":" in host or is_ipv4(host)
 
 
+def ip_address(host: str) -> Any:
+    """Return an address as an object of `ipaddress`, without its zone; an IPv4-mapped one as IPv4.
+
+    Raises ValueError for what is no address.
+    """
+    import ipaddress
+
+    address: Any = ipaddress.ip_address(host.partition("%")[0])
+    return getattr(address, "ipv4_mapped", None) or address
+
+
 def port_of(text: str) -> int | None:
     """The port of a URL, None for an empty one. Raises ValueError for what is none."""
     # > port = *DIGIT   (RFC 3986 3.2.3)

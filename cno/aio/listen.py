@@ -6,7 +6,7 @@ Knows asyncio's servers and which connections are open. Must never know what the
 import asyncio
 import os
 import socket
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from errno import EADDRINUSE
 from ssl import SSLContext
 from types import TracebackType
@@ -14,6 +14,8 @@ from typing import Any, Final, cast
 
 from cno.aio import signals, tls
 from cno.aio.arguments import check_configuration, check_handler
+from cno.aio.proxy_header import Announced
+from cno.aio.proxy_protocol import Reception, Trusted
 from cno.aio.server import SERVER_LIMITS, Handler, Keeper, Server
 from cno.aio.waiters import wake
 from cno.limits import Limits
@@ -180,6 +182,7 @@ class Listener(Keeper):
         settings: SettingsDict | None,
         limits: Limits | None,
         date: bool = True,
+        proxies: Trusted | None = None,
     ) -> None:
         check_handler(handler)
         check_configuration(settings, limits, True)
@@ -189,6 +192,8 @@ class Listener(Keeper):
         self._settings = settings
         self._limits = limits
         self._date = date
+        self._proxies = proxies
+        self._reception: Reception | None = None  # connections that begin with a PROXY header
         self._server: asyncio.Server | None = None
         self._sockets: list[socket.socket] = []
         self._servers: set[Server] = set()  # connections that are open, or have handlers running
@@ -247,6 +252,8 @@ class Listener(Keeper):
             return
         if self._stopped is not None:
             await asyncio.shield(self._stopped)
+        if self._reception is not None:
+            await self._reception.close(self._timeout)
         while self._servers:
             if self._empty is None:
                 self._empty = asyncio.get_running_loop().create_future()
@@ -300,8 +307,8 @@ class Listener(Keeper):
 
     # -- inside ----------------------------------------------------------------------------------
 
-    def _protocol(self) -> Server:
-        return Server(
+    def _protocol(self, announced: Announced | None = None) -> Server:
+        server = Server(
             None,
             self._handler,
             settings=self._settings,
@@ -309,6 +316,8 @@ class Listener(Keeper):
             keeper=self,
             date=self._date,
         )
+        server._announced_peer = announced
+        return server
 
     def _stop(self, server: asyncio.Server) -> None:
         """Accept no more. What asyncio has accepted in this turn of the loop becomes a connection
@@ -326,9 +335,13 @@ class Listener(Keeper):
 
     async def _begin(self) -> "Listener":
         if self._server is None:
-            self._server = server = await self._address.listen(
-                self._protocol, self._ssl, SERVER_LIMITS if self._limits is None else self._limits
-            )
+            limits = SERVER_LIMITS if self._limits is None else self._limits
+            factory: Callable[[], asyncio.Protocol] = self._protocol
+            ssl = self._ssl
+            if self._proxies is not None:
+                self._reception = Reception(self._proxies, self._protocol, ssl, limits)
+                factory, ssl = self._reception.protocol, None
+            self._server = server = await self._address.listen(factory, ssl, limits)
             self._sockets = list(cast("Any", server).sockets)  # a tuple, or in uvloop a list
             if self._closing:  # by somebody who did not wait for this
                 self._stop(server)
@@ -352,6 +365,7 @@ def serve(
     settings: SettingsDict | None = None,
     limits: Limits | None = None,
     date: bool = True,
+    proxy_protocol: Iterable[object] | None = None,
 ) -> Listener:
     """Serve HTTP/2 and HTTP/1.1 on one address: `async with cno.serve(handler, host, port):`.
 
@@ -362,6 +376,12 @@ def serve(
     and `http/1.1`; in clear text, HTTP/2 is for clients that know beforehand. Responses that
     have no `Date` get one (RFC 9110 6.6.1), unless `date` is False. `await serve(...)` begins as
     well, and gives the `Listener`.
+
+    `proxy_protocol` are the addresses of proxies (`["10.0.0.0/8", "::1"]`; `unix:` for all who
+    connect by a Unix socket) whose connections must begin with a PROXY header, version 1 or 2,
+    before TLS. `Request.peer` is the client that it announces. Connections from other addresses
+    have no header, and need none. One that is malformed, or not there within
+    `Limits.handshake_timeout`, ends the connection.
 
     Raises ValueError for an address, or TLS, that is said twice or not at all; TypeError and
     UsageError for a handler, settings and limits that no connection can have; OSError.
@@ -375,4 +395,5 @@ def serve(
     elif ssl is not None:
         ssl.set_alpn_protocols(list(tls.PROTOCOLS))
     address = Address(host, port, sock, path, mode, backlog, reuse_port)
-    return Listener(handler, address, ssl, settings, limits, date)
+    proxies = None if proxy_protocol is None else Trusted(proxy_protocol)
+    return Listener(handler, address, ssl, settings, limits, date, proxies)

@@ -59,9 +59,8 @@ def formatted(entry: Entry, paint: Paint) -> str:
 
 def client(request: Asked) -> str:
     """Return the client's address; `-` if it has none."""
-    transport = getattr(getattr(request, "conn", None), "transport", None)
-    name = None if transport is None else transport.get_extra_info("peername")
-    return str(name[0]) if isinstance(name, tuple) else "-"
+    peer = getattr(request, "peer", None)
+    return str(peer[0]) if isinstance(peer, tuple) else "-"
 
 
 def version(request: Asked) -> str:

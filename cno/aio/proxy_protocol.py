@@ -1,0 +1,194 @@
+"""Servers behind proxies that announce their clients: a PROXY header comes before all else.
+
+Knows sockets, and which addresses must send a header. Must never know what is said on a connection.
+
+The header is taken from the socket itself, not one byte more than it has, before there is TLS: an
+event loop cannot be given bytes that TLS has to read.
+"""
+
+import asyncio
+import socket
+from collections.abc import Callable, Iterable
+from ssl import SSLContext
+from typing import Any, Final, cast
+
+from cno.aio.errors import said
+from cno.aio.hosts import ip_address
+from cno.aio.output import log
+from cno.aio.proxy_header import MAX_HEADER, Announced, ProxyHeader, parse
+from cno.limits import Limits
+
+#: Makes the protocol of a connection, of which a header has announced this, or none has come.
+Factory = Callable[[Announced | None], asyncio.Protocol]
+
+#: The entry for those who connect by a Unix socket.
+UNIX_ENTRY: Final = "unix:"
+#: Seconds that connections have to become requests once a server closes.
+GRACE: Final = 1.0
+
+
+class Trusted:
+    """Addresses from which a PROXY header must come, and is believed.
+
+    Each entry is an address or a network of IPv4 or IPv6 (`10.0.0.0/8`, `::1`), or `unix:` for all
+    who connect by a Unix socket. Raises ValueError for what is none of these.
+    """
+
+    def __init__(self, entries: Iterable[object]) -> None:
+        import ipaddress
+
+        self._unix = False
+        self._networks: list[Any] = []
+        for entry in [entries] if isinstance(entries, str) else entries:
+            if entry == UNIX_ENTRY:
+                self._unix = True
+            else:
+                self._networks.append(ipaddress.ip_network(str(entry)))
+
+    def includes(self, family: int, name: object) -> bool:
+        """Return whether a header must come from a peer of this socket address."""
+        if not isinstance(name, tuple):
+            return self._unix and family == getattr(socket, "AF_UNIX", None)
+        address = ip_address(str(name[0]))
+        return any(address in network for network in self._networks)
+
+
+class Reception:
+    """All connections of a server whose header, or TLS handshake, is not complete yet."""
+
+    def __init__(
+        self, trusted: Trusted, factory: Factory, ssl: SSLContext | None, limits: Limits
+    ) -> None:
+        self._trusted = trusted
+        self._factory = factory
+        self._ssl = ssl
+        self._patience = limits.handshake_timeout
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def protocol(self) -> asyncio.Protocol:
+        """Return the protocol that an accepted connection begins with."""
+        return Accepted(self)
+
+    def accepted(self, transport: asyncio.Transport) -> None:
+        """See to a new connection."""
+        sock = transport.get_extra_info("socket")
+        trusted = self._trusted.includes(sock.family, transport.get_extra_info("peername"))
+        if not trusted and self._ssl is None:
+            protocol = self._factory(None)
+            transport.set_protocol(protocol)
+            protocol.connection_made(transport)
+            return
+        try:
+            # The transport has read nothing yet. Its end does not end the connection: that has a
+            # second descriptor.
+            own = socket.fromfd(sock.fileno(), sock.family, socket.SOCK_STREAM)
+            own.setblocking(False)
+        except OSError as error:
+            log.debug("cannot take a connection: %s", said(error))
+            return
+        finally:
+            transport.abort()
+        task = asyncio.get_running_loop().create_task(self._receive(own, trusted))
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    async def _receive(self, sock: socket.socket, trusted: bool) -> None:
+        """Read the header, and begin the connection behind it."""
+        loop = asyncio.get_running_loop()
+        passed_on = False
+        try:
+            announced = None
+            if trusted:
+                announced = (await read_header(loop, sock, self._patience)).announced
+            protocol = self._factory(announced)
+            passed_on = True  # from here on the socket is the transport's
+            await loop.connect_accepted_socket(
+                lambda: protocol,
+                sock,
+                ssl=self._ssl,
+                ssl_handshake_timeout=None if self._ssl is None else self._patience,
+            )
+        except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+            log.debug("a connection is refused: %s", said(error))
+        finally:
+            if not passed_on:
+                sock.close()
+
+    def _done(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            task.get_loop().call_exception_handler(
+                {"message": "cno: a connection could not begin", "exception": task.exception()}
+            )
+
+    async def close(self, most: float | None) -> None:
+        """Give connections `GRACE` seconds to begin, or `most` if that is less; end the others."""
+        patience = GRACE if most is None else min(most, GRACE)
+        if self._tasks:
+            await asyncio.wait(list(self._tasks), timeout=patience)
+        for task in list(self._tasks):
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(list(self._tasks))
+
+
+class Accepted(asyncio.Protocol):
+    """The protocol of a connection that has just been accepted."""
+
+    def __init__(self, reception: Reception) -> None:
+        self._reception = reception
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._reception.accepted(cast("asyncio.Transport", transport))
+
+
+async def read_header(
+    loop: asyncio.AbstractEventLoop, sock: socket.socket, patience: float | None
+) -> ProxyHeader:
+    """Take the header from a socket, and nothing that follows it.
+
+    Raises ValueError for what is no header, OSError, TimeoutError after `patience` seconds.
+    """
+    reader = HeaderReader(loop, sock)
+    timer = None if patience is None else loop.call_later(patience, reader.expire)
+    loop.add_reader(sock, reader.readable)
+    try:
+        header: ProxyHeader = await reader.result
+        return header
+    finally:
+        loop.remove_reader(sock)
+        if timer is not None:
+            timer.cancel()
+
+
+class HeaderReader:
+    """Takes a header from a socket as it comes; `result` is the future for it."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket) -> None:
+        self.result: asyncio.Future[ProxyHeader] = loop.create_future()
+        self._sock = sock
+        self._data = b""
+
+    def readable(self) -> None:
+        """Look at what has come, and take from it what belongs to the header."""
+        if self.result.done():
+            return
+        try:
+            seen = self._sock.recv(MAX_HEADER, socket.MSG_PEEK)
+            if not seen:
+                raise ConnectionResetError("the connection ends before its PROXY header")
+            header = parse(self._data + seen)
+            size = len(seen) if header is None else header.size - len(self._data)
+            self._data += self._sock.recv(size)
+        except BlockingIOError:
+            return
+        except (OSError, ValueError) as error:
+            self.result.set_exception(error)
+            return
+        if header is not None:
+            self.result.set_result(header)
+
+    def expire(self) -> None:
+        """The header is not there in time."""
+        if not self.result.done():
+            self.result.set_exception(TimeoutError("no PROXY header comes"))

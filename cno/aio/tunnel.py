@@ -1,0 +1,114 @@
+"""A byte stream in both directions over one stream of a connection.
+
+Knows how its bytes are written and when either direction ends. Must never know what the bytes mean,
+or how the tunnel was agreed on.
+"""
+
+import asyncio
+from collections.abc import Coroutine
+from types import TracebackType
+from typing import Any
+
+from cno.aio import leftover
+from cno.aio.connection import Connection, Exchange
+from cno.aio.output import Headers, Sending
+from cno.aio.sources import octets
+from cno.const import CNO_RST_CANCEL
+from cno.errors import UsageError
+
+
+class Tunnel:
+    """A byte stream in both directions, over one stream of either protocol.
+
+    `reader` is an `asyncio.StreamReader`; `headers` are those of the other side. Leaving
+    `async with` closes it.
+    """
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+        self._finished = False
+        exchange._open_tunnel()
+
+    @property
+    def conn(self) -> Connection:
+        return self._exchange.conn
+
+    @property
+    def stream(self) -> int:
+        return self._exchange.stream
+
+    @property
+    def headers(self) -> Headers:
+        return self._exchange.headers
+
+    @property
+    def reader(self) -> asyncio.StreamReader:
+        return self._exchange.payload
+
+    def read(self, n: int = -1) -> Coroutine[Any, Any, bytes]:
+        """Up to `n` octets, b"" at the end; with -1, all up to the end."""
+        return self._exchange._flow().read(n)
+
+    async def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Send; wait until the other side's window and the transport have taken all of it.
+
+        Raises StreamError or ConnectionLostError when the other side has gone; UsageError after
+        `write_eof`, and while another task is writing.
+        """
+        self._check()
+        chunk = octets(data)
+        if chunk:
+            await self.conn._perform(Sending(self.stream, chunk, False))
+
+    async def write_eof(self) -> None:
+        """Send no more; reading goes on. (HTTP/1.1 over TLS: the other side is told by `close`.)
+        Raises UsageError while another task is writing."""
+        exchange = self._exchange
+        if self._finished or exchange._ended:
+            return
+        if self.stream in self.conn._stalled:
+            raise UsageError("another task is writing on this stream", stream=self.stream)
+        self._finished = True
+        exchange._sent = True
+        if self.conn._http2:
+            await self.conn._perform(Sending(self.stream, b"", True))
+        elif exchange._complete:
+            self.conn.write_data(self.stream, b"", True)  # the end of the connection as well
+        else:
+            self.conn._half_close()
+
+    async def close(self) -> None:
+        """Send no more, and give up what the other side still has to send. While another task is
+        writing: reset the stream."""
+        exchange = self._exchange
+        if self.stream in self.conn._stalled:  # nothing must seem complete
+            self.conn.write_reset(self.stream, CNO_RST_CANCEL)
+            return
+        await self.write_eof()
+        if exchange._ended or self.conn._gone:
+            return
+        if self.conn._http2:
+            # A reset could overtake, at the other side, what was written before.
+            leftover.part(self.conn, exchange)
+        else:
+            self.conn.write_data(self.stream, b"", True)
+
+    async def __aenter__(self) -> "Tunnel":
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error is None:
+            await self.close()
+        elif not self._exchange._ended:
+            self.conn.write_reset(self.stream, CNO_RST_CANCEL)
+
+    def _check(self) -> None:
+        if self._finished:
+            raise UsageError("the tunnel's sending side is closed", stream=self.stream)
+        if self._exchange._ended:
+            raise self._exchange._gone("the tunnel has ended")
