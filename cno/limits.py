@@ -239,8 +239,9 @@ class Limits:
     max_write_backlog: int = 1_048_576
 
     # -- timeouts in seconds, kept by the asyncio layer (the engine reads no clock) ---------------
-    #: Until the peer's preface and first SETTINGS, or its first request. Client: also until the
-    #: connection is made, TLS and the proxy included.
+    #: Until the peer's preface and first SETTINGS, or its first request. Server: also until the
+    #: PROXY header is complete, where one must come. Client: also until the connection is made, TLS
+    #: and the proxy included.
     handshake_timeout: float | None = 10.0
     #: Until our SETTINGS are acknowledged. Beyond: GOAWAY(SETTINGS_TIMEOUT).
     settings_timeout: float | None = 10.0
