@@ -24,6 +24,8 @@ INTERPRETED = {
     "cno/errors.py": "compiled code does not recognise an application's subclass of such a class",
     "cno/aio/errors.py": "as cno/errors.py",
     "cno/aio/channel.py": "as cno/errors.py",
+    "cno/aio/serving.py": "a compiled function that is no coroutine function has no annotations",
+    "cno/aio/stacks.py": "looks into compiled coroutines, as nothing compiled could",
     "cno/cli/": "click looks into the functions it is given, and nothing there is hot",
     "cno/examples/": "to be read and copied; wsproto need not be there to build",
 }

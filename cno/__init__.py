@@ -14,10 +14,13 @@ _build.choose()
 # The public names, from here on. (E402: they come after the choice, or it would be none.)
 from cno import hpack, raw
 from cno.aio import (
+    Body,
     Channel,
     Client,
     ConnectError,
     ConnectionLostError,
+    Handler,
+    Headers,
     Listener,
     Pool,
     ProxyError,
@@ -29,6 +32,7 @@ from cno.aio import (
     Tunnel,
     UpgradeRefused,
     connect,
+    print_stacks,
     request,
     serve,
 )
@@ -41,11 +45,14 @@ __version__: Final = _build.VERSION
 
 __all__ = [
     "COMPILED",
+    "Body",
     "Channel",
     "Client",
     "ConnectError",
     "ConnectionError",
     "ConnectionLostError",
+    "Handler",
+    "Headers",
     "Limits",
     "Listener",
     "Pool",
@@ -61,6 +68,7 @@ __all__ = [
     "__version__",
     "connect",
     "hpack",
+    "print_stacks",
     "raw",
     "request",
     "serve",

@@ -49,6 +49,9 @@ ADAPTERS = {
     "examples": {"wsproto"},
 }
 
+# Every type checker brings it along; so it may be imported where only a type checker looks.
+TYPES_ONLY = {"typing_extensions"}
+
 # The engine does no I/O and waits for nobody.
 SANS_IO = {"asyncio", "concurrent", "selectors", "socket", "ssl", "subprocess", "threading"}
 DOES_IO = {"aio", *ADAPTERS}
@@ -197,12 +200,26 @@ def no_third_party(tree: Tree) -> list[str]:
     problems = []
     for name, (path, syntax) in known.items():
         allowed = THIRD_PARTY | ADAPTERS.get(package_of(name), set()) | {"cno"}
+        unseen = lines_for_type_checkers(syntax)
         for node in ast.walk(syntax):
             for whole, line in imported(node, path, set(known)):
                 top = whole.partition(".")[0]
+                if top in TYPES_ONLY and line in unseen:
+                    continue
                 if top not in allowed and top not in sys.stdlib_module_names:
                     problems.append(f"{path}:{line}: imports {top}")
     return problems
+
+
+def lines_for_type_checkers(syntax: ast.Module) -> set[int]:
+    """The lines under `if TYPE_CHECKING:` that never run."""
+    return {
+        line
+        for node in ast.walk(syntax)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for each in node.body
+        for line in range(each.lineno, (each.end_lineno or each.lineno) + 1)
+    }
 
 
 def no_io_in_the_engine(tree: Tree) -> list[str]:

@@ -4,16 +4,23 @@ from cno.aio.channel import Channel
 from cno.aio.client import Client, UpgradeRefused
 from cno.aio.connect import connect, request
 from cno.aio.errors import ConnectError, ConnectionLostError, ProxyError, StreamError
-from cno.aio.listen import Listener, serve
+from cno.aio.listen import Listener
 from cno.aio.messages import Push, Request, Response, Tunnel
+from cno.aio.output import Headers
 from cno.aio.pool import Pool
-from cno.aio.server import Server
+from cno.aio.server import Handler, Server
+from cno.aio.serving import serve
+from cno.aio.sources import Body
+from cno.aio.stacks import print_stacks
 
 __all__ = [
+    "Body",
     "Channel",
     "Client",
     "ConnectError",
     "ConnectionLostError",
+    "Handler",
+    "Headers",
     "Listener",
     "Pool",
     "ProxyError",
@@ -25,6 +32,7 @@ __all__ = [
     "Tunnel",
     "UpgradeRefused",
     "connect",
+    "print_stacks",
     "request",
     "serve",
 ]

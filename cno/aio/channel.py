@@ -6,11 +6,18 @@ Stays interpreted (see setup.py), so that applications can subclass it. Knows as
 import asyncio
 import itertools
 from collections import deque
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
 from cno.aio.waiters import wake_first
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar  # which need not be installed
+
+    T = TypeVar("T", default=bytes)
+else:
+    from typing import TypeVar
+
+    T = TypeVar("T")
 
 #: Numbers of channels: which one has raised an error, without holding it.
 NUMBERS: Final = itertools.count(1)

@@ -4,7 +4,7 @@ Knows how a server is reached, and when TLS is meant. Must never know what a con
 """
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from ssl import SSLContext
 from typing import Any, overload
 
@@ -239,7 +239,7 @@ async def request(
     loop: asyncio.AbstractEventLoop | None,
     method: str,
     url: str,
-    headers: Headers = ...,
+    headers: Iterable[tuple[str, str]] = (),
     data: Body = b"",
     *,
     trailers: Headers | None = None,
@@ -259,7 +259,7 @@ async def request(
 async def request(
     method: str,
     url: str,
-    headers: Headers = ...,
+    headers: Iterable[tuple[str, str]] = (),
     data: Body = b"",
     *,
     trailers: Headers | None = None,
@@ -288,7 +288,7 @@ async def _request(
     loop: asyncio.AbstractEventLoop | None,
     method: str,
     url: str,
-    headers: Headers | None = None,
+    headers: Iterable[tuple[str, str]] = (),
     data: Body = b"",
     *,
     trailers: Headers | None = None,
@@ -297,7 +297,7 @@ async def _request(
     target = Target(url)
     client = await dial(loop, target, **connect_args)
     try:
-        response = await client.request(method, target.path, headers or (), data, trailers=trailers)
+        response = await client.request(method, target.path, headers, data, trailers=trailers)
     except BaseException:
         client.close()
         raise

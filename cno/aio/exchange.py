@@ -25,7 +25,7 @@ class Exchange:
     """
 
     def __init__(self, conn: "Connection", stream: int, headers: Headers) -> None:
-        self.conn = conn
+        self._conn = conn
         self.stream = stream
         self.headers = headers
         self.trailers: Headers | None = None
@@ -51,7 +51,7 @@ class Exchange:
     def _flow(self) -> Inflow:
         inflow = self._inflow
         if inflow is None:
-            inflow = self._inflow = Inflow(self.conn, self.stream, self.conn.loop)
+            inflow = self._inflow = Inflow(self._conn, self.stream, self._conn.loop)
             if self._error is not None:
                 inflow.fail(self._error)
             elif self._complete:
@@ -59,13 +59,13 @@ class Exchange:
             elif self._ended:
                 inflow.detach()
             else:
-                self.conn._hurry()
+                self._conn._hurry()
         return inflow
 
     def _open_tunnel(self) -> None:
         """There are no messages on this stream any more."""
         self._tunnel = True
-        intake.resume_input(self.conn)
+        intake.resume_input(self._conn)
 
     def _completed(self, trailers: Headers | None) -> None:
         self._complete = True
@@ -78,7 +78,7 @@ class Exchange:
         if self._error is not None:
             return fresh(self._error)
         gone = ConnectionLostError(text, stream=self.stream)
-        gone._connection = self.conn._number
+        gone._connection = self._conn._number
         return gone
 
     def _where(self) -> str:

@@ -14,7 +14,7 @@ from cno.errors import ConnectionError
 def write_state(request: Request) -> int:
     """How far our message is on the stream of a request: DONE, HEAD, BODY or TUNNEL. (The handler
     may have written some of it by the verbs of the connection.)"""
-    stream = request.conn._streams.get(request.stream)
+    stream = request._conn._streams.get(request.stream)
     return DONE if stream is None else int(stream.write)
 
 
@@ -43,6 +43,6 @@ def _says_gone(error: BaseException, request: Request) -> bool:
     if not request._ended:
         return False
     if isinstance(error, ConnectionError):
-        ours = error._connection == request.conn._number
+        ours = error._connection == request._conn._number
         return ours and (error.stream == 0 or error.stream == request.stream)
     return isinstance(error, asyncio.CancelledError)

@@ -6,13 +6,14 @@ Knows asyncio's servers and which connections are open. Must never know what the
 import asyncio
 import os
 import socket
-from collections.abc import Callable, Generator, Iterable, Sequence
+import warnings
+from collections.abc import Callable, Generator, Sequence
 from errno import EADDRINUSE
 from ssl import SSLContext
 from types import TracebackType
 from typing import Any, Final, cast
 
-from cno.aio import signals, tls
+from cno.aio import signals
 from cno.aio.arguments import check_configuration, check_handler
 from cno.aio.proxy_header import Announced
 from cno.aio.proxy_protocol import Reception, Trusted
@@ -20,6 +21,7 @@ from cno.aio.server import SERVER_LIMITS, Handler, Keeper, Server
 from cno.aio.waiters import wake
 from cno.limits import Limits
 from cno.settings import SettingsDict
+from cno.strict import COMPILED
 
 #: Connections that a turn of the event loop accepts, where asyncio does that itself: each costs as
 #: much as some requests, and requests on others wait meanwhile. asyncio takes as many as may wait
@@ -184,6 +186,7 @@ class Listener(Keeper):
         date: bool = True,
         proxies: Trusted | None = None,
     ) -> None:
+        self._used = True  # nothing is forgotten if this fails
         check_handler(handler)
         check_configuration(settings, limits, True)
         self._handler = handler
@@ -202,6 +205,7 @@ class Listener(Keeper):
         self._empty: asyncio.Future[None] | None = None
         self._stopped: asyncio.Future[None] | None = None  # done once nothing more is accepted
         self._forever: list[asyncio.Future[None]] = []  # of those in serve_forever()
+        self._used = False  # it has been awaited, or closed
 
     @property
     def sockets(self) -> list[socket.socket]:
@@ -235,6 +239,7 @@ class Listener(Keeper):
         have come are answered. What is not done after `Limits.shutdown_timeout` is cut off, or
         after `timeout` seconds if that is less. A second call can only make that sooner.
         """
+        self._used = True
         if not self._closing:
             self._closing = True
             if self._server is not None:
@@ -333,7 +338,13 @@ class Listener(Keeper):
         server.close()
         server.get_loop().call_soon(stopped.set_result, None)
 
+    def __del__(self) -> None:
+        if not self._used:
+            level = 1 if COMPILED else 2  # compiled code has no frame
+            warnings.warn("cno.serve() was never awaited", RuntimeWarning, stacklevel=level)
+
     async def _begin(self) -> "Listener":
+        self._used = True
         if self._server is None:
             limits = SERVER_LIMITS if self._limits is None else self._limits
             factory: Callable[[], asyncio.Protocol] = self._protocol
@@ -347,53 +358,3 @@ class Listener(Keeper):
                 self._stop(server)
                 self._address.clean_up()
         return self
-
-
-def serve(
-    handler: Handler,
-    host: str | Sequence[str] | None = None,
-    port: int | None = None,
-    *,
-    ssl: SSLContext | None = None,
-    certfile: tls.Path | None = None,
-    keyfile: tls.Path | None = None,
-    sock: socket.socket | None = None,
-    path: str | None = None,
-    mode: int | None = None,
-    backlog: int = 1024,
-    reuse_port: bool | None = None,
-    settings: SettingsDict | None = None,
-    limits: Limits | None = None,
-    date: bool = True,
-    proxy_protocol: Iterable[object] | None = None,
-) -> Listener:
-    """Serve HTTP/2 and HTTP/1.1 on one address: `async with cno.serve(handler, host, port):`.
-
-    `handler` is as for `cno.Server`. The address is a host, or several (None: all interfaces), and
-    a port (0: one that is free on all of them), a bound socket, or the path of a Unix socket, whose
-    file gets the permissions `mode` (0o660, say) before anybody can connect. With `certfile` and
-    `keyfile` (PEM), or a context in `ssl` (which is told so), it is served over TLS with ALPN `h2`
-    and `http/1.1`; in clear text, HTTP/2 is for clients that know beforehand. Responses that
-    have no `Date` get one (RFC 9110 6.6.1), unless `date` is False. `await serve(...)` begins as
-    well, and gives the `Listener`.
-
-    `proxy_protocol` are the addresses of proxies (`["10.0.0.0/8", "::1"]`; `unix:` for all who
-    connect by a Unix socket) whose connections must begin with a PROXY header, version 1 or 2,
-    before TLS. `Request.peer` is the client that it announces. Connections from other addresses
-    have no header, and need none. One that is malformed, or not there within
-    `Limits.handshake_timeout`, ends the connection.
-
-    Raises ValueError for an address, or TLS, that is said twice or not at all; TypeError and
-    UsageError for a handler, settings and limits that no connection can have; OSError.
-    """
-    if certfile is not None:
-        if ssl is not None:
-            raise ValueError("either certfile or ssl, not both")
-        ssl = tls.server_context(certfile, keyfile)
-    elif keyfile is not None:
-        raise ValueError("keyfile needs a certfile")
-    elif ssl is not None:
-        ssl.set_alpn_protocols(list(tls.PROTOCOLS))
-    address = Address(host, port, sock, path, mode, backlog, reuse_port)
-    proxies = None if proxy_protocol is None else Trusted(proxy_protocol)
-    return Listener(handler, address, ssl, settings, limits, date, proxies)

@@ -8,7 +8,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterable, Coroutine, Iterable
 from types import TracebackType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from mypy_extensions import i64
 
@@ -27,6 +27,10 @@ from cno.aio.writing import write_body
 from cno.const import CNO_FRAME_PRIORITY_UPDATE, CNO_RST_CANCEL
 from cno.errors import ConnectionError, UsageError
 from cno.priority import DEFAULT_URGENCY
+
+if TYPE_CHECKING:
+    from cno.aio.client import Client
+    from cno.aio.server import Server
 
 # What the handler of a request does.
 WAITS: Final = 0  # it has not been called
@@ -86,10 +90,15 @@ class Request(Exchange):
     def peer(self) -> tuple[str, int] | None:
         """The client's host and port: those that a trusted proxy announced (`serve(...,
         proxy_protocol=)`), or else the transport's. None where there are none (a Unix socket)."""
-        return peer_of(self.conn)
+        return peer_of(self._conn)
+
+    @property
+    def conn(self) -> "Server":
+        """The connection that the request came over."""
+        return cast("Server", self._conn)
 
     def _failed(self, error: Exception) -> None:
-        claim(error, self.conn._number)
+        claim(error, self._conn._number)
         super()._failed(error)
 
     async def respond(
@@ -121,7 +130,7 @@ class Request(Exchange):
         bodiless = code == 204 or code == 304 or self.method == "HEAD"
         body = data if isinstance(data, bytes) else at_once(data)
         whole = Sending(self.stream, b"" if bodiless else body, True)
-        if self.conn._http2 or not trailers:
+        if self._conn._http2 or not trailers:
             whole.length = len(body)  # (in HTTP/1.1, trailers need chunks)
         whole.headers = fields
         whole.code = code
@@ -161,12 +170,12 @@ class Request(Exchange):
             finally:
                 failure = None
         if not bodiless:
-            await write_body(self.conn, self.stream, source, trailers)
+            await write_body(self._conn, self.stream, source, trailers)
             self._sent = True
             return
         self._sent = True
         if isinstance(source, Channel):
-            await leftover.drop_channel(self.conn, source)
+            await leftover.drop_channel(self._conn, source)
         else:
             await dispose(source)
 
@@ -188,7 +197,7 @@ class Request(Exchange):
         head = Sending(self.stream, b"", False)
         head.headers = listed(headers)
         head.code = code
-        await self.conn._perform(head)
+        await self._conn._perform(head)
 
     def push(self, method: str, path: str, headers: Iterable[tuple[str, str]] = ()) -> None:
         """Promise the client the answer to a request that it has not made.
@@ -205,7 +214,7 @@ class Request(Exchange):
             if value is not None and value_of(fields, name) is None:
                 own.append((name, value))
         self._check_open()
-        self.conn.write_push(self.stream, method, path, own + fields)
+        self._conn.write_push(self.stream, method, path, own + fields)
 
     async def upgrade(self, headers: Iterable[tuple[str, str]] = ()) -> Tunnel:
         """Agree to what the client asks for, and turn the stream into a byte stream.
@@ -274,7 +283,7 @@ class Request(Exchange):
         if self._inflow is not None:
             self._inflow.awaited = False
         try:
-            return self.conn._start(head)
+            return self._conn._start(head)
         except BaseException:
             # Unless it has been written, another response may be.
             self._answered = head.headers is None
@@ -282,7 +291,7 @@ class Request(Exchange):
 
     async def _finish(self, head: Sending) -> None:
         try:
-            await self.conn._finish(head)
+            await self._conn._finish(head)
         except BaseException:
             self._answered = head.headers is None
             raise
@@ -334,11 +343,16 @@ class Response(Exchange):
         return f"<Response {self.code} stream={self.stream}>"
 
     @property
+    def conn(self) -> "Client":
+        """The connection that the response comes over."""
+        return cast("Client", self._conn)
+
+    @property
     def pushed(self) -> "Pushes":
         """The pushes that come with this response, until it has ended. Of those that nobody takes
         from here, not much is received."""
         if self._pushes is None:
-            self._pushes = Pushes(self.conn, self._ended)
+            self._pushes = Pushes(self._conn, self._ended)
         return self._pushes
 
     def cancel(self, code: int = CNO_RST_CANCEL) -> None:
@@ -346,8 +360,8 @@ class Response(Exchange):
 
         In HTTP/1.1 that takes the connection along.
         """
-        if not self._ended and not self.conn._gone:
-            self.conn.write_reset(self.stream, code)
+        if not self._ended and not self._conn._gone:
+            self._conn.write_reset(self.stream, code)
         if self._pushes is not None:
             self._pushes.cancel()
 
@@ -361,7 +375,7 @@ class Response(Exchange):
         """
         if urgency < 0 or urgency > 7:
             raise UsageError(f"{urgency} is no urgency", stream=self.stream, rule="RFC 9218 4.1")
-        conn = self.conn
+        conn = self._conn
         if self._ended or self._complete or not conn._http2:
             return
         # > ... if the client receives SETTINGS_NO_RFC7540_PRIORITIES with a value of 0 or if the
@@ -406,8 +420,8 @@ class Response(Exchange):
         if self.code == 0 and self._error is None:
             waiter = self._head
             if waiter is None:
-                waiter = self._head = self.conn.loop.create_future()
-            self.conn._hurry()
+                waiter = self._head = self._conn.loop.create_future()
+            self._conn._hurry()
             # Several may wait for the response to a push; none of them may end it for the others.
             await asyncio.shield(waiter)
         if self.code == 0 and self._error is not None:

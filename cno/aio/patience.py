@@ -16,7 +16,7 @@ from cno.limits import Limits
 def interim(response: Response, code: int, headers: Headers) -> None:
     """A 1xx response has come. A bounded number is kept: slow ones may come for ever."""
     response._interim += 1
-    most = response.conn._limits.max_informational
+    most = response._conn._limits.max_informational
     if most is None or len(response.informational) < most:
         response.informational.append((code, headers))
     if code == 100 and response._proceed is not None:

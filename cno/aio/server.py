@@ -8,7 +8,7 @@ import asyncio
 import inspect
 import socket
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
 from typing import Any, Final, TypeAlias, cast
 
@@ -31,7 +31,8 @@ from cno.limits import UNBOUNDED, Limits, bound
 from cno.priority import SHARED, parse_fields, rank
 from cno.settings import SettingsDict
 
-Handler: TypeAlias = Callable[[Request], Coroutine[Any, Any, None]]
+#: What answers a request. The result of what it returns is dropped.
+Handler: TypeAlias = Callable[[Request], Awaitable[object]]
 
 #: A server reads bodies from many at once: windows of 256 KiB per stream, 1 MiB in all.
 SERVER_LIMITS: Final = Limits(initial_window_size=262_144, connection_window=1_048_576)

@@ -7,14 +7,18 @@ or how the tunnel was agreed on.
 import asyncio
 from collections.abc import Coroutine
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from cno.aio import leftover
-from cno.aio.connection import Connection, Exchange
+from cno.aio.exchange import Exchange
 from cno.aio.output import Headers, Sending
 from cno.aio.sources import octets
 from cno.const import CNO_RST_CANCEL
 from cno.errors import UsageError
+
+if TYPE_CHECKING:
+    from cno.aio.client import Client
+    from cno.aio.server import Server
 
 
 class Tunnel:
@@ -26,12 +30,14 @@ class Tunnel:
 
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
+        self._conn = exchange._conn
         self._finished = False
         exchange._open_tunnel()
 
     @property
-    def conn(self) -> Connection:
-        return self._exchange.conn
+    def conn(self) -> "Server | Client":
+        """The connection that the stream belongs to."""
+        return cast("Server | Client", self._conn)
 
     @property
     def stream(self) -> int:
@@ -58,7 +64,7 @@ class Tunnel:
         self._check()
         chunk = octets(data)
         if chunk:
-            await self.conn._perform(Sending(self.stream, chunk, False))
+            await self._conn._perform(Sending(self.stream, chunk, False))
 
     async def write_eof(self) -> None:
         """Send no more; reading goes on. (HTTP/1.1 over TLS: the other side is told by `close`.)
@@ -66,32 +72,32 @@ class Tunnel:
         exchange = self._exchange
         if self._finished or exchange._ended:
             return
-        if self.stream in self.conn._stalled:
+        if self.stream in self._conn._stalled:
             raise UsageError("another task is writing on this stream", stream=self.stream)
         self._finished = True
         exchange._sent = True
-        if self.conn._http2:
-            await self.conn._perform(Sending(self.stream, b"", True))
+        if self._conn._http2:
+            await self._conn._perform(Sending(self.stream, b"", True))
         elif exchange._complete:
-            self.conn.write_data(self.stream, b"", True)  # the end of the connection as well
+            self._conn.write_data(self.stream, b"", True)  # the end of the connection as well
         else:
-            self.conn._half_close()
+            self._conn._half_close()
 
     async def close(self) -> None:
         """Send no more, and give up what the other side still has to send. While another task is
         writing: reset the stream."""
         exchange = self._exchange
-        if self.stream in self.conn._stalled:  # nothing must seem complete
-            self.conn.write_reset(self.stream, CNO_RST_CANCEL)
+        if self.stream in self._conn._stalled:  # nothing must seem complete
+            self._conn.write_reset(self.stream, CNO_RST_CANCEL)
             return
         await self.write_eof()
-        if exchange._ended or self.conn._gone:
+        if exchange._ended or self._conn._gone:
             return
-        if self.conn._http2:
+        if self._conn._http2:
             # A reset could overtake, at the other side, what was written before.
-            leftover.part(self.conn, exchange)
+            leftover.part(self._conn, exchange)
         else:
-            self.conn.write_data(self.stream, b"", True)
+            self._conn.write_data(self.stream, b"", True)
 
     async def __aenter__(self) -> "Tunnel":
         return self
@@ -105,7 +111,7 @@ class Tunnel:
         if error is None:
             await self.close()
         elif not self._exchange._ended:
-            self.conn.write_reset(self.stream, CNO_RST_CANCEL)
+            self._conn.write_reset(self.stream, CNO_RST_CANCEL)
 
     def _check(self) -> None:
         if self._finished:

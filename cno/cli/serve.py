@@ -15,7 +15,8 @@ from ipaddress import ip_address
 from typing import Any, Final
 
 from cno.aio import tls
-from cno.aio.listen import Listener, serve
+from cno.aio.listen import Listener
+from cno.aio.serving import serve
 from cno.cli.accesslog import AccessLog
 from cno.cli.files import Files, Log
 from cno.cli.hosts import Hosts, are_loopback

@@ -135,13 +135,13 @@ class Lab:
                 await server.wait_closed()
             return
         files = {"certfile": self.certs.certfile, "keyfile": self.certs.keyfile} if wire.tls else {}
-        async with aio.serve(
+        async with aio.serve(  # type: ignore[call-overload]  # of the mapping's values
             handler,
             HOST,
             0,
             limits=limits,
             settings=settings,
-            **files,  # type: ignore[arg-type]  # of the mapping's values
+            **files,
         ) as listener:
             yield place(listener, wire.scheme)
 

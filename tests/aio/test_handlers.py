@@ -188,7 +188,7 @@ def test_handlers_that_never_end_do_not_keep_a_server_from_closing(lab: Lab, wir
         limits = Limits(shutdown_timeout=0.1, linger_timeout=0.1)
         certs = lab.certs
         files = {"certfile": certs.certfile, "keyfile": certs.keyfile} if wire.tls else {}
-        listener = await aio.serve(stubborn, HOST, 0, limits=limits, **files)  # type: ignore[arg-type]  # of the mapping's values
+        listener = await aio.serve(stubborn, HOST, 0, limits=limits, **files)  # type: ignore[call-overload]  # of the mapping's values
         url = f"{wire.scheme}://{HOST}:{listener.sockets[0].getsockname()[1]}"
         client = await aio.connect(
             url, certs.client() if wire.tls else None, force_http2=wire.http2 and not wire.tls

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import os
 import socket
 import tempfile
@@ -54,6 +55,28 @@ def test_serve_on_a_socket_and_a_path(lab: Lab) -> None:
                 assert await response.payload.read() == b"hello"
                 client.close()
                 await client.wait_closed()
+
+    lab.run(main())
+
+
+def test_serving_that_nobody_awaits_is_noticed(lab: Lab) -> None:
+    async def main() -> None:
+        with pytest.warns(RuntimeWarning, match=r"^cno\.serve\(\) was never awaited$") as noticed:
+            aio.serve(hello, HOST, 0)
+        assert [each.filename for each in noticed] == [__file__]
+        # Not where it is refused, closed or used. (Warnings are errors here.)
+        with pytest.raises(TypeError):
+            aio.serve("hello", HOST, 0)  # type: ignore[call-overload]  # the point
+        aio.serve(hello, HOST, 0).close()
+        listener = await aio.serve(hello, HOST, 0)
+        listener.close()
+        del listener
+        async with aio.serve(hello, HOST, 0):
+            pass
+        forever = asyncio.ensure_future(aio.serve(hello, HOST, 0).serve_forever())
+        await asyncio.sleep(0.01)
+        forever.cancel()
+        gc.collect()
 
     lab.run(main())
 
@@ -170,7 +193,7 @@ def test_mode_of_a_unix_socket(lab: Lab, tmp_path: Path) -> None:
                 response = await aio.request("GET", "http://cno.test/", unix=str(path))
                 assert await response.payload.read() == b"hello"
         with pytest.raises(ValueError, match="mode"):
-            aio.serve(hello, HOST, 0, mode=0o600)
+            aio.serve(hello, HOST, 0, mode=0o600)  # type: ignore[call-overload]  # the point
 
     lab.run(main())
 
@@ -180,9 +203,9 @@ def test_serve_needs_one_place_and_one_way(lab: Lab) -> None:
     certs = lab.certs
     try:
         with pytest.raises(ValueError, match="one of"):
-            aio.serve(hello)
+            aio.serve(hello)  # type: ignore[call-overload]  # the point
         with pytest.raises(ValueError, match="one of"):
-            aio.serve(hello, HOST, 0, sock=sock)
+            aio.serve(hello, HOST, 0, sock=sock)  # type: ignore[call-overload]  # the point
         with pytest.raises(ValueError, match="certfile"):
             aio.serve(hello, HOST, 0, keyfile=certs.keyfile)
         with pytest.raises(ValueError, match="certfile"):

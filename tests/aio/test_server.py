@@ -71,7 +71,7 @@ def test_close_lets_requests_finish(lab: Lab, wire: Wire) -> None:
 
         certs = lab.certs
         arguments = {"certfile": certs.certfile, "keyfile": certs.keyfile} if wire.tls else {}
-        listener = await aio.serve(handle, HOST, 0, **arguments)  # type: ignore[arg-type]  # of the mapping's values
+        listener = await aio.serve(handle, HOST, 0, **arguments)  # type: ignore[call-overload]  # of the mapping's values
         url = place(listener).replace("http", wire.scheme)
         client = await lab.connect(wire, url)
         asked = asyncio.ensure_future(client.request("GET", "/"))
@@ -138,7 +138,7 @@ def test_close_in_a_hurry(lab: Lab, wire: Wire) -> None:
 
         certs = lab.certs
         arguments = {"certfile": certs.certfile, "keyfile": certs.keyfile} if wire.tls else {}
-        listener = await aio.serve(handle, HOST, 0, **arguments)  # type: ignore[arg-type]  # of the mapping's values
+        listener = await aio.serve(handle, HOST, 0, **arguments)  # type: ignore[call-overload]  # of the mapping's values
         url = place(listener).replace("http", wire.scheme)
         clients = [await lab.connect(wire, url) for _ in range(2)]
         paths = ("/quick", "/slow")

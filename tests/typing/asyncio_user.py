@@ -6,14 +6,27 @@ Uses public names only, with a loop given first and with none; what is promised 
 
 import asyncio
 import io
+import signal
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from typing import BinaryIO, assert_type
 
 import cno
-from cno import Channel, Client, Pool, Push, Request, Response, Server, Tunnel
-
-Headers = list[tuple[str, str]]
+from cno import (
+    Body,
+    Channel,
+    Client,
+    Handler,
+    Headers,
+    Listener,
+    Pool,
+    Push,
+    Request,
+    Response,
+    Server,
+    Tunnel,
+)
 
 
 async def send(client: Client, file: BinaryIO) -> None:
@@ -34,6 +47,7 @@ async def handle(request: Request) -> None:
     assert_type(request.path, str)
     assert_type(request.headers, Headers)
     assert_type(request.stream, int)
+    assert_type(request.conn, Server)
     assert_type(request.payload, asyncio.StreamReader)
     body = assert_type(await request.payload.read(), bytes)
     assert_type(request.trailers, Headers | None)
@@ -49,7 +63,7 @@ async def handle(request: Request) -> None:
     elif request.path == "/iterator":
         await request.respond(200, [], lines(), trailers=[("checksum", "0")])
     else:
-        channel: Channel[bytes] = Channel(1)
+        channel = assert_type(Channel(1), Channel[bytes])
         await channel.put(b"data")
         channel.close()
         await request.respond(200, [], channel)
@@ -81,6 +95,8 @@ async def fetch() -> bytes:
     assert_type(response.headers, Headers)
     assert_type(response.payload, asyncio.StreamReader)
     assert_type(response.stream, int)
+    assert_type(response.conn, Client)
+    assert_type(response.conn.is_http2, bool)
     async for push in response.pushed:
         assert_type(push, Push)
         assert_type((push.method, push.path, push.headers), tuple[str, str, Headers])
@@ -92,6 +108,8 @@ async def fetch() -> bytes:
     client.close()
     async with await cno.request(loop, "GET", "https://cno.test/", ssl_ctx=context) as answer:
         assert_type(answer.trailers, Headers | None)
+    await cno.request(loop, "GET", "http://cno.test/", {"accept": "text/plain"}.items())
+    await cno.request("GET", "http://cno.test/", (("a", "b"), ("c", "d")))
     again = await cno.request("PUT", "http://cno.test/", [], lines())
     return await again.payload.read()
 
@@ -150,11 +168,55 @@ async def own_connection(loop: asyncio.AbstractEventLoop) -> Client:
     return assert_type(client, Client)
 
 
+async def places(handler: Handler, sock: socket.socket, context: ssl.SSLContext) -> None:
+    """Wherever a server can listen."""
+    listener = assert_type(cno.serve(handler, "127.0.0.1", 8000), Listener)
+    assert_type(await listener, Listener)
+    await cno.serve(handler, port=8000)
+    await cno.serve(handler, ["127.0.0.1", "::1"], 0, ssl=context, backlog=10)
+    await cno.serve(handler, host=None, port=0, certfile="cert.pem", keyfile="key.pem")
+    await cno.serve(handler, sock=sock, limits=cno.Limits(), settings={"max_frame_size": 1 << 15})
+    async with cno.serve(handler, path="/run/socket", mode=0o660, date=False) as listening:
+        assert_type(listening, Listener)
+
+
+def later(request: Request) -> asyncio.Future[None]:
+    return asyncio.ensure_future(handle(request))
+
+
+async def number(request: Request) -> int:
+    await request.respond(204)
+    return 204
+
+
+async def handlers() -> None:
+    """Handlers return something to wait for, whatever that gives."""
+    handler: Handler
+    for handler in (handle, later, number):
+        Server(handler)
+        await cno.serve(handler, port=0)
+
+
+async def post(pool: Pool, headers: Headers, body: Body) -> Response:
+    """A function of one's own around a request."""
+    return await pool.request("POST", "https://cno.test/", headers, body)
+
+
 async def consume(channel: Channel[str]) -> str:
     together = ""
     async for item in channel:
         together += assert_type(item, str)
     return together
+
+
+def words() -> Channel[str]:
+    channel: Channel[str] = Channel(10)
+    return channel
+
+
+def stacks(loop: asyncio.AbstractEventLoop) -> None:
+    loop.add_signal_handler(signal.SIGUSR1, cno.print_stacks)
+    cno.print_stacks(io.StringIO())
 
 
 def versions() -> tuple[str, bool]:

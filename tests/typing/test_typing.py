@@ -7,6 +7,7 @@ package as they would find it anywhere: installed, by its py.typed marker.
 import importlib.util
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.peers import missing
-from tests.tree import PACKAGE
+from tests.tree import PACKAGE, ROOT
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -23,6 +24,7 @@ PROGRAMS = ["raw_user.py", "hpack_user.py", "asyncio_user.py"]
 INSTALLED = "site-packages" in PACKAGE.parts
 
 MYPY = ["mypy", "--config-file=", "--strict", "--warn-unreachable", "--no-error-summary"]
+PYRIGHT = ["pyright", "--pythonpath", sys.executable]
 
 
 def run(cwd: Path, *command: str) -> subprocess.CompletedProcess[str]:
@@ -54,10 +56,14 @@ def check(cwd: Path, *command: str) -> str:
 def program(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     name: str = request.param
     shutil.copy(Path(__file__).parent / name, tmp_path)
+    configure_pyright(tmp_path)
+    return tmp_path / name
+
+
+def configure_pyright(folder: Path) -> None:
     search = [] if INSTALLED else [str(PACKAGE.parent)]
     config = {"typeCheckingMode": "strict", "include": ["."], "extraPaths": search}
-    tmp_path.joinpath("pyrightconfig.json").write_text(json.dumps(config))
-    return tmp_path / name
+    folder.joinpath("pyrightconfig.json").write_text(json.dumps(config))
 
 
 def test_mypy(program: Path) -> None:
@@ -66,7 +72,7 @@ def test_mypy(program: Path) -> None:
 
 
 def test_pyright(program: Path) -> None:
-    complaints = check(program.parent, "pyright", "--pythonpath", sys.executable)
+    complaints = check(program.parent, *PYRIGHT)
     assert not complaints, complaints
 
 
@@ -74,7 +80,48 @@ def test_pyright(program: Path) -> None:
 def test_checkers_can_fail(wrong: str, tmp_path: Path) -> None:
     tmp_path.joinpath("wrong.py").write_text(f"import cno\nprint(cno.COMPILED, {wrong})\n")
     assert "wrong.py:2" in check(tmp_path, *MYPY, "--cache-dir=cache", "wrong.py")
-    assert "wrong.py:2" in check(tmp_path, "pyright", "--pythonpath", sys.executable, "wrong.py")
+    assert "wrong.py:2" in check(tmp_path, *PYRIGHT, "wrong.py")
+
+
+MISTAKES = [
+    "cno.serve(handle)",
+    "cno.serve(handle, '127.0.0.1')",
+    "cno.serve(handle, port=None)",
+    "cno.serve(handle, port=80, path='/run/socket')",
+    "cno.serve(handle, port=80, mode=0o600)",
+    "cno.serve(handle, port=80, time=10)",
+    "cno.serve(not_awaitable, port=80)",
+    "cno.request('GET', 'http://cno.test/', {'a': 1}.items())",
+    "cno.Channel(10).put_nowait('text')",
+]
+
+
+def test_mistakes_are_noticed(tmp_path: Path) -> None:
+    """By each checker, line by line."""
+    program = [
+        "import cno",
+        "async def handle(request: cno.Request) -> None: ...",
+        "def not_awaitable(request: cno.Request) -> None: ...",
+        *(f"print({each})" for each in MISTAKES),
+    ]
+    tmp_path.joinpath("wrong.py").write_text("\n".join([*program, ""]))
+    configure_pyright(tmp_path)
+    for checker in ([*MYPY, "--cache-dir=cache", "wrong.py"], PYRIGHT):
+        said = check(tmp_path, *checker)
+        found = {int(line) for line in re.findall(r"wrong\.py:(\d+)(?::\d+)?(?: -|:) error", said)}
+        assert found == set(range(4, len(program) + 1)), said
+
+
+def test_examples_of_the_README(tmp_path: Path) -> None:
+    """They are as strictly typed as the package."""
+    text = ROOT.joinpath("README.md").read_text("utf-8")
+    examples = re.findall(r"^```python\n(.+?)^```", text, re.DOTALL | re.MULTILINE)
+    files = [f"example{number}.py" for number in range(len(examples))]
+    for name, code in zip(files, examples, strict=True):
+        tmp_path.joinpath(name).write_text(code)
+    configure_pyright(tmp_path)
+    assert not check(tmp_path, *MYPY, "--cache-dir=cache", *files)
+    assert not check(tmp_path, *PYRIGHT)
 
 
 def test_every_public_type_is_known(tmp_path: Path) -> None:

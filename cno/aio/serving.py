@@ -1,0 +1,107 @@
+"""`cno.serve`: its arguments, as users and type checkers see them.
+
+Knows which of them say where to listen. Must never know how that is done. Stays interpreted, so
+that its annotations can be seen.
+"""
+
+import socket
+from collections.abc import Iterable, Sequence
+from ssl import SSLContext
+from typing import TypedDict, Unpack, overload
+
+from cno.aio import tls
+from cno.aio.listen import Address, Listener
+from cno.aio.proxy_protocol import Trusted
+from cno.aio.server import Handler
+from cno.limits import Limits
+from cno.settings import SettingsDict
+
+
+class Options(TypedDict, total=False):
+    """What `serve` takes wherever it listens."""
+
+    ssl: SSLContext | None
+    certfile: tls.Path | None
+    keyfile: tls.Path | None
+    backlog: int
+    reuse_port: bool | None
+    settings: SettingsDict | None
+    limits: Limits | None
+    date: bool
+    proxy_protocol: Iterable[object] | None
+
+
+@overload
+def serve(
+    handler: Handler, host: str | Sequence[str] | None, port: int, **options: Unpack[Options]
+) -> Listener: ...
+
+
+@overload
+def serve(
+    handler: Handler,
+    host: str | Sequence[str] | None = None,
+    *,
+    port: int,
+    **options: Unpack[Options],
+) -> Listener: ...
+
+
+@overload
+def serve(handler: Handler, *, sock: socket.socket, **options: Unpack[Options]) -> Listener: ...
+
+
+@overload
+def serve(
+    handler: Handler, *, path: str, mode: int | None = None, **options: Unpack[Options]
+) -> Listener: ...
+
+
+def serve(
+    handler: Handler,
+    host: str | Sequence[str] | None = None,
+    port: int | None = None,
+    *,
+    ssl: SSLContext | None = None,
+    certfile: tls.Path | None = None,
+    keyfile: tls.Path | None = None,
+    sock: socket.socket | None = None,
+    path: str | None = None,
+    mode: int | None = None,
+    backlog: int = 1024,
+    reuse_port: bool | None = None,
+    settings: SettingsDict | None = None,
+    limits: Limits | None = None,
+    date: bool = True,
+    proxy_protocol: Iterable[object] | None = None,
+) -> Listener:
+    """Serve HTTP/2 and HTTP/1.1 on one address: `async with cno.serve(handler, host, port):`.
+
+    `handler` is as for `cno.Server`. The address is a host, or several (None: all interfaces), and
+    a port (0: one that is free on all of them), a bound socket, or the path of a Unix socket, whose
+    file gets the permissions `mode` (0o660, say) before anybody can connect. With `certfile` and
+    `keyfile` (PEM), or a context in `ssl` (which is told so), it is served over TLS with ALPN `h2`
+    and `http/1.1`; in clear text, HTTP/2 is for clients that know beforehand. Responses that
+    have no `Date` get one (RFC 9110 6.6.1), unless `date` is False. `await serve(...)` begins as
+    well, and gives the `Listener`.
+
+    `proxy_protocol` are the addresses of proxies (`["10.0.0.0/8", "::1"]`; `unix:` for all who
+    connect by a Unix socket) whose connections must begin with a PROXY header, version 1 or 2,
+    before TLS. `Request.peer` is the client that it announces. Connections from other addresses
+    have no header, and need none. One that is malformed, or not there within
+    `Limits.handshake_timeout`, ends the connection.
+
+    Raises ValueError for an address, or TLS, that is said twice or not at all; TypeError and
+    UsageError for a handler, settings and limits that no connection can have; OSError.
+    """
+    if certfile is not None:
+        if ssl is not None:
+            raise ValueError("either certfile or ssl, not both")
+        ssl = tls.server_context(certfile, keyfile)
+    elif keyfile is not None:
+        raise ValueError("keyfile needs a certfile")
+    elif ssl is not None:
+        ssl.set_alpn_protocols(list(tls.PROTOCOLS))
+    address = Address(host, port, sock, path, mode, backlog, reuse_port)
+    proxies = None if proxy_protocol is None else Trusted(proxy_protocol)
+    return Listener(handler, address, ssl, settings, limits, date, proxies)
