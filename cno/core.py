@@ -17,7 +17,7 @@ from cno.date import DateSource
 from cno.errors import Reason
 from cno.h1.state import Http1
 from cno.h2.state import NOTHING, Http2
-from cno.limits import Limits, bound
+from cno.limits import Limits, bound, window, with_windows
 from cno.settings import Settings
 from cno.strict import typed
 
@@ -65,7 +65,9 @@ ON_SETTINGS: Final = 1 << 12
 ON_UPGRADE: Final = 1 << 13
 
 #: Of connections that are given none.
-_LIMITS: Final = Limits()
+_LIMITS: Final = Limits(
+    initial_window_size=65_535, connection_window=65_535, max_unread_window=4_194_304
+)
 #: Output up to this many octets is copied together; larger payloads are passed through untouched.
 COPY_BELOW: Final = 4_096
 
@@ -145,7 +147,7 @@ class Core:
     def __init__(
         self, server: bool, limits: Limits | None, clock: Callable[[], float] | None
     ) -> None:
-        self._limits: Limits = _LIMITS if limits is None else limits
+        self._limits: Limits = _LIMITS if limits is None else with_windows(limits, _LIMITS)
         self._clock: Callable[[], float] | None = clock
         self._wants: i64 = wanted(type(self))
 
@@ -308,7 +310,7 @@ def local_settings(limits: Limits, server: bool) -> Settings:
     settings._enable_push = 0
     # Those of RFC 7540 we neither send nor look at; those of RFC 9218 we do.
     settings._no_rfc7540_priorities = 1
-    settings._initial_window_size = limits.initial_window_size
+    settings._initial_window_size = window(limits.initial_window_size)
     settings._max_frame_size = limits.max_frame_size
     if limits.max_header_list_size is not None:
         settings._max_header_list_size = limits.max_header_list_size

@@ -4,17 +4,17 @@ A frozen object that a connection takes. `None` switches a bound off. The defaul
 the well-known implementations (nghttp2, hyper, Go, nginx, Node.js, Envoy).
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Final
 
-from cno.const import MAX_MAX_FRAME_SIZE, MAX_U32, MAX_WINDOW, MIN_MAX_FRAME_SIZE
+from cno.const import DEFAULT_WINDOW, MAX_MAX_FRAME_SIZE, MAX_U32, MAX_WINDOW, MIN_MAX_FRAME_SIZE
 
 #: The internal value of `None`: a number that no count reaches.
 UNBOUNDED: Final = 1 << 62
 
 #: The types of fields that cannot be None, and the endings of the names of seconds and rates.
 _PLAIN: Final = (bool, int, float)
-_TIMES: Final = ("_timeout", "_interval", "_rate")
+_TIMES: Final = ("_timeout", "_interval", "_rate", "_age")
 #: Seconds of the shortest timeout: a shorter one would expire before anything can arrive.
 SHORTEST_WAIT: Final = 0.001
 #: The range of a field, if that is not 0 to UNBOUNDED: values that the protocol forbids, or with
@@ -22,6 +22,7 @@ SHORTEST_WAIT: Final = 0.001
 _RANGES: Final[dict[str, tuple[Any, int]]] = {
     "max_pending_handlers": (1, UNBOUNDED),
     "max_requests_per_connection": (1, UNBOUNDED),
+    "max_connection_age": (SHORTEST_WAIT, UNBOUNDED),
     "max_pipelined": (1, UNBOUNDED),
     "read_chunk": (1, UNBOUNDED),
     "read_frames": (1, UNBOUNDED),
@@ -47,9 +48,10 @@ _RANGES: Final[dict[str, tuple[Any, int]]] = {
 class Limits:
     """The bounds of one connection. Counts are per connection unless the field says otherwise.
 
-    `cno.aio.Server` and `Client` have larger windows by default than those given here. Raises
-    ValueError for values out of range, TypeError for values that are not numbers. `repr` shows the
-    fields that differ from the defaults.
+    None switches a bound off. In the fields of `BY_ROLE` it stands for the default, which differs
+    between `raw.Connection`, `aio.Server` and `aio.Client`. Raises ValueError for values out of
+    range, TypeError for values that are not numbers. `repr` shows the fields that differ from the
+    defaults.
     """
 
     # -- streams ----------------------------------------------------------------------------------
@@ -67,6 +69,11 @@ class Limits:
     #: Server: requests, after which the connection ends gracefully (GOAWAY, or `connection:
     #: close`).
     max_requests_per_connection: int | None = None
+    #: asyncio: seconds from when a connection was made, after which it takes no new requests, so
+    #: that clients look names up again. Requests that are open may finish. Server: at that moment
+    #: HTTP/2 sends GOAWAY; in HTTP/1.1 the next response head says `connection: close`. Client: the
+    #: connection is closed as soon as no request is open; a pool makes another one.
+    max_connection_age: float | None = None
     #: HTTP/1.1: requests received and not yet answered. Beyond: reading stops (WOULD_BLOCK).
     max_pipelined: int | None = 16
     #: Client: pushed streams, promised or open. Beyond: RST_STREAM(REFUSED_STREAM). asyncio:
@@ -112,12 +119,14 @@ class Limits:
     #: GOAWAY(FRAME_SIZE_ERROR).
     max_frame_size: int = 16_384
     #: Bytes of body that a stream may send ahead of `consume` or `open_flow`; advertised. Beyond:
-    #: RST_STREAM(FLOW_CONTROL_ERROR).
-    initial_window_size: int = 65_535
+    #: RST_STREAM(FLOW_CONTROL_ERROR). By default 65,535; with asyncio, 262,144 for a server and
+    #: 1,048,576 for a client.
+    initial_window_size: int | None = None
     #: Bytes of body that all streams together may send ahead; at least 65,535. Make it larger than
     #: the window of one stream, or one stream that nobody reads blocks the others. Beyond:
-    #: GOAWAY(FLOW_CONTROL_ERROR).
-    connection_window: int = 65_535
+    #: GOAWAY(FLOW_CONTROL_ERROR). By default 65,535; with asyncio, 1,048,576 for a server and
+    #: 8,388,608 for a client.
+    connection_window: int | None = None
     #: asyncio: bytes to which a stream's window grows while the application reads as fast as the
     #: network delivers (bandwidth times delay, measured by PING). It never shrinks below its first
     #: size. All streams together grow by at most half of `max_connection_window`.
@@ -126,8 +135,9 @@ class Limits:
     max_connection_window: int = 33_554_432
     #: asyncio: bytes by which the connection's window grows further while unread data takes more
     #: than half of its first size, so that other streams continue. New streams then begin with a
-    #: 256th of this, at least 16,384. Beyond: all streams wait for the readers. 0: off.
-    max_unread_window: int = 4_194_304
+    #: 256th of this, at least 16,384. Beyond: all streams wait for the readers. 0: off. By default
+    #: 4,194,304 for a server and 16,777,216 for a client.
+    max_unread_window: int | None = None
     #: Smallest DATA frame that we send into a small window, in bytes: a peer that opens its window
     #: byte by byte would make us send mostly frame headers. `write_data` accepts nothing instead.
     #: Exceptions: the rest of the body; the whole INITIAL_WINDOW_SIZE of the peer; 16 frames a
@@ -326,3 +336,27 @@ def allowed(name: str) -> tuple[Any, int]:
 def bound(value: int | None) -> int:
     """Return the number to compare with: `UNBOUNDED` for None."""
     return UNBOUNDED if value is None else value
+
+
+#: Fields whose default depends on who takes the limits; None stands for that.
+BY_ROLE: Final = ("initial_window_size", "connection_window", "max_unread_window")
+
+#: What `with_windows` has made last, by the id of `usual`: most connections have the limits of the
+#: one before. Each `usual` lives as long as the process.
+_completed: Final[dict[int, tuple[Limits, Limits]]] = {}
+
+
+def with_windows(limits: Limits, usual: Limits) -> Limits:
+    """Return `limits` with the windows of `usual` where it has none of its own."""
+    known = _completed.get(id(usual))
+    if known is not None and known[0] is limits:
+        return known[1]
+    missing = {name: getattr(usual, name) for name in BY_ROLE if getattr(limits, name) is None}
+    made = replace(limits, **missing) if missing else limits
+    _completed[id(usual)] = (limits, made)
+    return made
+
+
+def window(value: int | None) -> int:
+    """Return a window in bytes: the protocol's first one for None."""
+    return DEFAULT_WINDOW if value is None else value

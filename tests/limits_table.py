@@ -7,6 +7,7 @@
 import re
 from pathlib import Path
 
+from cno.limits import BY_ROLE
 from tests.tree import PACKAGE, ROOT
 
 BEGIN, END = "<!-- limits -->", "<!-- end of limits -->"
@@ -54,7 +55,8 @@ def table(source: str) -> str:
         if where != section:
             section = where
             lines.append(f"| **{section}** | | |")
-        lines.append(f"| `{name}` | {shown(default)} | {comment} |")
+        value = "by role" if name in BY_ROLE else shown(default)
+        lines.append(f"| `{name}` | {value} | {comment} |")
     return "\n".join(lines)
 
 

@@ -38,7 +38,7 @@ from cno.errors import (
     InvalidStreamError,
     WouldBlockError,
 )
-from cno.limits import Limits
+from cno.limits import Limits, with_windows
 from cno.settings import SettingsDict
 
 #: A client reads from one server: windows of 1 MiB per stream, 8 MiB in all.
@@ -61,8 +61,8 @@ class Client(Connection):
 
     `authority` and `scheme` are those of all requests that do not name others in their headers.
     `force_http2` begins with HTTP/2 where nothing was negotiated. `loop` may be left out.
-    `settings` is what `configure` takes; `limits` are by default those of `cno.Limits` with windows
-    of 1 MiB per stream and 8 MiB in all. `async with` closes the connection at its end. A client
+    `settings` is what `configure` takes; `limits` that name no windows have 1 MiB per stream and
+    8 MiB in all. `async with` closes the connection at its end. A client
     belongs to its event loop: in others, its methods raise RuntimeError.
     """
 
@@ -81,7 +81,12 @@ class Client(Connection):
             authority = loop
             loop = None
         check_limits(limits)
-        super().__init__(False, loop, CLIENT_LIMITS if limits is None else limits, settings)
+        super().__init__(
+            False,
+            loop,
+            CLIENT_LIMITS if limits is None else with_windows(limits, CLIENT_LIMITS),
+            settings,
+        )
         self.authority = authority
         if scheme is not None:
             self.scheme = scheme

@@ -87,6 +87,8 @@ class Connection(Timers):
         self.transport = cast("asyncio.Transport", transport)
         self.transport.set_write_buffer_limits(high=write_buffer(self._limits))
         self._born = self._heard_at = self.loop.time()
+        if self._limits.max_connection_age is not None:
+            self._retire_at = self._born + self._limits.max_connection_age
         if self._closing:
             self.transport.abort()
             return
@@ -321,6 +323,10 @@ class Connection(Timers):
         if self._closed is None:
             self._closed = self.loop.create_future()
         await asyncio.shield(self._closed)
+
+    def _retire(self) -> None:
+        self._engine_shutdown()
+        self._begin_work()  # who waits for this connection need not wait any longer
 
     def _lose(self, why: str) -> None:
         ending.vanished(self, why)

@@ -26,6 +26,11 @@ STREAMS: Final = 256
 LEAST_STREAM: Final = 16_384
 
 
+def most_lent(conn: "Windows") -> int:
+    """Return by how many bytes the connection's window may be widened."""
+    return conn._limits.max_unread_window or 0
+
+
 def stream_window(most: int) -> int:
     """The INITIAL_WINDOW_SIZE of streams that share `most` bytes."""
     return max(LEAST_STREAM, most // STREAMS)
@@ -33,7 +38,7 @@ def stream_window(most: int) -> int:
 
 def look(conn: "Windows") -> None:
     """There is less room than there should be: see in a moment if that is still so."""
-    if conn._room_due or conn._lent >= conn._limits.max_unread_window:
+    if conn._room_due or conn._lent >= most_lent(conn):
         return
     if is_wide(conn):
         conn._room_due = True
@@ -45,7 +50,7 @@ def look(conn: "Windows") -> None:
 
 def is_wide(conn: "Windows") -> bool:
     """Whether streams still begin with the windows of a connection that has room."""
-    return conn._local._initial_window_size > stream_window(conn._limits.max_unread_window)
+    return conn._local._initial_window_size > stream_window(most_lent(conn))
 
 
 def make(conn: "Windows", turns: int) -> None:
@@ -64,9 +69,9 @@ def make(conn: "Windows", turns: int) -> None:
     if gone or lacks <= conn._least_room:
         return
     if is_wide(conn):
-        conn.configure(initial_window_size=stream_window(conn._limits.max_unread_window))
+        conn.configure(initial_window_size=stream_window(most_lent(conn)))
     elif not h2.unacked:
-        lend(conn, min(lacks, conn._limits.max_unread_window - conn._lent))
+        lend(conn, min(lacks, most_lent(conn) - conn._lent))
 
 
 def lend(conn: "Windows", more: i64) -> None:

@@ -27,7 +27,7 @@ from cno.const import (
 from cno.core import DONE, H2_SETTINGS, HEAD
 from cno.date import SYSTEM
 from cno.h2.send import final_goaway
-from cno.limits import UNBOUNDED, Limits, bound
+from cno.limits import UNBOUNDED, Limits, bound, with_windows
 from cno.priority import SHARED, parse_fields, rank
 from cno.settings import SettingsDict
 
@@ -35,7 +35,9 @@ from cno.settings import SettingsDict
 Handler: TypeAlias = Callable[[Request], Awaitable[object]]
 
 #: A server reads bodies from many at once: windows of 256 KiB per stream, 1 MiB in all.
-SERVER_LIMITS: Final = Limits(initial_window_size=262_144, connection_window=1_048_576)
+SERVER_LIMITS: Final = Limits(
+    initial_window_size=262_144, connection_window=1_048_576, max_unread_window=4_194_304
+)
 
 #: From Python 3.12 on, tasks can run at once until they have to wait: most handlers never have to.
 EAGER: Final = sys.version_info >= (3, 12)
@@ -92,8 +94,8 @@ class Server(Connection):
 
     Responses get a `Date` field unless they have one, or `date` is False.
 
-    `loop` may be left out. `settings` is what `configure` takes; `limits` are by default those of
-    `cno.Limits` with windows of 256 KiB per stream and 1 MiB in all.
+    `loop` may be left out. `settings` is what `configure` takes; `limits` that name no
+    windows have 256 KiB per stream and 1 MiB in all.
     """
 
     def __init__(
@@ -117,7 +119,7 @@ class Server(Connection):
         super().__init__(
             True,
             cast("asyncio.AbstractEventLoop | None", loop),
-            SERVER_LIMITS if limits is None else limits,
+            SERVER_LIMITS if limits is None else with_windows(limits, SERVER_LIMITS),
             settings,
         )
         if date:
@@ -196,6 +198,17 @@ class Server(Connection):
                 self._engine_shutdown()
         elif self._h2.goaway_ping and -self._h2.requests_left > self._max_streams:
             # It has been told, has not answered the PING that went with that, and asks on.
+            self._engine_shutdown()
+
+    def _retire(self) -> None:
+        if self._http2:
+            super()._retire()
+            return
+        # A response whose head has not been written says `connection: close`. Else that of the
+        # next request does: to close between two of them could lose one that is under way.
+        self._max_requests = 0
+        last = self._exchanges.get(int(self._last_remote))
+        if last is not None and failures.write_state(cast(Request, last)) == HEAD:
             self._engine_shutdown()
 
     def _rank_of(self, stream: int) -> i64:

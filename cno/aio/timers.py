@@ -66,6 +66,7 @@ class Timers(Windows):
         self._brisk = False  # streams are open: look as often as their waits need
         self._born = 0.0
         self._drain_since = 0.0  # 0: not shutting down
+        self._retire_at = 0.0  # when to take no more requests; 0: never, or it has happened
         self._unacked_since = 0.0  # 0: all our SETTINGS are acknowledged
         self._idle_since = 0.0  # 0: not idle
         self._idle_mark: i64 = -1  # the peer's last stream when that was looked at
@@ -148,8 +149,12 @@ class Timers(Windows):
         if self._drain_since != 0.0:
             wait = shortest(wait, limits.shutdown_timeout)
             wait = shortest(wait, GRACE)
-        if wait > 0.0:
-            self._set_timer(max(wait / 4, FASTEST_TICK), self._tick)
+        delay = max(wait / 4, FASTEST_TICK) if wait > 0.0 else 0.0
+        if self._retire_at != 0.0:
+            left = self._retire_at - self.loop.time()
+            delay = shortest(delay, max(left, FASTEST_TICK) if left > 0.0 else GRACE)
+        if delay > 0.0:
+            self._set_timer(delay, self._tick)
 
     def _tick(self) -> None:
         self._timer = None
@@ -195,6 +200,11 @@ class Timers(Windows):
         else:
             if self._drain_since != 0.0 and now - self._drain_since >= GRACE and not self._streams:
                 self._end_drain()
+            if self._retire_at != 0.0 and now >= self._retire_at and not self._is_greeting():
+                self._retire_at = 0.0
+                if not self._draining and self._drain_since == 0.0:
+                    log.debug("the connection has reached its greatest age")
+                    self._retire()
             return not self._closing
         return False
 
@@ -213,6 +223,9 @@ class Timers(Windows):
         """A client has nothing to say, not even to a PING: it has no more requests under way."""
         if not self._draining or (self._http2 and self._server and self._h2.goaway_ping):
             self._engine_shutdown()
+
+    def _retire(self) -> None:
+        """Take no more requests; those that are open may finish."""
 
     def _engine_shutdown(self) -> None:
         super().shutdown()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from mypy_extensions import i64
 
 from cno.const import DEFAULT_WINDOW
-from cno.limits import Limits, bound
+from cno.limits import Limits, bound, window
 
 if TYPE_CHECKING:
     from cno.aio.output import Headers
@@ -27,7 +27,7 @@ class Unclaimed:
     def __init__(self, limits: Limits) -> None:
         self._sizes: dict[int, int] = {}  # by stream
         self._size: i64 = 0
-        self._most: i64 = max(DEFAULT_WINDOW, limits.connection_window) // PART
+        self._most: i64 = max(DEFAULT_WINDOW, window(limits.connection_window)) // PART
         self._most_pushes: i64 = bound(limits.max_pushes)
 
     def promised(self, stream: int, headers: "Headers") -> bool:

@@ -16,7 +16,7 @@ from cno.const import DEFAULT_WINDOW
 from cno.core import CLOSED, Stream, cork
 from cno.drive import end_call
 from cno.h2 import flow, send
-from cno.limits import Limits
+from cno.limits import Limits, window
 from cno.settings import SettingsDict
 
 #: So small a part of a window is no reason to look at the clock.
@@ -46,7 +46,8 @@ class Windows(Output):
         self._trip = 0.0  # seconds; 0: unknown
         self._guessed = False  # no PING has been answered yet
         self._announced_at = 0.0  # when our SETTINGS went out
-        self._least_room: i64 = max(DEFAULT_WINDOW, limits.connection_window) // 2  # see `room`
+        first = max(DEFAULT_WINDOW, window(limits.connection_window))
+        self._least_room: i64 = first // 2  # see `room`
         self._lent: i64 = 0  # the connection's window is larger by that for what nobody reads
         self._room_due = False  # whether more is needed will be looked at
         self._read_in_all: i64 = 0  # octets

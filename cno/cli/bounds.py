@@ -44,7 +44,7 @@ def value_of(name: str, text: str) -> float | bool | None:
     try:
         if name.startswith("allow_"):
             return _SWITCH[text.lower()]
-        if name.endswith(("_timeout", "_interval", "_rate")):
+        if name.endswith(("_timeout", "_interval", "_rate", "_age")):
             return float(text)
         return whole(text)
     except (KeyError, ValueError):

@@ -8,7 +8,7 @@ from cno.budget import Bucket
 from cno.const import DEFAULT_WINDOW, MAX_STREAM_ID
 from cno.h2.kinds import rules
 from cno.hpack import Decoder, Encoder
-from cno.limits import UNBOUNDED, Limits, bound
+from cno.limits import UNBOUNDED, Limits, bound, window
 from cno.priority import Priority
 from cno.settings import Settings
 
@@ -101,7 +101,7 @@ class Http2(Budgets):
         self.send_window: i64 = DEFAULT_WINDOW
         self.recv_window: i64 = DEFAULT_WINDOW
         self.recv_credit: i64 = 0  # given back, not yet told to the peer
-        self.recv_size: i64 = max(DEFAULT_WINDOW, limits.connection_window)
+        self.recv_size: i64 = max(DEFAULT_WINDOW, window(limits.connection_window))
         self.wider: i64 = 0  # by so much the windows of all open streams are larger than at first
         #: No stream's relative send window is above this: lets most SETTINGS be checked in O(1).
         self.send_window_top: i64 = 0

@@ -137,6 +137,8 @@ async def exchange(lab: Lab, wire: Wire, size: int, server: Limits, client: Limi
 
 
 def outcomes(name: str, value: Any, side: str, wire: Wire) -> set[str]:
+    if name == "max_connection_age" and value == allowed(name)[0]:
+        return {"works", "lost"}  # one of the two requests was late
     if name.endswith(("_timeout", "_interval")) and value == allowed(name)[0] != 0:
         return {"works", *TIMES}
     expected = {"works"}
