@@ -37,18 +37,18 @@ class Trusted:
     def __init__(self, entries: Iterable[object]) -> None:
         import ipaddress
 
-        self._unix = False
+        self._unix_sockets = False
         self._networks: list[Any] = []
         for entry in [entries] if isinstance(entries, str) else entries:
             if entry == UNIX_ENTRY:
-                self._unix = True
+                self._unix_sockets = True
             else:
                 self._networks.append(ipaddress.ip_network(str(entry)))
 
     def includes(self, family: int, name: object) -> bool:
         """Return whether a header must come from a peer of this socket address."""
         if not isinstance(name, tuple):
-            return self._unix and family == getattr(socket, "AF_UNIX", None)
+            return self._unix_sockets and family == getattr(socket, "AF_UNIX", None)
         address = ip_address(str(name[0]))
         return any(address in network for network in self._networks)
 
