@@ -9,6 +9,8 @@ import os
 import re
 import sys
 import tempfile
+from collections.abc import Iterable
+from importlib import metadata
 from pathlib import Path
 from typing import cast
 
@@ -67,37 +69,95 @@ def refuse_without_compiler() -> None:
             )
 
 
-def mend_weak_references(text: str) -> str:
+class Unpatched(Exception):
+    """A patch of the generated C did not find what it changes."""
+
+    def __init__(self, patch: str, what: str) -> None:
+        super().__init__(
+            f"cno: the patch {patch!r} of the C that mypyc {mypy_version()} generates does not "
+            f"apply: {what}.\nThat mypyc is not the one this package was tested with. Build with "
+            "the versions of build-system.requires in pyproject.toml, or without mypyc "
+            "(CNO_BUILD=pure). If that mypyc has corrected the error, remove the patch from "
+            "setup.py."
+        )
+
+
+def mypy_version() -> str:
+    return metadata.version("mypy")
+
+
+# An interpreted base (asyncio.Protocol) is to leave room for weak references behind the fields.
+WEAK = "weak references"
+#: That room, as code that visits or clears an object names it.
+WEAK_PLACE = r"\*\(\(PyObject \*\*\)\(\(char \*\)self \+ sizeof\(PyObject \*\) \+ sizeof\(\w+\)\)\)"
+#: A type with such a place (1) and a function that frees its objects (2).
+WEAK_TYPE = re.compile(
+    r"PyTypeObject \w+_template_ = \{(?:(?!\};).)*?\.tp_dealloc = \(destructor\)(\w+),"
+    r"(?:(?!\};).)*?\.tp_weaklistoffset = ([^,]*),",
+    re.DOTALL,
+)
+
+
+def patch_weak_references(text: str, needed: bool) -> str:
     """Make weak references to objects with an interpreted base (the asyncio classes) safe.
 
-    mypyc 2.4 gives them a place for such references where Python is older than 3.12 (where there
-    are none), but frees what is there as if it were its own, and never tells those who refer that
-    the object is gone: a crash of the process, later. Neither visited nor freed, but told.
+    For Python 3.11, mypyc 2.4 gives such objects a place for the list of their weak references. It
+    treats the list as an object that it owns: it visits and frees it, and it never clears the
+    references when the object goes. The process crashes later. With this patch, the list is neither
+    visited nor freed, and the references are cleared. From Python 3.12 on, mypyc uses a place that
+    Python manages (`needed` is False), and nothing is to be changed.
     """
-    of_self = r"\(\(char \*\)self \+ sizeof\(PyObject \*\) \+ sizeof\(\w+\)\)"
-    text = re.sub(rf"Py_(?:VISIT|CLEAR)\(\*\(\(PyObject \*\*\){of_self}\)\);", "", text)
-    for kind in re.findall(r"PyTypeObject \w+_template_ = \{.*?\n\s*\};", text, re.DOTALL):
-        place = re.search(r"\.tp_weaklistoffset = (.*),", kind)
-        freed_by = re.search(r"\.tp_dealloc = \(destructor\)(\w+),", kind)
-        if place and freed_by:
-            last_word = "PyObject_ClearWeakRefs((PyObject *)self);"
-            tell = f"if (*(PyObject **)((char *)self + {place[1]}) != NULL) {last_word}"
-            definition = rf"(\b{freed_by[1]}\(\w+ \*self\)\s*\{{.*?\bPyObject_GC_UnTrack\(self\);)"
-            text = re.sub(definition, rf"\1 {tell}", text, count=1, flags=re.DOTALL)
+    text, visits = re.subn(rf"Py_VISIT\({WEAK_PLACE}\);", "", text)
+    text, clears = re.subn(rf"Py_CLEAR\({WEAK_PLACE}\);", "", text)
+    types = WEAK_TYPE.findall(text)
+    for dealloc, place in types:
+        cleared = (
+            f"if (*(PyObject **)((char *)self + {place}) != NULL) "
+            "PyObject_ClearWeakRefs((PyObject *)self);"
+        )
+        definition = (
+            rf"(\b{dealloc}\(\w+ \*self\)\s*\{{(?:(?!\n\}}).)*?\bPyObject_GC_UnTrack\(self\);)"
+        )
+        text, told = re.subn(definition, rf"\1 {cleared}", text, flags=re.DOTALL)
+        if told != 1:
+            raise Unpatched(WEAK, f"{dealloc} does not untrack its object once, but {told} times")
+    if not needed:
+        if visits or clears or types:
+            raise Unpatched(WEAK, "the place for weak references is there on this Python, too")
+    elif not types:
+        raise Unpatched(WEAK, "no type has a tp_weaklistoffset")
+    elif visits != len(types) or clears < len(types):
+        raise Unpatched(WEAK, f"{len(types)} types, {visits} Py_VISIT and {clears} Py_CLEAR of it")
     return text
 
 
-def mend_throw(text: str, runtime: Path) -> str:
+THROW = "throw"
+#: How mypyc's runtime hands an exception on, and how this package has it do so.
+THROW_THREE = "PyObject_CallFunctionObjArgs(_m, type, value, traceback, NULL)"
+THROW_ONE = "PyObject_CallOneArg(_m, value)"
+
+
+def patch_throw(text: str, runtime: Path) -> str:
     """Hand exceptions on to the coroutines that compiled ones wait for by `throw(error)` alone.
 
-    mypyc 2.4 calls `throw(type, error, traceback)`, which Python warns of since 3.12: at every
-    cancellation and timeout, of the user's own lines.
+    mypyc 2.4 calls `throw(type, error, traceback)`. Since Python 3.12 that gives a
+    DeprecationWarning at every cancellation and timeout, for a line of the application. mypyc
+    includes its runtime as a file, so the patched file stands in the place of the `#include`.
     """
-    used = runtime.read_text("utf-8").replace(
-        "PyObject_CallFunctionObjArgs(_m, type, value, traceback, NULL)",
-        "PyObject_CallOneArg(_m, value)",
-    )
-    return text.replace(f"#include <{runtime.name}>", used)
+    source = runtime.read_text("utf-8")
+    if source.count(THROW_THREE) != 1:
+        raise Unpatched(THROW, f"{runtime.name} does not call throw() with three arguments")
+    return text.replace(f"#include <{runtime.name}>", source.replace(THROW_THREE, THROW_ONE))
+
+
+def patch_unit(sources: Iterable[Path], runtime: Path) -> None:
+    """Apply all patches to the file that has the whole unit; the other files only load it."""
+    include = f"#include <{runtime.name}>"
+    units = [path for path in sources if include in path.read_text("utf-8")]
+    if len(units) != 1:
+        raise Unpatched(THROW, f"{len(units)} of the generated files have {include}")
+    text = patch_weak_references(units[0].read_text("utf-8"), sys.version_info < (3, 12))
+    units[0].write_text(patch_throw(text, runtime), "utf-8")
 
 
 def extensions() -> list[Extension]:
@@ -124,10 +184,11 @@ def extensions() -> list[Extension]:
             # 3 % fewer instructions a request. What Python looks for is exported all the same.
             more = ["-fvisibility=hidden", *C_WARNINGS_OFF]
             extension.extra_compile_args = [*extension.extra_compile_args, *more]
-    runtime = Path(include_dir()) / "misc_ops.c"
-    for path in {Path(source) for extension in found for source in extension.sources}:
-        text = mend_weak_references(path.read_text("utf-8"))
-        path.write_text(mend_throw(text, runtime), "utf-8")
+    sources = {Path(source) for extension in found for source in extension.sources}
+    try:
+        patch_unit(sources, Path(include_dir()) / "misc_ops.c")
+    except Unpatched as error:
+        sys.exit(str(error))
     return found
 
 
