@@ -1,7 +1,9 @@
-"""Keeps the house rules that a machine can keep: who imports whom, how long, how begun.
+"""The rules of CONTRIBUTING.md that a machine can check: imports, sizes, fields, docstrings.
 
-Reads the sources by `ast` only, nothing is imported. Each rule is a function from a tree of files
-to its violations; `test_rule_can_fail` shows each of them a made-up tree that breaks it.
+The test reads the sources by `ast` and imports nothing of them. Each rule is a function from a tree
+of files to its violations. `test_rule_can_fail` shows each rule a made-up tree that breaks it.
+Exceptions are listed in `structure.py`, by name and figure: a figure may fall, never rise, and an
+exception that is not needed any more has to go.
 """
 
 import ast
@@ -9,31 +11,21 @@ import io
 import re
 import sys
 import tokenize
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Container, Iterator
+from functools import cache
+from typing import NamedTuple
 
 import pytest
 
+from tests import structure
+from tests.structure import LAYERS
 from tests.tree import PACKAGE, ROOT
 
 MAX_FILE = 600
 MAX_FUNCTION = 60
-
-# Who may import whom: a module imports what is above it, or in its own package. A name stands for
-# the module or package and all below it, unless a longer name says otherwise.
-LAYERS = (
-    ("const", "date", "strict"),
-    ("errors", "limits"),
-    ("hpack", "settings", "headers", "budget", "priority"),
-    ("h1.head", "h1.parse", "h1.lenient", "h1.body", "h1.target", "h2.frames", "h2.kinds"),
-    ("h1.state", "h2.state"),
-    ("core",),
-    ("streams",),
-    ("h1", "h2"),
-    ("drive",),
-    ("engine",),
-    ("raw", "aio"),
-    ("cli", "examples"),
-)
+MAX_CLASS = 300
+MAX_FIELDS = 30
 
 # They choose the build and hand over to the rest; their own tests are in test_packaging.py.
 OUTSIDE = {"", "_build", "__main__"}
@@ -63,12 +55,12 @@ Rule = Callable[[Tree], list[str]]
 def real_tree() -> Tree:
     """The sources as they are, whichever build is under test."""
     found = {f"cno/{path.relative_to(PACKAGE).as_posix()}": path for path in PACKAGE.rglob("*.py")}
-    for folder in ("tests", "benchmarks", "stubs", ".ci"):
+    for folder in ("tests", "benchmarks", "docs", "stubs", ".ci", ".github"):
         for path in ROOT.joinpath(folder).rglob("*"):
             found[path.relative_to(ROOT).as_posix()] = path
-    for pattern in ("*.py", "*.md", "*.toml", "*.ini", "*.in"):
+    for pattern in ("*.py", "*.md", "*.toml", "*.ini", "*.in", "*.yaml"):
         found |= {path.name: path for path in ROOT.glob(pattern)}
-    kinds = {".py", ".pyi", ".md", ".toml", ".ini", ".in", ""}
+    kinds = {".py", ".pyi", ".md", ".toml", ".ini", ".in", ".yml", ".yaml", ""}
     hidden = re.compile(r"__pycache__|\.\w+_cache|\.hypothesis")
     return {
         name: path.read_text("utf-8")
@@ -77,10 +69,15 @@ def real_tree() -> Tree:
     }
 
 
+@cache
+def parsed(text: str, name: str) -> ast.Module:
+    return ast.parse(text, name)
+
+
 def python_files(tree: Tree, below: str = "") -> Iterator[tuple[str, ast.Module]]:
     for name, text in tree.items():
         if name.startswith(below) and name.endswith(".py"):
-            yield name, ast.parse(text, name)
+            yield name, parsed(text, name)
 
 
 # -- imports -----------------------------------------------------------------------------------
@@ -95,7 +92,7 @@ def modules(tree: Tree) -> dict[str, tuple[str, ast.Module]]:
     return found
 
 
-def imported(node: ast.AST, path: str, known: set[str]) -> Iterator[tuple[str, int]]:
+def imported(node: ast.AST, path: str, known: Container[str]) -> Iterator[tuple[str, int]]:
     """The modules that one node imports, by full name, with their lines."""
     if isinstance(node, ast.Import):
         yield from ((alias.name, node.lineno) for alias in node.names)
@@ -115,15 +112,15 @@ def inside(name: str) -> str | None:
     return name.removeprefix("cno").removeprefix(".") if name.partition(".")[0] == "cno" else None
 
 
-def rank(name: str) -> int | None:
-    """The layer of a module, by the longest name that covers it."""
-    best: tuple[int, int] | None = None
-    for number, layer in enumerate(LAYERS):
-        for prefix in layer:
-            covers = name == prefix or name.startswith(prefix + ".")
-            if covers and (best is None or len(prefix) > best[0]):
-                best = (len(prefix), number)
-    return None if best is None else best[1]
+def layer(name: str) -> tuple[int, str] | None:
+    """The number of a module's layer, and its part of it: the longest name that covers it."""
+    best: tuple[int, str] | None = None
+    for number, parts in enumerate(LAYERS):
+        for part in parts:
+            covers = name == part or name.startswith(part if part.endswith(".") else part + ".")
+            if covers and (best is None or len(part) > len(best[1])):
+                best = (number, part)
+    return best
 
 
 def package_of(name: str) -> str:
@@ -131,18 +128,18 @@ def package_of(name: str) -> str:
 
 
 def imports_point_up(tree: Tree) -> list[str]:
-    """A module imports only layers above its own, and its own package."""
+    """A module imports only layers above its own, and its own part of its layer."""
     known = modules(tree)
     problems = []
     for name, (path, syntax) in known.items():
         if name in OUTSIDE:
             continue
-        own = rank(name)
+        own = layer(name)
         if own is None:
             problems.append(f"{path}: has no place in LAYERS, give it one")
             continue
         for node in ast.walk(syntax):
-            for whole, line in imported(node, path, set(known)):
+            for whole, line in imported(node, path, known):
                 target = inside(whole)
                 if target is None or (target == "_build" and package_of(name) in DOES_IO):
                     continue
@@ -150,11 +147,11 @@ def imports_point_up(tree: Tree) -> list[str]:
                     if target not in PUBLIC:
                         problems.append(f"{path}:{line}: cno.{target} is not for users")
                     continue
-                theirs = rank(target)
+                theirs = layer(target)
                 if theirs is None:
                     problems.append(f"{path}:{line}: imports cno.{target}, which is no layer")
-                elif theirs > own or (theirs == own and package_of(target) != package_of(name)):
-                    problems.append(f"{path}:{line}: {name} must not know {target}")
+                elif theirs != own and theirs[0] >= own[0]:
+                    problems.append(f"{path}:{line}: {name} must not know {target}, see LAYERS")
     return problems
 
 
@@ -168,29 +165,38 @@ def shared_packages_are_empty(tree: Tree) -> list[str]:
     ]
 
 
-def no_import_cycles(tree: Tree) -> list[str]:
-    """No cycle of modules that import each other when loaded."""
+def reached(edges: dict[str, set[str]], start: str) -> set[str]:
+    """What `start` imports, and what that imports, and so on."""
+    seen: set[str] = set()
+    todo = [start]
+    while todo:
+        todo += (new := edges[todo.pop()] - seen)
+        seen |= new
+    return seen
+
+
+def modules_in_circles(tree: Tree) -> set[str]:
+    """Modules that import themselves by way of others. An import for type checking only counts."""
     known = modules(tree)
     edges = {
         name: {
             target
-            for node in syntax.body
-            for whole, _ in imported(node, path, set(known))
-            if (target := inside(whole)) and target in known and target != name
+            for node in ast.walk(syntax)
+            for whole, _ in imported(node, path, known)
+            if (target := inside(whole)) and target in known and target not in (name, *OUTSIDE)
         }
         for name, (path, syntax) in known.items()
         if name not in OUTSIDE
     }
-    # Take away, again and again, what imports nothing that is left, or is imported by nothing left.
-    while done := {
-        name
-        for name, targets in edges.items()
-        if not targets & edges.keys() or not any(name in others for others in edges.values())
-    }:
-        edges = {name: targets for name, targets in edges.items() if name not in done}
+    return {name for name in edges if name in reached(edges, name)}
+
+
+def no_import_cycles(tree: Tree) -> list[str]:
+    """No circle of modules that import each other, for type checking or in a function either."""
+    known = modules(tree)
     return [
-        f"{known[name][0]}: imports in a circle, with {sorted(targets & edges.keys())}"
-        for name, targets in edges.items()
+        f"{known[name][0]}: is in a circle of imports, but not in IN_A_CIRCLE of structure.py"
+        for name in sorted(modules_in_circles(tree) - structure.IN_A_CIRCLE)
     ]
 
 
@@ -202,7 +208,7 @@ def no_third_party(tree: Tree) -> list[str]:
         allowed = THIRD_PARTY | ADAPTERS.get(package_of(name), set()) | {"cno"}
         unseen = lines_for_type_checkers(syntax)
         for node in ast.walk(syntax):
-            for whole, line in imported(node, path, set(known)):
+            for whole, line in imported(node, path, known):
                 top = whole.partition(".")[0]
                 if top in TYPES_ONLY and line in unseen:
                     continue
@@ -230,7 +236,7 @@ def no_io_in_the_engine(tree: Tree) -> list[str]:
         for name, (path, syntax) in known.items()
         if name not in OUTSIDE and package_of(name) not in DOES_IO
         for node in ast.walk(syntax)
-        for whole, line in imported(node, path, set(known))
+        for whole, line in imported(node, path, known)
         if whole.partition(".")[0] in SANS_IO
     ]
 
@@ -254,6 +260,83 @@ def short_functions(tree: Tree) -> list[str]:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         and (lines := (node.end_lineno or node.lineno) - node.lineno + 1) > MAX_FUNCTION
     ]
+
+
+def fields_of(node: ast.ClassDef) -> set[str]:
+    """What a class declares: annotated in its body, or assigned to `self` in a method."""
+    found = {
+        each.target.id
+        for each in node.body
+        if isinstance(each, ast.AnnAssign)
+        and isinstance(each.target, ast.Name)
+        and "ClassVar" not in ast.unparse(each.annotation)
+    }
+    return found | {
+        each.attr
+        for method in node.body
+        if isinstance(method, ast.FunctionDef | ast.AsyncFunctionDef)
+        for each in ast.walk(method)
+        if isinstance(each, ast.Attribute)
+        and isinstance(each.ctx, ast.Store)
+        and isinstance(each.value, ast.Name)
+        and each.value.id == "self"
+    }
+
+
+class Size(NamedTuple):
+    """Of a class with its bases in the package."""
+
+    lines: int
+    fields: int
+
+
+def classes(tree: Tree) -> dict[str, tuple[ast.ClassDef, str, dict[str, str]]]:
+    """Classes by full name below `cno`: syntax, file, full names of what the module imports."""
+    found = {}
+    known = modules(tree)
+    for name, (path, syntax) in known.items():
+        names = {
+            alias.asname or alias.name: f"{inside(node.module or '')}.{alias.name}"
+            for node in ast.walk(syntax)
+            if isinstance(node, ast.ImportFrom)
+            for alias in node.names
+        }
+        for node in syntax.body:
+            if isinstance(node, ast.ClassDef):
+                names[node.name] = f"{name}.{node.name}"
+                found[names[node.name]] = (node, path, names)
+    return found
+
+
+def sizes(tree: Tree) -> dict[str, Size]:
+    """Every class of the package. What COUNTED_APART names adds nothing to what derives from it."""
+    known = classes(tree)
+    found = {}
+    for name in known.keys() - structure.COUNTED_APART.keys():
+        lines, fields, todo = 0, set[str](), [name]
+        while todo:
+            node, _, names = known[todo.pop()]
+            lines += (node.end_lineno or node.lineno) - node.lineno + 1
+            fields |= fields_of(node)
+            bases = [names.get(base.id) for base in node.bases if isinstance(base, ast.Name)]
+            todo += [b for b in bases if b in known and b not in structure.COUNTED_APART]
+        found[name] = Size(lines, len(fields))
+    return found
+
+
+def small_classes(tree: Tree) -> list[str]:
+    """A class has at most 300 lines and 30 fields, its bases in the package counted."""
+    problems = []
+    known = classes(tree)
+    for name, size in sorted(sizes(tree).items()):
+        path = known[name][1]
+        excepted = structure.LARGE_CLASSES.get(name, (0, 0, ""))
+        most = Size(max(excepted[0], MAX_CLASS), max(excepted[1], MAX_FIELDS))
+        if size.lines > most.lines:
+            problems.append(f"{path}: {name} has {size.lines} lines, {most.lines} at most")
+        if size.fields > most.fields:
+            problems.append(f"{path}: {name} has {size.fields} fields, {most.fields} at most")
+    return problems
 
 
 def opens_with_contract(tree: Tree) -> list[str]:
@@ -321,6 +404,153 @@ def exceptions_have_names_of_their_own(tree: Tree) -> list[str]:
     return problems
 
 
+# -- who writes what ---------------------------------------------------------------------------
+
+
+def declared_fields(tree: Tree) -> dict[str, set[str]]:
+    """The modules that declare a field, by its name."""
+    found = defaultdict(set)
+    for name, (node, _, _) in classes(tree).items():
+        for field in fields_of(node):
+            found[field].add(name.rpartition(".")[0])
+    return found
+
+
+def may_write(writer: str, declarer: str, field: str) -> bool:
+    """Whether the list of writers allows this. All of `h1`, `h2`, … may write the records there."""
+    if writer == declarer or (package_of(writer) == package_of(declarer) != "aio"):
+        return True
+    return any(
+        declarer == theirs
+        and (writer in writers or package_of(writer) in writers)
+        and (not fields or field in fields)
+        for writers, theirs, fields, _ in structure.WRITERS
+    )
+
+
+def foreign_fields(tree: Tree) -> dict[str, dict[str, int]]:
+    """By module: fields that others declare and that it writes all the same, with a line."""
+    declared = declared_fields(tree)
+    found: dict[str, dict[str, int]] = {}
+    for name, (_, syntax) in modules(tree).items():
+        own = layer(name)
+        if own is None:
+            continue
+        written: dict[str, int] = {}
+        for node in ast.walk(syntax):
+            if not isinstance(node, ast.Attribute) or isinstance(node.ctx, ast.Load):
+                continue
+            # A module that it cannot know declares a field of the same name for something else.
+            seen = {
+                module
+                for module in declared.get(node.attr, ())
+                if (theirs := layer(module)) and (theirs[0] < own[0] or theirs == own)
+            }
+            if seen and not any(may_write(name, module, node.attr) for module in seen):
+                written[node.attr] = node.lineno
+        if written:
+            found[name] = written
+    return found
+
+
+def fields_are_written_at_home(tree: Tree) -> list[str]:
+    """A field is written by the module that declares it, or by those that are on a list."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for name, fields in foreign_fields(tree).items():
+        path = modules(tree)[name][0]
+        found[package_of(name)] += [
+            f"{path}:{line}: writes {field}, which it does not declare"
+            for field, line in fields.items()
+        ]
+    return [
+        f"{problem} ({len(problems)} such fields in {package}, {most} at most)"
+        for package, problems in found.items()
+        if len(problems) > (most := structure.FOREIGN_WRITES.get(package, 0))
+        for problem in problems
+    ]
+
+
+# -- what a module must never know ---------------------------------------------------------------
+
+NEVER = re.compile(
+    r"(?:[Mm]ust never know|[Kk]nows nothing of|[Nn]ever knows|[Kk]nows(?: [^.;]*?,? and)? no)"
+    r" ([^.;:]*)"
+)
+
+
+# "what a request or a response is" names two things.
+LISTED = re.compile(r",? n?or |, ")
+ARTICLES = re.compile(r"^(?:what )?(?:an? |the |any )?| (?:is|are)$")
+
+
+def imported_names(node: ast.AST) -> Iterator[tuple[str, int]]:
+    """The single names that one node imports, and modules by the first part of their name."""
+    if isinstance(node, ast.Import):
+        yield from ((alias.name.partition(".")[0], node.lineno) for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        yield (node.module or "").partition(".")[0], node.lineno
+        yield from ((alias.name, node.lineno) for alias in node.names)
+
+
+def does_not_know_what_it_must_not(tree: Tree) -> list[str]:
+    """A module does not import what its docstring says that it must never know."""
+    problems = []
+    for name, (path, syntax) in modules(tree).items():
+        said = NEVER.findall((ast.get_docstring(syntax) or "").replace("\n", " "))
+        items = {ARTICLES.sub("", item) for each in said for item in LISTED.split(each)}
+        unknown = {each for item in items for each in structure.UNKNOWN.get(item, ())}
+        for node in ast.walk(syntax):
+            for whole, line in imported_names(node):
+                if whole in unknown and (name, whole) not in structure.KNOWN_ALL_THE_SAME:
+                    problems.append(f"{path}:{line}: imports {whole}, which it must never know")
+    return problems
+
+
+# Public by its name in spite of the underscore: methods of named tuples.
+NAMED_TUPLE = {"_replace", "_asdict", "_fields", "_make", "_field_defaults"}
+
+
+def no_private_names_of_others(tree: Tree) -> list[str]:
+    """Private attributes of asyncio, of tasks, sockets, ... may change with every Python."""
+    uses, own = [], set(NAMED_TUPLE)
+    for path, syntax in python_files(tree, "cno/"):
+        for node in ast.walk(syntax):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                own.add(node.name)
+            elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                own.add(node.id)
+            elif isinstance(node, ast.Attribute) and ast.unparse(node.value) == "self":
+                if isinstance(node.ctx, ast.Store):
+                    own.add(node.attr)
+            elif isinstance(node, ast.Attribute):
+                uses.append((path, node.lineno, node.attr))
+            elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("attr"):
+                named = [a for a in node.args[1:2] if isinstance(a, ast.Constant)]
+                uses += [(path, node.lineno, a.value) for a in named if isinstance(a.value, str)]
+    return [
+        f"{path}:{line}: {name} is not ours"
+        for path, line, name in uses
+        if re.match(r"_[^_]", name) and name not in own and name not in structure.PRIVATE_NAMES
+    ]
+
+
+# -- the exceptions ------------------------------------------------------------------------------
+
+
+def exceptions_are_needed(tree: Tree) -> list[str]:
+    """Each exception is still needed by a module or class that is still there."""
+    looped, measured, written = modules_in_circles(tree), sizes(tree), foreign_fields(tree)
+    left = [f"IN_A_CIRCLE: {name} is in none" for name in structure.IN_A_CIRCLE - looped]
+    for name in structure.LARGE_CLASSES:
+        size = measured.get(name, Size(0, 0))
+        if size.lines <= MAX_CLASS and size.fields <= MAX_FIELDS:
+            left.append(f"LARGE_CLASSES: {name} has {size.lines} lines and {size.fields} fields")
+    return left + [
+        f"FOREIGN_WRITES: {name} writes no such field"
+        for name in structure.FOREIGN_WRITES.keys() - {package_of(name) for name in written}
+    ]
+
+
 RULES: list[Rule] = [
     imports_point_up,
     shared_packages_are_empty,
@@ -333,6 +563,10 @@ RULES: list[Rule] = [
     no_private_paths,
     ignores_say_why,
     exceptions_have_names_of_their_own,
+    small_classes,
+    fields_are_written_at_home,
+    does_not_know_what_it_must_not,
+    no_private_names_of_others,
 ]
 
 
@@ -345,7 +579,7 @@ def test_the_tree_is_seen(tree: Tree) -> None:
     assert {"cno/__init__.py", "cno/const.py", "tests/test_structure.py", "setup.py"} <= set(tree)
 
 
-@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+@pytest.mark.parametrize("rule", [*RULES, exceptions_are_needed], ids=lambda rule: rule.__name__)
 def test_rule(rule: Rule, tree: Tree) -> None:
     problems = rule(tree)
     assert not problems, "\n" + "\n".join(problems)
@@ -354,6 +588,14 @@ def test_rule(rule: Rule, tree: Tree) -> None:
 # -- the rules themselves ------------------------------------------------------------------------
 
 DOC = '"""What it knows."""\n'
+
+
+def fields(name: str, prefix: str, count: int) -> str:
+    """A class that declares so many fields."""
+    lines = [f"        self.{prefix}{n} = {n}\n" for n in range(count)]
+    return f"\nclass {name}:\n    def __init__(self):\n" + "".join(lines)
+
+
 SOUND = {
     "cno/__init__.py": DOC + "from cno.aio import serve\n",
     "cno/_build.py": DOC,
@@ -362,14 +604,16 @@ SOUND = {
     "cno/hpack/__init__.py": DOC + "from cno.hpack.tables import T\n",
     "cno/hpack/tables.py": DOC + "from librt.strings import BytesWriter\n",
     "cno/h1/__init__.py": DOC,
-    "cno/h1/parse.py": DOC + "from cno import const\n",
+    "cno/h1/parse.py": DOC + "from cno import const\n" + fields("Base", "a", 20),
     "cno/h1/recv.py": DOC + "from cno.core import Core\nfrom cno.h1 import parse\n",
     "cno/h2/__init__.py": DOC,
     "cno/h2/recv.py": DOC + "from cno.core import Core\nfrom . import send\n",
     "cno/h2/send.py": DOC + "x = 1  # type: ignore[misc]  # a bug of the checker\n",
-    "cno/core.py": DOC + "from cno.h1.parse import HEAD\n",
+    "cno/core.py": DOC + "from cno.h1.parse import HEAD\n" + fields("Core", "_state", 40),
     "cno/engine.py": DOC + "import cno.h1.recv\nimport cno.h2.recv\n",
     "cno/aio/__init__.py": DOC + "import asyncio\nfrom cno._build import describe\n",
+    "cno/aio/connection.py": DOC + "from cno.core import Core\nclass C(Core):\n    x: int\n",
+    "cno/aio/urls.py": '"""URLs. Must never know a connection, or what a response is."""\n',
     "cno/cli/__init__.py": DOC + "import click\nfrom cno.aio import serve\n",
     "cno/headers.py": DOC,
     "cno/raw.py": DOC + "from cno.engine import E\n",
@@ -387,6 +631,8 @@ async def f():
     except Exception as error:
         h(error)
 """
+CHECKING = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n"
+DERIVED = "from cno.h1.parse import Base\n" + fields("Derived(Base)", "b", 20)
 BROKEN: list[tuple[Rule, str, str]] = [
     (imports_point_up, "cno/h1/recv.py", "from cno.h2 import recv\n"),
     (imports_point_up, "cno/h2/recv.py", "import cno.h1.recv\n"),
@@ -415,7 +661,33 @@ BROKEN: list[tuple[Rule, str, str]] = [
     (ignores_say_why, "cno/core.py", "x = 1  # type: ignore[misc]\n"),
     (ignores_say_why, "cno/core.py", "x = 1  # noqa: E501\n"),
     (exceptions_have_names_of_their_own, "cno/core.py", TWO_TYPES),
+    (imports_point_up, "cno/aio/urls.py", "from cno.aio.connection import Connection\n"),
+    (imports_point_up, "cno/aio/connection.py", CHECKING + "    from cno.aio.pool import Pool\n"),
+    (imports_point_up, "cno/aio/listen.py", "from cno.aio.member import Member\n"),
+    (imports_point_up, "cno/aio/pool.py", "from cno import aio\n"),
+    (no_import_cycles, "cno/h2/send.py", CHECKING + "    from cno.h2.recv import state\n"),
+    (no_import_cycles, "cno/h2/send.py", "def f():\n    from cno.h2.recv import state\n"),
+    (small_classes, "cno/raw.py", "class C:\n" + "    x = 1\n" * MAX_CLASS),
+    (small_classes, "cno/raw.py", fields("C", "x", MAX_FIELDS + 1)),
+    (small_classes, "cno/h1/recv.py", DERIVED),
+    (
+        small_classes,
+        "cno/h1/recv.py",
+        DERIVED.replace("import Base", "import Base as B").replace("(Base)", "(B)"),
+    ),
+    (fields_are_written_at_home, "cno/raw.py", "def f(core):\n    core._state1 = 1\n"),
+    (fields_are_written_at_home, "cno/raw.py", "def f(core):\n    core._state2 += 1\n"),
+    (fields_are_written_at_home, "cno/engine.py", "def f(head):\n    del head.a3\n"),
+    (no_private_names_of_others, "cno/raw.py", "def f(task):\n    return task._callbacks\n"),
+    (no_private_names_of_others, "cno/raw.py", "def f(task):\n    task._must_cancel = 1\n"),
+    (no_private_names_of_others, "cno/raw.py", "def f(t):\n    getattr(t, '_must_cancel')\n"),
 ]
+# What the docstring of urls.py in the sound tree says.
+KNOWING = (
+    "from cno.aio.connection import Connection\n",
+    CHECKING + "    from cno.aio.client import Client\n",
+    "def f():\n    from cno.aio.messages import Response\n",
+)
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
@@ -433,5 +705,33 @@ def test_missing_docstring_is_found() -> None:
     assert opens_with_contract({"cno/core.py": "# no contract\nx = 1\n"}) != []
 
 
+@pytest.mark.parametrize("text", KNOWING)
+def test_a_docstring_is_held_to_what_it_says(text: str) -> None:
+    path = "cno/aio/urls.py"
+    [problem] = does_not_know_what_it_must_not(SOUND | {path: SOUND[path] + text})
+    assert problem.startswith(path)
+
+
+def test_exceptions_that_nothing_needs_are_found() -> None:
+    problems = "\n".join(exceptions_are_needed(SOUND))
+    for table in ("IN_A_CIRCLE", "LARGE_CLASSES", "FOREIGN_WRITES"):
+        assert f"{table}: " in problems
+
+
+def test_a_figure_that_grows_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Up to the figure of an exception, and no further."""
+    text = DOC + fields("C", "x", MAX_FIELDS + 1) + "def f(core):\n    core._state1 = 1\n"
+    tree = SOUND | {"cno/raw.py": text}
+    for rule, table, name, exact, less in (
+        (small_classes, "LARGE_CLASSES", "raw.C", (0, MAX_FIELDS + 1, ""), (0, MAX_FIELDS, "")),
+        (fields_are_written_at_home, "FOREIGN_WRITES", "raw", 1, 0),
+    ):
+        monkeypatch.setattr(structure, table, {name: exact})
+        assert rule(tree) == []
+        monkeypatch.setattr(structure, table, {name: less})
+        assert len(rule(tree)) == 1
+
+
 def test_every_rule_is_shown_failing() -> None:
-    assert {rule for rule, _, _ in BROKEN} | {opens_with_contract} == set(RULES)
+    elsewhere = {opens_with_contract, does_not_know_what_it_must_not}
+    assert {rule for rule, _, _ in BROKEN} | elsewhere == set(RULES)
