@@ -3,7 +3,15 @@
 from cno.aio.channel import Channel
 from cno.aio.client import Client, UpgradeRefused
 from cno.aio.connect import connect, request
-from cno.aio.errors import ConnectError, ConnectionLostError, ProxyError, StreamError
+from cno.aio.errors import (
+    ConnectError,
+    ConnectionLostError,
+    ConnectionTimeoutError,
+    ConnectTimeoutError,
+    ProxyError,
+    StreamError,
+    StreamTimeoutError,
+)
 from cno.aio.listen import Listener
 from cno.aio.messages import Push, Request, Response, Tunnel
 from cno.aio.output import Headers
@@ -18,7 +26,9 @@ __all__ = [
     "Channel",
     "Client",
     "ConnectError",
+    "ConnectTimeoutError",
     "ConnectionLostError",
+    "ConnectionTimeoutError",
     "Handler",
     "Headers",
     "Listener",
@@ -29,6 +39,7 @@ __all__ = [
     "Response",
     "Server",
     "StreamError",
+    "StreamTimeoutError",
     "Tunnel",
     "UpgradeRefused",
     "connect",

@@ -22,7 +22,7 @@ from cno.aio.forward import ForwardProxy
 from cno.aio.messages import Response, Tunnel, listed
 from cno.aio.orders import Once, Order, completed, tunnel_order
 from cno.aio.output import Headers, Sending
-from cno.aio.patience import interim, no_turn, overdue
+from cno.aio.patience import NO_TURN, interim, overdue, refuse
 from cno.aio.progress import is_sending
 from cno.aio.refusal import UpgradeRefused as UpgradeRefused
 from cno.aio.repeat import is_repeatable
@@ -36,6 +36,7 @@ from cno.errors import (
     ConnectionError,
     DisconnectError,
     InvalidStreamError,
+    Reason,
     WouldBlockError,
 )
 from cno.limits import Limits, with_windows
@@ -290,20 +291,17 @@ class Client(Connection):
         return any(not waiter.done() for waiter in self._line)
 
     def _no_turn(self) -> None:
-        for waiter in self._line:
-            if not waiter.done():
-                waiter.set_exception(no_turn())
-        self._line.clear()
+        refuse(self._line, NO_TURN)
 
-    def _overdue(self, exchange: Exchange, now: float) -> str:
+    def _overdue(self, exchange: Exchange, now: float) -> Reason | None:
         why = super()._overdue(exchange, now)
-        if not why:
+        if why is None:
             response = cast(Response, exchange)
             unsent = response._upload is not None or response.stream in self._stalled
             why = overdue(response, unsent, now, self._limits)
-            if why and is_sending(self.transport):
+            if why is not None and is_sending(self.transport):
                 response._late_since = now  # it has not all of the request yet
-                return ""
+                return None
         return why
 
     def _is_open(self) -> bool:
@@ -323,8 +321,7 @@ class Client(Connection):
 
     def _refuse_line(self) -> None:
         """No more requests: those in line are told so. Who comes later is not let in."""
-        while self._line:
-            wake_first(self._line)
+        refuse(self._line, self._timed_out)
 
     # -- requests --------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from mypy_extensions import i64, mypyc_attr
 
 from cno.aio import ending, intake, leftover, room, truncation
 from cno.aio.arguments import check_loop
-from cno.aio.errors import StreamError, name_of
+from cno.aio.errors import StreamError, StreamTimeoutError, name_of
 from cno.aio.exchange import Exchange as Exchange
 from cno.aio.output import Headers, gathers, log, most_whole, write_buffer
 from cno.aio.pings import Pings
@@ -27,7 +27,7 @@ from cno.const import (
     CNO_RST_REFUSED_STREAM,
 )
 from cno.core import CLOSED, H1_BLOCKED
-from cno.errors import ConnectionError, WouldBlockError
+from cno.errors import ConnectionError, Reason, WouldBlockError
 from cno.limits import Limits
 from cno.settings import SettingsDict
 
@@ -328,7 +328,7 @@ class Connection(Timers):
         self._engine_shutdown()
         self._begin_work()  # who waits for this connection need not wait any longer
 
-    def _lose(self, why: str) -> None:
+    def _lose(self, why: Reason) -> None:
         ending.vanished(self, why)
 
     def _linger_on(self) -> None:
@@ -342,6 +342,9 @@ class Connection(Timers):
 
     def _reason(self, stream: int, code: int, side: int, where: str) -> Exception:
         """Why a stream ended before its time; `where`: what the peer had sent by then."""
+        late = self._timed_out
+        if late is not None and side == CNO_LOCAL:
+            return StreamTimeoutError(late.text, stream=stream, code=code, limit=late.limit)
         why = self._why
         if why is not None and side == CNO_LOCAL:
             return StreamError(why.text, stream=stream, code=code, rule=why.rule, limit=why.limit)

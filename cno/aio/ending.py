@@ -17,7 +17,7 @@ from cno.aio.repeat import is_quiet
 from cno.aio.tls import secured_by
 from cno.aio.waiters import wake
 from cno.core import waiting
-from cno.errors import ConnectionError
+from cno.errors import ConnectionError, Reason
 from cno.streams import flush_all
 
 if TYPE_CHECKING:
@@ -158,6 +158,8 @@ def lost(conn: "Connection", exc: Exception | None) -> None:
 
 def end_of(conn: "Connection") -> str:
     """Return how a connection ended, and by whom."""
+    if conn._timed_out is not None and not conn._hung_up:
+        return f"{conn._timed_out.text}: the connection was closed here"
     if conn._loss is not None:
         return f"the connection was lost: {said(conn._loss)}"
     if not conn._hung_up:
@@ -167,9 +169,11 @@ def end_of(conn: "Connection") -> str:
     return "the connection was cut off" if conn._abrupt else "the peer closed the connection"
 
 
-def vanished(conn: "Connection", why: str) -> None:
+def vanished(conn: "Connection", why: Reason) -> None:
     """The peer has gone, or does nothing any more: end the connection without it."""
-    lost(conn, ConnectionAbortedError(why))
+    if why.limit:
+        conn._timed_out = why
+    lost(conn, ConnectionAbortedError(why.text))
     conn.transport.abort()
 
 

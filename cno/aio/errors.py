@@ -7,7 +7,7 @@ them has `retryable`: whether the request may be sent again without harm.
 import copy
 
 from cno.const import CNO_ERRNO_DISCONNECT, CNO_ERRNO_INVALID_STREAM, ErrorCode
-from cno.errors import ConnectionError, DisconnectError, UsageError
+from cno.errors import ConnectionError, DisconnectError, Reason, UsageError, explained
 
 
 class StreamError(ConnectionError):
@@ -37,7 +37,10 @@ class StreamError(ConnectionError):
 
 
 class StreamTimeoutError(StreamError, TimeoutError):
-    """The peer let a stream wait for too long, and the stream was given up."""
+    """The peer let a stream wait for longer than a limit allows, and the stream was given up.
+
+    `limit` is that field of `Limits`.
+    """
 
 
 class ConnectionLostError(DisconnectError):
@@ -57,6 +60,19 @@ class ConnectionLostError(DisconnectError):
         self.retryable = retryable
 
 
+class ConnectionTimeoutError(ConnectionLostError, TimeoutError):
+    """The peer let the connection wait for longer than a limit allows, and it was closed.
+
+    `limit` is that field of `Limits`.
+    """
+
+    def __init__(
+        self, text: str, *, stream: int = 0, retryable: bool = False, limit: str = ""
+    ) -> None:
+        super().__init__(explained(text, "", limit), stream=stream, retryable=retryable)
+        self.limit = limit
+
+
 class ConnectError(ConnectionError):
     """There is no connection to send a request on; `__cause__` has the reason, if another said it.
 
@@ -66,13 +82,13 @@ class ConnectError(ConnectionError):
 
     retryable: bool
 
-    def __init__(self, text: str, *, code: int = 0) -> None:
-        super().__init__(CNO_ERRNO_DISCONNECT, text, code=code)
+    def __init__(self, text: str, *, code: int = 0, limit: str = "") -> None:
+        super().__init__(CNO_ERRNO_DISCONNECT, text, code=code, limit=limit)
         self.retryable = True
 
 
 class ConnectTimeoutError(ConnectError, TimeoutError):
-    """No connection was there in time."""
+    """No connection was made in time. `limit` is the field of `Limits` that sets the time."""
 
 
 class ProxyError(ConnectError):
@@ -105,6 +121,13 @@ class ProxyError(ConnectError):
         same.limit = self.limit
         same.retryable = self.retryable
         return same
+
+
+def end_error(text: str, stream: int, late: Reason | None) -> ConnectionLostError:
+    """Return the error of a stream whose connection has ended; `late`: because of a timeout."""
+    if late is None:
+        return ConnectionLostError(text, stream=stream)
+    return ConnectionTimeoutError(text, stream=stream, limit=late.limit)
 
 
 def fresh(error: Exception) -> Exception:

@@ -16,12 +16,12 @@ from typing import Final, TypeAlias
 
 from mypy_extensions import i64, mypyc_attr
 
-from cno.aio.errors import ConnectionLostError, claim, fresh
+from cno.aio.errors import ConnectionLostError, claim, end_error, fresh
 from cno.aio.waiters import wake
 from cno.const import MAX_WINDOW
 from cno.core import INIT, UNKNOWN_LENGTH
 from cno.engine import Engine
-from cno.errors import DisconnectError, InvalidStreamError, UsageError, WouldBlockError
+from cno.errors import DisconnectError, InvalidStreamError, Reason, UsageError, WouldBlockError
 from cno.limits import UNBOUNDED, Limits
 from cno.priority import SHARED
 from cno.settings import SettingsDict, check_dict
@@ -116,6 +116,7 @@ class Output(Engine, asyncio.Protocol):
         self._busy = False  # inside data_received: output and new work are dealt with at its end
         self._gone = False  # the transport has been lost
         self._end = "the connection is closed"  # and how that came
+        self._timed_out: Reason | None = None  # which limit ended the connection
         self._closing = False  # close() has been called
         self._outbox: list[bytes] = []
         self._mute = False  # the transport is closed for writing
@@ -177,7 +178,7 @@ class Output(Engine, asyncio.Protocol):
 
     def _lost(self, stream: int, where: str = "") -> ConnectionLostError:
         """What those are told who wait for something of a connection that is gone."""
-        lost = ConnectionLostError(self._end + where, stream=stream)
+        lost = end_error(self._end + where, stream, self._timed_out)
         lost._connection = self._number
         return lost
 

@@ -3,6 +3,10 @@
 Knows no connection.
 """
 
+import asyncio
+from collections import deque
+from typing import Final
+
 from mypy_extensions import i64
 
 from cno.aio.errors import StreamTimeoutError
@@ -10,7 +14,12 @@ from cno.aio.messages import Response
 from cno.aio.output import Headers
 from cno.aio.timers import past
 from cno.aio.waiters import wake
+from cno.errors import Reason
 from cno.limits import Limits
+
+NO_RESPONSE: Final = Reason("no response came in time", "", "response_timeout")
+NO_TURN: Final = Reason("the server allows no requests", "", "write_stall_timeout")
+NO_PUSH: Final = Reason("no push came in time", "", "body_timeout")
 
 
 def interim(response: Response, code: int, headers: Headers) -> None:
@@ -24,8 +33,8 @@ def interim(response: Response, code: int, headers: Headers) -> None:
         wake(response._proceed)
 
 
-def overdue(response: Response, unsent: bool, now: float, limits: Limits) -> str:
-    """Return what a server has not sent in time on this stream; '' if nothing is late.
+def overdue(response: Response, unsent: bool, now: float, limits: Limits) -> Reason | None:
+    """Return what a server has not sent in time on this stream; None if nothing is late.
 
     `unsent`: the request is not complete, so that its response cannot be late.
     """
@@ -41,16 +50,28 @@ def overdue(response: Response, unsent: bool, now: float, limits: Limits) -> str
         mark = pushes._count + (0 if response._inflow is None else response._inflow._fed)
     if not waiting:
         response._late_since = 0.0
-        return ""
+        return None
     if response._late_since == 0.0 or response._late_mark != mark:
         response._late_since = now
         response._late_mark = mark
     if response.code == 0:
         late = past(now, response._late_since, limits.response_timeout)
-        return "no response came in time" if late else ""
-    return "no push came in time" if past(now, response._late_since, limits.body_timeout) else ""
+        return NO_RESPONSE if late else None
+    return NO_PUSH if past(now, response._late_since, limits.body_timeout) else None
 
 
-def no_turn() -> StreamTimeoutError:
-    """What a request gets that waited for a server that allows none. It has not been sent."""
-    return StreamTimeoutError("the server allows no requests", stream=0, code=0, retryable=True)
+def refuse(line: deque[asyncio.Future[None]], why: Reason | None) -> None:
+    """Wake all requests in line, none of which has been sent; `why`: raise a timeout in each."""
+    while line:
+        waiter = line.popleft()
+        if waiter.done():
+            continue
+        if why is None:
+            waiter.set_result(None)
+        else:
+            waiter.set_exception(not_sent(why))
+
+
+def not_sent(why: Reason) -> StreamTimeoutError:
+    """Return the error of a request that waited for too long to be sent."""
+    return StreamTimeoutError(why.text, stream=0, code=0, retryable=True, limit=why.limit)

@@ -33,7 +33,7 @@ from cno.core import (
     waiting,
 )
 from cno.drive import end_call, fail
-from cno.errors import ConnectionFault
+from cno.errors import ConnectionFault, Reason
 from cno.h1.turns import continue_queued
 from cno.h2 import flow
 from cno.limits import Limits
@@ -48,6 +48,17 @@ SOON: Final = 0.1
 FASTEST_TICK: Final = 0.001
 #: Linux only: the peer has closed its sending side, whatever is still to be read.
 POLLRDHUP: Final[int] = getattr(select, "POLLRDHUP", 0)
+
+# What was late, and the limit that it exceeded.
+NOT_DONE: Final = Reason("requests were not done in time after a shutdown", "", "shutdown_timeout")
+NO_BEGINNING: Final = Reason("the peer does not begin", "", "handshake_timeout")
+NO_ACK: Final = Reason("the peer does not acknowledge SETTINGS", "", "settings_timeout")
+SLOW_HEAD: Final = Reason("the head takes too long", "", "header_timeout")
+NO_PROGRESS: Final = Reason("the peer takes no output", "", "write_stall_timeout")
+NO_PONG: Final = Reason("the peer answers no PING", "", "ping_timeout")
+HUNG_UP: Final = Reason("the peer has hung up", "", "")
+NO_BODY: Final = Reason("no more of the body came in time", "", "body_timeout")
+STALLED: Final = Reason("the peer does not take what is to be sent", "", "write_stall_timeout")
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -175,25 +186,30 @@ class Timers(Windows):
         limits = self._limits
         if self._drain_since != 0.0 and past(now, self._drain_since, limits.shutdown_timeout):
             log.debug("not done in time after a shutdown: closing")
+            self._timed_out = NOT_DONE
             self.abort()
         elif self._is_greeting() and past(now, self._born, limits.handshake_timeout):
             log.debug("the peer does not begin: closing")
-            self._give_up("the peer does not begin")
+            self._give_up(NO_BEGINNING)
         elif self._overdue_ack(now):
             log.debug("the peer does not acknowledge SETTINGS: closing")
+            self._timed_out = NO_ACK
             self.write_reset(0, CNO_RST_SETTINGS_TIMEOUT)
         elif self._overdue_head(now):
             log.debug("a head takes too long: closing")
-            self._give_up("the head takes too long")
-        elif self._overdue_output(now) or self._silent(now):
-            log.debug("the peer is gone, or as good as: closing")
-            self._lose("the peer takes no output, or answers no PING")
+            self._give_up(SLOW_HEAD)
+        elif self._overdue_output(now):
+            log.debug("the peer takes no output: closing")
+            self._lose(NO_PROGRESS)
+        elif self._silent(now):
+            log.debug("the peer answers no PING: closing")
+            self._lose(NO_PONG)
         elif self._overdue_turn(now):
             log.debug("the server allows no request")
             self._no_turn()
         elif self._vanished(now):
             log.debug("the peer is gone: closing")
-            self._lose("the peer has hung up")
+            self._lose(HUNG_UP)
         elif self._drain_since == 0.0 and self._idle_for_long(now):
             log.debug("the peer does nothing: closing")
             self.shutdown()
@@ -230,8 +246,9 @@ class Timers(Windows):
     def _engine_shutdown(self) -> None:
         super().shutdown()
 
-    def _give_up(self, why: str) -> None:
+    def _give_up(self, why: Reason) -> None:
         """Tell the peer that it takes too long, as far as that is possible, and close."""
+        self._timed_out = why
         if self._http2:
             if self._state == H2_PREFACE or self._state == H2_SETTINGS:
                 self.close()  # whatever this is, it does not speak HTTP/2
@@ -241,14 +258,11 @@ class Timers(Windows):
             self.close()
         else:
             self._linger_on()
-            if not self._server:
-                for exchange in list(self._exchanges.values()):
-                    exchange._failed(late(exchange.stream, why))
             # > 408 (Request Timeout) ... the server did not receive a complete request message
             # > within the time that it was prepared to wait.   (RFC 9110 15.5.9)
-            fail(self, ConnectionFault(408, why, "RFC 9110 15.5.9"))
+            fail(self, ConnectionFault(408, why.text, "RFC 9110 15.5.9"))
 
-    def _lose(self, why: str) -> None:
+    def _lose(self, why: Reason) -> None:
         """The peer is gone: end the connection, after what it had sent."""
 
     def _linger_on(self) -> None:
@@ -421,7 +435,7 @@ class Timers(Windows):
             self._remind()
         for exchange in list(self._exchanges.values()):
             why = self._overdue(exchange, now)
-            if why and not self._closing:
+            if why is not None and not self._closing:
                 self._too_late(exchange, why)
         wait = self._limits.write_stall_timeout
         moving = self._moved != self._moved_mark
@@ -429,7 +443,7 @@ class Timers(Windows):
         if wait is not None and self._stalled:
             for sending in list(self._stalled.values()):
                 if self._overdue_write(sending, now, moving) and not self._closing:
-                    error = late(sending.stream, "the peer does not take what is to be sent")
+                    error = late(sending.stream, STALLED)
                     self._stalled.pop(sending.stream, None)
                     stuck = self._exchanges.get(sending.stream)
                     if stuck is not None:
@@ -438,9 +452,9 @@ class Timers(Windows):
                     if self._state != CLOSED:  # as the last stream's end makes it after a GOAWAY
                         self.write_reset(sending.stream, CNO_RST_CANCEL)
 
-    def _overdue(self, exchange: Exchange, now: float) -> str:
-        """What has not come in time on a stream; '' if nothing is late."""
-        return "no more of the body came in time" if self._overdue_body(exchange, now) else ""
+    def _overdue(self, exchange: Exchange, now: float) -> Reason | None:
+        """Return what has not come in time on a stream; None if nothing is late."""
+        return NO_BODY if self._overdue_body(exchange, now) else None
 
     def _remind(self) -> None:
         """Tell the peer of what has been read since, little as it may be: it has timers as well."""
@@ -465,7 +479,7 @@ class Timers(Windows):
             inflow.fed_seen = inflow._fed
         return past(now, inflow.waiting_since, self._limits.body_timeout)
 
-    def _too_late(self, exchange: Exchange, why: str) -> None:
+    def _too_late(self, exchange: Exchange, why: Reason) -> None:
         """Fail who waits for the rest of a message, and give its stream up."""
         exchange._told = True
         exchange._failed(late(exchange.stream, why))
@@ -473,7 +487,7 @@ class Timers(Windows):
             self.write_reset(exchange.stream, CNO_RST_CANCEL)
         else:
             self._linger_on()
-            fail(self, ConnectionFault(408, why, "RFC 9110 15.5.9"))
+            fail(self, ConnectionFault(408, why.text, "RFC 9110 15.5.9"))
 
     def _overdue_write(self, sending: Sending, now: float, moving: bool) -> bool:
         """Whether a window has been closed for too long."""
@@ -501,8 +515,9 @@ class Timers(Windows):
         return past(now, sending.since, self._limits.write_stall_timeout)
 
 
-def late(stream: int, why: str) -> StreamTimeoutError:
-    return StreamTimeoutError(why, stream=stream, code=CNO_RST_CANCEL)
+def late(stream: int, why: Reason) -> StreamTimeoutError:
+    """Return the error of a stream that is given up."""
+    return StreamTimeoutError(why.text, stream=stream, code=CNO_RST_CANCEL, limit=why.limit)
 
 
 def shortest(first: float | None, second: float | None) -> float:
