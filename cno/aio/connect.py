@@ -10,13 +10,14 @@ from typing import Any, overload
 
 from cno.aio import tls
 from cno.aio.client import Client
-from cno.aio.errors import ConnectTimeoutError
 from cno.aio.hosts import tls_name
 from cno.aio.messages import Response
 from cno.aio.output import Headers
+from cno.aio.probe import has_input, let_transport_read, socket_number
 from cno.aio.proxy import ProxyRoute
 from cno.aio.racing import open_connection
 from cno.aio.sources import Body
+from cno.aio.unreachable import closed_at_once, connect_error, too_slow
 from cno.aio.urls import Target
 from cno.limits import Limits
 from cno.settings import SettingsDict
@@ -145,8 +146,9 @@ async def connect(*args: Any, **kwargs: Any) -> Client:
     other programs might take for another host is refused: addresses like `0x7f.1` and `127.1`,
     percent-encoded hosts, backslashes, several `@`, control characters.
 
-    Raises ValueError for a URL that cannot be used, OSError and ssl.SSLError, and ProxyError (an
-    OSError as well) if the proxy refuses or cannot be reached; TimeoutError (another OSError) after
+    Raises ValueError for a URL that cannot be used. Raises ConnectError if there is no connection:
+    its `__cause__` is what the system or `ssl` raised. Subclasses are ProxyError, if the proxy
+    refuses or cannot be reached, and ConnectTimeoutError, which is a TimeoutError too, after
     `Limits.handshake_timeout`.
     """
     return await _connect(*with_loop(args, kwargs), **kwargs)
@@ -185,17 +187,40 @@ async def dial(
         limits=limits,
     )
     client._credentials = target.credentials
-    await within(
-        client._limits.handshake_timeout, loop, route.connect(loop, target, client), target, client
-    )
+    patience = client._limits.handshake_timeout
+    problem: OSError | None = None
+    try:
+        await within(patience, loop, route.connect(loop, target, client), client)
+    except OSError as error:
+        problem = error
+    if problem is None and await was_closed(client):
+        problem = closed_at_once(client._why)
+    if problem is not None:
+        try:
+            raise connect_error(target, problem)
+        finally:
+            problem = None  # else it would hold, by its traceback, what holds it
     return client
+
+
+async def was_closed(client: Client) -> bool:
+    """Return whether the server has ended a connection before its first request."""
+    if has_input(socket_number(client.transport)):
+        try:
+            await let_transport_read()
+        except asyncio.CancelledError:
+            client.abort()
+            raise
+    if client._is_open():
+        return False
+    client.abort()
+    return True
 
 
 async def within(
     patience: float | None,
     loop: asyncio.AbstractEventLoop,
     work: Coroutine[Any, Any, None],
-    target: Target,
     client: Client,
 ) -> None:
     """Connect `client` by this work, or raise ConnectTimeoutError after `patience` seconds."""
@@ -211,7 +236,7 @@ async def within(
         raise
     if not task.done():
         give_up(task, client)
-        raise ConnectTimeoutError(f"cannot connect to {target.authority} in {patience} s")
+        raise too_slow(patience)
     problem = task.exception()
     task = None
     if problem is not None:

@@ -112,16 +112,6 @@ class ProxyError(ConnectError):
         self.headers = [] if headers is None else headers
         self.content = content
 
-    def reworded(self, text: str) -> "ProxyError":
-        """Return the same error with another text."""
-        same = ProxyError(
-            text, code=self.code, reason=self.reason, headers=self.headers, content=self.content
-        )
-        same.rule = self.rule
-        same.limit = self.limit
-        same.retryable = self.retryable
-        return same
-
 
 def end_error(text: str, stream: int, late: Reason | None) -> ConnectionLostError:
     """Return the error of a stream whose connection has ended; `late`: because of a timeout."""
@@ -137,6 +127,14 @@ def fresh(error: Exception) -> Exception:
     make a cycle, and the connection would live on until the garbage collector comes.
     """
     return copy.copy(error) if isinstance(error, ConnectionError) else error
+
+
+def reworded(error: ConnectError, text: str) -> ConnectError:
+    """Return a copy of an error with another text."""
+    same = copy.copy(error)
+    same.args = (error.errno, text)
+    same.strerror = text
+    return same
 
 
 def claim(error: Exception, connection: int) -> None:

@@ -5,14 +5,13 @@ changed. Must never know who waits for it, or why.
 """
 
 import asyncio
-import select
-import sys
 from collections import OrderedDict
 from typing import Any, Final
 
 from mypy_extensions import i64, mypyc_attr
 
 from cno.aio.client import MAX_BLIND, Client
+from cno.aio.probe import has_input, poller_of, socket_number
 from cno.aio.urls import Target
 from cno.limits import Limits
 from cno.settings import SettingsDict
@@ -20,8 +19,6 @@ from cno.settings import SettingsDict
 #: Seconds in which a PING must be answered by a server that has left a request unanswered: then
 #: other requests go to another connection.
 DOUBT: Final = 1.0
-
-CAN_POLL: Final = sys.platform != "win32"
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -141,14 +138,12 @@ class Member(Client):
     def has_news(self) -> bool:
         """Whether something has come that nobody has looked at yet: its end, perhaps."""
         if self._poller is None:
-            sock = self.transport.get_extra_info("socket")
-            number = -1 if sock is None else sock.fileno()
+            number = socket_number(self.transport)
             if number < 0:
                 return False
-            if not CAN_POLL:
-                return bool(select.select([number], [], [], 0)[0])
-            self._poller = select.poll()
-            self._poller.register(number, select.POLLIN)
+            self._poller = poller_of(number)
+            if self._poller is None:
+                return has_input(number)
         return bool(self._poller.poll(0))
 
     # -- what the connection asks ----------------------------------------------------------------

@@ -22,7 +22,8 @@ from cno.aio.orders import Order, completed
 from cno.aio.output import Headers, log
 from cno.aio.repeat import is_repeatable
 from cno.aio.sources import Body, dispose, rewind
-from cno.aio.stock import CLOSED_AT_ONCE, Stock, connect_error
+from cno.aio.stock import Stock
+from cno.aio.unreachable import closed_at_once, connect_error
 from cno.aio.urls import Target, target_of
 from cno.errors import UsageError
 from cno.limits import Limits
@@ -233,9 +234,10 @@ class Pool(Stock):
                 # Who was refused goes first, else a server that ends connections again and again
                 # could refuse the same request each time.
                 member = await self._wait(origin, attempt > 0 or passed, repeated)
-            if member.is_free() and member.has_news() and not await self._is_well(member):
+            looks_bad = member.is_free() and (not member.usable() or member.has_news())
+            if looks_bad and not await self._is_well(member):
                 if member._last_local == 0 and not origin.is_served() and not self._closing:
-                    raise connect_error(target, CLOSED_AT_ONCE)
+                    raise connect_error(target, closed_at_once(member._why))
                 continue
             passed = False
             response: Response | None = None

@@ -6,22 +6,18 @@ Knows origins, and who waits. Must never know what is sent, or what may be sent 
 import asyncio
 import contextvars
 from collections import OrderedDict
-from ssl import SSLCertVerificationError
 from typing import Any, Final
 
 from mypy_extensions import i64, mypyc_attr
 
 from cno.aio.connect import Route
-from cno.aio.errors import (
-    ConnectError,
-    ConnectionLostError,
-    ConnectTimeoutError,
-    ProxyError,
-    said,
-)
+from cno.aio.errors import ConnectionLostError, StreamTimeoutError, fresh
 from cno.aio.leaving import leave
 from cno.aio.member import Member, Origin, Owner
 from cno.aio.output import log
+from cno.aio.patience import NO_TURN, not_sent
+from cno.aio.probe import let_transport_read
+from cno.aio.unreachable import closed_at_once, connect_error, too_slow
 from cno.aio.urls import Target
 from cno.aio.waiters import wake
 from cno.limits import Limits, bound
@@ -29,9 +25,6 @@ from cno.settings import SettingsDict
 
 #: Seconds that an origin with HTTP/1.1 connections is not asked for more, after it refused one.
 DIAL_PAUSE: Final = 0.2
-
-#: The server accepts, and thinks better of it.
-CLOSED_AT_ONCE: Final = ConnectionAbortedError("the connection was closed before its first request")
 
 
 class Dial:
@@ -111,9 +104,7 @@ class Stock(Owner):
         member._looked_at = True
         looked = False
         try:
-            # Once for the loop to find out, once for the transport to read.
-            for _ in range(3):
-                await asyncio.sleep(0)
+            await let_transport_read()
             looked = True
         finally:
             member._looked_at = False
@@ -247,7 +238,7 @@ class Stock(Owner):
     def stuck(self, member: Member) -> None:
         origin = member._origin
         self._retire(member)
-        self._fail(origin, TimeoutError("the server allows no requests"))
+        self._fail(origin, not_sent(NO_TURN))
         if member.is_free():
             member.close()
         self._want(origin)
@@ -340,7 +331,7 @@ class Stock(Owner):
         another would probably do no better."""
         if not member._retired and member._last_local == 0 and member._reserved == 0:
             self._retire(member)
-            self._fail(member._origin, CLOSED_AT_ONCE)
+            self._fail(member._origin, closed_at_once(member._why))
         self._retire(member)
 
     def _retire(self, member: Member) -> None:
@@ -389,7 +380,7 @@ class Stock(Owner):
             waiter, _ = origin.line.popitem(last=False)
             if waiter.done():
                 continue
-            waiter.set_result(connect_error(origin.target, cause))
+            waiter.set_result(error_for(origin.target, cause))
             if only_first:
                 return
 
@@ -442,13 +433,13 @@ class Stock(Owner):
         origin.dialing -= 1
         problem: BaseException | None = None
         if dial.expired:
-            problem = TimeoutError("it took too long")
+            problem = too_slow(self._limits.handshake_timeout or 0.0)
         elif task.cancelled():
             problem = asyncio.CancelledError()
         else:
             problem = task.exception()
         if problem is None and member._gone:
-            problem = CLOSED_AT_ONCE
+            problem = closed_at_once(member._why)
         if problem is None:
             self._join(origin, member)
         else:
@@ -531,18 +522,10 @@ def first_of(line: OrderedDict[asyncio.Future[Any], int]) -> int:
     return 1 << 62
 
 
-def connect_error(target: Target, cause: Exception) -> ConnectError:
-    """What is raised when no connection could be made, for one of those who wait."""
-    text = f"cannot connect to {target.authority}: {said(cause)}"
-    error = ConnectError(text)
-    if isinstance(cause, ProxyError):
-        error = cause.reworded(text)
-    elif isinstance(cause, TimeoutError):
-        error = ConnectTimeoutError(text)
-    if isinstance(cause, ConnectError):
-        error.retryable = cause.retryable
-    else:
-        # Nothing was sent; but a certificate will be no better the next time.
-        error.retryable = not isinstance(cause, SSLCertVerificationError)
-    error.__cause__ = cause.with_traceback(None)  # which would hold all that it went through
-    return error
+def error_for(target: Target, cause: Exception) -> Exception:
+    """Return the error of one request that waited for a connection."""
+    if isinstance(cause, StreamTimeoutError):
+        return fresh(cause)  # there is one, whose server allows no requests
+    if isinstance(cause, OSError):
+        return connect_error(target, cause)
+    return cause  # a mistake in the program, or in the environment's variables

@@ -343,8 +343,7 @@ def test_pool_before_a_server_that_allows_no_requests(lab: Lab, keepalive: float
                 )
                 assert connections == 1
                 for result in results:
-                    assert isinstance(result, cno.ConnectError)
-                    assert isinstance(result, TimeoutError)
+                    assert isinstance(result, cno.StreamTimeoutError)
                     assert result.retryable
 
     lab.run(main())

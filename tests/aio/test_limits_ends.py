@@ -109,8 +109,8 @@ async def exchange(lab: Lab, wire: Wire, size: int, server: Limits, client: Limi
     async with lab.serving(wire, handle, limits=server) as url:
         try:
             conn = await lab.connect(wire, url, limits=client)
-        except cno.ConnectError:
-            return "late"
+        except cno.ConnectError as error:
+            return "late" if isinstance(error, TimeoutError) else "lost"
         try:
             async with conn, asyncio.timeout(5):
                 for _ in range(2):
@@ -124,10 +124,10 @@ async def exchange(lab: Lab, wire: Wire, size: int, server: Limits, client: Limi
                     assert ("x-size", str(size)) in response.headers
                     assert await read_all(response) == body
                 return "works"
-        except cno.StreamError as error:
-            if isinstance(error, TimeoutError):
+        except cno.StreamError as reset:
+            if isinstance(reset, TimeoutError):
                 return "late"
-            return f"reset: {cno.raw.ErrorCode(error.code).name}"
+            return f"reset: {cno.raw.ErrorCode(reset.code).name}"
         except cno.ConnectionLostError:
             return "lost"
         except cno.raw.UsageError:

@@ -129,9 +129,11 @@ def test_errors_name_every_address(lab: Lab, monkeypatch: pytest.MonkeyPatch) ->
     async def main() -> None:
         port = free_port()
         resolve_to(monkeypatch, HOST, REFUSED)
-        with pytest.raises(ConnectionRefusedError) as refused:
+        with pytest.raises(aio.ConnectError) as refused:
             await aio.connect(f"http://{NAME}:{port}/")
-        assert refused.value.errno == errno.ECONNREFUSED
+        cause = refused.value.__cause__
+        assert isinstance(cause, ConnectionRefusedError)
+        assert cause.errno == errno.ECONNREFUSED
         assert f"{HOST}:{port}" in str(refused.value) and f"{REFUSED}:{port}" in str(refused.value)
         resolve_to(monkeypatch, HOST, "255.255.255.255")
         with pytest.raises(OSError, match="Errno") as caught:

@@ -11,7 +11,7 @@ import pytest
 
 import cno
 from cno import aio
-from cno.aio.stock import connect_error
+from cno.aio.unreachable import connect_error
 from cno.aio.urls import Target
 from cno.limits import Limits
 from tests import frames as f
@@ -266,7 +266,7 @@ def test_a_peer_that_was_given_up_is_not_said_to_have_closed(lab: Lab) -> None:
 
 
 def test_a_connection_that_is_not_made_says_why(lab: Lab) -> None:
-    for cause in (ConnectionResetError(), TimeoutError(), OSError("no way")):
+    for cause in (ConnectionResetError("gone"), TimeoutError(), OSError("no way")):
         error = connect_error(Target("http://a/"), cause)
         assert str(error) == f"cannot connect to a: {str(cause) or type(cause).__name__}"
         assert error.retryable

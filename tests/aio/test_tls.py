@@ -120,13 +120,14 @@ def test_alpn_of_a_client(lab: Lab) -> None:
         for offer, chosen in ((["h2c"], None), (["h2"], "h2"), (["http/1.1"], "http/1.1")):
             seen: list[str | None] = []
 
-            def play(
-                _: asyncio.StreamReader,
+            async def play(
+                reader: asyncio.StreamReader,
                 writer: asyncio.StreamWriter,
                 seen: list[str | None] = seen,
             ) -> None:
                 secured: ssl.SSLObject = writer.get_extra_info("ssl_object")
                 seen.append(secured.selected_alpn_protocol())
+                await reader.read()
                 writer.transport.abort()
 
             context = lab.certs.server(*offer)
@@ -134,6 +135,7 @@ def test_alpn_of_a_client(lab: Lab) -> None:
             url = f"https://{HOST}:{server.sockets[0].getsockname()[1]}"
             client = await aio.connect(url, lab.certs.client())
             assert client.is_http2 == (chosen == "h2")
+            client.close()
             await client.wait_closed()
             assert seen == [chosen]
             server.close()

@@ -362,7 +362,8 @@ def test_names_of_servers(
                 ) as client:
                     response = await client.request("GET", "/")
                     assert await response.payload.read() == Target(url).authority.encode()
-            except ssl.SSLCertVerificationError:
+            except aio.ConnectError as error:
+                assert isinstance(error.__cause__, ssl.SSLCertVerificationError)
                 assert named == "xn--fa-hia.test"  # the certificate has others
         assert seen == [named]
 

@@ -1,0 +1,51 @@
+"""Errors of connections that could not be made: the same for `connect`, `request` and `Pool`.
+
+Knows what the system, TLS and proxies raise. Must never know how a connection is made, or who waits
+for it.
+"""
+
+import ssl
+from typing import Final
+
+from cno.aio.errors import ConnectError, ConnectTimeoutError, reworded, said
+from cno.aio.urls import Target
+from cno.errors import Reason, explained
+
+CLOSED_AT_ONCE: Final = "the connection was closed before its first request"
+CLOSED_IN_HANDSHAKE: Final = "the peer closed the connection during the TLS handshake"
+
+
+def closed_at_once(why: Reason | None) -> OSError:
+    """Return the cause where the server accepts a connection and closes it.
+
+    `why` is what it sent that this end refused.
+    """
+    if why is None:
+        return ConnectionAbortedError(CLOSED_AT_ONCE)
+    return ConnectionAbortedError(explained(why.text, why.rule, why.limit))
+
+
+def too_slow(patience: float) -> ConnectTimeoutError:
+    """Return the cause where `handshake_timeout` has passed."""
+    return ConnectTimeoutError(f"no connection within {patience:g} s", limit="handshake_timeout")
+
+
+def connect_error(target: Target, cause: OSError) -> ConnectError:
+    """Return what is raised when no connection to `target` could be made.
+
+    Each who waits gets an error of its own. Its `__cause__` has no traceback, which would hold all
+    objects that the attempt held.
+    """
+    what = said(cause)
+    if type(cause) is ConnectionResetError and not cause.args:
+        what = CLOSED_IN_HANDSHAKE  # asyncio and uvloop say no more than that
+    text = f"cannot connect to {target.authority}: {what}"
+    error = ConnectError(text)
+    if isinstance(cause, ConnectError):
+        error = reworded(cause, text)  # a proxy's, or a timeout
+    elif isinstance(cause, TimeoutError):
+        error = ConnectTimeoutError(text)
+    elif isinstance(cause, ssl.SSLCertVerificationError):
+        error.retryable = False  # nothing was sent, but it will be no better the next time
+    error.__cause__ = cause.with_traceback(None)
+    return error
