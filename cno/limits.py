@@ -341,19 +341,24 @@ def bound(value: int | None) -> int:
 #: Fields whose default depends on who takes the limits; None stands for that.
 BY_ROLE: Final = ("initial_window_size", "connection_window", "max_unread_window")
 
-#: What `with_windows` has made last, by the id of `usual`: most connections have the limits of the
-#: one before. Each `usual` lives as long as the process.
-_completed: Final[dict[int, tuple[Limits, Limits]]] = {}
+#: What `with_windows` has made, by the ids of its arguments: (limits, usual, what was made). It
+#: holds these objects, so that no others can have their ids. Connections mostly share few limits.
+_completed: Final[dict[tuple[int, int], tuple[Limits, Limits, Limits]]] = {}
+#: The dictionary is cleared at so many entries.
+_MAX_COMPLETED: Final = 64
 
 
 def with_windows(limits: Limits, usual: Limits) -> Limits:
     """Return `limits` with the windows of `usual` where it has none of its own."""
-    known = _completed.get(id(usual))
-    if known is not None and known[0] is limits:
-        return known[1]
+    key = (id(limits), id(usual))
+    known = _completed.get(key)
+    if known is not None:
+        return known[2]
     missing = {name: getattr(usual, name) for name in BY_ROLE if getattr(limits, name) is None}
     made = replace(limits, **missing) if missing else limits
-    _completed[id(usual)] = (limits, made)
+    if len(_completed) >= _MAX_COMPLETED:
+        _completed.clear()
+    _completed[key] = (limits, usual, made)
     return made
 
 
