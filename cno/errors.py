@@ -57,6 +57,16 @@ class ConnectionError(builtins.ConnectionError):
     def __str__(self) -> str:
         return self.strerror or ""
 
+    def concerns(self, message: object) -> bool:
+        """Return whether this is about the stream or the connection of a message.
+
+        asyncio: `message` is a `cno.Request`, `cno.Response` or `cno.Tunnel`. In a handler that has
+        connections of its own, `error.concerns(request)` tells that the client has gone.
+        """
+        about: Any = message
+        ours = self._connection != 0 and self._connection == about.conn._number
+        return ours and self.stream in (0, about.stream)
+
     def __reduce__(self) -> tuple[Any, ...]:
         # OSError's own would call the class with `args`, which none of these classes takes.
         return rebuild, (type(self), self.args), self.__dict__

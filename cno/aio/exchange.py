@@ -10,7 +10,7 @@ from mypy_extensions import i64
 
 from cno.aio import intake
 from cno.aio.body import Inflow, Payload
-from cno.aio.errors import ConnectionLostError, fresh
+from cno.aio.errors import ConnectionLostError, claim, fresh
 from cno.aio.output import Headers
 
 if TYPE_CHECKING:
@@ -87,6 +87,7 @@ class Exchange:
 
     def _failed(self, error: Exception) -> None:
         """The peer's message will never be complete."""
+        claim(error, self._conn._number)
         if not self._complete and self._error is None:
             self._error = error
             if self._inflow is not None:

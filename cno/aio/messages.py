@@ -16,7 +16,7 @@ from cno.aio import leftover
 from cno.aio.body import Inflow
 from cno.aio.channel import Channel
 from cno.aio.connection import Connection, Exchange, peer_of
-from cno.aio.errors import claim, fresh
+from cno.aio.errors import fresh
 from cno.aio.output import Headers, Sending
 from cno.aio.sources import Body as Body
 from cno.aio.sources import at_once, dispose, in_pieces, size_of
@@ -96,10 +96,6 @@ class Request(Exchange):
     def conn(self) -> "Server":
         """The connection that the request came over."""
         return cast("Server", self._conn)
-
-    def _failed(self, error: Exception) -> None:
-        claim(error, self._conn._number)
-        super()._failed(error)
 
     async def respond(
         self,
