@@ -13,6 +13,7 @@ import socket
 import struct
 
 import cno
+from cno import raw
 
 #: Seconds to connect to a host.
 PATIENCE = 10.0
@@ -56,15 +57,36 @@ async def join(
 ) -> None:
     """Copy bytes in both directions until both sides have ended, or one connection is lost."""
     try:
-        async with tunnel, asyncio.TaskGroup() as group:
-            group.create_task(up(tunnel, writer))
-            group.create_task(down(reader, tunnel))
+        async with tunnel:
+            await copy(tunnel, reader, writer)
     except* (OSError, cno.ConnectionError):
         # `tunnel` has been reset: end the other side by RST instead of FIN (RFC 9113 8.5).
-        writer.get_extra_info("socket").setsockopt(
-            socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
-        )
-        writer.transport.abort()
+        if not writer.is_closing():  # the host may have ended it
+            writer.get_extra_info("socket").setsockopt(
+                socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+            )
+            writer.transport.abort()
+
+
+async def copy(
+    tunnel: cno.Tunnel, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> None:
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(up(tunnel, writer))
+            group.create_task(down(reader, tunnel))
+    except* OSError as lost:  # cno.ConnectionError is one
+        if not any(is_about(error, tunnel) for error in lost.exceptions):
+            # > A proxy treats any error in the TCP connection, which includes receiving a TCP
+            # > segment with the RST bit set, as a stream error (Section 5.4.2) of type
+            # > CONNECT_ERROR.   (RFC 9113 8.5)
+            tunnel.conn.write_reset(tunnel.stream, raw.CNO_RST_CONNECT_ERROR)
+        raise
+
+
+def is_about(error: Exception, tunnel: cno.Tunnel) -> bool:
+    """Whether the client has gone, and not the host."""
+    return isinstance(error, cno.ConnectionError) and error.concerns(tunnel)
 
 
 async def up(tunnel: cno.Tunnel, writer: asyncio.StreamWriter) -> None:

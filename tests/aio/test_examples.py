@@ -3,6 +3,8 @@
 import asyncio
 import hashlib
 import re
+import socket
+import struct
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -76,6 +78,54 @@ def test_tunnels_through_the_proxy(lab: Lab, wire: Wire) -> None:
                     if wire.http2 or not wire.tls:
                         await tunnel.write_eof()
                         assert await tunnel.read() == b"the end"
+        target.close()
+        await target.wait_closed()
+
+    lab.run(main())
+
+
+@pytest.mark.parametrize("gone", ["host", "client"])
+@pytest.mark.parametrize("wire", [HTTP1, HTTP2], ids=str)
+def test_the_proxy_tells_who_has_gone(lab: Lab, wire: Wire, gone: str) -> None:
+    """By RST_STREAM(CONNECT_ERROR), or by a TCP segment with RST. (RFC 9113 8.5)"""
+
+    async def main() -> None:
+        ended: asyncio.Future[type | None] = asyncio.get_running_loop().create_future()
+
+        async def host(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readexactly(2)
+            if gone == "host":
+                reset = struct.pack("ii", 1, 0)
+                sock = writer.get_extra_info("socket")
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset)
+                writer.transport.abort()
+                return
+            writer.write(b"ok")
+            try:
+                await reader.read()
+                ended.set_result(None)
+            except OSError as error:
+                ended.set_result(type(error))
+            writer.close()
+
+        target = await asyncio.start_server(host, HOST, 0)
+        place = f"{HOST}:{target.sockets[0].getsockname()[1]}"
+        async with lab.serving(wire, Proxy().handle) as url:
+            async with await lab.connect(wire, url) as client:
+                tunnel = await client.tunnel(place)
+                await tunnel.write(b"hi")
+                if gone == "host":
+                    with pytest.raises(cno.ConnectionError) as caught:
+                        await tunnel.reader.readexactly(2)
+                    if wire.http2:
+                        assert caught.value.code == cno.raw.CNO_RST_CONNECT_ERROR
+                else:
+                    assert await tunnel.reader.readexactly(2) == b"ok"
+                    if wire.http2:
+                        client.write_reset(tunnel.stream, cno.raw.CNO_RST_CANCEL)
+                    else:
+                        client.abort()
+                    assert await asyncio.wait_for(ended, 5) is ConnectionResetError
         target.close()
         await target.wait_closed()
 
