@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final, NamedTuple
 
-from cno.cli.files import Asked
+from cno.cli.files import FileRequest
 from cno.cli.text import STATUS, Paint, one_line
 
 #: Characters of a path or method that are logged; the rest is cut off.
@@ -38,7 +38,7 @@ class AccessLog:
         self._write = write
         self._paint = paint
 
-    def add(self, request: Asked, code: int, size: int, seconds: float) -> None:
+    def add(self, request: FileRequest, code: int, size: int, seconds: float) -> None:
         """Log a response that was sent."""
         path = request.path
         if len(path) > MAX_PATH:
@@ -57,12 +57,12 @@ def formatted(entry: Entry, paint: Paint) -> str:
     return f"{head} {code} {tail}"
 
 
-def client(request: Asked) -> str:
+def client(request: FileRequest) -> str:
     """Return the client's address; `-` if it has none."""
     peer = getattr(request, "peer", None)
     return str(peer[0]) if isinstance(peer, tuple) else "-"
 
 
-def version(request: Asked) -> str:
+def version(request: FileRequest) -> str:
     """Return the protocol of the request's connection."""
     return "HTTP/2" if getattr(getattr(request, "conn", None), "is_http2", False) else "HTTP/1.1"

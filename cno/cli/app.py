@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import click
 
 from cno._build import describe
-from cno.cli.bounds import limited, names
+from cno.cli.limit_option import limits_from, names
 from cno.cli.problems import OUTPUT_CLOSED, Problem, end_line, reason
 from cno.cli.text import one_line
 from cno.limits import Limits
@@ -76,7 +76,7 @@ def serve(**options: Any) -> None:
     interfaces, requests for all hosts are answered, unless there is an --allow-host.
     """
     from cno.aio.server import SERVER_LIMITS
-    from cno.cli.serve import Serving, run
+    from cno.cli.serve import ServeOptions, run
 
     if options["self_signed"] and (options["cert"] or options["key"]):
         raise click.UsageError(
@@ -85,7 +85,7 @@ def serve(**options: Any) -> None:
     if options["key"] and not options["cert"]:
         raise click.UsageError("--key needs --cert")
     options["limits"] = with_limits(options["limits"], SERVER_LIMITS)
-    run_loop(run(Serving(**options)))
+    run_loop(run(ServeOptions(**options)))
 
 
 @app.command(epilog=_LIMITS)
@@ -142,8 +142,8 @@ def get(**options: Any) -> int:
     On a terminal, heads and pushes are shown and text is formatted. A pipe gets the bodies only.
     """
     from cno.aio.client import CLIENT_LIMITS
-    from cno.cli.get import Getting, run
-    from cno.cli.origins import Wishes
+    from cno.cli.get import GetOptions, run
+    from cno.cli.origins import ConnectOptions
 
     if options["output"] and (options["remote_name"] or len(options["urls"]) > 1):
         raise click.UsageError("-o is for one URL; use -O for several")
@@ -151,7 +151,7 @@ def get(**options: Any) -> int:
         raise click.UsageError("-I sends no body: leave out -d")
     if options["key"] and not options["cert"]:
         raise click.UsageError("--key needs --cert")
-    wishes = Wishes(
+    connect = ConnectOptions(
         version=options.pop("version") or "",
         limits=with_limits(options.pop("limits"), CLIENT_LIMITS),
         **{name: options.pop(name) for name in ("insecure", "cacert", "cert", "key", "proxy")},
@@ -159,7 +159,7 @@ def get(**options: Any) -> int:
     options["urls"] = tuple(with_scheme(url) for url in options["urls"])
     options["headers"] = [split_header(line) for line in options["headers"]]
     options["data"] = joined(options["data"])
-    return run_loop(run(Getting(wishes=wishes, **options)))
+    return run_loop(run(GetOptions(connect=connect, **options)))
 
 
 def run_loop(main: Coroutine[Any, Any, T]) -> T:
@@ -174,7 +174,7 @@ def run_loop(main: Coroutine[Any, Any, T]) -> T:
 def with_limits(texts: tuple[str, ...], base: Limits) -> Limits:
     """Return `base` with the changes of `--limit`. Raises click.UsageError."""
     try:
-        return limited(texts, base)
+        return limits_from(texts, base)
     except ValueError as error:
         raise click.UsageError(f"--limit: {error}") from None
 

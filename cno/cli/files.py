@@ -1,7 +1,7 @@
 """The handler that serves a folder: `await cno.serve(Files("public"), "127.0.0.1", 8000)`.
 
 Knows how to answer for a file: methods, conditions, ranges, folders, errors. Must never know
-sockets, protocols or the command line. Of a request it uses only the attributes of `Asked`.
+sockets, protocols or the command line. Of a request it uses only the attributes of `FileRequest`.
 """
 
 import asyncio
@@ -14,7 +14,6 @@ from typing import Final, NamedTuple, Protocol
 
 from cno.cli import pages
 from cno.cli.bodies import FileBody, read_at
-from cno.cli.catalog import Catalog
 from cno.cli.conditions import (
     CONDITIONAL,
     Headers,
@@ -23,25 +22,26 @@ from cno.cli.conditions import (
     range_applies,
     validators,
 )
-from cno.cli.kinds import content_type
+from cno.cli.content_types import content_type
+from cno.cli.listing_cache import ListingCache
 from cno.cli.paths import Opened, Refused, open_inside, parse_target
 from cno.cli.ranges import Multipart, Span, content_range, multipart, parse_range
 from cno.date import http_date
 
 ALLOW: Final = ("allow", "GET, HEAD, OPTIONS")
 #: Bytes of the largest file that is read at once and may be cached.
-SMALL: Final = 65_536
+SMALL_FILE: Final = 65_536
 #: Cached files, whatever their size.
-MAX_KEPT: Final = 1_024
+MAX_CACHED: Final = 1_024
 #: Bytes of an unwanted upload that are read before it is refused, and seconds spent on reading.
-SKIMMED: Final = 65_536
+MAX_SKIMMED: Final = 65_536
 SKIM_TIME: Final = 0.5
 # Seconds. A file that changed this recently may change again with the same mtime and size, so it is
 # not cached.
 _SETTLED: Final = 2.0
 
 
-class Asked(Protocol):
+class FileRequest(Protocol):
     """The attributes that this handler needs of a request. `cno.Request` has them."""
 
     @property
@@ -58,7 +58,7 @@ class Asked(Protocol):
 
 
 #: Called after each response with the request, the status, the bytes of body sent, and seconds.
-Log = Callable[[Asked, int, int, float], None]
+Log = Callable[[FileRequest, int, int, float], None]
 
 
 class Reply(NamedTuple):
@@ -72,7 +72,7 @@ class Reply(NamedTuple):
 Signature = tuple[int, int, int, int, int]
 
 
-class Kept(NamedTuple):
+class CachedFile(NamedTuple):
     """A small file in memory, with the signature that shows whether the file has changed."""
 
     path: str
@@ -114,19 +114,19 @@ class Files:
             raise NotADirectoryError(f"not a folder: {self.root}")
         self._index = index
         self._listing = listing
-        self._catalog = Catalog(self.root)
+        self._catalog = ListingCache(self.root)
         self._common: Headers = [("x-content-type-options", "nosniff")]
         if cache_control is not None:
             self._common.append(("cache-control", cache_control))
         self._log = log
         self._allow_host = allow_host
-        self._kept: dict[str, Kept] = {}
-        self._cache_size = self._room = cache_size
+        self._cached: dict[str, CachedFile] = {}
+        self._cache_size = self._cache_left = cache_size
 
-    async def __call__(self, request: Asked) -> None:
+    async def __call__(self, request: FileRequest) -> None:
         """Answer one request."""
         began = time.perf_counter()
-        reply = self._misdirected(request) or self._from_memory(request)
+        reply = self._misdirected(request) or self._cached_reply(request)
         if reply is None:
             reply = await self.reply(request)
         body = reply.body
@@ -139,7 +139,7 @@ class Files:
                 size = body.sent if isinstance(body, FileBody) else len(body)
                 self._log(request, reply.code, size, time.perf_counter() - began)
 
-    async def reply(self, request: Asked) -> Reply:
+    async def reply(self, request: FileRequest) -> Reply:
         """Return the response. The caller closes its body if that is a FileBody."""
         method = request.method
         if method == "OPTIONS":
@@ -155,7 +155,7 @@ class Files:
         except OSError as error:
             return self._error(method, _status(error))
 
-    def _misdirected(self, request: Asked) -> Reply | None:
+    def _misdirected(self, request: FileRequest) -> Reply | None:
         """Return the 421 response to a request for another host; None if the host is allowed."""
         # > The 421 (Misdirected Request) status code indicates that the request was directed at a
         # > server that is unable or unwilling to produce an authoritative response for the target
@@ -169,7 +169,7 @@ class Files:
 
     # -- finding the file --------------------------------------------------------------------------
 
-    def _find(self, request: Asked) -> Reply | None:
+    def _find(self, request: FileRequest) -> Reply | None:
         """Return the response with a file or a folder's index; None: list the folder."""
         segments, slash = parse_target(request.path)
         found = open_inside(self.root, segments)
@@ -193,26 +193,26 @@ class Files:
             raise Refused(403)
         return self._file(request, found, [*segments, self._index])
 
-    def _to_folder(self, request: Asked, segments: list[str]) -> Reply:
+    def _to_folder(self, request: FileRequest, segments: list[str]) -> Reply:
         """Redirect to the same path with a slash, rebuilt from names to stay on this host."""
         _, mark, query = request.path.partition("?")
         target = pages.link(segments) + "/" + mark + query
         return self._error(request.method, 308, [("location", target)])
 
-    async def _list(self, request: Asked) -> Reply:
+    async def _list(self, request: FileRequest) -> Reply:
         page = await self._catalog.page(parse_target(request.path).segments)
         return self._page(request.method, 200, page)
 
     # -- building the response ---------------------------------------------------------------------
 
-    def _file(self, request: Asked, found: Opened, segments: list[str]) -> Reply:
+    def _file(self, request: FileRequest, found: Opened, segments: list[str]) -> Reply:
         """Return the response for an open file. Closes the descriptor or passes it to the body."""
         fd, info = found
         keep = False
         try:
             about = validators(info.st_size, info.st_mtime_ns)
             kind = content_type(segments[-1])
-            if info.st_size > SMALL:
+            if info.st_size > SMALL_FILE:
                 reply = self._select(request, info.st_size, about, kind, fd)
                 keep = isinstance(reply.body, FileBody)
                 return reply
@@ -221,7 +221,7 @@ class Files:
                 about = validators(len(data), time.time_ns())
             elif signature(os.fstat(fd)) == signature(info):
                 path = os.path.join(self.root, *segments)
-                kept = Kept(
+                cached = CachedFile(
                     path,
                     signature(info),
                     self._described(len(data), about, kind),
@@ -229,14 +229,14 @@ class Files:
                     kind,
                     about,
                 )
-                self._keep(_key(request.path), kept)
+                self._cache(_key(request.path), cached)
             return self._select(request, len(data), about, kind, data)
         finally:
             if not keep:
                 os.close(fd)
 
     def _select(
-        self, request: Asked, size: int, about: Validators, kind: str, source: bytes | int
+        self, request: FileRequest, size: int, about: Validators, kind: str, source: bytes | int
     ) -> Reply:
         """Return the response that the request's conditions and ranges ask for (RFC 9110 13.2.2).
 
@@ -263,7 +263,7 @@ class Files:
         parts = multipart(spans, size, kind, boundary)
         kind = f"multipart/byteranges; boundary={boundary}"
         headers = self._described(parts.size, about, kind)
-        return Reply(206, headers, _body(method, source, _mix(parts)))
+        return Reply(206, headers, _body(method, source, _pieces_of(parts)))
 
     def _described(self, size: int, about: Validators, kind: str) -> Headers:
         # > An origin server with a clock MUST NOT generate a Last-Modified date that is later than
@@ -293,41 +293,43 @@ class Files:
 
     # -- the cache of small files --------------------------------------------------------------
 
-    def _from_memory(self, request: Asked) -> Reply | None:
+    def _cached_reply(self, request: FileRequest) -> Reply | None:
         """Return the response for a cached file that has not changed; None: look at the disk."""
         key = _key(request.path)
-        kept = self._kept.get(key)
+        cached = self._cached.get(key)
         method = request.method
-        if kept is None or method not in ("GET", "HEAD"):
+        if cached is None or method not in ("GET", "HEAD"):
             return None
         try:
-            fresh = signature(os.stat(kept.path)) == kept.signature
+            fresh = signature(os.stat(cached.path)) == cached.signature
         except OSError:
             fresh = False
         if not fresh:
-            self._forget(key)
+            self._drop_cached(key)
             return None
         for name, _ in request.headers:
             if name in CONDITIONAL:
-                return self._select(request, len(kept.data), kept.validators, kept.kind, kept.data)
-        return Reply(200, kept.headers, b"" if method == "HEAD" else kept.data)
+                return self._select(
+                    request, len(cached.data), cached.validators, cached.kind, cached.data
+                )
+        return Reply(200, cached.headers, b"" if method == "HEAD" else cached.data)
 
-    def _keep(self, key: str, kept: Kept) -> None:
-        size = len(kept.data)
-        if time.time() - kept.validators.modified < _SETTLED or size > self._cache_size:
+    def _cache(self, key: str, cached: CachedFile) -> None:
+        size = len(cached.data)
+        if time.time() - cached.validators.modified < _SETTLED or size > self._cache_size:
             return
-        if key in self._kept:
-            self._forget(key)
-        while self._kept and (size > self._room or len(self._kept) >= MAX_KEPT):
-            self._forget(next(iter(self._kept)))  # the oldest
-        self._kept[key] = kept
-        self._room -= size
+        if key in self._cached:
+            self._drop_cached(key)
+        while self._cached and (size > self._cache_left or len(self._cached) >= MAX_CACHED):
+            self._drop_cached(next(iter(self._cached)))  # the oldest
+        self._cached[key] = cached
+        self._cache_left -= size
 
-    def _forget(self, key: str) -> None:
-        self._room += len(self._kept.pop(key).data)
+    def _drop_cached(self, key: str) -> None:
+        self._cache_left += len(self._cached.pop(key).data)
 
 
-async def skim(request: Asked) -> None:
+async def skim(request: FileRequest) -> None:
     """Read the beginning of an upload that will be refused.
 
     A server may end the stream before the client has sent its whole request (RFC 9113 8.1), but
@@ -335,7 +337,7 @@ async def skim(request: Asked) -> None:
     """
     if any(name == "expect" for name, _ in request.headers):
         return  # the client waits for 100 (Continue) and has sent nothing
-    left = SKIMMED
+    left = MAX_SKIMMED
     try:
         async with asyncio.timeout(SKIM_TIME):
             while left > 0 and (chunk := await request.payload.read(left)):
@@ -358,7 +360,7 @@ def _body(method: str, source: bytes | int, pieces: Sequence[bytes | Span]) -> b
     return b"".join(p if isinstance(p, bytes) else source[p.start : p.stop] for p in pieces)
 
 
-def _mix(parts: Multipart) -> list[bytes | Span]:
+def _pieces_of(parts: Multipart) -> list[bytes | Span]:
     """Return the pieces of a multipart body in order."""
     pieces: list[bytes | Span] = []
     for head, span in zip(parts.heads, parts.spans, strict=True):

@@ -16,10 +16,10 @@ from cno.aio.client import Client
 from cno.aio.errors import ConnectionLostError, StreamError
 from cno.aio.messages import Push, Response
 from cno.aio.urls import Target, resolve
-from cno.cli.origins import TLS_HINT, Origin, Origins, Wishes, target_of
+from cno.cli.origins import TLS_HINT, ConnectOptions, Origin, Origins, target_of
+from cno.cli.output import CHUNK, Headers, Output, value_of
 from cno.cli.problems import OUTPUT_CLOSED, Problem, reason, report
-from cno.cli.save import Bar, Bars, Save, cannot_write, remote_names
-from cno.cli.show import CHUNK, Headers, Show, value_of
+from cno.cli.saved_file import Bar, Bars, SavedFile, cannot_write, remote_names
 from cno.cli.signals import cancelling
 from cno.cli.worker import DaemonExecutor, Worker
 from cno.errors import ConnectionError
@@ -27,9 +27,9 @@ from cno.errors import ConnectionError
 MAX_REDIRECTS: Final = 20
 #: Concurrent fetches that print to standard output. Responses that are not printed yet wait unread,
 #: and must fit into the connection's window beside the one that is being printed.
-AHEAD: Final = 4
+MAX_PRINTING: Final = 4
 #: Concurrent fetches that write to files.
-ABREAST: Final = 16
+MAX_SAVING: Final = 16
 #: Bytes of an unwanted body that are read so that the connection can be reused.
 MAX_DRAINED: Final = 65_536
 
@@ -44,11 +44,11 @@ _PLAIN: Final = {"h2c": "http", "h2": "https"}
 
 
 @dataclass(frozen=True)
-class Getting:
+class GetOptions:
     """The options of `cno get`: what to fetch, and where the responses go."""
 
     urls: tuple[str, ...]
-    wishes: Wishes = field(default_factory=Wishes)
+    connect: ConnectOptions = field(default_factory=ConnectOptions)
     method: str | None = None
     headers: Headers = field(default_factory=list)
     data: bytes | None = None
@@ -63,7 +63,7 @@ class Getting:
 
 
 @dataclass(frozen=True)
-class Ask:
+class Fetch:
     """One request, not yet assigned to a connection."""
 
     url: str
@@ -72,7 +72,7 @@ class Ask:
     data: bytes
 
 
-async def run(getting: Getting) -> int:
+async def run(options: GetOptions) -> int:
     """Fetch all URLs. Return the exit status: that of the first failure, or 0. Raises Problem."""
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(report)
@@ -81,55 +81,55 @@ async def run(getting: Getting) -> int:
     assert task is not None
     with cancelling(task) as signals:
         try:
-            return await run_until(getting)
+            return await run_until(options)
         except asyncio.CancelledError:
             if not signals:
                 raise
             raise Problem("", 128 + signals[0]) from None
 
 
-async def run_until(getting: Getting) -> int:
+async def run_until(options: GetOptions) -> int:
     """Fetch all URLs within `max_time`. Raises Problem."""
     try:
-        async with asyncio.timeout(getting.max_time):
-            return await Fetcher(getting).run()
+        async with asyncio.timeout(options.max_time):
+            return await Fetcher(options).run()
     except TimeoutError:
-        raise Problem(f"timed out after {getting.max_time or 0:g} s") from None
+        raise Problem(f"timed out after {options.max_time or 0:g} s") from None
     except BaseExceptionGroup as group:
         if group.subgroup(BrokenPipeError) is None:
             raise
         raise Problem("", OUTPUT_CLOSED) from None  # nobody reads the output any more
 
 
-def first_ask(getting: Getting, url: str) -> Ask:
+def first_fetch(options: GetOptions, url: str) -> Fetch:
     """Return the request for a URL, with the default header fields."""
-    method = "HEAD" if getting.head else "GET" if getting.data is None else "POST"
+    method = "HEAD" if options.head else "GET" if options.data is None else "POST"
     defaults = [("user-agent", f"cno/{VERSION}"), ("accept", "*/*")]
-    if getting.data is not None:
+    if options.data is not None:
         defaults.append(("content-type", "application/x-www-form-urlencoded"))
-    given = {name for name, _ in getting.headers}
+    given = {name for name, _ in options.headers}
     headers = [(name, value) for name, value in defaults if name not in given]
-    headers += [(name, value) for name, value in getting.headers if value]
-    return Ask(url, getting.method or method, headers, getting.data or b"")
+    headers += [(name, value) for name, value in options.headers if value]
+    return Fetch(url, options.method or method, headers, options.data or b"")
 
 
-def redirected(ask: Ask, code: int, location: str) -> Ask:
+def redirected(fetch: Fetch, code: int, location: str) -> Fetch:
     """Return the request that follows a redirect. Raises Problem for an unsafe location."""
-    url = moved(ask.url, location)
-    before, after = target_of(ask.url), target_of(url)
-    method, data, dropped = ask.method, ask.data, frozenset[str]()
+    url = redirect_url(fetch.url, location)
+    before, after = target_of(fetch.url), target_of(url)
+    method, data, dropped = fetch.method, fetch.data, frozenset[str]()
     # > a user agent MAY change the request method from POST to GET for the subsequent request
     # > (RFC 9110 15.4.2, 15.4.3); 303 says to do so for all but HEAD (15.4.4).
     if (code == 303 and method != "HEAD") or (code in (301, 302) and method == "POST"):
         method, data = "GET", b""
-        dropped = frozenset(name for name, _ in ask.headers if name.startswith("content-"))
-    if place(before) != place(after):
+        dropped = frozenset(name for name, _ in fetch.headers if name.startswith("content-"))
+    if origin_of(before) != origin_of(after):
         dropped |= _PERSONAL
-    headers = [(name, value) for name, value in ask.headers if name not in dropped]
-    return Ask(url, method, headers, data)
+    headers = [(name, value) for name, value in fetch.headers if name not in dropped]
+    return Fetch(url, method, headers, data)
 
 
-def moved(url: str, location: str) -> str:
+def redirect_url(url: str, location: str) -> str:
     """Resolve `location` against `url`. Raises Problem.
 
     A redirect leads to http: and https: only. With `h2c:` and `h2:` the user chooses a protocol: a
@@ -141,12 +141,12 @@ def moved(url: str, location: str) -> str:
     to = target.partition(":")[0]
     if to.lower() not in ("http", "https"):
         raise Problem(f"{url}: redirected to {location!r}, which is neither http: nor https:")
-    if plain != scheme and place(target_of(url)) == place(target_of(target)):
+    if plain != scheme and origin_of(target_of(url)) == origin_of(target_of(target)):
         return scheme + target[len(to) :]
     return target
 
 
-def place(target: Target) -> tuple[str, str, int]:
+def origin_of(target: Target) -> tuple[str, str, int]:
     """Return the origin of a URL (RFC 9110 4.3.1)."""
     return target.scheme, target.host, target.port
 
@@ -154,96 +154,104 @@ def place(target: Target) -> tuple[str, str, int]:
 class Fetcher:
     """The fetches of one command: concurrent requests whose output is printed in order."""
 
-    def __init__(self, getting: Getting) -> None:
-        self._getting = getting
-        saving = getting.remote_name or getting.output is not None
-        self._show = Show(getting.include or getting.head, getting.verbose, saving)
-        self._origins = Origins(getting.wishes, self._show.wants_pushes, self._show.note)
-        urls = list(getting.urls)
-        names = [getting.output] if getting.output else None
-        self._names = remote_names(urls) if getting.remote_name else names
-        self._slots = asyncio.Semaphore(ABREAST if self._names else AHEAD)
-        self._turns = [asyncio.Event() for _ in range(len(urls) + 1)]
+    def __init__(self, options: GetOptions) -> None:
+        self._options = options
+        saving = options.remote_name or options.output is not None
+        self._output = Output(options.include or options.head, options.verbose, saving)
+        self._origins = Origins(options.connect, self._output.shows_pushes, self._output.note)
+        urls = list(options.urls)
+        names = [options.output] if options.output else None
+        self._names = remote_names(urls) if options.remote_name else names
+        self._slots = asyncio.Semaphore(MAX_SAVING if self._names else MAX_PRINTING)
+        self._may_print = [asyncio.Event() for _ in range(len(urls) + 1)]
         self._bars = Bars()
 
     async def run(self) -> int:
         """Fetch all URLs. Return the exit status."""
-        asks = [first_ask(self._getting, url) for url in self._getting.urls]
-        self._turns[0].set()
-        with self._show:
+        fetches = [first_fetch(self._options, url) for url in self._options.urls]
+        self._may_print[0].set()
+        with self._output:
             async with self._origins:
                 with self._bars:
                     async with asyncio.TaskGroup() as group:
-                        tasks = [group.create_task(self._one(i, a)) for i, a in enumerate(asks)]
-            await self._show.drain()
+                        tasks = [
+                            group.create_task(self._run_one(i, a)) for i, a in enumerate(fetches)
+                        ]
+            await self._output.drain()
         return next((status for task in tasks if (status := task.result())), 0)
 
-    async def _one(self, number: int, ask: Ask) -> int:
+    async def _run_one(self, number: int, fetch: Fetch) -> int:
         """Fetch a URL and report its errors. Return its exit status."""
         async with self._slots:
             try:
-                return await self._follow(number, ask)
+                return await self._follow(number, fetch)
             except Problem as problem:
                 text, status = str(problem), problem.status
             except BrokenPipeError:
                 raise
             except (OSError, ValueError, EOFError) as error:
-                text, status = f"{ask.url}: {reason(error)}", 1
+                text, status = f"{fetch.url}: {reason(error)}", 1
             finally:
                 # Let the next fetch print, once this one could.
-                await self._turns[number].wait()
-                self._turns[number + 1].set()
-        self._show.problem(text)
+                await self._may_print[number].wait()
+                self._may_print[number + 1].set()
+        self._output.problem(text)
         return status
 
-    async def _follow(self, number: int, ask: Ask) -> int:
+    async def _follow(self, number: int, fetch: Fetch) -> int:
         """Fetch a URL and follow its redirects. Return the exit status."""
-        onward = await self._exchange(number, ask, False)
+        following = await self._exchange(number, fetch, False)
         for _ in range(MAX_REDIRECTS):
-            if isinstance(onward, int):
-                return onward
-            ask = onward
+            if isinstance(following, int):
+                return following
+            fetch = following
             # Responses that wait to be printed may fill the connection's window. This fetch goes
             # first, so it must not wait for them: it uses another connection.
-            onward = await self._exchange(number, ask, self._names is None)
-        if isinstance(onward, int):
-            return onward
-        raise Problem(f"{ask.url}: more than {MAX_REDIRECTS} redirects")
+            following = await self._exchange(number, fetch, self._names is None)
+        if isinstance(following, int):
+            return following
+        raise Problem(f"{fetch.url}: more than {MAX_REDIRECTS} redirects")
 
-    async def _exchange(self, number: int, ask: Ask, apart: bool) -> Ask | int:
+    async def _exchange(self, number: int, fetch: Fetch, separate: bool) -> Fetch | int:
         """Send one request and handle its response. Return the exit status, or the next request."""
-        target = target_of(ask.url)
-        origin = self._origins.to(target, apart)
+        target = target_of(fetch.url)
+        origin = self._origins.to(target, separate)
         client = await origin.connect(target)  # to learn the protocol; others may use it meanwhile
         async with contextlib.AsyncExitStack() as stack:
             if not client.is_http2:
                 # HTTP/1.1: one request at a time, and none holds the connection while it waits.
-                await self._wait_turn(number)
-                await stack.enter_async_context(origin.alone)
+                await self._wait_to_print(number)
+                await stack.enter_async_context(origin.http1_lock)
                 client = await origin.connect(target)
             response = await stack.enter_async_context(
-                await self._request(origin, client, target, ask)
+                await self._request(origin, client, target, fetch)
             )
-            if response.conn.is_http2 and self._show.wants_pushes:
+            if response.conn.is_http2 and self._output.shows_pushes:
                 await stack.enter_async_context(self._watching(response))
-            return await self._receive(number, ask, response)
+            return await self._receive(number, fetch, response)
 
-    async def _wait_turn(self, number: int) -> None:
+    async def _wait_to_print(self, number: int) -> None:
         """Wait until this fetch may print."""
         if self._names is None:
-            await self._turns[number].wait()
+            await self._may_print[number].wait()
 
-    async def _request(self, origin: Origin, client: Client, target: Target, ask: Ask) -> Response:
+    async def _request(
+        self, origin: Origin, client: Client, target: Target, fetch: Fetch
+    ) -> Response:
         """Send a request; again over a new connection if the old one was about to end."""
         is_first = True
         while True:
-            self._show.asked(ask.method, target.path, version_of(client.is_http2), ask.headers)
+            self._output.request_head(
+                fetch.method, target.path, version_of(client.is_http2), fetch.headers
+            )
             try:
-                response = await client.request(ask.method, target.path, ask.headers, ask.data)
+                response = await client.request(
+                    fetch.method, target.path, fetch.headers, fetch.data
+                )
             except (ConnectionLostError, StreamError) as error:
                 if not (error.retryable and is_first):
                     if target.scheme == "http" and may_be_tls(origin, error):
-                        raise Problem(f"{ask.url}: {reason(error)} ({TLS_HINT})") from None
+                        raise Problem(f"{fetch.url}: {reason(error)} ({TLS_HINT})") from None
                     raise
             else:
                 origin.has_answered = True
@@ -253,31 +261,31 @@ class Fetcher:
 
     # -- responses ---------------------------------------------------------------------------------
 
-    async def _receive(self, number: int, ask: Ask, response: Response) -> Ask | int:
+    async def _receive(self, number: int, fetch: Fetch, response: Response) -> Fetch | int:
         """Print or save a response. Return the exit status, or the request that follows it."""
-        getting = self._getting
-        await self._wait_turn(number)
+        options = self._options
+        await self._wait_to_print(number)
         version = version_of(response.conn.is_http2)
         for code, headers in response.informational:
-            self._show.answered(version, code, "", headers)
-        self._show.answered(version, response.code, response.reason, response.headers)
-        await self._show.drain()
+            self._output.response_head(version, code, "", headers)
+        self._output.response_head(version, response.code, response.reason, response.headers)
+        await self._output.drain()
         location = value_of(response.headers, "location")
-        if getting.follow and location and response.code in (301, 302, 303, 307, 308):
+        if options.follow and location and response.code in (301, 302, 303, 307, 308):
             await drain(response)
-            return redirected(ask, response.code, location)
-        if getting.fail and response.code >= 400:
+            return redirected(fetch, response.code, location)
+        if options.fail and response.code >= 400:
             await drain(response)
-            raise Problem(f"{ask.url}: status {response.code}", 22)
-        if ask.method == "HEAD":
+            raise Problem(f"{fetch.url}: status {response.code}", 22)
+        if fetch.method == "HEAD":
             await drain(response)
             return 0
         if self._names is not None:
             await self._save(self._names[number], response)
             return 0
-        shown = await self._show.body(response.headers, response.payload)
+        shown = await self._output.body(response.headers, response.payload)
         for name, value in response.trailers or ():
-            self._show.note(f"trailer {name}: {value}", "<")
+            self._output.note(f"trailer {name}: {value}", "<")
         return 0 if shown else 1
 
     async def _save(self, name: str, response: Response) -> None:
@@ -285,7 +293,7 @@ class Fetcher:
         length = value_of(response.headers, "content-length") or ""
         total = int(length) if length.isdecimal() and len(length) < 19 else None
         bar = self._bars.add(name, total)
-        save = Save(name, self._getting.remote_name)
+        save = SavedFile(name, self._options.remote_name)
         try:
             if save.is_special:
                 await self._save_special(save, response.payload, bar)
@@ -299,9 +307,9 @@ class Fetcher:
             raise  # the server's, or of a pipe that nobody reads
         except OSError as error:
             raise cannot_write(name, error) from None
-        self._show.note(f"saved {name}")
+        self._output.note(f"saved {name}")
 
-    async def _save_special(self, file: Save, payload: asyncio.StreamReader, bar: Bar) -> None:
+    async def _save_special(self, file: SavedFile, payload: asyncio.StreamReader, bar: Bar) -> None:
         """Write to a pipe or a device from a thread, since that may block for ever."""
         worker = Worker(f"cno-save {file.path}")
         try:
@@ -331,8 +339,8 @@ class Fetcher:
     async def _watch(self, response: Response) -> None:
         async with asyncio.TaskGroup() as group:
             async for push in response.pushed:
-                self._show.pushed(f"promised {push.method} {push.path}")
-                await self._show.drain()
+                self._output.pushed(f"promised {push.method} {push.path}")
+                await self._output.drain()
                 group.create_task(self._pushed(push))
 
     async def _pushed(self, push: Push) -> None:
@@ -343,11 +351,11 @@ class Fetcher:
             while chunk := await answer.payload.read(CHUNK):
                 size += len(chunk)
         except OSError as error:
-            self._show.pushed(f"push of {name} failed: {reason(error)}")
+            self._output.pushed(f"push of {name} failed: {reason(error)}")
         else:
             kind = value_of(answer.headers, "content-type") or "no type"
-            self._show.pushed(f"pushed {name}: {answer.code}, {kind}, {size} bytes")
-        await self._show.drain()
+            self._output.pushed(f"pushed {name}: {answer.code}, {kind}, {size} bytes")
+        await self._output.drain()
 
 
 def may_be_tls(origin: Origin, error: ConnectionLostError | StreamError) -> bool:

@@ -33,13 +33,13 @@ class Hosts:
         """Return whether to answer a request for this authority; '' is allowed."""
         if self._any or authority in self._allowed:
             return True
-        if not self._judge(host_of(authority)):
+        if not self._is_allowed(host_of(authority)):
             return False
         if len(self._allowed) < MAX_REMEMBERED:
             self._allowed.add(authority)
         return True
 
-    def _judge(self, host: str) -> bool:
+    def _is_allowed(self, host: str) -> bool:
         name = host.lower().removesuffix(".")
         # Browsers always send a Host, so a request without one cannot come from a web page.
         return not name or name in self._exact or name.endswith(self._suffixes) or is_address(host)

@@ -32,7 +32,7 @@ TLS_HINT: Final = "if the server uses TLS, the URL begins with https:"
 
 
 @dataclass(frozen=True)
-class Wishes:
+class ConnectOptions:
     """How the user wants connections to be made.
 
     `version`: "1.1" or "2" to insist; "" to let ALPN decide, with HTTP/1.1 in clear text.
@@ -60,28 +60,28 @@ def target_of(url: str) -> Target:
         raise Problem(str(error) if url in str(error) else f"{url}: {error}") from None
 
 
-def client_context(wishes: Wishes) -> ssl.SSLContext:
+def client_context(options: ConnectOptions) -> ssl.SSLContext:
     """Return the TLS context for all servers. Raises Problem for files that cannot be used."""
     try:
-        context = tls.client_context(wishes.cacert, verify=not wishes.insecure)
+        context = tls.client_context(options.cacert, verify=not options.insecure)
     except OSError as error:
-        raise Problem(f"cannot use the certificates {wishes.cacert}: {reason(error)}") from None
-    if wishes.cert is not None:
-        for path in (wishes.cert, wishes.key):
+        raise Problem(f"cannot use the certificates {options.cacert}: {reason(error)}") from None
+    if options.cert is not None:
+        for path in (options.cert, options.key):
             if path is not None and not os.path.isfile(path):
                 raise Problem(f"cannot use the certificate: no such file: {path}")
         try:
-            context.load_cert_chain(wishes.cert, wishes.key)
+            context.load_cert_chain(options.cert, options.key)
         except (OSError, ValueError) as problem:  # ssl.SSLError is an OSError
-            raise Problem(f"cannot use the certificate {wishes.cert}: {reason(problem)}") from None
-    if wishes.version:
-        context.set_alpn_protocols(["h2" if wishes.version == "2" else "http/1.1"])
+            raise Problem(f"cannot use the certificate {options.cert}: {reason(problem)}") from None
+    if options.version:
+        context.set_alpn_protocols(["h2" if options.version == "2" else "http/1.1"])
     return context
 
 
-def proxy_context(wishes: Wishes) -> ssl.SSLContext:
+def proxy_context(options: ConnectOptions) -> ssl.SSLContext:
     """Return the TLS context for `https:` proxies: it trusts what the servers' context trusts."""
-    return client_context(replace(wishes, cert=None, key=None, version="1.1"))
+    return client_context(replace(options, cert=None, key=None, version="1.1"))
 
 
 class Origin:
@@ -89,16 +89,16 @@ class Origin:
 
     def __init__(self, dial: Callable[[Target], Awaitable[Client]]) -> None:
         self._dial = dial
-        self._making = asyncio.Lock()
+        self._connect_lock = asyncio.Lock()
         self.client: Client | None = None
         #: Whether the server has answered a request.
         self.has_answered = False
         #: HTTP/1.1: hold it from a request to the end of its response.
-        self.alone = asyncio.Lock()
+        self.http1_lock = asyncio.Lock()
 
     async def connect(self, target: Target, instead_of: Client | None = None) -> Client:
         """Return a connection that is not closing, and is not `instead_of`. Raises Problem."""
-        async with self._making:
+        async with self._connect_lock:
             client = self.client
             if client is None or client is instead_of or client.transport.is_closing():
                 client = self.client = await self._dial(target)
@@ -108,8 +108,8 @@ class Origin:
 class Origins:
     """The servers of one command. Leaving the context manager closes their connections."""
 
-    def __init__(self, wishes: Wishes, pushes: bool, note: Callable[[str], None]) -> None:
-        self._wishes = wishes
+    def __init__(self, options: ConnectOptions, pushes: bool, note: Callable[[str], None]) -> None:
+        self._options = options
         self._pushes = pushes
         self._note = note
         self._context: ssl.SSLContext | None = None
@@ -117,9 +117,9 @@ class Origins:
         self._origins: dict[tuple[str, str, int, bool, bool], Origin] = {}
         self._clients: list[Client] = []
 
-    def to(self, target: Target, apart: bool = False) -> Origin:
-        """Return the `Origin` of a server; `apart`: a second one, with its own connection."""
-        key = (target.scheme, target.host, target.port, target.force_http2, apart)
+    def to(self, target: Target, separate: bool = False) -> Origin:
+        """Return the `Origin` of a server; `separate`: a second one, with its own connection."""
+        key = (target.scheme, target.host, target.port, target.force_http2, separate)
         if key not in self._origins:
             self._origins[key] = Origin(self._connect)
         return self._origins[key]
@@ -144,27 +144,27 @@ class Origins:
                 client.transport.abort()
 
     async def _connect(self, target: Target) -> Client:
-        if target.force_http2 and self._wishes.version == "1.1":
+        if target.force_http2 and self._options.version == "1.1":
             raise Problem(f"{target.authority}: h2: and h2c: are HTTP/2, which --http1.1 rules out")
         secure = target.scheme == "https"
         if secure and self._context is None:
-            self._context = client_context(self._wishes)
-        if self._wishes.proxy is not None and self._proxy_context is None:
-            self._proxy_context = proxy_context(self._wishes)
-        clear_http2 = self._wishes.version == "2" and not secure
+            self._context = client_context(self._options)
+        if self._options.proxy is not None and self._proxy_context is None:
+            self._proxy_context = proxy_context(self._options)
+        clear_http2 = self._options.version == "2" and not secure
         try:
             client = await dial(
                 None,
                 target,
                 self._context if secure else None,
                 force_http2=clear_http2,
-                proxy=self._wishes.proxy,
+                proxy=self._options.proxy,
                 proxy_ssl_ctx=self._proxy_context,
                 settings=None if self._pushes else {"enable_push": False},
-                limits=self._wishes.limits,
+                limits=self._options.limits,
             )
         except OSError as error:  # ssl.SSLError is one
-            text = why(error, secure)
+            text = connect_reason(error, secure)
             if not text.startswith("cannot connect to "):
                 text = f"cannot connect to {target.authority}: {text}"
             raise Problem(text) from None
@@ -181,11 +181,11 @@ class Origins:
             return
         chosen = secured.selected_alpn_protocol()
         self._note(f"connected to {target.authority}, {secured.version()}, ALPN {chosen}")
-        if self._wishes.version == "2" and chosen != "h2":
+        if self._options.version == "2" and chosen != "h2":
             raise Problem(f"{target.authority} does not speak HTTP/2 over TLS")
 
 
-def why(error: OSError, secure: bool) -> str:
+def connect_reason(error: OSError, secure: bool) -> str:
     """Return why a connection could not be made, with the option that may help."""
     cause = error.__cause__ if isinstance(error, ConnectError) else error
     if not isinstance(cause, OSError):

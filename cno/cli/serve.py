@@ -20,7 +20,7 @@ from cno.aio.serving import serve
 from cno.cli.accesslog import AccessLog
 from cno.cli.files import Files, Log
 from cno.cli.hosts import Hosts, are_loopback
-from cno.cli.lines import Lines
+from cno.cli.line_writer import LineWriter
 from cno.cli.problems import Problem, described, reason, report
 from cno.cli.signals import stopping
 from cno.cli.text import Paint, one_line
@@ -34,7 +34,7 @@ PATIENCE: Final = 0.5
 
 
 @dataclass(frozen=True)
-class Serving:
+class ServeOptions:
     """The options of `cno serve`. `log`: log requests; None: if standard output is a terminal."""
 
     folder: str
@@ -51,95 +51,95 @@ class Serving:
     limits: Limits | None = None
 
 
-async def run(serving: Serving) -> None:
+async def run(options: ServeOptions) -> None:
     """Serve until SIGINT or SIGTERM, then finish the open requests. Raises Problem."""
-    context = server_context(serving)
+    context = server_context(options)
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(report)
-    async with Lines(sys.stderr) as errors, Lines(sys.stdout, errors.add) as output:
+    async with LineWriter(sys.stderr) as errors, LineWriter(sys.stdout, errors.add) as output:
         loop.set_exception_handler(lambda _, about: errors.add(described(about)))
         try:
-            await serve_until_stopped(serving, context, output, errors)
+            await serve_until_stopped(options, context, output, errors)
         finally:
             loop.set_exception_handler(report)
 
 
 async def serve_until_stopped(
-    serving: Serving, context: ssl.SSLContext | None, output: Lines, errors: Lines
+    options: ServeOptions, context: ssl.SSLContext | None, output: LineWriter, errors: LineWriter
 ) -> None:
-    wanted = serving.log if serving.log is not None else sys.stdout.isatty()
+    wanted = options.log if options.log is not None else sys.stdout.isatty()
     log = None
-    if wanted and not serving.quiet:
+    if wanted and not options.quiet:
         log = AccessLog(output.add, Paint(sys.stdout)).add
     try:
-        hosts = Hosts([serving.host, *serving.allow_hosts])
+        hosts = Hosts([options.host, *options.allow_hosts])
     except ValueError as error:
         raise Problem(f"cannot answer for this host: {error}") from None
     restricted = True  # until the addresses are known
-    handler = files(serving, log, lambda authority: not restricted or hosts.allow(authority))
-    listener = await listen(serving, handler, context)
+    handler = files(options, log, lambda authority: not restricted or hosts.allow(authority))
+    listener = await listen(options, handler, context)
     addresses = [str(each.getsockname()[0]) for each in listener.sockets]
-    restricted = bool(serving.allow_hosts) or are_loopback(addresses)
+    restricted = bool(options.allow_hosts) or are_loopback(addresses)
     with stopping() as stop:
-        if not serving.quiet:
+        if not options.quiet:
             output.add(announcement(listener, handler.root, context is not None))
         if await stop == signal.SIGINT and sys.stderr.isatty():
             errors.add("")  # the terminal shows ^C, without a line break
         listener.close()
-        await finish(listener, None if serving.quiet else errors.add)
+        await finish(listener, None if options.quiet else errors.add)
 
 
-def files(serving: Serving, log: Log | None, allow_host: Callable[[str], bool]) -> Files:
+def files(options: ServeOptions, log: Log | None, allow_host: Callable[[str], bool]) -> Files:
     """Return the handler. Raises Problem."""
     try:
         return Files(
-            serving.folder,
-            index=serving.index,
-            listing=serving.listing,
+            options.folder,
+            index=options.index,
+            listing=options.listing,
             log=log,
             allow_host=allow_host,
         )
     except OSError as error:
-        raise Problem(f"cannot serve {serving.folder}: {reason(error)}") from None
+        raise Problem(f"cannot serve {options.folder}: {reason(error)}") from None
 
 
-async def listen(serving: Serving, handler: Files, context: ssl.SSLContext | None) -> Listener:
+async def listen(options: ServeOptions, handler: Files, context: ssl.SSLContext | None) -> Listener:
     """Start listening. Raises Problem."""
     try:
-        return await serve(handler, serving.host, serving.port, ssl=context, limits=serving.limits)
+        return await serve(handler, options.host, options.port, ssl=context, limits=options.limits)
     except (OSError, UnicodeError) as error:
-        where = f"{bracketed(serving.host)}:{serving.port}"
+        where = f"{bracketed(options.host)}:{options.port}"
         raise Problem(f"cannot listen on {where}: {listen_reason(error)}") from None
 
 
-async def finish(listener: Listener, tell: Callable[[str], None] | None) -> None:
+async def finish(listener: Listener, warn: Callable[[str], None] | None) -> None:
     """Wait for open connections; if that takes long, say so to a user at a terminal."""
     try:
         async with asyncio.timeout(PATIENCE):
             await listener.wait_closed()
     except TimeoutError:
-        if sys.stderr.isatty() and tell is not None:
+        if sys.stderr.isatty() and warn is not None:
             count = f"{listener.connections} connection{'s' * (listener.connections != 1)}"
-            tell(f"finishing {count}; Ctrl-C again ends them at once")
+            warn(f"finishing {count}; Ctrl-C again ends them at once")
         await listener.wait_closed()
 
 
 # -- TLS -----------------------------------------------------------------------------------------
 
 
-def server_context(serving: Serving) -> ssl.SSLContext | None:
+def server_context(options: ServeOptions) -> ssl.SSLContext | None:
     """Return the TLS context that the options ask for, or None. Raises Problem."""
-    if serving.self_signed:
-        return self_signed(serving.host, serving.allow_hosts)
-    if serving.cert is None:
+    if options.self_signed:
+        return self_signed(options.host, options.allow_hosts)
+    if options.cert is None:
         return None
-    for path in (serving.cert, serving.key):
+    for path in (options.cert, options.key):
         if path is not None and not os.path.isfile(path):
             raise Problem(f"cannot use the certificate: no such file: {one_line(path)}")
     try:
-        return tls.server_context(serving.cert, serving.key)
+        return tls.server_context(options.cert, options.key)
     except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
-        raise Problem(f"cannot use the certificate {serving.cert}: {reason(error)}") from None
+        raise Problem(f"cannot use the certificate {options.cert}: {reason(error)}") from None
 
 
 def self_signed(host: str, others: Sequence[str] = ()) -> ssl.SSLContext:

@@ -19,8 +19,8 @@ import pytest
 from cno.cli import bodies
 from cno.cli.bodies import CHUNK, FileBody
 from cno.cli.conditions import parse_date
-from cno.cli.files import MAX_KEPT, SKIM_TIME, SKIMMED, SMALL, Files
-from cno.cli.kinds import content_type
+from cno.cli.content_types import content_type
+from cno.cli.files import MAX_CACHED, MAX_SKIMMED, SKIM_TIME, SMALL_FILE, Files
 from cno.cli.ranges import Span
 
 Headers = list[tuple[str, str]]
@@ -328,7 +328,7 @@ def test_a_long_listing_ends(handler: Files, root: Path, monkeypatch: pytest.Mon
     for number in range(30):
         (root / "sub" / "deep" / f"{number}").touch()
     page = ask(handler, "/sub/deep/").body
-    assert page.count(b"<tr>") == 21 and b"more than is shown" in page
+    assert page.count(b"<tr>") == 21 and b"Some entries are not shown" in page
 
 
 def test_no_listing(root: Path) -> None:
@@ -350,7 +350,7 @@ def test_other_methods(handler: Files, method: str) -> None:
     assert (answer.code, answer.get("allow")) == (405, "GET, HEAD, OPTIONS")
 
 
-@pytest.mark.parametrize("body", [b"x=1", bytes(SKIMMED * 3), b"slow"])
+@pytest.mark.parametrize("body", [b"x=1", bytes(MAX_SKIMMED * 3), b"slow"])
 def test_an_upload_is_refused_whatever_it_is(handler: Files, body: bytes) -> None:
     request = Fake("POST", "/a.txt", [])
     request.body = body
@@ -467,18 +467,18 @@ def test_a_date_is_never_in_the_future(handler: Files, root: Path) -> None:
 
 
 def test_memory_is_bounded(root: Path) -> None:
-    handler = Files(root, cache_size=SMALL + 100)
+    handler = Files(root, cache_size=SMALL_FILE + 100)
     for number in range(20):
         path = root / f"{number}.bin"
-        path.write_bytes(bytes(SMALL // 4))
+        path.write_bytes(bytes(SMALL_FILE // 4))
         os.utime(path, (OLD, OLD))
     for _ in range(2):
         for number in range(20):
             assert ask(handler, f"/{number}.bin?{number}").code == 200
-            kept = [len(k.data) for k in handler._kept.values()]
-            assert sum(kept) + handler._room == SMALL + 100 and handler._room >= 0
-    assert len(handler._kept) == 4
-    assert MAX_KEPT >= 4
+            kept = [len(k.data) for k in handler._cached.values()]
+            assert sum(kept) + handler._cache_left == SMALL_FILE + 100 and handler._cache_left >= 0
+    assert len(handler._cached) == 4
+    assert MAX_CACHED >= 4
 
 
 def test_no_memory_at_all(root: Path) -> None:

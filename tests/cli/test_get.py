@@ -5,31 +5,33 @@ from pathlib import Path
 
 import pytest
 
-from cno.cli.get import Ask, Getting, first_ask, redirected
+from cno.cli.get import Fetch, GetOptions, first_fetch, redirected
 from cno.cli.origins import target_of
 from cno.cli.problems import Problem
-from cno.cli.save import Save, remote_name, remote_names
+from cno.cli.saved_file import SavedFile, remote_name, remote_names
 
 PERSONAL = [("authorization", "a"), ("cookie", "c"), ("host", "h"), ("proxy-authorization", "p")]
 FIELDS = [("accept", "*/*"), ("content-type", "t"), *PERSONAL, ("x-mine", "m")]
 NAMES = [name for name, _ in FIELDS]
 
 
-def names(ask: Ask) -> list[str]:
+def names(ask: Fetch) -> list[str]:
     return [name for name, _ in ask.headers]
 
 
 def test_the_first_request() -> None:
-    ask = first_ask(Getting(("u",)), "u")
+    ask = first_fetch(GetOptions(("u",)), "u")
     assert (ask.method, names(ask), ask.data) == ("GET", ["user-agent", "accept"], b"")
-    ask = first_ask(Getting(("u",), data=b"", headers=[("accept", ""), ("user-agent", "x")]), "u")
+    ask = first_fetch(
+        GetOptions(("u",), data=b"", headers=[("accept", ""), ("user-agent", "x")]), "u"
+    )
     assert ask.method == "POST"
     assert ask.headers == [
         ("content-type", "application/x-www-form-urlencoded"),
         ("user-agent", "x"),
     ]
-    assert first_ask(Getting(("u",), head=True), "u").method == "HEAD"
-    assert first_ask(Getting(("u",), data=b"x", method="PUT"), "u").method == "PUT"
+    assert first_fetch(GetOptions(("u",), head=True), "u").method == "HEAD"
+    assert first_fetch(GetOptions(("u",), data=b"x", method="PUT"), "u").method == "PUT"
 
 
 @pytest.mark.parametrize(
@@ -45,7 +47,7 @@ def test_the_first_request() -> None:
 def test_the_place_after_a_redirect(url: str, location: str, path: str) -> None:
     before, after = (
         target_of(url),
-        target_of(redirected(Ask(url, "GET", [], b""), 302, location).url),
+        target_of(redirected(Fetch(url, "GET", [], b""), 302, location).url),
     )
     assert (after.origin, after.path) == (before.origin, path)
 
@@ -53,7 +55,7 @@ def test_the_place_after_a_redirect(url: str, location: str, path: str) -> None:
 @pytest.mark.parametrize("location", ["//a@b@c/", "//a[::1]/", "//127.1/", "//a:+80/", "//a\\@b/"])
 def test_places_that_lead_elsewhere(location: str) -> None:
     with pytest.raises(Problem):
-        redirected(Ask("http://a/", "GET", [], b""), 302, location)
+        redirected(Fetch("http://a/", "GET", [], b""), 302, location)
 
 
 @pytest.mark.parametrize(
@@ -71,7 +73,7 @@ def test_places_that_lead_elsewhere(location: str) -> None:
     ],
 )
 def test_the_method_after_a_redirect(method: str, code: int, then: str) -> None:
-    ask = redirected(Ask("http://a/x/y", method, FIELDS, b"body"), code, "../z?q#f")
+    ask = redirected(Fetch("http://a/x/y", method, FIELDS, b"body"), code, "../z?q#f")
     assert (ask.url, ask.method) == ("http://a/z?q#f", then)
     if then == method:
         assert (ask.data, names(ask)) == (b"body", NAMES)
@@ -95,7 +97,7 @@ def test_the_method_after_a_redirect(method: str, code: int, then: str) -> None:
     ],
 )
 def test_what_is_personal_stays_with_its_origin(location: str, same: bool) -> None:
-    ask = redirected(Ask("http://a/", "GET", FIELDS, b""), 307, location)
+    ask = redirected(Fetch("http://a/", "GET", FIELDS, b""), 307, location)
     kept = [name for name, _ in PERSONAL if name in names(ask)]
     assert kept == ([name for name, _ in PERSONAL] if same else [])
     assert "x-mine" in names(ask)
@@ -120,7 +122,7 @@ def test_what_is_personal_stays_with_its_origin(location: str, same: bool) -> No
 @pytest.mark.parametrize("url", ["http://a/", "h2c://a/", "h2://a/"])
 def test_where_nobody_should_be_sent(location: str, url: str) -> None:
     with pytest.raises(Problem):
-        redirected(Ask(url, "GET", [], b""), 302, location)
+        redirected(Fetch(url, "GET", [], b""), 302, location)
 
 
 @pytest.mark.parametrize(
@@ -139,7 +141,7 @@ def test_where_nobody_should_be_sent(location: str, url: str) -> None:
 )
 def test_the_chosen_protocol_stays(url: str, location: str, then: str) -> None:
     """On the same origin; a server cannot choose it."""
-    assert redirected(Ask(url, "GET", [], b""), 307, location).url == then
+    assert redirected(Fetch(url, "GET", [], b""), 307, location).url == then
 
 
 def test_targets_are_encoded() -> None:
@@ -194,12 +196,12 @@ def test_names_are_not_used_twice() -> None:
 def test_a_file_appears_when_it_is_whole(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"old")
-    with Save(str(path)) as file:
+    with SavedFile(str(path)) as file:
         file.write(b"new")
         assert path.read_bytes() == b"old"
         file.done()
     assert path.read_bytes() == b"new"
-    with pytest.raises(TypeError), Save(str(path)) as file:
+    with pytest.raises(TypeError), SavedFile(str(path)) as file:
         file.write("newer")  # type: ignore[arg-type]  # anything that fails half-way
     assert path.read_bytes() == b"new"
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
@@ -210,7 +212,7 @@ def test_no_other_file_is_touched(tmp_path: Path, others: str) -> None:
     """Whatever its name: temporary names are random and created exclusively."""
     other = tmp_path / others
     other.write_bytes(b"the user's")
-    with Save(str(tmp_path / "file")) as file, Save(str(other)) as second:
+    with SavedFile(str(tmp_path / "file")) as file, SavedFile(str(other)) as second:
         file.write(b"first")
         second.write(b"second")
         assert other.read_bytes() == b"the user's"
@@ -228,7 +230,7 @@ def test_links_are_not_followed(tmp_path: Path) -> None:
     victim.write_bytes(b"precious")
     (tmp_path / "file").symlink_to("victim")
     (tmp_path / "file.part").symlink_to("victim")
-    with Save(str(tmp_path / "file")) as file:
+    with SavedFile(str(tmp_path / "file")) as file:
         file.write(b"new")
         file.done()
     assert victim.read_bytes() == b"precious"
@@ -240,7 +242,7 @@ def test_links_are_not_followed(tmp_path: Path) -> None:
 def test_a_file_that_is_replaced_keeps_its_permissions(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.touch(0o600)
-    with Save(str(path)) as file:
+    with SavedFile(str(path)) as file:
         file.write(b"secret")
         file.done()
     assert path.stat().st_mode & 0o777 == 0o600
@@ -249,7 +251,7 @@ def test_a_file_that_is_replaced_keeps_its_permissions(tmp_path: Path) -> None:
 
 def test_no_temporary_file_is_left_when_the_rename_fails(tmp_path: Path) -> None:
     path = tmp_path / "file"
-    with Save(str(path)) as file:
+    with SavedFile(str(path)) as file:
         file.write(b"x")
         path.mkdir()
         with pytest.raises((IsADirectoryError, PermissionError)):
@@ -258,7 +260,7 @@ def test_no_temporary_file_is_left_when_the_rename_fails(tmp_path: Path) -> None
 
 
 def test_a_device_is_written_to() -> None:
-    with Save(os.devnull) as file:
+    with SavedFile(os.devnull) as file:
         file.write(b"x")
         file.done()
     assert not os.path.isfile(os.devnull)
@@ -267,7 +269,7 @@ def test_a_device_is_written_to() -> None:
 @pytest.mark.parametrize("is_remote", [False, True])
 def test_a_folder_is_no_file(tmp_path: Path, is_remote: bool) -> None:
     with pytest.raises(IsADirectoryError):
-        Save(str(tmp_path), is_remote).__enter__()
+        SavedFile(str(tmp_path), is_remote).__enter__()
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no such files")
@@ -277,8 +279,8 @@ def test_a_url_does_not_choose_a_device(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("pipe")
     (tmp_path / "folder").symlink_to(".")
     for name in ("pipe", "link", "folder"):
-        assert not Save(str(tmp_path / name), is_remote=True).is_special
-        with Save(str(tmp_path / name), is_remote=True) as file:
+        assert not SavedFile(str(tmp_path / name), is_remote=True).is_special
+        with SavedFile(str(tmp_path / name), is_remote=True) as file:
             file.write(b"x")
             file.done()
         assert (tmp_path / name).is_file() and not (tmp_path / name).is_symlink()

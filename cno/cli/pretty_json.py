@@ -13,16 +13,16 @@ from cno.cli.text import Paint, escaped
 
 #: Characters of the result, colours included. Indentation of deeply nested JSON can multiply its
 #: size.
-MAX_DRESSED: Final = 4 << 20
+MAX_PRETTY_JSON: Final = 4 << 20
 
 # The tokens of valid JSON. Possessive (`*+`), so that a long string takes no memory to match.
 _TOKEN: Final = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[\[\]{}:,]|[^\[\]{}:,"\s]++')
 
 
-def dressed_json(text: str, paint: Paint) -> str | None:
+def pretty_json(text: str, paint: Paint) -> str | None:
     """Return JSON with one element a line, indented, without characters that control a terminal.
 
-    Returns None if the text is not JSON, or would become longer than `MAX_DRESSED`. Numbers and
+    Returns None if the text is not JSON, or would become longer than `MAX_PRETTY_JSON`. Numbers and
     repeated names stay as they are.
     """
     try:
@@ -33,7 +33,7 @@ def dressed_json(text: str, paint: Paint) -> str | None:
     pieces = []
     for piece in formatted(text, paint):
         size += len(piece)
-        if size > MAX_DRESSED:
+        if size > MAX_PRETTY_JSON:
             return None
         pieces.append(piece)
     return "".join(pieces)

@@ -13,9 +13,9 @@ from http import HTTPStatus
 from types import TracebackType
 from typing import Final
 
-from cno.cli.dress import dressed_json
 from cno.cli.highlight import highlighted
 from cno.cli.pages import human_size
+from cno.cli.pretty_json import pretty_json
 from cno.cli.printer import Printer
 from cno.cli.text import STATUS, Paint, coloured_only, harmless, one_line
 from cno.cli.worker import Worker
@@ -72,7 +72,7 @@ def kind_of(headers: Headers) -> tuple[str, str]:
     return message.get_content_type() if message["content-type"] else "", charset
 
 
-class Show:
+class Output:
     """The outputs of one command.
 
     `include`: write heads to standard output. `verbose`: write requests, heads and connections to
@@ -85,9 +85,9 @@ class Show:
         self.terminal = sys.stdout.isatty() and not saving
         self._paint = Paint(sys.stdout)
         self._printer = Printer()
-        self._dresser = Worker("cno-dress")
+        self._formatter = Worker("cno-dress")
 
-    def __enter__(self) -> "Show":
+    def __enter__(self) -> "Output":
         return self
 
     def __exit__(
@@ -97,10 +97,10 @@ class Show:
         traceback: TracebackType | None,
     ) -> None:
         self._printer.close()
-        self._dresser.close()
+        self._formatter.close()
 
     @property
-    def wants_pushes(self) -> bool:
+    def shows_pushes(self) -> bool:
         """Whether pushes are shown anywhere."""
         return self.terminal or self.include or self.verbose
 
@@ -119,7 +119,7 @@ class Show:
         if self.verbose:
             self._printer.line(f"{mark} {one_line(text)}")
 
-    def asked(self, method: str, path: str, version: str, headers: Headers) -> None:
+    def request_head(self, method: str, path: str, version: str, headers: Headers) -> None:
         if self.verbose:
             self.note(f"{method} {path} {version}", ">")
             for name, value in headers:
@@ -134,7 +134,7 @@ class Show:
 
     # -- heads -----------------------------------------------------------------------------------
 
-    def answered(self, version: str, code: int, reason: str, headers: Headers) -> None:
+    def response_head(self, version: str, code: int, reason: str, headers: Headers) -> None:
         """Show the head of a response, wherever it is wanted. `reason`: '' if there is none."""
         status = f"{version} {code} {reason}".rstrip()
         if self.verbose:
@@ -142,7 +142,7 @@ class Show:
             for name, value in headers:
                 self.note(f"{name}: {value}", "<")
         if self.terminal and not self.verbose:
-            self._printer.out(self._dressed_head(version, code, reason, headers))
+            self._printer.out(self._formatted_head(version, code, reason, headers))
         elif self.include:
             lines = [status, *(f"{name}: {value}" for name, value in headers)]
             if sys.stdout.isatty():
@@ -151,7 +151,7 @@ class Show:
                 text = "".join(f"{line}\r\n" for line in lines) + "\r\n"
                 self._printer.out(text.encode("utf-8", "surrogateescape"))
 
-    def _dressed_head(self, version: str, code: int, reason: str, headers: Headers) -> str:
+    def _formatted_head(self, version: str, code: int, reason: str, headers: Headers) -> str:
         paint = self._paint
         words = one_line(reason) or phrase(code)
         status = paint(f"{code} {words}".rstrip(), STATUS.get(code // 100, "red"))
@@ -164,13 +164,13 @@ class Show:
     async def body(self, headers: Headers, payload: asyncio.StreamReader) -> bool:
         """Write a body to standard output. Return False if it is binary and that is a terminal."""
         if self.terminal:
-            return await self._dressed_body(headers, payload)
+            return await self._formatted_body(headers, payload)
         while chunk := await payload.read(CHUNK):
             self._printer.out(chunk)
             await self.drain()
         return True
 
-    async def _dressed_body(self, headers: Headers, payload: asyncio.StreamReader) -> bool:
+    async def _formatted_body(self, headers: Headers, payload: asyncio.StreamReader) -> bool:
         kind, charset = kind_of(headers)
         lexer = "json" if kind.endswith("+json") else _LEXERS.get(kind)
         decode = codecs.getincrementaldecoder(charset)("replace").decode
@@ -181,13 +181,13 @@ class Show:
             size += len(chunk)
             part = decode(chunk, ended)
             if is_binary(kind, part):
-                self._refuse(headers, size)
+                self._note_binary(headers, size)
                 return False
             text += part
             if lexer is not None and size <= MAX_PRETTY:
                 if not ended:
                     continue
-                await self._dress(text, lexer)
+                await self._format(text, lexer)
                 return True
             # The chunk may end between the two characters of a line break.
             rest = "\r" if text.endswith("\r") and not ended else ""
@@ -196,17 +196,17 @@ class Show:
             text = rest
         return True
 
-    async def _dress(self, text: str, lexer: str) -> None:
+    async def _format(self, text: str, lexer: str) -> None:
         """Write a whole text in colours, and JSON with one element a line."""
-        dressed = None
+        formatted = None
         if lexer == "json":
-            dressed = await self._dresser.run(partial(dressed_json, text, self._paint))
+            formatted = await self._formatter.run(partial(pretty_json, text, self._paint))
         elif self._paint.enabled and text:
-            dressed = await highlighted(harmless(text), lexer)
-        self._printer.out(harmless(text) if dressed is None else coloured_only(dressed))
+            formatted = await highlighted(harmless(text), lexer)
+        self._printer.out(harmless(text) if formatted is None else coloured_only(formatted))
         await self.drain()
 
-    def _refuse(self, headers: Headers, size: int) -> None:
+    def _note_binary(self, headers: Headers, size: int) -> None:
         length = value_of(headers, "content-length") or ""
         size = int(length) if length.isdecimal() and len(length) < 19 else size
         about = f"(binary, {human_size(size)} or more: use -o FILE)"

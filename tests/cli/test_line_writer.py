@@ -12,8 +12,8 @@ from typing import TextIO
 
 import pytest
 
-from cno.cli import lines
-from cno.cli.lines import Lines
+from cno.cli import line_writer
+from cno.cli.line_writer import LineWriter
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="pipes of POSIX")
 
@@ -45,7 +45,7 @@ def test_lines_are_written_in_order(tmp_path: Path) -> None:
     said = [f"line {number} {'é' * (number % 300)}" for number in range(3_000)]
 
     async def main(file: TextIO) -> None:
-        async with Lines(file) as out:
+        async with LineWriter(file) as out:
             for number, line in enumerate(said):
                 out.add(line if number % 2 else partial(str, line))
                 if number % 500 == 0:
@@ -58,12 +58,12 @@ def test_lines_are_written_in_order(tmp_path: Path) -> None:
 
 def test_a_reader_who_comes_late(pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> None:
     """Meanwhile nothing blocks; afterwards each line has been written, or counted."""
-    monkeypatch.setattr(lines, "MAX_WAITING", 2_000)
+    monkeypatch.setattr(line_writer, "MAX_QUEUED", 2_000)
     received: list[bytes] = []
     reading = threading.Thread(target=lambda: received.append(pipe.reader.read()))
 
     async def main() -> None:
-        async with Lines(pipe.writer) as out:
+        async with LineWriter(pipe.writer) as out:
             longest = 0.0
             for number in range(10_000):
                 began = time.monotonic()
@@ -94,7 +94,7 @@ def test_nobody_reads_at_all(pipe: Pipe) -> None:
     told: list[str] = []
 
     async def main() -> None:
-        async with Lines(pipe.writer, told.append) as out:
+        async with LineWriter(pipe.writer, told.append) as out:
             for number in range(5_000):
                 out.add(f"line {number:05}: {'x' * 200}")
             await asyncio.sleep(0.2)
@@ -115,7 +115,7 @@ def test_a_pipe_that_is_closed(pipe: Pipe) -> None:
     told: list[str] = []
 
     async def main() -> None:
-        async with Lines(pipe.writer, told.append) as out:
+        async with LineWriter(pipe.writer, told.append) as out:
             pipe.reader.close()
             for _ in range(3):
                 out.add("line")

@@ -20,7 +20,7 @@ def names() -> list[str]:
     return [field.name for field in fields(Limits)]
 
 
-def limited(texts: Iterable[str], base: Limits) -> Limits:
+def limits_from(texts: Iterable[str], base: Limits) -> Limits:
     """Return `base` with the changes that `texts` name. Raises ValueError, worded for users."""
     changes: dict[str, Any] = {}
     types = {field.name: field.type for field in fields(Limits)}

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cno.cli.app import run_app
-from cno.cli.bounds import limited
+from cno.cli.limit_option import limits_from
 from cno.limits import Limits
 from tests.processes import cno, serving
 
@@ -27,11 +27,11 @@ from tests.processes import cno, serving
 )
 def test_what_is_typed_is_meant(text: str, name: str, value: object) -> None:
     base = Limits(max_pushes=7)
-    assert limited([text], base) == dataclasses.replace(base, **{name: value})  # type: ignore[arg-type]  # of any field
+    assert limits_from([text], base) == dataclasses.replace(base, **{name: value})  # type: ignore[arg-type]  # of any field
 
 
 def test_several_and_the_last_one_counts() -> None:
-    found = limited(["max_pushes=1", "max_pipelined=2", "max_pushes=3"], Limits())
+    found = limits_from(["max_pushes=1", "max_pipelined=2", "max_pushes=3"], Limits())
     assert (found.max_pushes, found.max_pipelined) == (3, 2)
 
 

@@ -79,14 +79,14 @@ def _identity(name: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
-class Save:
+class SavedFile:
     """A file that is written under a temporary name and renamed once it is complete.
 
-    `with Save(path) as file: file.write(...); file.done()`. The temporary file is in the folder of
-    `path`, has a random name and is created exclusively, so no other file is written to or lost. A
-    link at `path` is replaced, not followed. The new file has the permissions of the one that it
-    replaces. A device, a pipe or an open descriptor (`/dev/stdout`) is written to directly, unless
-    a URL chose the name (`is_remote`). Raises OSError.
+    `with SavedFile(path) as file: file.write(...); file.done()`. The temporary file is in the
+    folder of `path`, has a random name and is created exclusively, so no other file is written or
+    lost. A link at `path` is replaced, not followed. The new file has the permissions of the one
+    that it replaces. A device, a pipe or an open descriptor (`/dev/stdout`) is written to directly,
+    unless a URL chose the name (`is_remote`). Raises OSError.
     """
 
     def __init__(self, path: str, is_remote: bool = False) -> None:
@@ -95,7 +95,7 @@ class Save:
         self._temporary = ""  # the temporary name, until the file is renamed
         self._file: FileIO | None = None
 
-    def __enter__(self) -> "Save":
+    def __enter__(self) -> "SavedFile":
         if self.is_special:
             self._file = FileIO(self.path, "w")
         elif os.path.isdir(self.path) and not os.path.islink(self.path):
@@ -167,7 +167,7 @@ def _create_beside(path: str) -> tuple[str, FileIO]:
 
 
 def cannot_write(path: str, error: OSError) -> Problem:
-    """Return the problem to report for a file that `Save` could not create or write."""
+    """Return the problem to report for a file that `SavedFile` could not create or write."""
     folder = os.path.dirname(path) or "."
     if error.errno in (ENOENT, ENOTDIR) and not os.path.isdir(folder):
         why = "is not a folder" if os.path.exists(folder) else "there is no such folder"

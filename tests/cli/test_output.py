@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cno.cli.dress import dressed_json
 from cno.cli.highlight import highlighted
-from cno.cli.show import MAX_TYPE, is_binary, kind_of
+from cno.cli.output import MAX_TYPE, is_binary, kind_of
+from cno.cli.pretty_json import pretty_json
 from cno.cli.text import Paint, coloured_only, escaped, harmless, one_line
 
 BIDI = set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u2028\u2029")
@@ -106,7 +106,7 @@ VALUES = st.recursive(
 @given(VALUES, st.booleans())
 def test_json_means_the_same(value: object, ascii_only: bool) -> None:
     text = json.dumps(value, ensure_ascii=ascii_only)
-    dressed = dressed_json(text, Plain())
+    dressed = pretty_json(text, Plain())
     assert dressed is not None and json.loads(dressed) == value
     assert harmless(dressed) == dressed
     indented = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
@@ -118,11 +118,11 @@ def test_json_looks_like_this() -> None:
     text = (
         ' {"a": [1.50, -2E9, true, {}], "b": {"c": []},"a":null, "d\\u00e9\\u009b": "\\"\\/\u202e"}'
     )
-    assert dressed_json(text, Plain()) == (
+    assert pretty_json(text, Plain()) == (
         '{\n  "a": [\n    1.50,\n    -2E9,\n    true,\n    {}\n  ],\n  "b": {\n    "c": []\n  },\n'
         '  "a": null,\n  "dé\\u009b": "\\"/\\u202e"\n}\n'
     )
-    marked = dressed_json('{"k":["v",1,null]}', Plain(True)) or ""
+    marked = pretty_json('{"k":["v",1,null]}', Plain(True)) or ""
     assert marked.split() == '{ <blue "k">: [ <green "v">, <cyan 1>, <magenta null> ] }'.split()
 
 
@@ -130,7 +130,7 @@ def test_json_looks_like_this() -> None:
     "text", ["", "{", "[1,]", "nonsense", '"\x1b"', "[" * 100_000, "1" * 5_000]
 )
 def test_what_is_no_json(text: str) -> None:
-    assert dressed_json(text, Plain()) is None
+    assert pretty_json(text, Plain()) is None
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_indentation_does_not_make_it_large(text: str) -> None:
     """40 kB would become 34 MB: that is noticed before it is made."""
     tracemalloc.start()
     try:
-        assert dressed_json(text, Plain()) is None
+        assert pretty_json(text, Plain()) is None
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -162,7 +162,7 @@ def test_indentation_does_not_make_it_large(text: str) -> None:
 )
 def test_large_json_takes_linear_time(text: str) -> None:
     began = time.process_time()
-    dressed = dressed_json(text, Plain())
+    dressed = pretty_json(text, Plain())
     assert dressed is not None and json.loads(dressed) == json.loads(text)
     assert time.process_time() - began < 5
 

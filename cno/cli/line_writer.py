@@ -17,26 +17,26 @@ from cno.cli.worker import ATOMIC, Worker, write_bytes
 #: Seconds to wait before writing, so that several lines are written at once.
 DELAY: Final = 0.05
 #: Lines in the queue. Further ones are dropped and counted.
-MAX_WAITING: Final = 10_000
+MAX_QUEUED: Final = 10_000
 #: Seconds to write the last lines.
 PATIENCE: Final = 1.0
 
 Line = str | Callable[[], str]
 
 
-class Lines:
+class LineWriter:
     """Writes lines to a file from a thread, in the order of `add`.
 
     Use it as an async context manager: leaving it waits until all lines are written, at most
-    `PATIENCE` seconds. `tell` is called with one line about lines that were lost. A line may be a
+    `PATIENCE` seconds. `warn` is called with one line about lines that were lost. A line may be a
     function that returns the text; the thread calls it.
     """
 
-    def __init__(self, file: TextIO, tell: Callable[[str], None] | None = None) -> None:
+    def __init__(self, file: TextIO, warn: Callable[[str], None] | None = None) -> None:
         self._file = file
-        self._tell = tell
+        self._warn = warn
         self._worker = Worker("cno-lines")
-        self._waiting: deque[Line] = deque()
+        self._queue: deque[Line] = deque()
         self._unwritten = 0  # lines passed to the thread, and dropped lines that its note counts
         self._lost = 0  # lines dropped since the last note about them
         self._is_closing = False
@@ -46,13 +46,13 @@ class Lines:
 
     def add(self, line: Line) -> None:
         """Queue a line. Does not block."""
-        if len(self._waiting) >= MAX_WAITING:
+        if len(self._queue) >= MAX_QUEUED:
             self._lost += 1
         elif not self._is_broken:
-            self._waiting.append(line)
+            self._queue.append(line)
             self._wake.set()
 
-    async def __aenter__(self) -> "Lines":
+    async def __aenter__(self) -> "LineWriter":
         self._task = asyncio.create_task(self._run(), context=Context())
         return self
 
@@ -68,22 +68,22 @@ class Lines:
             await asyncio.wait({self._task}, timeout=PATIENCE)
             self._task.cancel()
         self._worker.close()
-        lost = self._lost + len(self._waiting) + self._unwritten
-        if lost and self._tell is not None:
-            self._tell(f"cno: {lines_were(lost)} not written: nobody reads them")
+        lost = self._lost + len(self._queue) + self._unwritten
+        if lost and self._warn is not None:
+            self._warn(f"cno: {lines_were(lost)} not written: nobody reads them")
 
     async def _run(self) -> None:
-        while not (self._is_closing and not self._waiting):
+        while not (self._is_closing and not self._queue):
             await self._wake.wait()
             if not self._is_closing:
                 await asyncio.sleep(DELAY)
             self._wake.clear()
-            lines = [(line, 1) for line in self._waiting]
+            lines = [(line, 1) for line in self._queue]
             if self._lost:
                 note = f"({lines_were(self._lost)} dropped: nobody read them in time)"
                 lines.append((note, self._lost))
-            self._unwritten = len(self._waiting) + self._lost
-            self._waiting.clear()
+            self._unwritten = len(self._queue) + self._lost
+            self._queue.clear()
             self._lost = 0
             await self._write(lines)
 
@@ -92,10 +92,10 @@ class Lines:
             await self._worker.run(partial(self._write_blocks, lines))
         except BrokenPipeError as error:
             self._is_broken = True
-            self._waiting.clear()
+            self._queue.clear()
             self._lost = self._unwritten = 0
-            if self._tell is not None:
-                self._tell(f"cno: lines are no longer written: {reason(error)}")
+            if self._warn is not None:
+                self._warn(f"cno: lines are no longer written: {reason(error)}")
         except OSError:  # a full disk, perhaps: later lines may be written again
             self._lost += self._unwritten
             self._unwritten = 0

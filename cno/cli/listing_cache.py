@@ -22,9 +22,9 @@ from cno.cli.paths import Refused
 THREADS: Final = 2
 MAX_PENDING: Final = 64
 #: Bytes of cached pages.
-ROOM: Final = 16 << 20
-#: A listing is not made again for REST times as long as it took: at most a tenth of a CPU.
-REST: Final = 10
+MAX_CACHED_BYTES: Final = 16 << 20
+#: A listing is not made again for PAUSE_FACTOR times as long as it took: at most a tenth of a CPU.
+PAUSE_FACTOR: Final = 10
 #: Seconds for which a page is valid while its folder is unchanged; the sizes of files may change.
 LIFETIME: Final = 2.0
 
@@ -50,21 +50,21 @@ def threads() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(THREADS, thread_name_prefix="cno-listing")
 
 
-class Catalog:
+class ListingCache:
     """The listings of the folders below `root`, a real path."""
 
     def __init__(self, root: str) -> None:
         self._root = root
         self._pages: dict[tuple[str, ...], Page] = {}
-        self._room = ROOM
+        self._cache_left = MAX_CACHED_BYTES
         self._pending: dict[tuple[str, ...], asyncio.Task[bytes]] = {}
 
     async def page(self, segments: Sequence[str]) -> bytes:
         """Return the page of a folder. Raises Refused (503: too many requests wait) or OSError."""
         key = tuple(segments)
-        kept = self._pages.get(key)
-        if kept is not None and self._is_fresh(kept, key):
-            return kept.data
+        cached = self._pages.get(key)
+        if cached is not None and self._is_fresh(cached, key):
+            return cached.data
         task = self._pending.get(key)
         if task is None:
             if len(self._pending) >= MAX_PENDING:
@@ -89,28 +89,28 @@ class Catalog:
     async def _make(self, key: tuple[str, ...]) -> bytes:
         loop = asyncio.get_running_loop()
         page = await loop.run_in_executor(threads(), make_page, self._root, key)
-        self._keep(key, page)
+        self._cache(key, page)
         return page.data
 
     def _finished(self, key: tuple[str, ...], task: "asyncio.Task[bytes]") -> None:
         del self._pending[key]
         # Retrieve the exception: every request that waited for it may have been cancelled.
         if task.cancelled() or task.exception() is not None:
-            self._forget(key)
+            self._drop_cached(key)
 
-    def _keep(self, key: tuple[str, ...], page: Page) -> None:
-        self._forget(key)
+    def _cache(self, key: tuple[str, ...], page: Page) -> None:
+        self._drop_cached(key)
         size = len(page.data)
-        while self._pages and size > self._room:
-            self._forget(next(iter(self._pages)))  # the oldest
-        if size <= self._room:
+        while self._pages and size > self._cache_left:
+            self._drop_cached(next(iter(self._pages)))  # the oldest
+        if size <= self._cache_left:
             self._pages[key] = page
-            self._room -= size
+            self._cache_left -= size
 
-    def _forget(self, key: tuple[str, ...]) -> None:
+    def _drop_cached(self, key: tuple[str, ...]) -> None:
         page = self._pages.pop(key, None)
         if page is not None:
-            self._room += len(page.data)
+            self._cache_left += len(page.data)
 
 
 def make_page(root: str, segments: Sequence[str]) -> Page:
@@ -120,10 +120,11 @@ def make_page(root: str, segments: Sequence[str]) -> Page:
     entries, more = list_folder(root, segments)
     data = listing_page(segments, entries, more)
     now = time.monotonic()
-    rest = now + REST * (now - began)
+    may_change_at = now + PAUSE_FACTOR * (now - began)
     # A folder that changed within the resolution of its mtime may change again unnoticed.
     is_settled = time.time() - before.st_mtime > LIFETIME
-    return Page(signature(before), data, rest, max(rest, now + LIFETIME) if is_settled else rest)
+    stale_at = max(may_change_at, now + LIFETIME) if is_settled else may_change_at
+    return Page(signature(before), data, may_change_at, stale_at)
 
 
 def signature(info: os.stat_result) -> Signature:
