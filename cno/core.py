@@ -16,7 +16,7 @@ from cno.budget import Bucket
 from cno.date import DateSource
 from cno.errors import Reason
 from cno.h1.state import Http1
-from cno.h2.state import NOTHING, Http2
+from cno.h2.state import NO_BYTES, Http2
 from cno.limits import Limits, bound, window, with_windows
 from cno.settings import Settings
 from cno.strict import typed
@@ -112,7 +112,7 @@ class Stream:
         # The request's method decides how its response is framed.
         self.head = False  # HEAD: the response has no body
         self.connect = False  # CONNECT: a 2xx response opens a tunnel
-        self.mute = False  # our response has no body: data is taken and not sent
+        self.body_suppressed = False  # our response has no body: data is taken and not sent
         self.counted = False  # against a limit of concurrent streams
         self.interim: i64 = 0  # 1xx responses received
         self.authority = ""  # client: :authority of the request, and of all it may be pushed
@@ -164,21 +164,21 @@ class Core:
         # -- input --------------------------------------------------------------------------------
         self._in: bytes = b""  # being parsed, or cut short
         self._pos: i64 = 0  # the first octet of it not yet taken
-        self._kept = NOTHING  # arrived since, behind _in
-        self._need: i64 = 0  # octets that must be there before parsing can get on
+        self._pending_input = NO_BYTES  # arrived since, behind _in
+        self._bytes_needed: i64 = 0  # octets that must be there before parsing can get on
         self._receiving = False  # inside receive(): output is collected until it ends
 
         # -- output -------------------------------------------------------------------------------
         self._out = NO_CHUNKS
         self._writer = BytesWriter()  # small pieces, copied together; comes after _out
         self._corked: i64 = 0
-        self._held: i64 = 0  # how often of those by cork(), which the application calls
+        self._app_corks: i64 = 0  # how often of those by cork(), which the application calls
         self._dates: DateSource | None = None  # server: gives responses their `Date`
         # Bytes of the body that is written with the next head, which then tells of them. The head
         # sets it back to UNKNOWN_LENGTH.
         self._body_size: i64 = UNKNOWN_LENGTH
-        self._announced = NO_FRAMES  # among that, and to be shown to on_frame_send
-        self._shown: i64 = 0  # how many of these have been
+        self._frames_to_show = NO_FRAMES  # among that, and to be shown to on_frame_send
+        self._frames_shown: i64 = 0  # how many of these have been
 
         # -- streams ------------------------------------------------------------------------------
         self._streams: dict[int, Stream] = {}
@@ -191,9 +191,9 @@ class Core:
         # Shutting down: no new streams, on_close when the open ones are done.
         self._draining = False
         self._close_fired = False
-        self._why: Reason | None = None  # why streams are being ended, while events tell of it
+        self._end_reason: Reason | None = None  # of the streams that events are reporting as ended
         self._interim: Bucket | None = None  # for 1xx responses
-        self._blocked = False  # the transport takes no more: see Engine.pause_writing
+        self._transport_full = False  # the transport takes no more: see Engine.pause_writing
 
         # -- settings -----------------------------------------------------------------------------
         # What we last announced; never changed in place, once it is.
@@ -322,7 +322,7 @@ def local_settings(limits: Limits, server: bool) -> Settings:
 
 def waiting(core: Core) -> i64:
     """How many octets have come and not been taken."""
-    return len(core._in) - core._pos + len(core._kept)
+    return len(core._in) - core._pos + len(core._pending_input)
 
 
 # -- output: collected while something is going on, written as one at its end ---------------------
@@ -351,7 +351,7 @@ def flush(core: Core) -> None:
     if core._corked != 0:
         return
     try:
-        if core._announced:
+        if core._frames_to_show:
             _announce(core)
     finally:
         _hand_out(core)
@@ -362,13 +362,13 @@ def _announce(core: Core) -> None:
     settled: what the event writes comes behind, whatever it raises concerns nobody else."""
     core._corked += 1
     try:
-        while core._shown < len(core._announced):
+        while core._frames_shown < len(core._frames_to_show):
             # Not kept here: if the event closes the connection, all others are shown before that.
-            frame = core._announced[core._shown]
-            core._shown += 1
+            frame = core._frames_to_show[core._frames_shown]
+            core._frames_shown += 1
             core.on_frame_send(frame)
-        core._announced = NO_FRAMES
-        core._shown = 0
+        core._frames_to_show = NO_FRAMES
+        core._frames_shown = 0
     finally:
         core._corked -= 1
 

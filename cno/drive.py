@@ -26,11 +26,11 @@ from cno.errors import ConnectionFault, ProtocolError, Reason, UsageError
 from cno.h1 import recv as h1_recv
 from cno.h1 import send as h1_send
 from cno.h2 import flow as h2_flow
-from cno.h2 import output as h2_output
+from cno.h2 import frame_writer as h2_frame_writer
 from cno.h2 import reader as h2_reader
 from cno.h2 import send as h2_send
 from cno.h2 import start as h2_start
-from cno.h2.state import NOTHING
+from cno.h2.state import NO_BYTES
 from cno.streams import end_all, finish, flush_all
 
 Octets = bytes | bytearray | memoryview
@@ -72,38 +72,40 @@ def _take(core: Core, data: bytes) -> bool:
     comes octet by octet costs no more than one that comes whole.
     """
     left: i64 = len(core._in) - core._pos
-    if left == 0 and not core._kept:
+    if left == 0 and not core._pending_input:
         core._in = data
         core._pos = 0
     elif data:
         state = core._state
         if state == H1_HEAD or state == H1_CHUNKED or state == H1_BLOCKED:
-            if not h1_recv.worth(core, data):
+            if not h1_recv.should_reparse(core, data):
                 _put_by(core, data)
                 return False
-        elif left + len(core._kept) + len(data) < core._need:
+        elif left + len(core._pending_input) + len(data) < core._bytes_needed:
             _put_by(core, data)
             return False
         _put_by(core, data)
         # Requests that must wait are left where they are: they may be many.
         if left == 0 or (state != H1_HEAD and state != H1_BLOCKED):
             _join(core)
-    core._need = 0  # known anew when all of it has been looked at: an event may raise before
+    core._bytes_needed = (
+        0  # known anew when all of it has been looked at: an event may raise before
+    )
     return True
 
 
 def _put_by(core: Core, data: bytes) -> None:
     """Put new octets behind those that are kept."""
-    if core._kept is NOTHING:
-        core._kept = bytearray()
-    core._kept += data
+    if core._pending_input is NO_BYTES:
+        core._pending_input = bytearray()
+    core._pending_input += data
 
 
 def _join(core: Core) -> None:
     """Make one piece of the input and what was kept behind it."""
-    core._in = core._in[core._pos :] + bytes(core._kept)
+    core._in = core._in[core._pos :] + bytes(core._pending_input)
     core._pos = 0
-    core._kept = NOTHING
+    core._pending_input = NO_BYTES
 
 
 def _keep(core: Core) -> None:
@@ -113,7 +115,7 @@ def _keep(core: Core) -> None:
         core._in = b""
         core._pos = 0
         if core._state == CLOSED:
-            core._kept = NOTHING
+            core._pending_input = NO_BYTES
     elif left * 2 < len(core._in):
         core._in = core._in[core._pos :]
         core._pos = 0
@@ -135,7 +137,7 @@ def _drive(core: Core) -> None:
             return
         if follow != WAIT:
             core._state = follow
-        elif core._kept:
+        elif core._pending_input:
             _join(core)
         else:
             return
@@ -153,7 +155,7 @@ def _detect(core: Core) -> i64:
         h2_start.begin(core)
         return H2_SETTINGS
     if PREFACE.startswith(start):
-        core._need = 0
+        core._bytes_needed = 0
         return WAIT
     return H1_HEAD
 
@@ -168,12 +170,12 @@ def _hand_over(core: Core, follow: i64) -> i64:
 def fail(core: Core, fault: ConnectionFault) -> ProtocolError:
     """The one fatal path: answer, end everything, close."""
     if core._http2:
-        h2_output.goaway(core, core._h2.delivered, fault.code, fault.text)
+        h2_frame_writer.goaway(core, core._h2.delivered, fault.code, fault.text)
         code: i64 = fault.code
     else:
         h1_send.error_response(core, fault.code, fault.text)
         code = CNO_RST_PROTOCOL_ERROR
-    core._why = Reason(fault.text, fault.rule, fault.limit)
+    core._end_reason = Reason(fault.text, fault.rule, fault.limit)
     try:
         finish_now(core, code)
     finally:
@@ -202,7 +204,7 @@ def end_call(core: Core) -> None:
     if not core._http2:
         flush(core)
         return
-    h2_flow.settle(core)
+    h2_flow.flush_credit(core)
     try:
         flush(core)
     finally:

@@ -44,10 +44,10 @@ from cno.h1 import recv as h1_recv
 from cno.h1 import send as h1_send
 from cno.h1.state import Http1
 from cno.h2 import flow as h2_flow
-from cno.h2 import output as h2_output
+from cno.h2 import frame_writer as h2_frame_writer
 from cno.h2 import send as h2_send
 from cno.h2 import start as h2_start
-from cno.h2.state import NOTHING
+from cno.h2.state import NO_BYTES
 from cno.limits import Limits
 from cno.settings import Settings
 from cno.streams import end_all, lookup
@@ -138,11 +138,11 @@ class Engine(Core):
                 text = fault.text
         self._state = CLOSED
         self._in = b""
-        self._kept = NOTHING
+        self._pending_input = NO_BYTES
         self._out = NO_CHUNKS
         self._writer.truncate(0)
-        self._announced = NO_FRAMES
-        self._shown = 0
+        self._frames_to_show = NO_FRAMES
+        self._frames_shown = 0
         end_all(self, CNO_RST_CANCEL, CNO_LOCAL)
         if text:
             raise ProtocolError(text, rule="" if self._http2 else "RFC 9112 8")
@@ -161,14 +161,14 @@ class Engine(Core):
 
     def cork(self) -> None:
         """Collect what follows into one on_writev, until the matching uncork()."""
-        self._held += 1
+        self._app_corks += 1
         cork(self)
 
     def uncork(self) -> None:
         """Write what was collected since cork()."""
-        if self._held == 0:
+        if self._app_corks == 0:
             raise UsageError("uncork() without cork()")
-        self._held -= 1
+        self._app_corks -= 1
         end_call(self)
 
     def pause_writing(self) -> None:
@@ -176,11 +176,11 @@ class Engine(Core):
         (PING and SETTINGS acknowledgements, RST_STREAM) are counted: more than
         `Limits.max_queued_control_frames` end the connection (CVE-2019-9512). Nothing is held back;
         whoever never calls this has no such bound."""
-        self._blocked = True
+        self._transport_full = True
 
     def resume_writing(self) -> None:
         """The transport has drained."""
-        self._blocked = False
+        self._transport_full = False
         if self._http2:
             self._h2.replies = 0
 
@@ -316,7 +316,7 @@ class Engine(Core):
                 self.shutdown()
                 return
             if self._http2:
-                h2_output.goaway(self, self._h2.delivered, code, "")
+                h2_frame_writer.goaway(self, self._h2.delivered, code, "")
             finish_now(self, code)
             return
         cork(self)

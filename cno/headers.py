@@ -40,7 +40,7 @@ RESPONSE_VALUE: Final[bytes] = _table(bytes(o for o in range(0x100) if o not in 
 AUTHORITY: Final[bytes] = _table(b"-._~!$&'()*+,;=:[]%" + _DIGIT + _ALPHA + _ALPHA.lower())
 
 #: Digits a content-length may have: what 2^63-1 needs. Longer ones differ from reader to reader.
-MAX_DIGITS: Final = 19
+MAX_LENGTH_DIGITS: Final = 19
 
 _BLANKS: Final = 0x2020202020202020
 _ONES: Final = 0x0101010101010101
@@ -203,7 +203,7 @@ def content_length(value: str) -> i64:
     except UnicodeEncodeError:
         return -1
     n: i64 = len(text)
-    if n == 0 or n > MAX_DIGITS:
+    if n == 0 or n > MAX_LENGTH_DIGITS:
         return -1
     number: i64 = 0
     for i in range(n):

@@ -18,7 +18,7 @@ from cno.core import (
     Stream,
     flush,
 )
-from cno.h2.state import NOTHING
+from cno.h2.state import NO_BYTES
 
 
 def lookup(core: Core, id: i64) -> Stream | None:
@@ -158,10 +158,10 @@ def finish(core: Core) -> None:
     core._state = CLOSED
     core._in = b""
     core._pos = 0
-    core._kept = NOTHING
+    core._pending_input = NO_BYTES
     if core._http2:
-        core._h2.block = NOTHING
-        core._h2.data_seen = NOTHING
+        core._h2.block = NO_BYTES
+        core._h2.data_seen = NO_BYTES
     try:
         flush_all(core)
     finally:

@@ -11,7 +11,7 @@ LAYERS = (
     ("const", "date", "strict"),
     ("errors", "limits"),
     ("hpack", "settings", "headers", "budget", "priority"),
-    ("h1.head", "h1.body", "h2.frames", "h2.kinds"),
+    ("h1.head", "h1.body", "h2.frames", "h2.field_rules"),
     ("h1.parse",),
     ("h1.lenient", "h1.target"),
     ("h1.state", "h2.state"),

@@ -310,7 +310,7 @@ class Client(Connection):
             return False
         if self._http2:
             return self._h2.goaway_received > MAX_STREAM_ID
-        return not self._h1.stop
+        return not self._h1.no_more_messages
 
     def _begin_work(self) -> None:
         if self._line and not self._is_open():

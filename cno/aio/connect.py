@@ -194,7 +194,7 @@ async def dial(
     except OSError as error:
         problem = error
     if problem is None and await was_closed(client):
-        problem = closed_at_once(client._why)
+        problem = closed_at_once(client._end_reason)
     if problem is not None:
         try:
             raise connect_error(target, problem)

@@ -287,7 +287,7 @@ class Connection(Timers):
         self._closing = True
         if self._busy or self._born == 0.0:
             return
-        if self._corked > self._held and self._state != CLOSED:
+        if self._corked > self._app_corks and self._state != CLOSED:
             # From inside an event of something that is being written: it goes out first.
             self.loop.call_soon(ending.close_transport, self, context=self._context)
         else:
@@ -345,7 +345,7 @@ class Connection(Timers):
         late = self._timed_out
         if late is not None and side == CNO_LOCAL:
             return StreamTimeoutError(late.text, stream=stream, code=code, limit=late.limit)
-        why = self._why
+        why = self._end_reason
         if why is not None and side == CNO_LOCAL:
             return StreamError(why.text, stream=stream, code=code, rule=why.rule, limit=why.limit)
         if self._gone:

@@ -356,7 +356,7 @@ class Output(Engine, asyncio.Protocol):
 
     def _by_urgency(self) -> list[list[Sending]]:
         """Those in line, in groups: the first one goes first."""
-        told: i64 = self._h2.priorities_told if self._http2 else 0
+        told: i64 = self._h2.priority_updates if self._http2 else 0
         anew = told != self._ranked
         self._ranked = told
         levels: list[list[Sending]] = [[], [], [], [], [], [], [], []]

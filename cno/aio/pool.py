@@ -237,7 +237,7 @@ class Pool(Stock):
             looks_bad = member.is_free() and (not member.usable() or member.has_news())
             if looks_bad and not await self._is_well(member):
                 if member._last_local == 0 and not origin.is_served() and not self._closing:
-                    raise connect_error(target, closed_at_once(member._why))
+                    raise connect_error(target, closed_at_once(member._end_reason))
                 continue
             passed = False
             response: Response | None = None

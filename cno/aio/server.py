@@ -221,7 +221,7 @@ class Server(Connection):
         said = self._h2.priorities.get(stream)
         if said is None:
             said = parse_fields(request.headers)
-        if not self._prioritizes and (said is not None or self._h2.priorities_told != 0):
+        if not self._prioritizes and (said is not None or self._h2.priority_updates != 0):
             self._prioritizes = True
             self._ranked = -1  # who said nothing meant something by that
         # > When receiving an HTTP request that does not carry these priority parameters, a server

@@ -331,7 +331,7 @@ class Stock(Owner):
         another would probably do no better."""
         if not member._retired and member._last_local == 0 and member._reserved == 0:
             self._retire(member)
-            self._fail(member._origin, closed_at_once(member._why))
+            self._fail(member._origin, closed_at_once(member._end_reason))
         self._retire(member)
 
     def _retire(self, member: Member) -> None:
@@ -439,7 +439,7 @@ class Stock(Owner):
         else:
             problem = task.exception()
         if problem is None and member._gone:
-            problem = closed_at_once(member._why)
+            problem = closed_at_once(member._end_reason)
         if problem is None:
             self._join(origin, member)
         else:

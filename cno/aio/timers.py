@@ -34,7 +34,7 @@ from cno.core import (
 )
 from cno.drive import end_call, fail
 from cno.errors import ConnectionFault, Reason
-from cno.h1.turns import continue_queued
+from cno.h1.pipelining import continue_queued
 from cno.h2 import flow
 from cno.limits import Limits
 from cno.settings import SettingsDict
@@ -334,7 +334,7 @@ class Timers(Windows):
             return -1
         if not self._waits_for_answer():
             return -1
-        return self._last_remote if self._server else self._h1.turn
+        return self._last_remote if self._server else self._h1.next_id
 
     def _overdue_turn(self, now: float) -> bool:
         """Whether requests wait although no stream of ours is open, and have done so for long.

@@ -23,7 +23,7 @@ NO_LINGER: Final = struct.pack("ii", 1, 0)
 def is_cut(conn: "Connection", stream: int) -> bool:
     """Whether a response on this stream, which is ending, was to last until the connection's end
     and is not complete."""
-    return conn._server and conn._h1.framing == UNTIL_CLOSE and conn._h1.turn == stream
+    return conn._server and conn._h1.framing == UNTIL_CLOSE and conn._h1.next_id == stream
 
 
 def cuts(conn: "Connection") -> bool:
@@ -34,7 +34,7 @@ def cuts(conn: "Connection") -> bool:
         return False
     if conn._stalled and carries_tunnel(conn):
         return True  # of which a part is still to be written
-    return is_cut(conn, int(conn._h1.turn)) and conn._h1.turn in conn._streams
+    return is_cut(conn, int(conn._h1.next_id)) and conn._h1.next_id in conn._streams
 
 
 def carries_tunnel(conn: "Connection") -> bool:

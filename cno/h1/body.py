@@ -14,7 +14,7 @@ from cno.errors import ConnectionFault
 from cno.headers import FIELD_VALUE, TOKEN
 
 #: Hexadecimal digits a chunk size may have: what 2^63-1 needs.
-MAX_DIGITS: Final = 16
+MAX_SIZE_DIGITS: Final = 16
 
 _CR: Final = 0x0D
 _SEMICOLON: Final = 0x3B
@@ -85,7 +85,11 @@ def size_line(data: bytes, start: i64, count: i64, lf: i64) -> i64:
     end = lf - 1
     if end <= start or data[end] != _CR:
         raise _fault("a chunk-size line does not end with CRLF")
-    if count == 0 or count > MAX_DIGITS or (count == MAX_DIGITS and _digit(data[start]) > 7):
+    if (
+        count == 0
+        or count > MAX_SIZE_DIGITS
+        or (count == MAX_SIZE_DIGITS and _digit(data[start]) > 7)
+    ):
         raise _fault("malformed chunk size")
     size: i64 = 0
     for i in range(start, start + count):

@@ -40,13 +40,13 @@ class Head:
     def __init__(self, request: bool, trailers: bool) -> None:
         self.request = request
         self.trailers = trailers
-        self.lenient: i64 = 0  # what is let pass
+        self.allowances: i64 = 0  # what is let pass
         self.controls = False  # of a response: values may have control characters
         self.begun = trailers  # the start line has been taken
         self.complete = False  # and so has the empty line
         self.size: i64 = 0
         self.count: i64 = 0
-        self.again: i64 = 0  # of these lines, as the head before had them
+        self.repeated: i64 = 0  # of these lines, as the head before had them
         # The start line.
         self.method = ""  # of a response: the reason phrase
         self.target = ""
@@ -69,7 +69,7 @@ class Head:
 
 
 @mypyc_attr(acyclic=True)
-class Memory:
+class HeaderLineCache:
     """The field lines of the head before, and what they say: for the next one on a connection.
 
     Only ASCII lines, so that what is delivered is what the engine looks at.
@@ -83,7 +83,7 @@ class Memory:
         self.whole = b""  # all of them, with the empty line ...
         self.head: Head | None = None  # ... and what they say
 
-    def keep(self, at: i64, line: bytes, field: object, special: bool) -> None:
+    def store(self, at: i64, line: bytes, field: object, special: bool) -> None:
         """Remember the line number `at`."""
         if len(line) > MAX_LINE:
             line, field = b"", None
@@ -97,7 +97,7 @@ class Memory:
             self.special.append(special)
             self.size += 1
 
-    def forget(self, at: i64) -> None:
+    def truncate(self, at: i64) -> None:
         """Remember only the lines before that number."""
         if at < self.size:
             self.size = at
@@ -105,7 +105,7 @@ class Memory:
             del self.fields[at:]
             del self.special[at:]
 
-    def keep_whole(self, head: Head, data: bytes, start: i64, end: i64) -> None:
+    def store_section(self, head: Head, data: bytes, start: i64, end: i64) -> None:
         """Remember all fields of a head as one, if they are few: `data[start:end]`.
 
         Asked for once a head has had nothing but lines of the one before.
@@ -115,7 +115,7 @@ class Memory:
             self.head = Head(head.request, False)
             take_over(self.head, head)
 
-    def recall(self, head: Head, data: bytes, start: i64, end: i64) -> i64:
+    def match_section(self, head: Head, data: bytes, start: i64, end: i64) -> i64:
         """Take all fields at once, if they are those remembered. Returns the position behind."""
         known = self.head
         if known is None:

@@ -30,7 +30,7 @@ _BLANKS: Final = b" \t"
 def start_line(head: Head, data: bytes, start: i64, end: i64, bounds: Bounds) -> i64:
     """Take a request line or status line. Returns the position behind it, or INCOMPLETE."""
     lf: i64 = data.find(b"\n", start, end)
-    if lf < 0 or head.lenient & BARE_LF == 0:
+    if lf < 0 or head.allowances & BARE_LF == 0:
         return _strict(head, data, start, end, bounds)
     line = _ended(head, data, start, lf) + b"\r\n"
     _strict(head, line, 0, len(line), bounds)
@@ -49,7 +49,7 @@ def _ended(head: Head, data: bytes, start: i64, lf: i64) -> bytes:
     # > MAY recognize a single LF as a line terminator and ignore any preceding CR.   (RFC 9112 2.2)
     if lf > start and data[lf - 1] == parse.CR:
         return data[start : lf - 1]
-    if head.lenient & BARE_LF:
+    if head.allowances & BARE_LF:
         return data[start:lf]
     raise parse.malformed("a line ends with LF alone", "RFC 9112 2.2", "allow_bare_lf")
 
@@ -60,17 +60,17 @@ def field_lines(head: Head, data: bytes, pos: i64, end: i64, bounds: Bounds) -> 
     while at < end and not head.complete:
         lf: i64 = data.find(b"\n", at, end)
         if lf < 0:
-            return parse.field_lines(head, data, at, end, bounds)
+            return parse.field_lines(head, data, at, end, bounds, None)
         line = _ended(head, data, at, lf)
         if line == b"":
             head.complete = True
             return lf + 1
-        if head.lenient & OBS_FOLD:
+        if head.allowances & OBS_FOLD:
             line, lf = _unfolded(head, data, lf, end, line, bounds)
             if lf < 0:
                 return at
         line += b"\r\n"
-        parse.field_lines(head, line, 0, len(line), bounds)
+        parse.field_lines(head, line, 0, len(line), bounds, None)
         at = lf + 1
     return at
 

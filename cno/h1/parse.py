@@ -20,7 +20,7 @@ from cno.errors import ConnectionFault
 from cno.h1.head import NO_LENGTH as NO_LENGTH
 from cno.h1.head import Bounds as Bounds
 from cno.h1.head import Head as Head
-from cno.h1.head import Memory as Memory
+from cno.h1.head import HeaderLineCache as HeaderLineCache
 from cno.headers import (
     FIELD_VALUE,
     RAW_TARGET,
@@ -207,7 +207,7 @@ def request_line(head: Head, data: bytes, start: i64, end: i64, bounds: Bounds) 
         return _unfinished(head, data, start, end, bounds)
     blank = i
     i += 1
-    raw = head.lenient & RAW_TARGETS != 0
+    raw = head.allowances & RAW_TARGETS != 0
     target = RAW_TARGET if raw else TARGET
     while i < end and target[data[i]] != 0:
         i += 1
@@ -292,11 +292,11 @@ def _reason(data: bytes, start: i64, end: i64) -> str:
 
 
 def field_lines(
-    head: Head, data: bytes, pos: i64, end: i64, bounds: Bounds, memory: Memory | None = None
+    head: Head, data: bytes, pos: i64, end: i64, bounds: Bounds, cache: HeaderLineCache | None
 ) -> i64:
     """Take whole field lines from `pos` on, until the empty line (`head.complete`) or `end`.
 
-    `memory` is of the messages before this one. Returns the position behind the last line taken.
+    `cache` holds the lines of the previous head. Returns the position behind the last line taken.
     """
     text = ""
     base: i64 = -1  # `text` is what stands from here on, as latin-1
@@ -306,8 +306,8 @@ def field_lines(
         if data[i] == CR and i + 1 < end and data[i + 1] == LF:
             head.complete = True
             return i + 2
-        if memory is not None and head.count < memory.size:
-            follow = _again(head, data, i, end, bounds, memory)
+        if cache is not None and head.count < cache.size:
+            follow = _take_cached_line(head, data, i, end, bounds, cache)
             if follow != i:
                 i = follow
                 continue
@@ -316,8 +316,8 @@ def field_lines(
             base = start
             text = data[start:end].decode("latin-1")
             ascii = text.isascii()
-            if memory is not None and not ascii:
-                memory.forget(head.count)
+            if cache is not None and not ascii:
+                cache.truncate(head.count)
         while i < end and data[i] != COLON:
             i += 1
         colon = i
@@ -348,22 +348,24 @@ def field_lines(
         field: object = (name, value)
         if delivered:
             head.fields.append(field)
-        if memory is not None and ascii:
-            memory.keep(at, data[start:i], field, special)
+        if cache is not None and ascii:
+            cache.store(at, data[start:i], field, special)
     return i
 
 
-def _again(head: Head, data: bytes, start: i64, end: i64, bounds: Bounds, memory: Memory) -> i64:
+def _take_cached_line(
+    head: Head, data: bytes, start: i64, end: i64, bounds: Bounds, cache: HeaderLineCache
+) -> i64:
     """Take a line that the head before had, too. Returns the position behind it, else `start`."""
     at = head.count
-    line = memory.lines[at]
+    line = cache.lines[at]
     size: i64 = len(line)
     if size == 0 or start + size > end or data[start : start + size] != line:
         return start
     _account(head, size - 2, bounds)
-    head.again += 1
-    field = memory.fields[at]
-    if not memory.special[at] or not _noted_again(head, field):
+    head.repeated += 1
+    field = cache.fields[at]
+    if not cache.special[at] or not _note_cached(head, field):
         head.fields.append(field)
     return start + size
 
@@ -457,7 +459,7 @@ def _joined(before: str | None, value: str) -> str:
     return f"{before},{value}"
 
 
-def _noted_again(head: Head, field: object) -> bool:
+def _note_cached(head: Head, field: object) -> bool:
     name, value = cast("tuple[str, str]", field)
     return _noted(head, name, value)
 
@@ -482,7 +484,7 @@ def _note_length(head: Head, value: str) -> bool:
     if length >= 0 and head.length == NO_LENGTH:
         head.length = length
         return False
-    if head.lenient & EQUAL_LENGTHS == 0:
+    if head.allowances & EQUAL_LENGTHS == 0:
         limit = "allow_equal_content_lengths" if length >= 0 and length == head.length else ""
         raise malformed("malformed or repeated content-length", "RFC 9112 6.3", limit)
     for one in value.split(","):
@@ -569,17 +571,17 @@ def is_chunked(head: Head) -> bool:
         if "chunked" in listed[:-1]:
             # > A sender MUST NOT apply the chunked transfer coding more than once   (RFC 9112 6.1)
             raise malformed("chunked twice", "RFC 9112 6.1")
-        if head.lenient & CODINGS == 0 or not all(is_token(c) for c in listed):
+        if head.allowances & CODINGS == 0 or not all(is_token(c) for c in listed):
             # > A server that receives a request message with a transfer coding it does not
             # > understand SHOULD respond with 501 (Not Implemented).   (RFC 9112 6.1)
-            limit = "allow_transfer_codings" if head.lenient & CODINGS == 0 else ""
+            limit = "allow_transfer_codings" if head.allowances & CODINGS == 0 else ""
             raise ConnectionFault(501, "unknown transfer coding", "RFC 9112 6.1", limit)
     return True
 
 
 def inner_codings(head: Head) -> str:
     """The transfer codings that the application is to undo; "" if it need not know."""
-    if head.lenient & CODINGS == 0 or head.codings is None:
+    if head.allowances & CODINGS == 0 or head.codings is None:
         return ""
     listed = [c.strip(" \t").lower() for c in head.codings.split(",")]
     return ", ".join(c for c in listed if c != "" and c != "chunked")

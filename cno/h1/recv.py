@@ -32,7 +32,7 @@ from cno.core import (
     waiting,
 )
 from cno.errors import ConnectionFault, WouldBlockError
-from cno.h1 import body, heads, parse, turns
+from cno.h1 import body, parse, pipelining, recv_head
 from cno.h1.parse import Head
 from cno.h1.state import DATA, DATA_CR, DATA_LF, SIZE, TRAILERS, Http1
 from cno.headers import delivered_trailers
@@ -47,10 +47,10 @@ def step(core: Core, state: i64) -> i64:
     Raises ConnectionFault for the peer's mistakes (with the status to answer, 0 at a client),
     unless their answer must wait for its turn. Raises WouldBlockError when too many requests wait.
     """
-    core._h1.in_line = False
+    core._h1.line_incomplete = False
     try:
         if state == H1_HEAD:
-            return heads.head(core)
+            return recv_head.head(core)
         if state == H1_BODY:
             return _body(core)
         if state == H1_CHUNKED:
@@ -72,20 +72,20 @@ def step(core: Core, state: i64) -> i64:
 def _defer(core: Core, fault: ConnectionFault) -> bool:
     """Keep a fault for later if earlier requests must be answered first."""
     h1 = core._h1
-    first = streams.lookup(core, h1.turn)
-    if first is None or h1.turn == h1.reading:
+    first = streams.lookup(core, h1.next_id)
+    if first is None or h1.next_id == h1.reading_id:
         return False
-    h1.fault = fault.code
-    h1.stop = True
+    h1.deferred_status = fault.code
+    h1.no_more_messages = True
     h1.head = None
     core._state = H1_IGNORE
-    stream = streams.lookup(core, h1.reading)
+    stream = streams.lookup(core, h1.reading_id)
     if stream is not None:
         streams.end(core, stream, CNO_RST_PROTOCOL_ERROR, CNO_LOCAL)
     return True
 
 
-def worth(core: Core, data: bytes) -> bool:
+def should_reparse(core: Core, data: bytes) -> bool:
     """Whether parsing again makes sense, now that `data` follows what was kept.
 
     Sees every octet once: a line that comes octet by octet is parsed when its end is there, or
@@ -93,11 +93,11 @@ def worth(core: Core, data: bytes) -> bool:
     """
     h1 = core._h1
     if core._state == H1_BLOCKED:
-        return h1.asking == 0 or waiting(core) + len(data) > _MAX_BLOCKED
-    if not h1.in_line or b"\n" in data:
+        return h1.upgrade_pending == 0 or waiting(core) + len(data) > _MAX_BLOCKED
+    if not h1.line_incomplete or b"\n" in data:
         return True
-    h1.room -= len(data)
-    return h1.room < 0
+    h1.line_room -= len(data)
+    return h1.line_room < 0
 
 
 # -- bodies ---------------------------------------------------------------------------------------
@@ -106,7 +106,7 @@ def worth(core: Core, data: bytes) -> bool:
 def _body(core: Core) -> i64:
     """A body of known length, or until the end of input."""
     h1 = core._h1
-    stream = streams.lookup(core, h1.reading)
+    stream = streams.lookup(core, h1.reading_id)
     if stream is None or stream.read == DONE:
         return H1_IGNORE
     left = stream.read_left
@@ -120,11 +120,11 @@ def _body(core: Core) -> i64:
             n = left
         stream.read_left = left - n
     else:
-        if n > h1.max_body - h1.received:
-            n = h1.max_body - h1.received
+        if n > h1.max_body - h1.body_received:
+            n = h1.max_body - h1.body_received
             if n == 0:
-                raise heads.too_large()
-        h1.received += n
+                raise recv_head.too_large()
+        h1.body_received += n
     _deliver(core, stream, n, n)
     return core._state
 
@@ -134,8 +134,8 @@ def _deliver(core: Core, stream: Stream, n: i64, taken: i64) -> None:
     data = core._in
     start = core._pos
     core._pos = start + taken
-    if core._h1.expecting != 0:
-        core._h1.expecting = 0
+    if core._h1.expecting_id != 0:
+        core._h1.expecting_id = 0
     if core._wants & ON_MESSAGE_DATA:
         # A large body fills most reads: such a read is handed on as it is, not copied (for uploads
         # that makes a tenth of the instructions).
@@ -145,10 +145,10 @@ def _deliver(core: Core, stream: Stream, n: i64, taken: i64) -> None:
 
 def _chunked(core: Core) -> i64:
     h1 = core._h1
-    stream = streams.lookup(core, h1.reading)
+    stream = streams.lookup(core, h1.reading_id)
     if stream is None or stream.read == DONE:
         return H1_IGNORE
-    phase = h1.phase
+    phase = h1.chunk_phase
     if phase == TRAILERS:
         return _trailers(core, h1, stream)
     n: i64 = len(core._in) - core._pos
@@ -162,7 +162,7 @@ def _chunked(core: Core) -> i64:
     if core._in[core._pos] != (parse.CR if phase == DATA_CR else parse.LF):
         raise parse.malformed("chunk data does not end with CRLF", "RFC 9112 7.1")
     core._pos += 1
-    h1.phase = DATA_LF if phase == DATA_CR else SIZE
+    h1.chunk_phase = DATA_LF if phase == DATA_CR else SIZE
     return H1_CHUNKED
 
 
@@ -175,11 +175,11 @@ def _chunk_data(core: Core, h1: Http1, stream: Stream, n: i64) -> i64:
         n = left
         taken = left
         behind = core._pos + left
-        h1.phase = DATA_CR
+        h1.chunk_phase = DATA_CR
         if behind + 1 < len(data) and data[behind] == parse.CR and data[behind + 1] == parse.LF:
             # Its end is here as well, as it nearly always is: that saves two rounds of the driver.
             taken = left + 2
-            h1.phase = SIZE
+            h1.chunk_phase = SIZE
     h1.chunk_left = left - n
     _deliver(core, stream, n, taken)
     return core._state
@@ -191,41 +191,41 @@ def _chunk_size(core: Core, h1: Http1, stream: Stream) -> i64:
     end: i64 = len(data)
     # Usually that is digits and CRLF, found here for less than find() costs.
     # (One digit more than there may be: it tells a size that is too long.)
-    count = body.digits(data, start, min(end, start + body.MAX_DIGITS + 1))
+    count = body.digits(data, start, min(end, start + body.MAX_SIZE_DIGITS + 1))
     lf: i64 = start + count + 1
     if lf >= end or data[lf] != parse.LF:
         lf = data.find(b"\n", start)
     # Digits, extensions, CR: no more than fit the line and the extensions of a body.
     limit = h1.bounds.line
-    if h1.max_ext - h1.ext + body.MAX_DIGITS < limit:
-        limit = h1.max_ext - h1.ext + body.MAX_DIGITS
+    if h1.max_ext_size - h1.ext_size + body.MAX_SIZE_DIGITS < limit:
+        limit = h1.max_ext_size - h1.ext_size + body.MAX_SIZE_DIGITS
     size = (end if lf < 0 else lf) - start - 1
     if size > limit:
         limit_name = "max_line_size" if limit == h1.bounds.line else "max_chunk_ext_size"
         raise ConnectionFault(400, "chunk-size line too long", "RFC 9112 7.1.1", limit_name)
     if lf < 0:
-        h1.in_line = True
-        h1.room = limit - size
+        h1.line_incomplete = True
+        h1.line_room = limit - size
         return WAIT
     left = body.size_line(data, start, count, lf)
-    h1.ext += size - count
-    if h1.ext > h1.max_ext:
+    h1.ext_size += size - count
+    if h1.ext_size > h1.max_ext_size:
         # > A server ought to limit the total length of chunk extensions received in a request to an
         # > amount reasonable for the services provided   (RFC 9112 7.1.1)
         raise ConnectionFault(
             400, "chunk extensions too long", "RFC 9112 7.1.1", "max_chunk_ext_size"
         )
-    if h1.ext != 0:
+    if h1.ext_size != 0:
         # Data pays for them: a long body may sign or name each of its chunks.
-        h1.ext = h1.ext - left if left < h1.ext else 0
+        h1.ext_size = h1.ext_size - left if left < h1.ext_size else 0
     core._pos = lf + 1
     if left == 0:
-        h1.phase = TRAILERS
+        h1.chunk_phase = TRAILERS
         return H1_CHUNKED
-    heads.check_size(h1, left)
-    h1.received += left
+    recv_head.check_size(h1, left)
+    h1.body_received += left
     h1.chunk_left = left
-    h1.phase = DATA
+    h1.chunk_phase = DATA
     if lf + 1 == end:
         return H1_CHUNKED
     return _chunk_data(core, h1, stream, end - lf - 1)
@@ -242,7 +242,7 @@ def _trailers(core: Core, h1: Http1, stream: Stream) -> i64:
         head = Head(False, True)
         head.controls = not core._server
         h1.head = head
-    if not heads.take_fields(core, h1, head, h1.trailer_bounds, None):
+    if not recv_head.take_fields(core, h1, head, h1.trailer_bounds, None):
         return WAIT
     h1.head = None
     if not head.fields:
@@ -254,16 +254,22 @@ def _trailers(core: Core, h1: Http1, stream: Stream) -> i64:
 def _complete(core: Core, stream: Stream, trailers: list[tuple[str, str]] | None) -> i64:
     """The peer's message is complete."""
     h1 = core._h1
-    h1.reading = 0
-    h1.received = 0
+    h1.reading_id = 0
+    h1.body_received = 0
     if core._server:
-        h1.expecting = 0  # a chunked body may end without any data
-        core._state = H1_BLOCKED if h1.asking == stream.id else H1_IGNORE if h1.stop else H1_HEAD
+        h1.expecting_id = 0  # a chunked body may end without any data
+        core._state = (
+            H1_BLOCKED
+            if h1.upgrade_pending == stream.id
+            else H1_IGNORE
+            if h1.no_more_messages
+            else H1_HEAD
+        )
     else:
-        h1.turn = stream.id + 2
-        if h1.unsafe == stream.id:
-            h1.unsafe = 0
-        core._state = H1_IGNORE if h1.last == stream.id else H1_HEAD
+        h1.next_id = stream.id + 2
+        if h1.unsafe_id == stream.id:
+            h1.unsafe_id = 0
+        core._state = H1_IGNORE if h1.last_id == stream.id else H1_HEAD
     stream.read = DONE
     # If our message is complete already, this ends the stream; else that will, maybe in the event.
     ends = stream.write == DONE
@@ -271,8 +277,8 @@ def _complete(core: Core, stream: Stream, trailers: list[tuple[str, str]] | None
         if core._wants & ON_MESSAGE_TAIL:
             core.on_message_tail(stream.id, trailers)
     finally:
-        if ends or h1.last == stream.id:
-            turns.read(core, stream)
+        if ends or h1.last_id == stream.id:
+            pipelining.read(core, stream)
     return core._state
 
 
@@ -282,25 +288,25 @@ def _complete(core: Core, stream: Stream, trailers: list[tuple[str, str]] | None
 def _blocked(core: Core) -> i64:
     """What an upgrade or a tunnel asked for comes to has not been decided, or has been by now."""
     h1 = core._h1
-    if h1.asking != 0 and not h1.asked:
+    if h1.upgrade_pending != 0 and not h1.upgrade_fired:
         # > (the body belongs to HTTP/1.1: this is fired behind its end)
-        h1.asked = True
-        stream = streams.lookup(core, h1.asking)
+        h1.upgrade_fired = True
+        stream = streams.lookup(core, h1.upgrade_pending)
         if stream is not None and not stream.connect and core._wants & ON_UPGRADE:
             core.on_upgrade(stream.id)
             if core._state == CLOSED:
                 return CLOSED
-    if h1.asking != 0:
+    if h1.upgrade_pending != 0:
         if len(core._in) - core._pos > _MAX_BLOCKED:
-            raise WouldBlockError("an upgrade is undecided", stream=h1.asking)
+            raise WouldBlockError("an upgrade is undecided", stream=h1.upgrade_pending)
         return WAIT
-    if h1.tunnel != 0:
+    if h1.tunnel_id != 0:
         return H1_TUNNEL
-    return H1_IGNORE if h1.stop else H1_HEAD
+    return H1_IGNORE if h1.no_more_messages else H1_HEAD
 
 
 def _tunnel(core: Core) -> i64:
-    stream = streams.lookup(core, core._h1.tunnel)
+    stream = streams.lookup(core, core._h1.tunnel_id)
     if stream is None or stream.read == DONE:  # pragma: no cover - a tunnel ends the connection
         return H1_IGNORE
     n: i64 = len(core._in) - core._pos
@@ -314,7 +320,7 @@ def _tunnel(core: Core) -> i64:
 def end_of_input(core: Core) -> None:
     """The connection is lost: what ends with it, ends well; what is cut short is a fault."""
     h1 = core._h1
-    stream = streams.lookup(core, h1.reading)
+    stream = streams.lookup(core, h1.reading_id)
     if stream is not None and (
         stream.read == TUNNEL
         or (stream.read == BODY and core._state == H1_BODY and stream.read_left == UNKNOWN_LENGTH)
@@ -338,11 +344,11 @@ def _cut_short(core: Core) -> bool:
     h1 = core._h1
     if not core._server:
         return any(s.read != DONE for s in core._streams.values())
-    if h1.stop and core._state == H1_HEAD:
+    if h1.no_more_messages and core._state == H1_HEAD:
         return False
     if core._state == H1_HEAD or core._state == H1_DETECT:
         return h1.head is not None or (waiting(core) != 0 and len(core._streams) < h1.max_pipelined)
     if core._state == H1_CHUNKED or core._state == H1_BODY:
-        stream = streams.lookup(core, h1.reading)
+        stream = streams.lookup(core, h1.reading_id)
         return stream is not None and stream.read == BODY and stream.read_left != 0
     return False

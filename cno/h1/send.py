@@ -22,11 +22,11 @@ from cno.core import (
     put,
 )
 from cno.errors import InvalidStreamError, UsageError, WouldBlockError
-from cno.h1 import compose, request, turns
+from cno.h1 import compose, pipelining, send_request
 from cno.h1.compose import Outgoing
 from cno.h1.parse import protocols
+from cno.h1.pipelining import error_response as error_response  # the engine calls it here
 from cno.h1.state import CHUNKED, LENGTH, UNDECIDED, UNTIL_CLOSE
-from cno.h1.turns import error_response as error_response  # the engine calls it here
 
 
 def write_head(
@@ -40,17 +40,17 @@ def write_head(
 ) -> None:
     """Write a request (client) or a response (server; `method` is its reason phrase)."""
     if not core._server:
-        request.write_head(core, id, code, method, path, headers, final)
+        send_request.write_head(core, id, code, method, path, headers, final)
         return
     stream = _writable(core, id)
     if stream.write != HEAD:
         raise UsageError("the response has begun already", stream=id, rule="RFC 9112 2.1")
     if code < 100 or code > 999:
         raise UsageError(f"{code} is no status code", stream=id, rule="RFC 9110 15")
-    if id != core._h1.turn and code != 100:
-        core._h1.waiting[id] = True
+    if id != core._h1.next_id and code != 100:
+        core._h1.waiting_ids[id] = True
         raise WouldBlockError(
-            f"the response on stream {core._h1.turn} must go first",
+            f"the response on stream {core._h1.next_id} must go first",
             stream=id,
             rule="RFC 9112 9.3.2",
         )
@@ -84,7 +84,7 @@ def _write_informational(
         # > to a final response   (RFC 9110 15.2)
         raise UsageError("an informational response is never the last", stream=stream.id)
     h1 = core._h1
-    queued = stream.id != h1.turn  # only a 100 can be
+    queued = stream.id != h1.next_id  # only a 100 can be
     writer = BytesWriter() if queued else core._writer
     mark = len(writer)
     try:
@@ -96,18 +96,18 @@ def _write_informational(
     except BaseException:
         writer.truncate(mark)
         raise
-    if stream.id in h1.old:
+    if stream.id in h1.http10_ids:
         # > a server MUST NOT send a 1xx response to an HTTP/1.0 client.   (RFC 9110 15.2)
         writer.truncate(mark)
-    elif code != 100 or h1.expecting != stream.id:
+    elif code != 100 or h1.expecting_id != stream.id:
         pass  # out of turn, a 100 for a client that does not wait for it is of no use
     elif queued:
         # The application is not told to wait and try again: it waits for the body, whose sender
         # waits for this.
         h1.queued_continue = writer.getvalue()
-        h1.waiting.setdefault(int(stream.id), False)
+        h1.waiting_ids.setdefault(int(stream.id), False)
     else:
-        h1.expecting = 0
+        h1.expecting_id = 0
 
 
 def _write_switch(
@@ -115,7 +115,7 @@ def _write_switch(
 ) -> None:
     """101: from here on this is another protocol."""
     h1 = core._h1
-    if h1.asking != stream.id or stream.connect:
+    if h1.upgrade_pending != stream.id or stream.connect:
         # > A server MUST NOT switch to a protocol that was not indicated by the client in the
         # > corresponding request's Upgrade header field.   (RFC 9110 7.8)
         raise UsageError("101 without an upgrade asked for", stream=stream.id, rule="RFC 9110 7.8")
@@ -143,10 +143,10 @@ def _write_switch(
 
 def _open_tunnel(core: Core, stream: Stream, final: bool) -> None:
     h1 = core._h1
-    h1.asking = 0
-    h1.tunnel = stream.id
-    h1.reading = stream.id
-    h1.stop = True
+    h1.upgrade_pending = 0
+    h1.tunnel_id = stream.id
+    h1.reading_id = stream.id
+    h1.no_more_messages = True
     stream.read = TUNNEL
     stream.write = TUNNEL
     if final:
@@ -185,8 +185,8 @@ def _write_response(
             stream.connect
             or out.close
             or framing == UNTIL_CLOSE
-            or stream.id == h1.last
-            or h1.expecting == stream.id
+            or stream.id == h1.last_id
+            or h1.expecting_id == stream.id
         )
         compose.connection(writer, out, last, not tunnel and _is_old(core, stream))
         writer.write(b"\r\n")
@@ -197,22 +197,22 @@ def _write_response(
         _open_tunnel(core, stream, final)
         return
     if last:
-        h1.last = stream.id
-        h1.stop = True
+        h1.last_id = stream.id
+        h1.no_more_messages = True
     h1.framing = framing
-    stream.mute = mute
+    stream.body_suppressed = mute
     stream.write_left = out.length
     stream.write = BODY
-    if h1.asking == stream.id:
+    if h1.upgrade_pending == stream.id:
         _decline(core, stream)
         if stream.write != BODY:
             return
     if final:
-        turns.written(core, stream)
+        pipelining.written(core, stream)
 
 
 def _is_old(core: Core, stream: Stream) -> bool:
-    old = core._h1.old
+    old = core._h1.http10_ids
     return len(old) != 0 and stream.id in old
 
 
@@ -243,10 +243,10 @@ def _frame(core: Core, stream: Stream, out: Outgoing, final: bool) -> i64:
 def _decline(core: Core, stream: Stream) -> None:
     """The upgrade or tunnel asked for is not to be: HTTP/1.1 goes on, or ends behind a CONNECT."""
     h1 = core._h1
-    h1.asking = 0
+    h1.upgrade_pending = 0
     if stream.connect and stream.read != DONE:
         # The CONNECT request was a message like any other after all.
-        h1.reading = 0
+        h1.reading_id = 0
         stream.read = DONE
         if core._wants & ON_MESSAGE_TAIL:
             core.on_message_tail(stream.id, None)
@@ -269,7 +269,7 @@ def write_data(core: Core, id: i64, data: bytes, final: bool) -> int:
             _end_tunnel(core, stream)
         return n
     framing = h1.framing
-    if stream.mute:
+    if stream.body_suppressed:
         # > Any response to a HEAD request and any response with a 1xx (Informational), 204 (No
         # > Content), or 304 (Not Modified) status code is always terminated by the first empty line
         # > after the header fields   (RFC 9112 6.3)
@@ -290,7 +290,7 @@ def write_data(core: Core, id: i64, data: bytes, final: bool) -> int:
         if n != 0:
             put(core, data)
     if final:
-        turns.written(core, stream)
+        pipelining.written(core, stream)
     return n
 
 
@@ -317,7 +317,7 @@ def _end_tunnel(core: Core, stream: Stream) -> None:
     try:
         streams.end(core, stream, CNO_RST_NO_ERROR, CNO_LOCAL)
     finally:
-        turns.settle(core)
+        pipelining.advance(core)
 
 
 def write_tail(core: Core, id: i64, trailers: list[tuple[str, str]]) -> None:
@@ -326,7 +326,7 @@ def write_tail(core: Core, id: i64, trailers: list[tuple[str, str]]) -> None:
     if stream.write != BODY or core._h1.framing == UNDECIDED:
         raise UsageError("trailers come after a body", stream=id, rule="RFC 9112 7.1.2")
     framing = core._h1.framing
-    if framing == LENGTH and not stream.mute and stream.write_left != 0:
+    if framing == LENGTH and not stream.body_suppressed and stream.write_left != 0:
         raise _wrong_length(stream, stream.write_left, 0)
     writer = core._writer
     mark = len(writer)
@@ -337,9 +337,9 @@ def write_tail(core: Core, id: i64, trailers: list[tuple[str, str]]) -> None:
     except BaseException:
         writer.truncate(mark)
         raise
-    if framing != CHUNKED or stream.mute:
+    if framing != CHUNKED or stream.body_suppressed:
         writer.truncate(mark)
-    turns.written(core, stream)
+    pipelining.written(core, stream)
 
 
 # -- ends -----------------------------------------------------------------------------------------
@@ -353,17 +353,17 @@ def write_reset(core: Core, id: i64, code: i64) -> None:
     if stream is None:
         raise InvalidStreamError(f"there is no stream {id}", stream=id)
     h1 = core._h1
-    h1.stop = True
-    h1.asking = 0
-    h1.fault = 0  # its answer would be taken for that of this stream
+    h1.no_more_messages = True
+    h1.upgrade_pending = 0
+    h1.deferred_status = 0  # its answer would be taken for that of this stream
     half = stream.write == TUNNEL or (core._server and stream.write == BODY)
     if core._server:
-        h1.last = id - 2
+        h1.last_id = id - 2
     try:
         streams.end(core, stream, code, CNO_LOCAL)
-        turns.drop_after(core, id, code, CNO_LOCAL)
+        pipelining.drop_after(core, id, code, CNO_LOCAL)
     finally:
-        turns.settle(core)
+        pipelining.advance(core)
         if half:
             core.close()
 
@@ -372,7 +372,7 @@ def shutdown(core: Core) -> None:
     """Begin no more messages; on_close when those under way are done."""
     h1 = core._h1
     core._draining = True
-    h1.stop = True
-    if core._server and h1.last == 0 and h1.fault == 0:
-        h1.last = core._last_remote
-    turns.settle(core)
+    h1.no_more_messages = True
+    if core._server and h1.last_id == 0 and h1.deferred_status == 0:
+        h1.last_id = core._last_remote
+    pipelining.advance(core)

@@ -8,7 +8,7 @@ from typing import Final
 from mypy_extensions import i64, mypyc_attr
 
 from cno.const import MAX_CONTENT_LENGTH, MAX_STREAM_ID
-from cno.h1.head import Bounds, Head, Memory
+from cno.h1.head import Bounds, Head, HeaderLineCache
 from cno.h1.lenient import (
     ANY_AUTHORITY,
     BARE_LF,
@@ -44,39 +44,39 @@ class Http1:
         self.trailer_bounds: Bounds = NO_BOUNDS
         self.max_pipelined: i64 = UNBOUNDED
         self.max_body: i64 = MAX_CONTENT_LENGTH
-        self.max_ext: i64 = UNBOUNDED
-        self.lenient: i64 = 0  # what heads are let pass, of `lenient`
+        self.max_ext_size: i64 = UNBOUNDED
+        self.allowances: i64 = 0  # what heads are let pass, of `lenient`
 
         # -- the message being received ------------------------------------------------------------
         self.head: Head | None = None  # begun: a head, or a trailer section
-        self.blank: i64 = 0  # empty lines before it
-        self.in_line = False  # a line was cut short ...
-        self.room: i64 = 0  # ... and may have so many more octets
-        self.reading: i64 = 0  # whose body is being received, or whose tunnel this is
-        self.received: i64 = 0  # octets of that body so far
-        self.phase: i64 = SIZE
+        self.empty_lines: i64 = 0  # empty lines before it
+        self.line_incomplete = False  # a line was cut short ...
+        self.line_room: i64 = 0  # ... and may have so many more octets
+        self.reading_id: i64 = 0  # whose body is being received, or whose tunnel this is
+        self.body_received: i64 = 0  # octets of that body so far
+        self.chunk_phase: i64 = SIZE
         self.chunk_left: i64 = 0  # octets of the chunk still to come
-        self.ext: i64 = 0  # octets of chunk extensions so far
-        self.expecting: i64 = 0  # waits for 100 (Continue) before it sends its body
+        self.ext_size: i64 = 0  # octets of chunk extensions so far
+        self.expecting_id: i64 = 0  # waits for 100 (Continue) before it sends its body
 
         # -- the order of messages -----------------------------------------------------------------
-        self.turn: i64 = 1  # whose response is written (server) or received (client) next
-        self.last: i64 = 0  # whose response is the last of this connection
-        self.stop = False  # no message is begun any more
-        self.old: dict[int, bool] = {}  # requests of HTTP/1.0 peers
+        self.next_id: i64 = 1  # whose response is written (server) or received (client) next
+        self.last_id: i64 = 0  # whose response is the last of this connection
+        self.no_more_messages = False  # no message is begun any more
+        self.http10_ids: dict[int, bool] = {}  # requests of HTTP/1.0 peers
         # Streams whose turn something waits for; True: the application was told to wait.
-        self.waiting: dict[int, bool] = {}
+        self.waiting_ids: dict[int, bool] = {}
         self.queued_continue = b""  # the 100 for `expecting`, until it is that stream's turn
-        self.asking: i64 = 0  # asks for an upgrade or a tunnel, undecided
-        self.asked = False  # on_upgrade has been fired for it
-        self.tunnel: i64 = 0
-        self.fault: i64 = 0  # status that answers a faulty request when its turn has come
+        self.upgrade_pending: i64 = 0  # asks for an upgrade or a tunnel, undecided
+        self.upgrade_fired = False  # on_upgrade has been fired for it
+        self.tunnel_id: i64 = 0
+        self.deferred_status: i64 = 0  # status that answers a faulty request when its turn has come
 
         # -- the message being written -------------------------------------------------------------
         self.framing: i64 = LENGTH
-        self.sending: i64 = 0  # client: whose request is not complete
-        self.unsafe: i64 = 0  # client: outstanding, and nothing may be pipelined behind it
-        self.peer_old = False  # client: the server speaks HTTP/1.0
+        self.sending_id: i64 = 0  # client: whose request is not complete
+        self.unsafe_id: i64 = 0  # client: outstanding, and nothing may be pipelined behind it
+        self.peer_is_http10 = False  # client: the server speaks HTTP/1.0
 
         # -- h2c: the request that HTTP/2 goes on with ---------------------------------------------
         self.upgraded: tuple[str, str, list[tuple[str, str]]] | None = None
@@ -85,7 +85,7 @@ class Http1:
         self.offered_h2c = False  # ... and that was our doing
 
         # -- what consecutive requests have in common ----------------------------------------------
-        self.memory: Memory | None = None
+        self.line_cache: HeaderLineCache | None = None
         self.host: str | None = None  # a valid Host, and the pair it becomes
         self.host_pair: object = None
         self.scheme = ""
@@ -108,8 +108,8 @@ class Http1:
         )
         size = limits.max_body_size
         self.max_body = MAX_CONTENT_LENGTH if size is None else size
-        self.max_ext = bound(limits.max_chunk_ext_size)
-        self.lenient = (
+        self.max_ext_size = bound(limits.max_chunk_ext_size)
+        self.allowances = (
             (BARE_LF if limits.allow_bare_lf else 0)
             | (OBS_FOLD if limits.allow_obs_fold else 0)
             | (EQUAL_LENGTHS if limits.allow_equal_content_lengths else 0)

@@ -10,7 +10,7 @@ from cno.headers import is_authority, is_scheme
 
 
 @mypyc_attr(acyclic=True)
-class Target:
+class RequestTarget:
     """A request target taken apart. None: the form in use does not say."""
 
     def __init__(self, scheme: str | None, authority: str | None, path: str) -> None:
@@ -19,28 +19,28 @@ class Target:
         self.path = path
 
 
-def split(method: str, target: str) -> Target:
+def split(method: str, target: str) -> RequestTarget:
     """Take a target apart that is not in origin-form with an ordinary method."""
     if method == "CONNECT":
         return _authority_form(target)
     if target.startswith("/"):
-        return Target(None, None, target)
+        return RequestTarget(None, None, target)
     if target == "*":
         # > The asterisk-form of request-target is only used for a server-wide OPTIONS request
         if method != "OPTIONS":
             raise malformed("target * with another method than OPTIONS", "RFC 9112 3.2.4")
-        return Target(None, None, target)
+        return RequestTarget(None, None, target)
     return _absolute_form(method, target)
 
 
-def _authority_form(target: str) -> Target:
+def _authority_form(target: str) -> RequestTarget:
     # > The authority-form of request-target is only used for CONNECT requests. It consists of only
     # > the uri-host and port number of the tunnel destination   (RFC 9112 3.2.3)
     # > A server MUST reject a CONNECT request that targets an empty or invalid port number,
     # > typically by responding with a 400 (Bad Request) status code.   (RFC 9110 9.3.6)
     if not has_port(target):
         raise malformed("CONNECT needs a host and a port", "RFC 9112 3.2.3")
-    return Target(None, target, "")
+    return RequestTarget(None, target, "")
 
 
 def has_port(authority: str) -> bool:
@@ -53,7 +53,7 @@ def has_port(authority: str) -> bool:
     return colon == ":" and port.isdigit() and int(port) < 65536
 
 
-def _absolute_form(method: str, target: str) -> Target:
+def _absolute_form(method: str, target: str) -> RequestTarget:
     # > When an origin server receives a request with an absolute-form of request-target, the origin
     # > server MUST ignore the received Host header field (if any) and instead use the host
     # > information of the request-target.   (RFC 9112 3.2.2)
@@ -77,4 +77,4 @@ def _absolute_form(method: str, target: str) -> Target:
         path = "*"
     elif not path.startswith("/"):
         path = "/" + path
-    return Target(scheme.lower(), authority, path)
+    return RequestTarget(scheme.lower(), authority, path)

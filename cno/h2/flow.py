@@ -18,7 +18,7 @@ from cno.const import (
 )
 from cno.core import DONE, ON_FLOW_INCREASE, Core, Stream
 from cno.errors import ConnectionFault, StreamFault, UsageError
-from cno.h2.output import write_u32_frame
+from cno.h2.frame_writer import write_u32_frame
 from cno.streams import lookup
 
 _RULE = "RFC 9113 6.9.1"
@@ -166,7 +166,7 @@ def check_own_window(core: Core, size: i64) -> None:
             raise UsageError("stream window above 2^31-1", stream=int(stream.id), rule=_RULE)
 
 
-def settle(core: Core) -> None:
+def flush_credit(core: Core) -> None:
     """Tell the peer about the connection's credit, if that is due."""
     h2 = core._h2
     credit = h2.recv_credit

@@ -6,7 +6,7 @@ from librt.strings import BytesWriter
 from mypy_extensions import i64, mypyc_attr
 
 from cno.core import UNKNOWN_LENGTH
-from cno.h2.kinds import (
+from cno.h2.field_rules import (
     AUTHORITY,
     CONTENT_LENGTH,
     CONTROLS,
@@ -232,10 +232,10 @@ def _check_request(
             raise Malformed("invalid :path", "RFC 9113 8.3.1")
         if message.protocol and (authority is None or _value(authority) == ""):
             raise Malformed("extended CONNECT without :authority", "RFC 8441 4")
-    _settle_authority(message, authority, 0 if scheme is None else 1)
+    _choose_authority(message, authority, 0 if scheme is None else 1)
 
 
-def _settle_authority(message: Message, authority: object | None, at: i64) -> None:
+def _choose_authority(message: Message, authority: object | None, at: i64) -> None:
     """One authority for the application: `:authority`, from Host where that alone is there."""
     host = message.host
     if authority is not None:

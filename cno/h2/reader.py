@@ -33,7 +33,7 @@ from cno.core import (
 from cno.errors import ConnectionFault, StreamFault
 from cno.h2 import recv, send
 from cno.h2.frames import HEADER_SIZE, read_u32
-from cno.h2.streams import stream_error
+from cno.h2.stream_rules import stream_error
 
 
 def step(core: Core, state: i64) -> i64:
@@ -58,7 +58,7 @@ def _preface(core: Core) -> i64:
         h2.preface += 1
         if h2.preface == len(PREFACE):
             return H2_SETTINGS
-    core._need = 0
+    core._bytes_needed = 0
     return WAIT
 
 
@@ -68,7 +68,7 @@ def _frames(core: Core, state: i64) -> i64:
     follow: i64 = H2_FRAME
     while True:
         if h2.frames >= h2.pause_at:
-            core._need = 0  # no more octets are needed, just another call
+            core._bytes_needed = 0  # no more octets are needed, just another call
             return WAIT
         if not core._streams and send.drained(core):
             # The call ends with on_close: what is behind is as late as if it came after that.
@@ -77,7 +77,7 @@ def _frames(core: Core, state: i64) -> i64:
         pos = core._pos
         left: i64 = len(data) - pos
         if left < HEADER_SIZE:
-            core._need = HEADER_SIZE
+            core._bytes_needed = HEADER_SIZE
             return WAIT
         high: i64 = read_u32(data, pos)
         length: i64 = high >> 8
@@ -89,7 +89,7 @@ def _frames(core: Core, state: i64) -> i64:
         _check_header(core, state, length, type, flags, stream)
         if type == CNO_FRAME_DATA:
             if (flags & CNO_FLAG_PADDED) != 0 and length > 0 and left == HEADER_SIZE:
-                core._need = HEADER_SIZE + 1
+                core._bytes_needed = HEADER_SIZE + 1
                 return WAIT
             _begin_data(core, length, flags, stream)
             # Mostly all of the frame is there: it is not worth another turn of the driver.
@@ -98,7 +98,7 @@ def _frames(core: Core, state: i64) -> i64:
                 return follow
             continue
         if left < HEADER_SIZE + length:
-            core._need = HEADER_SIZE + length
+            core._bytes_needed = HEADER_SIZE + length
             return WAIT
         h2.frames += 1
         start = pos + HEADER_SIZE
@@ -210,13 +210,13 @@ def _data_end(core: Core) -> i64:
     if core._state == CLOSED:
         return CLOSED
     if h2.data_left > 0:
-        core._need = 0
+        core._bytes_needed = 0
         return WAIT
     skipped = min(len(core._in) - core._pos, h2.pad_left)
     core._pos += skipped
     h2.pad_left -= skipped
     if h2.pad_left > 0:
-        core._need = 0
+        core._bytes_needed = 0
         return WAIT
     core._state = H2_FRAME
     stream = h2.data_stream

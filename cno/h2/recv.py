@@ -54,10 +54,10 @@ from cno.core import (
     Stream,
 )
 from cno.errors import ConnectionFault, Reason, StreamFault
-from cno.h2 import fields, flow, output, priority, send
+from cno.h2 import flow, frame_writer, priority_update, recv_fields, send
 from cno.h2.frames import read_u16, read_u32
-from cno.h2.state import NO_SETTINGS, NOTHING
-from cno.h2.streams import (
+from cno.h2.state import NO_BYTES, NO_SETTINGS
+from cno.h2.stream_rules import (
     beyond_goaway,
     charge_reset,
     check_reserved,
@@ -123,7 +123,7 @@ def _handle(
     elif type == CNO_FRAME_PRIORITY:
         _priority(core, stream, data, start, end)
     elif type == CNO_FRAME_PRIORITY_UPDATE:
-        priority.update(core, stream, data, start, end)
+        priority_update.update(core, stream, data, start, end)
     else:
         # > Implementations MUST ignore and discard frames of unknown types.   (RFC 9113 4.1)
         glitch(core, 1)
@@ -232,7 +232,7 @@ def end_data(core: Core, id: i64) -> None:
     """END_STREAM on a DATA frame."""
     stream = lookup(core, id) if id != 0 else None
     if stream is not None and stream.read != DONE:
-        fields.complete(core, stream, None)
+        recv_fields.complete(core, stream, None)
 
 
 # -- HEADERS (6.2), PUSH_PROMISE (6.6), CONTINUATION (6.10) ---------------------------------------
@@ -269,7 +269,7 @@ def _headers(core: Core, flags: i64, id: i64, data: bytes, start: i64, end: i64)
     finally:
         # The priority of RFC 7540 is deprecated and ignored (RFC 9113 5.3.2), but for one error.
         if fixed != 0 and read_u32(data, start) & 0x7FFF_FFFF == id:
-            flags |= fields.DEPENDS_ON_ITSELF
+            flags |= recv_fields.DEPENDS_ON_ITSELF
         if core._state != CLOSED:
             _fragment(core, flags, id, 0, data, start + fixed, end)
 
@@ -312,7 +312,7 @@ def _fragment(
     if end - start > h2.block_most:
         raise _too_long(core, 0)
     if flags & CNO_FLAG_END_HEADERS:
-        fields.block(core, flags, id, promised, data, start, end)
+        recv_fields.block(core, flags, id, promised, data, start, end)
         return
     h2.block_stream = id
     h2.block_flags = flags
@@ -348,8 +348,10 @@ def _continuation(core: Core, flags: i64, data: bytes, start: i64, end: i64) -> 
     h2.block += data[start:end]
     if flags & CNO_FLAG_END_HEADERS:
         block = bytes(h2.block)
-        h2.block = NOTHING
-        fields.block(core, h2.block_flags, h2.block_stream, h2.block_promised, block, 0, len(block))
+        h2.block = NO_BYTES
+        recv_fields.block(
+            core, h2.block_flags, h2.block_stream, h2.block_promised, block, 0, len(block)
+        )
 
 
 # -- PRIORITY (6.3), RST_STREAM (6.4) -------------------------------------------------------------
@@ -363,7 +365,7 @@ def _priority(core: Core, id: i64, data: bytes, start: i64, stop: i64) -> None:
     if stop - start != 5:
         raise StreamFault(id, CNO_RST_FRAME_SIZE_ERROR, "PRIORITY of wrong length", "RFC 9113 6.3")
     if read_u32(data, start) & 0x7FFF_FFFF == id and (is_idle(core, id) or lookup(core, id)):
-        raise fields.depends_on_itself(id)
+        raise recv_fields.depends_on_itself(id)
     glitch(core, 1)
 
 
@@ -428,7 +430,7 @@ def _settings(core: Core, flags: i64, id: i64, data: bytes, start: i64, end: i64
     apply_settings(core, data, start, end)
     # > Once all values have been processed, the recipient MUST immediately emit a SETTINGS frame
     # > with the ACK flag set.   (RFC 9113 6.5.3)
-    output.settings(core, b"", True)
+    frame_writer.settings(core, b"", True)
     wider = core._remote._initial_window_size > before
     try:
         if core._wants & ON_SETTINGS:
@@ -494,7 +496,7 @@ def _ping(core: Core, flags: i64, id: i64, data: bytes) -> None:
     if not flags & CNO_FLAG_ACK:
         glitch(core, 1)
         reply(core)
-        output.ping(core, data, True)
+        frame_writer.ping(core, data, True)
     elif core._h2.goaway_ping and data == send.SHUTDOWN_PING:
         send.final_goaway(core)
     elif core._h2.probing and data == send.PROBE_PING:

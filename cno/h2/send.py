@@ -39,7 +39,7 @@ from cno.errors import (
     UsageError,
     WouldBlockError,
 )
-from cno.h2 import flow, outgoing, output
+from cno.h2 import flow, frame_writer, send_fields
 from cno.h2.state import SMALL_SENT, SMALL_WINDOW, expect_late, remember_reset
 from cno.headers import EXPECT_CONTENT
 from cno.streams import count, end, end_write, lookup, start
@@ -81,7 +81,7 @@ def _write_request(
         raise UsageError("a client sends requests: code must be 0", stream=int(id))
     _check_new_request(core, id)
     encoder = core._h2.encoder
-    fields, authority, protocol = outgoing.request(encoder, core.scheme, method, path, headers)
+    fields, authority, protocol = send_fields.request(encoder, core.scheme, method, path, headers)
     tunnel = method == "CONNECT"
     # > A sender MUST NOT send a :protocol pseudo-header field with this value unless the peer has
     # > sent SETTINGS_ENABLE_CONNECT_PROTOCOL.   (RFC 8441 3, 4)
@@ -89,7 +89,7 @@ def _write_request(
         raise UnsupportedError(
             "the peer takes no extended CONNECT", stream=int(id), rule="RFC 8441 3"
         )
-    length = outgoing.length_of(fields)
+    length = send_fields.length_of(fields)
     if tunnel:
         length = UNKNOWN_LENGTH
     if final and length > 0:
@@ -103,7 +103,7 @@ def _write_request(
     # > SETTINGS_MAX_HEADER_LIST_SIZE: This advisory setting informs a peer of the maximum field
     # > section size that the sender is prepared to accept, in units of octets.   (RFC 9113 6.5.2)
     most = core._remote._max_header_list_size
-    if most != MAX_U32 and outgoing.list_size(encoder, fields) > most:
+    if most != MAX_U32 and send_fields.list_size(encoder, fields) > most:
         raise UsageError(
             f"more header fields than the peer takes ({most} octets)",
             stream=int(id),
@@ -116,7 +116,7 @@ def _write_request(
     stream.authority = authority
     core._last_local = id
     flags: i64 = CNO_FLAG_END_STREAM if final else 0
-    output.field_block(core, CNO_FRAME_HEADERS, flags, id, b"", 0, fields)
+    frame_writer.field_block(core, CNO_FRAME_HEADERS, flags, id, b"", 0, fields)
     core._h2.free_updates += 2
     if final:
         stream.write = DONE
@@ -159,14 +159,14 @@ def _write_response(
     interim = code < 200
     if interim and final:
         raise UsageError("a 1xx response is not the last", stream=int(id), rule="RFC 9113 8.1")
-    fields = outgoing.clean(core._h2.encoder, headers, False)
-    length = outgoing.length_of(fields)
+    fields = send_fields.clean(core._h2.encoder, headers, False)
+    length = send_fields.length_of(fields)
     bodiless = stream.head or code == 204 or code == 304
     tunnel = stream.connect and 200 <= code < 300
     if length != UNKNOWN_LENGTH and (interim or code == 204 or tunnel):
         # > A server MUST NOT send a Content-Length header field in any response with a status code
         # > of 1xx (Informational) or 204 (No Content).   (RFC 9110 8.6; nor in 2xx to CONNECT)
-        fields = outgoing.without_length(fields)
+        fields = send_fields.without_length(fields)
         length = UNKNOWN_LENGTH
     if final and length > 0 and not bodiless and not tunnel:
         raise UsageError(
@@ -176,7 +176,7 @@ def _write_response(
         _open_pushed(core, stream)
     flags: i64 = CNO_FLAG_END_STREAM if final else 0
     if interim:
-        output.field_block(core, CNO_FRAME_HEADERS, flags, id, b"", code, fields)
+        frame_writer.field_block(core, CNO_FRAME_HEADERS, flags, id, b"", code, fields)
         return
     added: i64 = UNKNOWN_LENGTH
     if size != UNKNOWN_LENGTH and length == UNKNOWN_LENGTH and code != 204 and code != 304:
@@ -185,10 +185,10 @@ def _write_response(
         # > [what a GET would have got].   (RFC 9110 8.6; that cannot be known without content)
         if not tunnel and (size > 0 or not stream.head):
             added = length = size
-    output.field_block(
+    frame_writer.field_block(
         core, CNO_FRAME_HEADERS, flags, id, b"", code, fields, date_of(core, fields), added
     )
-    stream.mute = bodiless and not tunnel
+    stream.body_suppressed = bodiless and not tunnel
     stream.write_left = UNKNOWN_LENGTH if tunnel else length
     stream.write = TUNNEL if tunnel else BODY
     if tunnel and stream.read == BODY:
@@ -203,7 +203,7 @@ def date_of(core: Core, fields: list[object]) -> Stamp | None:
     # > An origin server with a clock MUST generate a Date header field in all 2xx (Successful), 3xx
     # > (Redirection), and 4xx (Client Error) responses, and MAY generate a Date header field in 1xx
     # > (Informational) and 5xx (Server Error) responses.   (RFC 9110 6.6.1)
-    if core._dates is None or outgoing.has_date(fields):
+    if core._dates is None or send_fields.has_date(fields):
         return None
     return core._dates.now()
 
@@ -247,14 +247,14 @@ def write_push(core: Core, id: i64, method: str, path: str, headers: list[tuple[
         # > Promised requests MUST be safe, MUST be cacheable, and MUST NOT indicate the presence
         # > of request content.   (RFC 9113 8.4)
         raise UsageError(f"{method!r} cannot be pushed", stream=int(id), rule="RFC 9113 8.4")
-    fields, authority, _ = outgoing.request(h2.encoder, core.scheme, method, path, headers)
-    if outgoing.length_of(fields) > 0:
+    fields, authority, _ = send_fields.request(h2.encoder, core.scheme, method, path, headers)
+    if send_fields.length_of(fields) > 0:
         raise UsageError("a push with content", stream=int(id), rule="RFC 9113 8.4")
     stream = Stream(promised, True, DONE, HEAD)
     stream.head = method == "HEAD"
     core._last_local = promised
     prefix = int(promised).to_bytes(4, "big")
-    output.field_block(core, CNO_FRAME_PUSH_PROMISE, 0, id, prefix, 0, fields)
+    frame_writer.field_block(core, CNO_FRAME_PUSH_PROMISE, 0, id, prefix, 0, fields)
     start(core, stream, False)
     if core._wants & ON_MESSAGE_HEAD and not stream.ended:
         shown = [(":scheme", core.scheme), (":authority", authority)]
@@ -274,9 +274,9 @@ def write_data(core: Core, id: i64, data: bytes, final: bool) -> i64:
     if stream.write == HEAD:
         raise UsageError("data before the head", stream=int(id))
     size: i64 = len(data)
-    if stream.mute:
+    if stream.body_suppressed:
         if final:
-            output.data(core, id, b"", 0, 0, CNO_FLAG_END_STREAM)
+            frame_writer.data(core, id, b"", 0, 0, CNO_FLAG_END_STREAM)
             end_write(core, stream)
         return size
     h2 = core._h2
@@ -306,7 +306,7 @@ def write_data(core: Core, id: i64, data: bytes, final: bool) -> i64:
         stream.send_window -= taken
         if left != UNKNOWN_LENGTH:
             stream.write_left = left - taken
-        output.data(core, id, data, 0, taken, CNO_FLAG_END_STREAM if last else 0)
+        frame_writer.data(core, id, data, 0, taken, CNO_FLAG_END_STREAM if last else 0)
     if last:
         end_write(core, stream)
     return taken
@@ -317,17 +317,17 @@ def write_tail(core: Core, id: i64, trailers: list[tuple[str, str]]) -> None:
     stream = _writable(core, id)
     if stream.write != BODY:
         raise UsageError("trailers come after a body", stream=int(id), rule="RFC 9113 8.1")
-    if stream.write_left > 0 and not stream.mute:
+    if stream.write_left > 0 and not stream.body_suppressed:
         raise UsageError(
             f"content-length leaves {stream.write_left} octets",
             stream=int(id),
             rule="RFC 9113 8.1.1",
         )
-    fields = outgoing.clean(core._h2.encoder, trailers, True)
+    fields = send_fields.clean(core._h2.encoder, trailers, True)
     if fields:
-        output.field_block(core, CNO_FRAME_HEADERS, CNO_FLAG_END_STREAM, id, b"", 0, fields)
+        frame_writer.field_block(core, CNO_FRAME_HEADERS, CNO_FLAG_END_STREAM, id, b"", 0, fields)
     else:
-        output.data(core, id, b"", 0, 0, CNO_FLAG_END_STREAM)
+        frame_writer.data(core, id, b"", 0, 0, CNO_FLAG_END_STREAM)
     end_write(core, stream)
 
 
@@ -347,18 +347,18 @@ def reset(core: Core, stream: Stream, code: i64) -> None:
     remember_reset(core._h2, stream.id)
     if stream.read != DONE:
         expect_late(core._h2, core._local._initial_window_size + stream.recv_window)
-    output.rst_stream(core, stream.id, code)
+    frame_writer.rst_stream(core, stream.id, code)
     end(core, stream, code, CNO_LOCAL)
 
 
 def refuse_rest(core: Core, stream: Stream, code: i64, why: Reason) -> None:
     """End a stream for a policy of ours, which the peer cannot know."""
-    core._why = why
+    core._end_reason = why
     try:
         reset(core, stream, code)
     finally:
         if core._state != CLOSED:
-            core._why = None
+            core._end_reason = None
 
 
 def write_ping(core: Core, data: bytes) -> None:
@@ -366,13 +366,13 @@ def write_ping(core: Core, data: bytes) -> None:
     if len(data) != 8:
         raise UsageError("a PING carries exactly 8 octets", rule="RFC 9113 6.7")
     core._h2.pings += 1
-    output.ping(core, data, False)
+    frame_writer.ping(core, data, False)
 
 
 def probe(core: Core) -> None:
     """A PING that the application is not told about: `Http2.probing` until it is answered."""
     core._h2.probing = True
-    output.ping(core, PROBE_PING, False)
+    frame_writer.ping(core, PROBE_PING, False)
 
 
 def write_frame(core: Core, type: int, flags: int, id: int, payload: bytes) -> None:
@@ -381,10 +381,10 @@ def write_frame(core: Core, type: int, flags: int, id: int, payload: bytes) -> N
         raise UsageError(f"{type} is no extension frame type", rule="RFC 9113 5.5")
     if flags < 0 or flags > 0xFF:
         raise UsageError(f"{flags} are no flags", rule="RFC 9113 4.1")
-    outgoing.check_id(id)
+    send_fields.check_id(id)
     if len(payload) > core._remote._max_frame_size:
         raise UsageError("frame larger than the peer takes", rule="RFC 9113 4.2")
-    output.write_frame(core, type, flags, id, payload)
+    frame_writer.write_frame(core, type, flags, id, payload)
 
 
 def shutdown(core: Core) -> None:
@@ -404,8 +404,8 @@ def shutdown(core: Core) -> None:
     elif not core._draining:
         core._draining = True
         h2.goaway_ping = True
-        output.goaway(core, MAX_STREAM_ID, CNO_RST_NO_ERROR, "")
-        output.ping(core, SHUTDOWN_PING, False)
+        frame_writer.goaway(core, MAX_STREAM_ID, CNO_RST_NO_ERROR, "")
+        frame_writer.ping(core, SHUTDOWN_PING, False)
 
 
 def final_goaway(core: Core) -> None:
@@ -413,7 +413,7 @@ def final_goaway(core: Core) -> None:
     h2 = core._h2
     h2.goaway_ping = False
     h2.goaway_sent = core._last_remote
-    output.goaway(core, h2.goaway_sent, CNO_RST_NO_ERROR, "")
+    frame_writer.goaway(core, h2.goaway_sent, CNO_RST_NO_ERROR, "")
 
 
 def drained(core: Core) -> bool:
@@ -431,8 +431,8 @@ def refuse(core: Core, id: i64, status: i64, ended: bool) -> None:
     flags: i64 = CNO_FLAG_END_STREAM
     fields: list[object] = [NO_CONTENT]
     date = date_of(core, fields)
-    output.field_block(core, CNO_FRAME_HEADERS, flags, id, b"", status, fields, date)
+    frame_writer.field_block(core, CNO_FRAME_HEADERS, flags, id, b"", status, fields, date)
     if not ended:
         remember_reset(core._h2, id)
         expect_late(core._h2, core._local._initial_window_size)
-        output.rst_stream(core, id, CNO_RST_NO_ERROR)
+        frame_writer.rst_stream(core, id, CNO_RST_NO_ERROR)

@@ -18,7 +18,7 @@ from cno.core import (
     put,
     waiting,
 )
-from cno.h2 import fields, output, recv
+from cno.h2 import frame_writer, recv, recv_fields
 from cno.h2.message import Message
 from cno.h2.state import Http2
 from cno.settings import Settings, encode
@@ -50,14 +50,14 @@ def begin(core: Core) -> i64:
     if h2.recv_size > DEFAULT_WINDOW:
         more = h2.recv_size - DEFAULT_WINDOW
         h2.recv_window += more
-        output.write_u32_frame(core, CNO_FRAME_WINDOW_UPDATE, 0, more)
+        frame_writer.write_u32_frame(core, CNO_FRAME_WINDOW_UPDATE, 0, more)
     return H2_PREFACE if core._server else H2_SETTINGS
 
 
 def announce(core: Core, known: Settings) -> None:
     """Send SETTINGS with what differs from what the peer knows; it is to acknowledge them."""
     core._h2.unacked = [*core._h2.unacked, core._local]
-    output.settings(core, encode(core._local, known), False)
+    frame_writer.settings(core, encode(core._local, known), False)
 
 
 def upgraded_server(core: Core) -> i64:
@@ -75,7 +75,7 @@ def upgraded_server(core: Core) -> i64:
         request = Message()
         request.method, request.path, request.headers = upgraded
         core._last_remote = 1
-        fields.deliver_request(core, Stream(1, False, BODY, HEAD), request, True)
+        recv_fields.deliver_request(core, Stream(1, False, BODY, HEAD), request, True)
     return core._state
 
 

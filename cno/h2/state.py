@@ -6,7 +6,7 @@ from mypy_extensions import i64, mypyc_attr
 
 from cno.budget import Bucket
 from cno.const import DEFAULT_WINDOW, MAX_STREAM_ID
-from cno.h2.kinds import rules
+from cno.h2.field_rules import rules
 from cno.hpack import Decoder, Encoder
 from cno.limits import UNBOUNDED, Limits, bound, window
 from cno.priority import Priority
@@ -26,7 +26,7 @@ MAX_LATE: Final = 1_000_000
 
 
 # Stand where a connection has none yet; many never have. Never to be changed.
-NOTHING: Final = bytearray()
+NO_BYTES: Final = bytearray()
 NO_IDS: Final[dict[int, bool]] = {}
 NO_RUNS: Final[list[tuple[int, int]]] = []
 NO_PRIORITIES: Final[dict[int, Priority]] = {}
@@ -111,14 +111,14 @@ class Http2(Budgets):
         self.data_left: i64 = 0  # octets of content still to come
         self.pad_left: i64 = 0
         self.data_flags: i64 = 0
-        self.data_seen = NOTHING  # for on_frame, if somebody listens
+        self.data_seen = NO_BYTES  # for on_frame, if somebody listens
 
         # -- frames begun (DATA) or received whole (others); at which count to stop for a while ---
         self.frames: i64 = 0
         self.pause_at: i64 = UNBOUNDED
 
         # -- a field block that has begun ---------------------------------------------------------
-        self.block = NOTHING
+        self.block = NO_BYTES
         self.block_stream: i64 = 0
         self.block_flags: i64 = 0
         self.block_promised: i64 = 0  # PUSH_PROMISE: the id it reserves
@@ -133,7 +133,7 @@ class Http2(Budgets):
 
         # -- priorities (RFC 9218) ----------------------------------------------------------------
         self.priorities = NO_PRIORITIES  # told by PRIORITY_UPDATE, of streams to come too
-        self.priorities_told: i64 = 0
+        self.priority_updates: i64 = 0
 
         # -- GOAWAY -------------------------------------------------------------------------------
         self.goaway_sent: i64 = -1  # the last id we said we would handle

@@ -40,7 +40,7 @@ _SHORT: Final = 32
 _NAME_SHIFT: Final = 4
 _NAME_OCTETS: Final = (1 << (SIZE_SHIFT - _NAME_SHIFT)) - 1
 _VERDICT: Final = 15
-_UNSETTLED: Final = 15
+_UNRESOLVED: Final = 15
 #: The verdict of an examiner that wants to see the value again, without the blanks at its ends. The
 #: list and the table then hold that value. The sizes stay those of what was sent.
 UNTRIMMED: Final = 14
@@ -221,7 +221,7 @@ class Decoder:
         self.list_size, self.field_count = size, count
         self.too_large = listed < count
         if text is not _NO_TEXT:
-            self._settle(text.getvalue(), found, listed, verdicts)
+            self._resolve_literals(text.getvalue(), found, listed, verdicts)
         if self.too_large:
             del found[listed:]
         self._broken = False
@@ -327,7 +327,7 @@ class Decoder:
             note = table.notes[slot]
             name = table.items[slot]
             name_octets = note >> _NAME_SHIFT & _NAME_OCTETS
-            if note & _VERDICT == _UNSETTLED:
+            if note & _VERDICT == _UNRESOLVED:
                 name = -1 - cast(int, name)
             else:
                 name = cast("tuple[str, ...]", name)[0]
@@ -338,7 +338,7 @@ class Decoder:
         if octet & 0xF0 == 0x10:
             record |= _NEVER_INDEXED
         if indexing and table.insert(
-            len(found), size << SIZE_SHIFT | name_octets << _NAME_SHIFT | _UNSETTLED
+            len(found), size << SIZE_SHIFT | name_octets << _NAME_SHIFT | _UNRESOLVED
         ):
             record |= _ENTERED
         elif size > room:
@@ -348,7 +348,7 @@ class Decoder:
         found.append(name)
         return size
 
-    def _settle(
+    def _resolve_literals(
         self, octets: bytes, found: list[object], listed: i64, verdicts: BytesWriter
     ) -> None:
         """Give the literals of the block their text; `listed` is where the list will be cut."""
@@ -407,7 +407,7 @@ class Decoder:
                 pair = NeverIndexed((name, value))
             found[place] = pair
             if held:
-                self._table.settle(number, pair, verdict)
+                self._table.set_entry(number, pair, verdict)
 
     def _string(self, out: BytesWriter, block: bytes, end: i64) -> None:
         """Append the octets of the string at `_pos` to `out`; move that on."""
@@ -458,7 +458,7 @@ class Decoder:
 
 
 def _checked(verdict: i64) -> i64:
-    if verdict < 0 or verdict >= _UNSETTLED:
+    if verdict < 0 or verdict >= _UNRESOLVED:
         raise ValueError(f"{verdict} is no verdict")
     return verdict
 

@@ -39,7 +39,7 @@ class DynamicTable:
         """Whether the entry of this number is still there."""
         return number > self.newest - self.count
 
-    def settle(self, number: i64, item: object, verdict: i64) -> None:
+    def set_entry(self, number: i64, item: object, verdict: i64) -> None:
         """What was entered turns out to be `item`, if it has not left yet."""
         if self.holds(number):
             at = number & self.mask

@@ -161,7 +161,7 @@ def field_lines(
 ) -> tuple[int, parse.Head]:
     head = parse.Head(request, trailers)
     head.begun = True
-    return parse.field_lines(head, data, 0, len(data), limit or bounds()), head
+    return parse.field_lines(head, data, 0, len(data), limit or bounds(), None), head
 
 
 def fields(head: parse.Head) -> list[object]:
@@ -197,7 +197,7 @@ def test_fields_line_by_line() -> None:
         assert end == (data.rfind(b"\r\n", 0, size) + 2 if b"\r\n" in data[:size] else 0)
         # The rest, from there on, gives what the whole gives.
         rest = data[end:]
-        parse.field_lines(head, rest, 0, len(rest), bounds())
+        parse.field_lines(head, rest, 0, len(rest), bounds(), None)
         assert head.complete and head.length == 5
         assert fields(head) == [("a", "b"), ("content-length", "5"), ("c", "\xe9")]
 
@@ -206,7 +206,7 @@ def test_fields_in_the_middle_of_their_octets() -> None:
     data = b"junkA: b\r\n\r\njunk"
     head = parse.Head(True, False)
     head.begun = True
-    end = parse.field_lines(head, data, 4, len(data), bounds())
+    end = parse.field_lines(head, data, 4, len(data), bounds(), None)
     assert (end, fields(head)) == (12, [("a", "b")])
 
 

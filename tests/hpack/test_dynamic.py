@@ -43,7 +43,7 @@ def test_what_was_entered_is_settled_later() -> None:
     for verdict in (1, 2, 3):
         table.insert(verdict, 33 << SIZE_SHIFT | 5 << 4 | 15)
     for number, item in ((1, "one"), (2, "two"), (3, "three")):
-        table.settle(number, item, number)
+        table.set_entry(number, item, number)
     assert [table.items[number & table.mask] for number in (2, 3)] == ["two", "three"]
     assert [table.notes[number & table.mask] for number in (2, 3)] == [
         33 << SIZE_SHIFT | 5 << 4 | verdict for verdict in (2, 3)

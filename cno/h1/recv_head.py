@@ -30,7 +30,7 @@ from cno.core import (
 )
 from cno.errors import ConnectionFault, WouldBlockError
 from cno.h1 import lenient, parse, target, upgrade
-from cno.h1.parse import Bounds, Head, Memory
+from cno.h1.parse import Bounds, Head, HeaderLineCache
 from cno.h1.state import SIZE, Http1
 from cno.headers import is_authority
 
@@ -43,7 +43,7 @@ _DECODE_WHOLE: Final = 1024
 def head(core: Core) -> i64:
     """The state H1_HEAD: take a head, begin its message; returns the next state, or WAIT."""
     h1 = core._h1
-    if h1.stop and core._server:
+    if h1.no_more_messages and core._server:
         return H1_IGNORE
     if core._pos == len(core._in):
         return WAIT
@@ -55,14 +55,14 @@ def head(core: Core) -> i64:
                 return WAIT
             if len(core._streams) >= h1.max_pipelined:
                 raise WouldBlockError(f"{len(core._streams)} requests wait for their answers")
-        elif streams.lookup(core, h1.turn) is None:
+        elif streams.lookup(core, h1.next_id) is None:
             # > If a client receives data on a connection that doesn't have outstanding requests,
             # > the client MUST NOT consider that data to be a valid response   (RFC 9112 9.2)
             raise ConnectionFault(0, "data without a request", "RFC 9112 9.2")
     head = _take_head(core, h1)
     if head is None:
         return WAIT
-    h1.blank = 0
+    h1.empty_lines = 0
     if core._server:
         return _request(core, h1, head)
     return _response(core, h1, head)
@@ -78,8 +78,8 @@ def _skip_blank(core: Core) -> bool:
     i = core._pos
     while i + 1 < end and data[i] == parse.CR and data[i + 1] == parse.LF:
         i += 2
-        core._h1.blank += 1
-        if core._h1.blank > _MAX_BLANK:
+        core._h1.empty_lines += 1
+        if core._h1.empty_lines > _MAX_BLANK:
             raise parse.malformed("too many empty lines", "RFC 9112 2.2")
     core._pos = i
     return i < end and (data[i] != parse.CR or i + 1 < end)
@@ -90,43 +90,45 @@ def _take_head(core: Core, h1: Http1) -> Head | None:
     head = h1.head
     if head is None:
         head = Head(core._server, False)
-        head.lenient = h1.lenient
+        head.allowances = h1.allowances
         head.controls = not core._server
         h1.head = head
     if not head.begun:
         data = core._in
         start = core._pos
         end: i64 = len(data)
-        if h1.lenient & lenient.LINES:
+        if h1.allowances & lenient.LINES:
             pos = lenient.start_line(head, data, start, end, h1.bounds)
         elif core._server:
             pos = parse.request_line(head, data, start, end, h1.bounds)
         else:
             pos = parse.status_line(head, data, start, end, h1.bounds)
         if pos == parse.INCOMPLETE:
-            h1.in_line = True
-            h1.room = parse.room(head, h1.bounds, end - start)
+            h1.line_incomplete = True
+            h1.line_room = parse.room(head, h1.bounds, end - start)
             return None
         core._pos = pos
         head.begun = True
-    if not take_fields(core, h1, head, h1.bounds, h1.memory):
+    if not take_fields(core, h1, head, h1.bounds, h1.line_cache):
         return None
     h1.head = None
-    if h1.memory is None:
+    if h1.line_cache is None:
         # It only begins here: most connections of some clients carry one request.
-        h1.memory = Memory()
+        h1.line_cache = HeaderLineCache()
     return head
 
 
-def take_fields(core: Core, h1: Http1, head: Head, bounds: Bounds, memory: Memory | None) -> bool:
+def take_fields(
+    core: Core, h1: Http1, head: Head, bounds: Bounds, cache: HeaderLineCache | None
+) -> bool:
     """Take whole lines of a field or trailer section; whether that was all of it."""
     data = core._in
     pos = core._pos
     end: i64 = len(data)
     start = pos
-    fresh = memory is not None and head.count == 0
-    if memory is not None and fresh:
-        pos = memory.recall(head, data, pos, end)
+    at_first_line = cache is not None and head.count == 0
+    if cache is not None and at_first_line:
+        pos = cache.match_section(head, data, pos, end)
         if pos != start:
             core._pos = pos
             return True
@@ -135,17 +137,17 @@ def take_fields(core: Core, h1: Http1, head: Head, bounds: Bounds, memory: Memor
         empty: i64 = data.find(b"\r\n\r\n", pos)
         if empty >= 0:
             end = empty + 4
-    if head.lenient & lenient.LINES:
+    if head.allowances & lenient.LINES:
         pos = lenient.field_lines(head, data, pos, end, bounds)
     else:
-        pos = parse.field_lines(head, data, pos, end, bounds, memory)
+        pos = parse.field_lines(head, data, pos, end, bounds, cache)
     core._pos = pos
     if head.complete:
-        if memory is not None and fresh and head.again == head.count:
-            memory.keep_whole(head, data, start, pos)
+        if cache is not None and at_first_line and head.repeated == head.count:
+            cache.store_section(head, data, start, pos)
         return True
-    h1.in_line = head.lenient & lenient.OBS_FOLD == 0 or data.find(b"\n", pos) < 0
-    h1.room = parse.room(head, bounds, end - pos)
+    h1.line_incomplete = head.allowances & lenient.OBS_FOLD == 0 or data.find(b"\n", pos) < 0
+    h1.line_room = parse.room(head, bounds, end - pos)
     return False
 
 
@@ -172,7 +174,7 @@ def _request(core: Core, h1: Http1, head: Head) -> i64:
     else:
         fields.extend(parse.end_to_end(head))
     chunked = _request_framing(h1, head, old)
-    if chunked and head.lenient & lenient.CODINGS:
+    if chunked and head.allowances & lenient.CODINGS:
         _name_codings(head, fields)
     id = core._last_remote + 2 if core._last_remote != 0 else 1
     if id == 1 and head.length == 0 and not chunked:
@@ -198,7 +200,7 @@ def _check_host(h1: Http1, head: Head, host: str) -> None:
     """Check the value of Host, and keep it for the requests that follow."""
     authority = host
     if not is_authority(host):
-        if head.lenient & parse.ANY_AUTHORITY == 0:
+        if head.allowances & parse.ANY_AUTHORITY == 0:
             raise parse.malformed("invalid Host", "RFC 9112 3.2")
         authority = host.encode("latin-1").decode("utf-8", "surrogateescape")
     h1.host = host
@@ -256,7 +258,7 @@ def _name_codings(head: Head, fields: list[object]) -> None:
 
 def check_size(h1: Http1, size: i64) -> None:
     """Whether a body may have so many octets, in addition to those received."""
-    if size > h1.max_body - h1.received:
+    if size > h1.max_body - h1.body_received:
         raise too_large()
 
 
@@ -272,40 +274,40 @@ def _note_request(core: Core, h1: Http1, head: Head, stream: Stream) -> None:
     old = head.minor == 0
     _begin_body(h1, stream)
     if old:
-        h1.old[stream.id] = True
+        h1.http10_ids[stream.id] = True
     # > If the "close" connection option is present, the connection will not persist after the
     # > current response; else, if the received protocol is HTTP/1.1 (or later), the connection will
     # > persist ... else, if the received protocol is HTTP/1.0, the "keep-alive" connection option
     # > is present, ... the connection will persist   (RFC 9112 9.3)
     if head.close or (old and not head.keep_alive) or stream.id >= h1.last_allowed:
-        h1.last = stream.id
-        h1.stop = True
+        h1.last_id = stream.id
+        h1.no_more_messages = True
     elif head.upgrade is not None and core._wants & ON_UPGRADE and upgrade.for_application(head):
-        h1.asking = stream.id
-        h1.asked = False
+        h1.upgrade_pending = stream.id
+        h1.upgrade_fired = False
         h1.offered = parse.protocols(head.upgrade)
     if stream.connect:
-        h1.asking = stream.id
+        h1.upgrade_pending = stream.id
     if head.expects and not old and stream.read_left != 0:
-        h1.expecting = stream.id
+        h1.expecting_id = stream.id
         h1.queued_continue = b""  # one for a request before: its body came without it
 
 
 def _begin_body(h1: Http1, stream: Stream) -> None:
-    h1.reading = stream.id
-    h1.phase = SIZE
-    h1.ext = 0
+    h1.reading_id = stream.id
+    h1.chunk_phase = SIZE
+    h1.ext_size = 0
 
 
 def _response(core: Core, h1: Http1, head: Head) -> i64:
     """A response's head is complete."""
-    stream = streams.lookup(core, h1.turn)
+    stream = streams.lookup(core, h1.next_id)
     if stream is None:
         return H1_IGNORE
     code = head.code
-    h1.peer_old = head.minor == 0
+    h1.peer_is_http10 = head.minor == 0
     fields = parse.end_to_end(head)
-    if head.lenient & lenient.CODINGS:
+    if head.allowances & lenient.CODINGS:
         _name_codings(head, fields)
     follow: i64 = H1_HEAD
     if code == 101:
@@ -335,9 +337,15 @@ def _switched(h1: Http1, head: Head, stream: Stream) -> i64:
     # > corresponding request's Upgrade header field.   (RFC 9110 7.8)
     named = parse.protocols(head.upgrade or "")
     asked = h1.offered is not None and all(p in h1.offered for p in named)
-    if h1.asking != stream.id or stream.connect or stream.write == BODY or not named or not asked:
+    if (
+        h1.upgrade_pending != stream.id
+        or stream.connect
+        or stream.write == BODY
+        or not named
+        or not asked
+    ):
         raise ConnectionFault(0, "101 that was not asked for", "RFC 9110 7.8")
-    h1.asking = 0
+    h1.upgrade_pending = 0
     if h1.offered_h2c:
         return H2_SETTINGS
     _enter_tunnel(h1, stream)
@@ -345,18 +353,18 @@ def _switched(h1: Http1, head: Head, stream: Stream) -> i64:
 
 
 def _enter_tunnel(h1: Http1, stream: Stream) -> None:
-    h1.reading = stream.id
-    h1.tunnel = stream.id
-    h1.stop = True
-    h1.sending = 0
+    h1.reading_id = stream.id
+    h1.tunnel_id = stream.id
+    h1.no_more_messages = True
+    h1.sending_id = 0
     stream.read = TUNNEL
     stream.write = TUNNEL
 
 
 def _final_response(h1: Http1, head: Head, stream: Stream) -> i64:
     """How the body of a response ends (RFC 9112 6.3): the state that follows."""
-    if h1.asking == stream.id:
-        h1.asking = 0
+    if h1.upgrade_pending == stream.id:
+        h1.upgrade_pending = 0
     if stream.connect:
         if head.code < 300:
             # > Any 2xx (Successful) response to a CONNECT request implies that the connection will
@@ -367,7 +375,7 @@ def _final_response(h1: Http1, head: Head, stream: Stream) -> i64:
             return H1_TUNNEL
         if stream.write != DONE:
             stream.write = DONE
-            h1.sending = 0
+            h1.sending_id = 0
     old = head.minor == 0
     if head.codings is not None and (old or head.length != parse.NO_LENGTH):
         raise parse.malformed("faulty framing by transfer-encoding", "RFC 9112 6.1")
@@ -390,6 +398,6 @@ def _final_response(h1: Http1, head: Head, stream: Stream) -> i64:
         else:
             check_size(h1, head.length)
     if closes:
-        h1.last = stream.id
-        h1.stop = True
+        h1.last_id = stream.id
+        h1.no_more_messages = True
     return follow

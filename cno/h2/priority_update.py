@@ -12,7 +12,7 @@ from cno.core import DONE, Core
 from cno.errors import ConnectionFault
 from cno.h2.frames import read_u32
 from cno.h2.state import NO_PRIORITIES
-from cno.h2.streams import beyond_goaway, glitch, is_idle, is_ours
+from cno.h2.stream_rules import beyond_goaway, glitch, is_idle, is_ours
 from cno.priority import MAX_PRIORITY, parse
 
 #: Streams not yet open whose priority is kept, where we allow any number of them.
@@ -52,7 +52,7 @@ def update(core: Core, id: i64, data: bytes, start: i64, end: i64) -> None:
             if core._h2.priorities is NO_PRIORITIES:
                 core._h2.priorities = {}
             core._h2.priorities[target] = said
-            core._h2.priorities_told += 1
+            core._h2.priority_updates += 1
 
 
 def _fault(text: str) -> ConnectionFault:

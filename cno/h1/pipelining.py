@@ -16,13 +16,18 @@ def written(core: Core, stream: Stream) -> None:
     """Our message on this stream is complete."""
     h1 = core._h1
     if not core._server:
-        h1.sending = 0
-    elif stream.id == h1.turn:
-        h1.turn += 2
-        if len(h1.old) != 0:
-            h1.old.pop(stream.id, None)
+        h1.sending_id = 0
+    elif stream.id == h1.next_id:
+        h1.next_id += 2
+        if len(h1.http10_ids) != 0:
+            h1.http10_ids.pop(stream.id, None)
     try:
-        if core._server and stream.id == h1.last and stream.read != DONE and stream.read_left != 0:
+        if (
+            core._server
+            and stream.id == h1.last_id
+            and stream.read != DONE
+            and stream.read_left != 0
+        ):
             # > A server MUST read the entire request message body or close the connection after
             # > sending its response   (RFC 9112 9.3)
             stream.write = DONE
@@ -30,16 +35,16 @@ def written(core: Core, stream: Stream) -> None:
         else:
             streams.end_write(core, stream)
     finally:
-        if stream.id == h1.last and core._server:
-            h1.fault = 0  # the peer has been told that nothing more comes
+        if stream.id == h1.last_id and core._server:
+            h1.deferred_status = 0  # the peer has been told that nothing more comes
             drop_after(core, stream.id, CNO_RST_REFUSED_STREAM, CNO_LOCAL)
-        settle(core)
+        advance(core)
 
 
 def read(core: Core, stream: Stream) -> None:
     """The peer's message on this stream is complete, and its tail has been told."""
     h1 = core._h1
-    last = not core._server and stream.id == h1.last
+    last = not core._server and stream.id == h1.last_id
     try:
         if last and stream.write != DONE:
             # > If the client sees a response that indicates the server does not wish to receive the
@@ -53,7 +58,7 @@ def read(core: Core, stream: Stream) -> None:
             # > if additional pipelined requests had been sent on the connection, the client SHOULD
             # > NOT assume that they will be processed by the server.   (RFC 9112 9.6)
             drop_after(core, stream.id, CNO_RST_REFUSED_STREAM, CNO_REMOTE)
-        settle(core)
+        advance(core)
 
 
 def drop_after(core: Core, last: i64, code: i64, side: i64) -> None:
@@ -64,18 +69,18 @@ def drop_after(core: Core, last: i64, code: i64, side: i64) -> None:
             streams.end(core, stream, code, side)
 
 
-def settle(core: Core) -> None:
+def advance(core: Core) -> None:
     """After a message or a stream has ended: wake the next, or end the connection."""
     h1 = core._h1
     if core._state == CLOSED:
         return
-    if not h1.stop or len(core._streams) != 0:
-        if len(h1.waiting) != 0:
+    if not h1.no_more_messages or len(core._streams) != 0:
+        if len(h1.waiting_ids) != 0:
             _wake(core)
-    elif h1.fault == 0:
+    elif h1.deferred_status == 0:
         streams.finish(core)
     else:
-        error_response(core, h1.fault, "")
+        error_response(core, h1.deferred_status, "")
         streams.finish(core)
         core.close()
 
@@ -84,16 +89,16 @@ def _wake(core: Core) -> None:
     """Write the 100 queued for the one that can go on now; tell it if it was told to wait."""
     h1 = core._h1
     if core._server:
-        id = h1.turn
-        if id not in h1.waiting:
+        id = h1.next_id
+        if id not in h1.waiting_ids:
             return
     else:
         id = core._last_local + 2
-        if h1.sending != 0 or h1.unsafe != 0 or h1.asking != 0:
+        if h1.sending_id != 0 or h1.unsafe_id != 0 or h1.upgrade_pending != 0:
             return
-    told = h1.waiting.pop(id, False)
-    if h1.queued_continue and h1.expecting == id:
-        h1.expecting = 0
+    told = h1.waiting_ids.pop(id, False)
+    if h1.queued_continue and h1.expecting_id == id:
+        h1.expecting_id = 0
         core._writer.write(h1.queued_continue)
         h1.queued_continue = b""
     if told and core._wants & ON_FLOW_INCREASE:
@@ -103,7 +108,7 @@ def _wake(core: Core) -> None:
 def continue_queued(core: Core, id: i64) -> bool:
     """Whether the client waits for a 100 on this stream, which must wait for its turn."""
     h1 = core._h1
-    return core._server and h1.expecting == id and h1.turn != id
+    return core._server and h1.expecting_id == id and h1.next_id != id
 
 
 def error_response(core: Core, status: i64, text: str) -> None:
@@ -111,10 +116,10 @@ def error_response(core: Core, status: i64, text: str) -> None:
     h1 = core._h1
     if not core._server:
         return
-    current = streams.lookup(core, h1.turn)
-    if current is not None and (current.id != h1.reading or current.write != HEAD):
+    current = streams.lookup(core, h1.next_id)
+    if current is not None and (current.id != h1.reading_id or current.write != HEAD):
         return
-    reading = streams.lookup(core, h1.reading)
+    reading = streams.lookup(core, h1.reading_id)
     if reading is not None and reading.write != HEAD:
         return
     # > A server that does not support persistent connections MUST send the "close" connection

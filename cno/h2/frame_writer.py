@@ -24,9 +24,9 @@ from cno.hpack import Field
 
 
 def _show(core: Core, type: i64, flags: i64, stream: i64, payload: bytes) -> None:
-    if not core._announced:
-        core._announced = []
-    core._announced.append(Frame(type, flags, stream, payload))
+    if not core._frames_to_show:
+        core._frames_to_show = []
+    core._frames_to_show.append(Frame(type, flags, stream, payload))
 
 
 def write_frame(core: Core, type: i64, flags: i64, stream: i64, payload: bytes) -> None:

@@ -68,18 +68,18 @@ def write_head(
     h1.offered = None if out.upgrade is None else protocols(out.upgrade)
     h1.offered_h2c = h2c
     if not final:
-        h1.sending = id
+        h1.sending_id = id
         h1.framing = framing
     h1.host = host  # the next request is most often for the same
     if not idempotent:
-        h1.unsafe = id
+        h1.unsafe_id = id
     if out.upgrade is not None or stream.connect:
-        h1.asking = id
+        h1.upgrade_pending = id
     if last:
         # > A client that sends a "close" connection option MUST NOT send further requests on that
         # > connection (after the one containing the "close")   (RFC 9112 9.6)
-        h1.last = id
-        h1.stop = True
+        h1.last_id = id
+        h1.no_more_messages = True
     streams.start(core, stream)
 
 
@@ -91,13 +91,13 @@ def _may_begin(core: Core, id: i64) -> None:
         if id in core._streams:
             raise UsageError("the request has begun already", stream=id)
         raise InvalidStreamError(f"the next request goes on stream {due}", stream=id)
-    if h1.stop:
+    if h1.no_more_messages:
         raise DisconnectError("the connection takes no more requests", stream=id)
     # > A user agent SHOULD NOT pipeline requests after a non-idempotent method, until the final
     # > response status code for that method has been received   (RFC 9112 9.3.2)
-    before = h1.sending or h1.unsafe or h1.asking
+    before = h1.sending_id or h1.unsafe_id or h1.upgrade_pending
     if before != 0:
-        h1.waiting[id] = True
+        h1.waiting_ids[id] = True
         raise WouldBlockError(
             f"stream {before} must be done with first", stream=id, rule="RFC 9112 9.3.2"
         )
@@ -155,7 +155,7 @@ def _frame(core: Core, out: Outgoing, method: str, final: bool) -> i64:
             # > (RFC 9110 8.6)
             writer.write(b"content-length: 0\r\n")
         return LENGTH
-    if core._h1.peer_old:
+    if core._h1.peer_is_http10:
         # > A client MUST NOT send a request containing Transfer-Encoding unless it knows the server
         # > will handle HTTP/1.1 requests (or later minor revisions)   (RFC 9112 6.1)
         raise UsageError("the server speaks HTTP/1.0: content-length needed", rule="RFC 9112 6.1")

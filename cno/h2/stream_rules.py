@@ -15,7 +15,7 @@ from cno.const import (
 )
 from cno.core import CLOSED, DONE, Core, Stream
 from cno.errors import ConnectionFault, Reason, StreamFault
-from cno.h2 import output
+from cno.h2 import frame_writer
 from cno.h2.state import Http2, remember_reset
 from cno.streams import end, lookup
 
@@ -48,7 +48,7 @@ def late(core: Core) -> None:
 
 def reply(core: Core) -> None:
     """Count an answer that the peer makes us write, while the transport takes none."""
-    if core._blocked:
+    if core._transport_full:
         core._h2.replies += 1
         if core._h2.replies > core._h2.replies_most:
             raise ConnectionFault(
@@ -115,15 +115,15 @@ def stream_error(core: Core, fault: StreamFault) -> None:
         raise ConnectionFault(fault.code, fault.text, fault.rule, fault.limit)
     charge_error(core)
     remember_reset(core._h2, id)
-    output.rst_stream(core, id, fault.code)
+    frame_writer.rst_stream(core, id, fault.code)
     stream = lookup(core, id)
     if stream is not None:
-        core._why = Reason(fault.text, fault.rule, fault.limit)
+        core._end_reason = Reason(fault.text, fault.rule, fault.limit)
         try:
             end(core, stream, fault.code, CNO_LOCAL)
         finally:
             if core._state != CLOSED:
-                core._why = None
+                core._end_reason = None
 
 
 def is_ours(core: Core, id: i64) -> bool:

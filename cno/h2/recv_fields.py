@@ -28,10 +28,10 @@ from cno.core import (
     Stream,
 )
 from cno.errors import ConnectionFault, Reason, StreamFault
-from cno.h2 import message, output, send
+from cno.h2 import frame_writer, message, send
 from cno.h2.message import Malformed, Message
 from cno.h2.state import expect_late, remember_reset, remember_skipped, was_skipped
-from cno.h2.streams import (
+from cno.h2.stream_rules import (
     OBSERVED,
     beyond_goaway,
     charge_error,
@@ -267,7 +267,7 @@ def _refuse(core: Core, id: i64, ended: bool) -> None:
     remember_reset(core._h2, id)
     if not ended:
         expect_late(core._h2, core._h2.acked._initial_window_size)
-    output.rst_stream(core, id, CNO_RST_REFUSED_STREAM)
+    frame_writer.rst_stream(core, id, CNO_RST_REFUSED_STREAM)
 
 
 def deliver_request(core: Core, stream: Stream, request: Message, ended: bool) -> None:
@@ -413,4 +413,4 @@ def _reject(core: Core, promised: i64, code: i64) -> None:
     glitch(core, 1)
     reply(core)
     remember_reset(core._h2, promised)
-    output.rst_stream(core, promised, code)
+    frame_writer.rst_stream(core, promised, code)
