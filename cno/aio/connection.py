@@ -268,7 +268,7 @@ class Connection(Timers):
                 self._resolve(
                     sending, exchange._error or self._reason(stream, code, side, exchange._where())
                 )
-            self._over(exchange, clean or exchange._told)
+            self._over(exchange, clean or exchange._error_delivered)
         if not self._gone:
             self._stream_freed()
 
@@ -409,8 +409,8 @@ class Connection(Timers):
                 intake.fall_behind(self)
             if h2.recv_window + h2.recv_credit < self._least_room and not self._closing:
                 room.look(self)
-        if self._grown:
-            self._grown = False
+        if self._window_opened:
+            self._window_opened = False
             if self._stalled and not self._gone:
                 self._pump()
         if self._drain_since != 0.0:

@@ -26,7 +26,7 @@ def sent(client: "Client", response: Response) -> None:
 def given_up(client: "Client", response: Response) -> None:
     """HTTP/2: we have reset a request. If nothing at all has come since it was sent, or if it was
     a timeout of ours, ask the server by a PING whether it is still there."""
-    if not response._told:
+    if not response._error_delivered:
         if response.code != 0 or response._sent_at == 0.0:
             return
         if client._received != response._sent_mark:

@@ -39,7 +39,7 @@ class Exchange:
         self._parting: asyncio.TimerHandle | None = None  # until when that may go on
         self._tunnel = False  # octets without end of message go either way
         self._error: Exception | None = None  # why the peer's message will never be complete
-        self._told = False  # whoever waits for it is told by that error, and not cancelled
+        self._error_delivered = False  # its waiter gets the error, and is not cancelled
 
     @property
     def payload(self) -> asyncio.StreamReader:

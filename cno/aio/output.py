@@ -49,10 +49,10 @@ KEEPS_OBJECTS: Final = sys.version_info >= (3, 12)
 VISIT: Final = 0.000_1
 
 # What became of a turn.
-STUCK: Final = 0  # a window is closed, or an earlier response goes first
-MOVED: Final = 1  # there is more
-DONE: Final = 2
-PAUSED: Final = 3  # done; but more may come of the same stream, once who writes it is told
+BLOCKED: Final = 0  # a window is closed, or an earlier response goes first
+PROGRESSED: Final = 1  # there is more
+FINISHED: Final = 2
+PIECE_SENT: Final = 3  # done; but more may come of the same stream, once who writes it is told
 
 #: Octets of the largest high-water mark.
 MAX_BUFFER: Final = 1 << 30
@@ -133,7 +133,7 @@ class Output(Engine, asyncio.Protocol):
         self._burst_mark: i64 = 0  # octets of bodies that had been written when that was found out
         self._most_backlog: i64 = limits.max_write_backlog
         self._stalled: dict[int, Sending] = {}  # in line, by stream, longest waiting first
-        self._grown = False  # some of these may be able to go on
+        self._window_opened = False  # some of these may be able to go on
         self._turn_due = False  # they will be asked, in the next turn of the loop
         self._pumping = False  # they are being asked
         self._bounded = False  # the system has been told how much it may hold back
@@ -434,9 +434,9 @@ class Output(Engine, asyncio.Protocol):
         while turns and self._moved < enough:
             sending = turns.popleft()
             outcome = self._go_on(sending)
-            if outcome == MOVED:
+            if outcome == PROGRESSED:
                 turns.append(sending)
-            elif outcome == PAUSED:
+            elif outcome == PIECE_SENT:
                 paused = True
             elif row and sending is first:
                 first = row.pop()
@@ -452,7 +452,7 @@ class Output(Engine, asyncio.Protocol):
         """A turn of somebody in line."""
         stream = sending.stream
         if self._stalled.get(stream) is not sending:
-            return DONE  # it has ended meanwhile
+            return FINISHED  # it has ended meanwhile
         before = sending.at
         error: Exception | None = None
         try:
@@ -463,14 +463,14 @@ class Output(Engine, asyncio.Protocol):
         if done:
             self._stalled.pop(stream, None)
             self._resolve(sending, error)
-            return DONE if sending.final or error is not None else PAUSED
+            return FINISHED if sending.final or error is not None else PIECE_SENT
         if sending.at != before and self._stalled.pop(stream, None) is not None:
             self._stalled[stream] = sending  # to the end of the line
         if not sending.stuck:
-            return MOVED
+            return PROGRESSED
         if self._http2:
             self._note_window(sending)
-        return STUCK
+        return BLOCKED
 
     def _resolve(self, sending: Sending, error: Exception | None) -> None:
         sending.error = error
@@ -499,7 +499,7 @@ class Output(Engine, asyncio.Protocol):
                 return
             sending.blocked_at = -1
         if self._busy:
-            self._grown = True
+            self._window_opened = True
         else:
             self._pump()
 

@@ -447,7 +447,7 @@ class Timers(Windows):
                     self._stalled.pop(sending.stream, None)
                     stuck = self._exchanges.get(sending.stream)
                     if stuck is not None:
-                        stuck._told = True
+                        stuck._error_delivered = True
                     self._resolve(sending, error)
                     if self._state != CLOSED:  # as the last stream's end makes it after a GOAWAY
                         self.write_reset(sending.stream, CNO_RST_CANCEL)
@@ -481,7 +481,7 @@ class Timers(Windows):
 
     def _too_late(self, exchange: Exchange, why: Reason) -> None:
         """Fail who waits for the rest of a message, and give its stream up."""
-        exchange._told = True
+        exchange._error_delivered = True
         exchange._failed(late(exchange.stream, why))
         if self._http2:
             self.write_reset(exchange.stream, CNO_RST_CANCEL)
