@@ -1,6 +1,6 @@
-"""Processes of a test: the command line of ours, servers of others; their start, output and end.
+"""Processes of tests: our command line, other servers; their start, output and end.
 
-Every wait is bounded, and nothing is left running.
+Every wait is bounded, and no process is left running.
 """
 
 import os
@@ -20,10 +20,10 @@ import trustme
 
 from tests.tree import PACKAGE
 
-#: Seconds that a program may take for anything, unless told.
+#: The default timeout in seconds.
 PATIENCE = 40.0
 
-# What is under test, wherever the test runs; and no user's settings.
+# The package under test, from any folder, and no settings of the user.
 ENVIRONMENT = {
     **{k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy")},
     "PYTHONPATH": str(PACKAGE.parent),
@@ -63,7 +63,7 @@ def cno(*args: str, cwd: Path | None = None, timeout: float = PATIENCE) -> Resul
 
 
 def collect(pipe: IO[str], lines: list[str]) -> None:
-    """Line by line, so that others see each as it comes."""
+    """Collect lines, each as soon as it is there."""
     for line in pipe:
         lines.append(line)
 
@@ -98,7 +98,7 @@ class Running:
             thread.start()
 
     def wait_for(self, pattern: str) -> re.Match[str]:
-        """The first match in a line of its standard output."""
+        """Wait for a line of standard output that matches. Return the match."""
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             for line in list(self.out):
@@ -122,12 +122,12 @@ class Running:
         raise AssertionError(f"nothing listens on {port}: {self.err}")
 
     def stop(self, number: int = signal.SIGINT) -> int:
-        """Send a signal, wait for the end; the exit status."""
+        """Send a signal and wait for the end. Return the exit status."""
         self.process.send_signal(number)
         return self.wait()
 
     def wait(self, timeout: float = PATIENCE) -> int:
-        """Wait for the end, and for all it has written; the exit status."""
+        """Wait for the end and all output. Return the exit status."""
         self.process.wait(timeout)
         self._clean_up()
         return self.process.returncode
@@ -142,7 +142,7 @@ class Running:
 
     def _clean_up(self) -> None:
         self.process.wait(PATIENCE)
-        # Its children, which would hold the pipes (workers whose master has been killed).
+        # Children keep the pipes open: workers whose master was killed.
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         for thread in self._threads:
@@ -152,7 +152,7 @@ class Running:
 
 
 class Served(NamedTuple):
-    """A `cno serve` that runs. `url` ends in a slash."""
+    """A running `cno serve`. `url` ends in a slash."""
 
     url: str
     port: int
@@ -161,7 +161,7 @@ class Served(NamedTuple):
 
 @contextmanager
 def serving(folder: Path, *options: str) -> Iterator[Served]:
-    """`python -m cno serve` on a free port; stopped by SIGINT, after which its status must be 0."""
+    """Run `python -m cno serve` on a free port. SIGINT stops it, and its status must be 0."""
     args = [sys.executable, "-m", "cno", "serve", str(folder), "--port", "0", *options]
     with Running(args, cwd=folder) as running:
         match = running.wait_for(r"(https?://[^/]+:(\d+)/) ")
@@ -171,7 +171,7 @@ def serving(folder: Path, *options: str) -> Iterator[Served]:
 
 
 class Pair(NamedTuple):
-    """PEM files: a certificate for the loopback interface, its key, and who signed it."""
+    """PEM files: a certificate for the loopback interface, its key, and its authority."""
 
     cert: Path
     key: Path

@@ -67,7 +67,7 @@ class Hit(NamedTuple):
 
 
 class Measure(NamedTuple):
-    """What was found in some files, and how much prose they have."""
+    """The hits in some files, and the amount of their prose."""
 
     hits: list[Hit]
     lines: int

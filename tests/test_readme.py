@@ -1,6 +1,6 @@
 """The README is true: its examples run, and print what they should.
 
-Each code block is taken from the file as a reader would, and run as a program of its own.
+Each code block of the file is run as a separate program.
 """
 
 import re
@@ -22,13 +22,13 @@ SOURCES = dict(EXAMPLES)
 
 
 def source(title: str, port: int = 8000) -> str:
-    """An example as it stands, but on a port that is free."""
+    """Return an example, on another port."""
     return str(SOURCES[title]).replace("8000", str(port))
 
 
 @contextmanager
 def running(code: str, port: int) -> Iterator[subprocess.Popen[str]]:
-    """A server example, once it listens."""
+    """Run a server example, and wait until it listens."""
     process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)
     try:
         for _ in range(200):
@@ -77,7 +77,7 @@ def test_bounds() -> None:
 
 def test_engine() -> None:
     printed = run(source("The engine alone"))
-    answer = eval(printed)  # what was printed is a bytes literal
+    answer = eval(printed)  # a bytes literal
     head, _, body = answer.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 200 OK\r\n")
     assert b"content-length: 3" in head

@@ -17,7 +17,7 @@ POSIX = pytest.mark.skipif(os.name != "posix", reason="signals and terminals of 
 
 
 class Here:
-    """Commands run within this process, in a folder of their own: many of them take no time."""
+    """Runs commands within this process, which is fast, in a temporary folder."""
 
     def __init__(self, capture: pytest.CaptureFixture[bytes], folder: Path) -> None:
         self._capture = capture
@@ -30,7 +30,7 @@ class Here:
 
 
 def one_line(result: Result, status: int = 1) -> str:
-    """The message of a command that failed as it should."""
+    """Return the one line of a command that failed with this status."""
     assert result.status == status, result
     assert result.stdout == b""
     (line,) = result.stderr.splitlines()
@@ -40,7 +40,7 @@ def one_line(result: Result, status: int = 1) -> str:
 
 @contextmanager
 def answering(*answers: bytes, hold: bool = False) -> Iterator[str]:
-    """A server that answers each connection with some octets; the URL. `hold`: and then waits."""
+    """Serve one connection for each answer, and send it. `hold`: then keep the connection open."""
     stop = threading.Event()
 
     def answer(listener: socket.socket) -> None:

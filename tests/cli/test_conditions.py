@@ -170,7 +170,7 @@ def test_other_methods_know_no_304() -> None:
         ('"old"', 10, False),
         ('W/"now"', 10, False),
         (DATE, 10, True),
-        (DATE, 1, False),  # changed just now, it may do so again within the same second
+        (DATE, 1, False),  # it changed just now, and may change again within the same second
         (AFTER, 10, False),
         (BEFORE, 10, False),
         ("yesterday", 10, False),
@@ -196,7 +196,7 @@ def test_a_tag_tells_sizes_and_times_apart() -> None:
 
 
 def test_more_tags_than_anybody_sends() -> None:
-    """None of them matches, and they are not looked at."""
+    """No tag matches, and none is compared."""
     etag = '"x"'
     few = ",".join([*(f'"{number}"' for number in range(MAX_TAGS - 1)), etag])
     assert matches_strongly(few, etag) and matches_weakly(few, etag)

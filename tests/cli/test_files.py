@@ -1,6 +1,6 @@
-"""What a folder answers: the handler alone, spoken to by requests made by hand.
+"""The responses of `Files`, called with fake requests, without a connection.
 
-A fake request stands for `cno.Request`; it sees what any handler's caller sees, and nothing else.
+A fake request has the attributes of `cno.Request` that the handler uses.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ class Answer(NamedTuple):
 
 
 class Fake:
-    """A request that remembers its answer."""
+    """A request that records its response."""
 
     def __init__(self, method: str, path: str, headers: Headers) -> None:
         self.method = method
@@ -68,7 +68,7 @@ class Fake:
 
 
 def ask(handler: Files, path: str, method: str = "GET", **fields: str) -> Answer:
-    """One request; the fields' names are written with _ for -."""
+    """Send a request and return its response; names of fields have _ for -."""
     headers = [(name.replace("_", "-"), value) for name, value in fields.items()]
     request = Fake(method, path, [(":scheme", "http"), (":authority", "a"), *headers])
     asyncio.run(asyncio.wait_for(handler(request), 10))
@@ -82,7 +82,7 @@ def ask(handler: Files, path: str, method: str = "GET", **fields: str) -> Answer
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A folder to serve, `public`, and things beside it that must not be."""
+    """A folder to serve, `public`, and files beside it that must not be served."""
     public = tmp_path / "public"
     (public / "sub" / "deep").mkdir(parents=True)
     (public / "with").mkdir()
@@ -126,7 +126,7 @@ def handler(root: Path) -> Files:
     ],
 )
 def test_a_file(handler: Files, path: str, kind: str, body: bytes) -> None:
-    for _ in range(2):  # the second time perhaps from memory
+    for _ in range(2):  # the second time perhaps from the cache
         answer = ask(handler, path)
         assert answer.code == 200
         assert answer.body == body
@@ -243,7 +243,7 @@ def test_special_files(handler: Files, root: Path, monkeypatch: pytest.MonkeyPat
 def test_a_swap_between_check_and_open_gains_nothing(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The path is good when it is looked at; then a folder in it becomes a link that leads out."""
+    """After the path was checked, a folder in it becomes a link that leads out."""
     handler = Files(root)
     (root.parent / "x.css").write_bytes(b"secret")
     real = os.path.realpath
@@ -266,7 +266,7 @@ def test_what_may_not_be_read(handler: Files, root: Path, monkeypatch: pytest.Mo
 
     def refusing(path: str, flags: int, *, dir_fd: int | None = None) -> int:
         if path == "a.txt":
-            raise PermissionError(EACCES, "no")  # root, whom tests may run as, is never refused
+            raise PermissionError(EACCES, "no")  # root may read everything
         return real(path, flags, dir_fd=dir_fd)
 
     monkeypatch.setattr(os, "open", refusing)
@@ -441,7 +441,7 @@ def test_a_file_that_changes_is_read_anew(handler: Files, root: Path) -> None:
 
 
 def test_a_file_that_moves_away_is_gone(handler: Files, root: Path) -> None:
-    """The same octets, and it is the same file: but outside now."""
+    """The same file with the same content, but outside of the folder now."""
     assert ask(handler, "/a.txt").code == 200
     (root / "a.txt").rename(root.parent / "moved.txt")
     (root / "a.txt").symlink_to("../moved.txt")
@@ -449,7 +449,7 @@ def test_a_file_that_moves_away_is_gone(handler: Files, root: Path) -> None:
 
 
 def test_a_file_that_just_changed_is_not_kept(handler: Files, root: Path) -> None:
-    """Two changes within one tick of the file system's clock leave the same time behind."""
+    """Two changes within one tick of the file system's clock have the same mtime."""
     path = root / "a.txt"
     at = time.time_ns()
     for data in (b"one", b"two"):
@@ -488,7 +488,7 @@ def test_no_memory_at_all(root: Path) -> None:
 
 
 def open_descriptors() -> set[str]:
-    """What this process has open; empty where the system does not say."""
+    """Return the open descriptors of this process; none if the system does not list them."""
     try:
         return set(os.listdir("/proc/self/fd"))
     except OSError:

@@ -1,4 +1,4 @@
-"""What `cno get` makes of options, redirects and names, without a network."""
+"""How `cno get` handles options, redirects and names of files, without a network."""
 
 import os
 from pathlib import Path
@@ -140,7 +140,7 @@ def test_where_nobody_should_be_sent(location: str, url: str) -> None:
     ],
 )
 def test_the_chosen_protocol_stays(url: str, location: str, then: str) -> None:
-    """On the same origin; a server cannot choose it."""
+    """It stays within the origin, and a server cannot choose it."""
     assert redirected(Fetch(url, "GET", [], b""), 307, location).url == then
 
 
@@ -187,7 +187,7 @@ def test_names_are_short() -> None:
 def test_names_are_not_used_twice() -> None:
     urls = ["http://a/x", "http://b/X", "http://c/x.1", "http://d/x"]
     assert remote_names(urls) == ["x", "X.1", "x.1.1", "x.2"]
-    # Some file systems take these for the same: NFC and NFD, and what differs in case only.
+    # Names that are the same for some file systems: NFC and NFD, upper and lower case.
     urls = ["http://a/%C3%A9", "http://a/e%CC%81", "http://a/stra%C3%9Fe", "http://a/STRASSE"]
     assert len(set(remote_names(urls))) == 4
     assert remote_names(urls)[1::2] == ["e\u0301.1", "STRASSE.1"]
@@ -202,14 +202,14 @@ def test_a_file_appears_when_it_is_whole(tmp_path: Path) -> None:
         file.done()
     assert path.read_bytes() == b"new"
     with pytest.raises(TypeError), SavedFile(str(path)) as file:
-        file.write("newer")  # type: ignore[arg-type]  # anything that fails half-way
+        file.write("newer")  # type: ignore[arg-type]  # an error in the middle
     assert path.read_bytes() == b"new"
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
 
 
 @pytest.mark.parametrize("others", ["file.part", ".file.part"])
 def test_no_other_file_is_touched(tmp_path: Path, others: str) -> None:
-    """Whatever its name: temporary names are random and created exclusively."""
+    """Temporary files have random names and are created exclusively."""
     other = tmp_path / others
     other.write_bytes(b"the user's")
     with SavedFile(str(tmp_path / "file")) as file, SavedFile(str(other)) as second:
@@ -274,7 +274,7 @@ def test_a_folder_is_no_file(tmp_path: Path, is_remote: bool) -> None:
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no such files")
 def test_a_url_does_not_choose_a_device(tmp_path: Path) -> None:
-    """A name in a folder that others write to may lead anywhere; it is replaced."""
+    """A device or a link that another user placed in the folder is replaced."""
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "link").symlink_to("pipe")
     (tmp_path / "folder").symlink_to(".")

@@ -1,4 +1,4 @@
-"""What `cno get` says when it fails: what was wrong, by which rule, and which option may help."""
+"""Error messages of `cno get`: the cause, the rule, and the option that may help."""
 
 import os
 import socket
@@ -45,7 +45,7 @@ def test_the_option_helps(here: Here) -> None:
 
 
 def test_a_response_that_does_not_come(here: Here) -> None:
-    """A timeout says which one it was."""
+    """The message says which timeout it was."""
     with answering(b"", hold=True) as url:
         line = one_line(here("get", "--limit", "response_timeout=0.2", url))
     assert "no response came in time" in line
@@ -87,7 +87,7 @@ def test_clear_text_to_a_port_with_tls(tmp_path: Path, version: str) -> None:
     "answer", [b"\x15\x03\x01\x00\x02\x02\x46", b"\x15\x03\x03\x00\x02\x01\x00"]
 )
 def test_a_tls_alert(here: Here, answer: bytes) -> None:
-    """What OpenSSL sends to a client that speaks HTTP."""
+    """OpenSSL sends one to a client that speaks HTTP."""
     with answering(answer) as url:
         assert one_line(here("get", url)).endswith(HTTPS_HINT)
 
@@ -141,7 +141,7 @@ def test_a_server_is_not_taken_for_a_file(here: Here) -> None:
 @POSIX
 @pytest.mark.parametrize("command", ["get", "serve"])
 def test_a_new_line_after_ctrl_c(tmp_path: Path, command: str) -> None:
-    """A terminal shows ^C, and the prompt stands on a line of its own."""
+    """After the ^C that a terminal shows, the prompt is on a new line."""
     import pty
 
     with answering(OK + b"content-length: 10\r\n\r\nhello", hold=True) as url:
@@ -207,7 +207,7 @@ def test_http2_has_no_reason_phrase(tmp_path: Path) -> None:
 
 @contextmanager
 def asking_for_a_certificate(pair: Pair) -> Iterator[str]:
-    """A server that only serves clients whose certificate `pair.authority` has signed; its URL."""
+    """Serve only clients whose certificate `pair.authority` has signed. Gives the URL."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pair.cert, pair.key)
     context.load_verify_locations(pair.authority)
@@ -290,14 +290,14 @@ def test_a_proxy_whose_certificate_is_not_trusted(tmp_path: Path) -> None:
 
 
 class Seen:
-    """What a proxy received: the request line and fields of one request."""
+    """The head of the request that a proxy received."""
 
     text = ""
 
 
 @contextmanager
 def proxying(seen: Seen, context: ssl.SSLContext | None = None) -> Iterator[int]:
-    """A proxy that answers one request itself; its port."""
+    """Run a proxy that answers one request itself. Gives its port."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def answer() -> None:

@@ -1,4 +1,4 @@
-"""Hosts that a local server answers for: names of its own and addresses, never a name of DNS."""
+"""The hosts that a local server answers for: local names and addresses, no names of DNS."""
 
 import pytest
 

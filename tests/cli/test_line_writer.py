@@ -1,4 +1,4 @@
-"""Lines for a reader who does not read: they wait, are dropped and counted; nothing blocks."""
+"""`LineWriter` with a slow reader: lines are queued, dropped and counted; nothing blocks."""
 
 import asyncio
 import os
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="pipes of POSIX")
 
 
 class Pipe:
-    """Both ends; what is written becomes text when `read_all` is called."""
+    """Both ends of a pipe; `read_all` returns the text."""
 
     def __init__(self) -> None:
         reading, writing = os.pipe()
@@ -57,7 +57,7 @@ def test_lines_are_written_in_order(tmp_path: Path) -> None:
 
 
 def test_a_reader_who_comes_late(pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Meanwhile nothing blocks; afterwards each line has been written, or counted."""
+    """Nothing blocks, and each line is written or counted."""
     monkeypatch.setattr(line_writer, "MAX_QUEUED", 2_000)
     received: list[bytes] = []
     reading = threading.Thread(target=lambda: received.append(pipe.reader.read()))
@@ -90,7 +90,7 @@ def test_a_reader_who_comes_late(pipe: Pipe, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_nobody_reads_at_all(pipe: Pipe) -> None:
-    """The end takes a moment, not for ever, and no line is torn in two."""
+    """Closing takes a bounded time, and no line is cut in two."""
     told: list[str] = []
 
     async def main() -> None:
@@ -102,7 +102,7 @@ def test_nobody_reads_at_all(pipe: Pipe) -> None:
     began = time.monotonic()
     asyncio.run(main())
     assert time.monotonic() - began < 10
-    # What the pipe holds, by one call: the thread that is left would write on into the room made.
+    # One read of the pipe's content: the thread would write into the space of a second one.
     found = os.read(pipe.reader.fileno(), 1 << 20).decode().splitlines()
     assert all(re.fullmatch(r"line \d{5}: x{200}", line) for line in found)
     assert len(told) == 1

@@ -1,4 +1,4 @@
-"""Listings: made once for all who ask, few at a time, kept within a bound, never stale for long."""
+"""Listings: shared by concurrent requests, few at a time, cached within limits, soon renewed."""
 
 import asyncio
 import os
@@ -19,7 +19,7 @@ from tests.cli.test_files import OLD, Fake, ask
 
 
 class Slow:
-    """In the place of `list_folder`: takes its time, and counts."""
+    """A slow `list_folder` that counts its calls."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, seconds: float = 0.05) -> None:
         self.calls = self.running = self.most = 0
@@ -49,7 +49,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_many_share_one(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever gives up meanwhile, the first too, takes nothing from the others."""
+    """A request that is cancelled, even the first one, does not affect the others."""
     slow = Slow(monkeypatch)
 
     async def main() -> None:
@@ -100,22 +100,22 @@ def test_what_is_kept_is_bounded(root: Path, monkeypatch: pytest.MonkeyPatch) ->
         for number in (1, 2, 3, 4, 5, 5, 4):
             await pages.page([str(number)])
         assert slow.calls == 1 + 5
-        await pages.page(["1"])  # it had to go, as the oldest
+        await pages.page(["1"])  # the oldest was dropped
         assert slow.calls == 1 + 6
         monkeypatch.setattr(listing_cache, "MAX_CACHED_BYTES", size - 100)
         pages = ListingCache(str(root))
         for _ in range(2):
-            assert len(await pages.page(["1"])) == size  # too large to be kept
+            assert len(await pages.page(["1"])) == size  # too large to be cached
 
     asyncio.run(main())
 
 
 def test_a_folder_that_has_changed(root: Path) -> None:
-    """It is listed anew, if that takes no time."""
+    """A folder that is fast to list is listed again."""
     handler = Files(root)
     assert b"new" not in ask(handler, "/1/").body
     (root / "1" / "new").mkdir()
-    time.sleep(0.3)  # ten times what it takes
+    time.sleep(0.3)  # ten times as long as it takes
     assert b"new" in ask(handler, "/1/").body
     (root / "1" / "new").rmdir()
     time.sleep(0.3)
@@ -126,7 +126,7 @@ def test_a_folder_that_has_changed(root: Path) -> None:
 
 
 def test_a_folder_that_is_costly(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However often it changes, it takes a tenth of the time at most."""
+    """A folder that changes often takes at most a tenth of the time."""
     slow = Slow(monkeypatch, 0.05)
     handler = Files(root)
     began = time.monotonic()

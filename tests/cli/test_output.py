@@ -1,4 +1,4 @@
-"""What may reach a terminal: nothing that it would obey, and no more than there should be."""
+"""Text for a terminal: no control characters, and bounded in size."""
 
 import asyncio
 import json
@@ -87,7 +87,7 @@ def test_what_is_binary() -> None:
 
 
 class Plain(Paint):
-    """No colours, or marks in their place."""
+    """A `Paint` without colours, or with marks in their place."""
 
     def __init__(self, marks: bool = False) -> None:
         self.marks = marks
@@ -141,7 +141,7 @@ def test_what_is_no_json(text: str) -> None:
     ],
 )
 def test_indentation_does_not_make_it_large(text: str) -> None:
-    """40 kB would become 34 MB: that is noticed before it is made."""
+    """40 kB would become 34 MB, which is detected before."""
     tracemalloc.start()
     try:
         assert pretty_json(text, Plain()) is None

@@ -1,4 +1,4 @@
-"""Range fields against RFC 9110 section 14: what is honoured, ignored, or answered 416."""
+"""Range fields by RFC 9110 section 14: honoured, ignored, or answered by 416."""
 
 import re
 from email import message_from_bytes
@@ -22,7 +22,7 @@ from cno.cli.ranges import MAX_RANGES, Span, content_range, multipart, parse_ran
         ("bytes= 0-999, 4500-5499, -1000", 10_000, [(0, 1000), (4500, 5500), (9000, 10_000)]),
         ("bytes=500-600,601-999", 10_000, [(500, 1000)]),
         ("bytes=500-700,601-999", 10_000, [(500, 1000)]),
-        # Cut to what there is.
+        # Cut to the size.
         ("bytes=0-", 5, [(0, 5)]),
         ("bytes=0-99", 5, [(0, 5)]),
         ("bytes=4-4", 5, [(4, 5)]),
@@ -36,7 +36,7 @@ from cno.cli.ranges import MAX_RANGES, Span, content_range, multipart, parse_ran
         ("bytes=7-8,0-0", 5, [(0, 1)]),
         ("bytes=0-0,-0", 5, [(0, 1)]),
         ("BYTES=0-0", 5, [(0, 1)]),
-        # Nothing twice, however often it is asked for.
+        # No byte twice, however often it is requested.
         ("bytes=0-,0-,0-,0-", 5, [(0, 5)]),
         ("bytes=3-4,0-3", 5, [(0, 5)]),
     ],
@@ -86,7 +86,7 @@ def test_ignored(field: str) -> None:
 def test_the_last_octets_of_nothing_are_all_of_it() -> None:
     # > When a selected representation has zero length, the only satisfiable form of range-spec in a
     # > GET request is a suffix-range with a non-zero suffix-length.   (14.1.2)
-    # No Content-Range can name zero octets, so the whole is sent, as if nothing had been asked.
+    # No Content-Range can name zero bytes, so the whole is sent, as if there were no Range.
     assert parse_range("bytes=-5", 0) is None
 
 
@@ -136,7 +136,7 @@ def test_multipart_is_what_a_mime_parser_reads() -> None:
     assert len(body) == parts.size
     assert body.startswith(b"--b0undary\r\n")
     assert body.endswith(b"\r\n--b0undary--\r\n")
-    # Cut by hand: MIME parsers take liberties with line ends in binary data.
+    # Split here, since MIME parsers change line ends in binary data.
     pieces = re.split(rb"(?:\A|\r\n)--b0undary(?:--)?\r\n", body)
     assert pieces[0] == pieces[3] == b""
     for piece, span in zip(pieces[1:3], parts.spans, strict=True):

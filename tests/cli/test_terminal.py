@@ -1,6 +1,6 @@
-"""The command line as a process: its words, its exit statuses, its signals, its terminal.
+"""The command line as a process: its messages, exit statuses, signals and terminal.
 
-Whatever goes wrong for reasons of the user's or the network's is one line, never a traceback.
+An error of the user or the network is one line, never a traceback.
 """
 
 import os
@@ -106,7 +106,7 @@ def test_the_handler_needs_no_other_package() -> None:
     assert done.stdout == os.path.realpath(".") + "\n", done.stderr
 
 
-# -- serve: what cannot be -----------------------------------------------------------------------
+# -- serve: errors -------------------------------------------------------------------------------
 
 
 def test_no_such_folder(here: Here) -> None:
@@ -149,7 +149,7 @@ def test_bad_certificates(here: Here, tmp_path: Path, pair: Pair) -> None:
         assert line.startswith("cno: cannot use the certificate") and words in line
 
 
-# -- serve: what it says and how it ends ---------------------------------------------------------
+# -- serve: messages and signals -----------------------------------------------------------------
 
 
 def fetch(port: int, path: str = "/") -> bytes:
@@ -215,7 +215,7 @@ def test_signals(tmp_path: Path, number: int) -> None:
 
 @contextmanager
 def slow_download(tmp_path: Path, *options: str) -> Iterator[tuple[Running, socket.socket]]:
-    """A server in the middle of sending a file, and the client that does not read on."""
+    """Run a server that is sending a file to a client that has stopped reading."""
     with open(tmp_path / "large", "wb") as file:
         file.truncate(50_000_000)
     args = [sys.executable, "-m", "cno", "serve", str(tmp_path), "--port", "0", *options]
@@ -260,14 +260,14 @@ def test_clients_that_go_leave_no_trace(tmp_path: Path) -> None:
 
 
 def ask_as(port: int, fields: str, host: str = "127.0.0.1") -> int:
-    """The status for a request with this Host (no line: none)."""
+    """Return the status of a request with this Host line ('': none)."""
     with socket.create_connection((host, port), PATIENCE) as sock:
         sock.sendall(f"GET / HTTP/1.{int(bool(fields))}\r\n{fields}\r\n".encode())
         return int(sock.recv(65536).split(b" ")[1])
 
 
 def test_hosts_that_are_answered_for(tmp_path: Path) -> None:
-    """On loopback, a page of another name must not read what is served (DNS rebinding)."""
+    """On loopback, a web page of another name must not read files (DNS rebinding)."""
     with serving(tmp_path) as served:
         for host, status in (
             *((name, 200) for name in ("localhost", "LOCALHOST:80", "app.localhost", "127.0.0.1")),
@@ -289,7 +289,7 @@ def test_hosts_that_are_answered_for(tmp_path: Path) -> None:
 
 @POSIX
 def test_hosts_of_a_server_that_others_reach(tmp_path: Path) -> None:
-    """All, unless there is an --allow-host."""
+    """All hosts, unless there is an --allow-host."""
     port = free_port()
     args = [
         sys.executable,
@@ -311,7 +311,7 @@ def test_hosts_of_a_server_that_others_reach(tmp_path: Path) -> None:
 
 
 def pipelined(port: int, count: int) -> None:
-    """Ask `count` times over one connection; raises TimeoutError if an answer does not come."""
+    """Send `count` requests over one connection. Raises TimeoutError without a response."""
     with socket.create_connection(("127.0.0.1", port), 10) as sock:
         for _ in range(count // 50):
             path = "/a?" + "q" * 100
@@ -324,7 +324,7 @@ def pipelined(port: int, count: int) -> None:
 
 @contextmanager
 def logging_server(folder: Path) -> Iterator[tuple["subprocess.Popen[bytes]", int]]:
-    """`cno serve --log` whose standard output nobody reads after the announcement."""
+    """Run `cno serve --log`, and read only the first line of its standard output."""
     (folder / "a").write_text("x")
     args = [sys.executable, "-m", "cno", "serve", str(folder), "--port", "0", "--log"]
     pipe = subprocess.PIPE
@@ -444,7 +444,7 @@ def test_max_time(here: Here) -> None:
 
 
 def test_max_time_ends_a_lookup(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
-    """DNS does not answer: nobody waits for the thread that waits for it."""
+    """The command does not wait for the thread that waits for DNS."""
     asked = threading.Event()
     release = threading.Event()
 
@@ -520,7 +520,7 @@ def test_a_signal_leaves_no_temporary_file(tmp_path: Path, number: int) -> None:
 
 
 def test_two_names_one_the_part_of_the_other(tmp_path: Path) -> None:
-    """Both files come whole, and none that was there is lost."""
+    """Both files are complete, and no existing file is lost."""
     folder, here = tmp_path / "from", tmp_path / "to"
     folder.mkdir()
     here.mkdir()
@@ -572,14 +572,14 @@ def test_a_name_of_standard_output(tmp_path: Path) -> None:
 # -- terminals -----------------------------------------------------------------------------------
 
 
-#: How the announcement ends, on a terminal.
+#: The end of the first line, on a terminal.
 UP = b" and HTTP/1.1\r\n"
-#: What to do once something stands on the terminal, one after the other; None: Ctrl-C.
+#: Actions to do in order, each after its text is on the terminal; None: Ctrl-C.
 Steps = Sequence[tuple[bytes, Callable[[], object] | None]]
 
 
 def on_terminal(*args: str, cwd: Path, steps: Steps = ()) -> str:
-    """What a command writes to a terminal."""
+    """Return the text that a command writes to a terminal."""
     import pty
 
     ours, theirs = pty.openpty()
@@ -617,7 +617,7 @@ def on_terminal(*args: str, cwd: Path, steps: Steps = ()) -> str:
 
 
 def plain(text: str) -> str:
-    """Without colours, and nothing else that a terminal obeys left."""
+    """Remove the colours, and check that no other control characters are left."""
     text = re.sub(r"\x1b\[[0-9;]*m", "", text)
     assert "\x1b" not in text.replace("\x1b[?25l", "").replace("\x1b[?25h", "")
     return text.replace("\r\n", "\n")
