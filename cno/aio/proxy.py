@@ -202,7 +202,8 @@ async def refused(asker: Client, response: Response, target: Target) -> ProxyErr
             content += piece
     except OSError:
         pass  # what there is of it will do
-    timer.cancel()
+    finally:
+        timer.cancel()
     reason = f" {response.reason}" if response.reason else ""
     return ProxyError(
         f"the proxy answers {response.code}{reason} for {target.address}",

@@ -33,8 +33,11 @@ CREDENTIALS = "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="
 
 
 async def pump(reader: asyncio.StreamReader, tunnel: aio.Tunnel) -> None:
-    while data := await reader.read(65536):
-        await tunnel.write(data)
+    try:
+        while data := await reader.read(65536):
+            await tunnel.write(data)
+    except OSError:
+        pass  # either of them has gone
     await tunnel.close()
 
 
@@ -66,7 +69,7 @@ class Proxy:
             while data := await tunnel.read(65536):
                 writer.write(data)
                 await writer.drain()
-        except OSError:
+        except (OSError, RuntimeError):  # uvloop's, of a transport that has closed
             pass
         finally:
             self.open -= 1
