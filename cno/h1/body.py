@@ -3,7 +3,7 @@
     chunk          = chunk-size [ chunk-ext ] CRLF chunk-data CRLF
     chunk-ext      = *( BWS ";" BWS chunk-ext-name [ BWS "=" BWS chunk-ext-val ] )
 
-A leaf: takes octets, gives sizes, raises `ConnectionFault`. Never sees chunk data.
+A leaf: takes bytes, returns sizes, raises `ConnectionFault`; chunk data never gets here.
 """
 
 from typing import Final
@@ -13,7 +13,7 @@ from mypy_extensions import i64, u8
 from cno.errors import ConnectionFault
 from cno.headers import FIELD_VALUE, TOKEN
 
-#: Hexadecimal digits a chunk size may have: what 2^63-1 needs.
+#: Most hexadecimal digits of a chunk size: 2^63-1 has 16.
 MAX_SIZE_DIGITS: Final = 16
 
 _CR: Final = 0x0D
@@ -22,7 +22,7 @@ _EQUALS: Final = 0x3D
 _QUOTE: Final = 0x22
 _BACKSLASH: Final = 0x5C
 
-#: Fields that are never sent as trailers. (For those received see `headers.DROPPED_TRAILERS`.)
+#: Fields that are never sent as trailers. (Received trailers: see `headers.DROPPED_TRAILERS`.)
 # > A sender MUST NOT generate a trailer field unless the sender knows the corresponding header
 # > field name's definition permits sending in trailers. ... Many fields cannot be processed outside
 # > the header section because their evaluation is necessary prior to receiving the content, such as
@@ -59,7 +59,7 @@ def _fault(text: str, rule: str = "RFC 9112 7.1") -> ConnectionFault:
 
 
 def digits(data: bytes, start: i64, end: i64) -> i64:
-    """How many hexadecimal digits stand at `start`."""
+    """Return the number of hexadecimal digits at `start`."""
     i = start
     while i < end and _digit(data[i]) >= 0:
         i += 1
@@ -76,9 +76,9 @@ def _digit(c: u8) -> i64:
 
 
 def size_line(data: bytes, start: i64, count: i64, lf: i64) -> i64:
-    """The size that the line from `start` to its LF names, by its first `count` octets: `digits`.
+    """Return the chunk size on the line from `start` to its LF; it has `count` digits.
 
-    Extensions are checked and ignored, and so are blanks behind the size or the last extension.
+    Check chunk extensions and ignore them. Ignore blanks after the size and after an extension.
     """
     # > recipients MUST anticipate potentially large hexadecimal numerals and prevent parsing errors
     # > due to integer conversion overflows or precision loss   (RFC 9112 7.1)
@@ -100,13 +100,13 @@ def size_line(data: bytes, start: i64, count: i64, lf: i64) -> i64:
 
 
 def _extensions(data: bytes, start: i64, end: i64) -> None:
-    """Check chunk extensions."""
+    """Raise ConnectionFault unless data[start:end] is a list of chunk extensions."""
     # > A recipient MUST ignore unrecognized chunk extensions.   (RFC 9112 7.1.1)
     i = start
     while i < end:
         i = _blanks(data, i, end)
         if i == end:
-            return  # no reader takes blanks before the end of the line for data
+            return  # no parser takes blanks before the line end for data
         if data[i] != _SEMICOLON:
             raise _fault("malformed chunk extension", "RFC 9112 7.1.1")
         i = _token(data, _blanks(data, i + 1, end), end)
@@ -136,7 +136,7 @@ def _token(data: bytes, start: i64, end: i64) -> i64:
 
 
 def _quoted(data: bytes, start: i64, end: i64) -> i64:
-    """Skip a quoted-string (RFC 9110 5.6.4)."""
+    """Return the position after a quoted-string (RFC 9110 5.6.4)."""
     table = FIELD_VALUE
     i = start + 1
     while i < end and table[data[i]] != 0:

@@ -1,8 +1,8 @@
-"""Fields on their way out: checked, lowered, and written as lines (RFC 9112 section 5).
+"""Field lines of messages to be sent: checked, lowered, and written (RFC 9112 section 5).
 
-Writes into the BytesWriter it is given and notes in an `Outgoing` what the fields say about framing
-and persistence. Raises UsageError for what must never reach the wire; the caller then takes back
-what has been written. Knows no connection.
+Writes to the given BytesWriter, and records in an `Outgoing` what the fields say about framing and
+persistence. Raises UsageError for what must not be sent; the caller then removes what was written.
+Knows no connection.
 """
 
 from typing import Final
@@ -87,7 +87,7 @@ _STATUS_LINES: Final = {
     code: f"HTTP/1.1 {code} {phrase}\r\n".encode() for code, phrase in PHRASES.items()
 }
 
-#: Names that mean nothing to the engine and are sent often: their lines begin like this.
+#: Common names without meaning for the engine, and the start of their field lines.
 _USUAL: Final = {
     name: f"{name}: ".encode()
     for name in (
@@ -153,29 +153,29 @@ _USUAL: Final = {
     )
 }
 
-#: Those, and others of that kind that were sent: checked, and lowered, once. (Of a request with 20
-#: fields of an application's own, that saves more than half of the instructions.) It is the same
-#: for all connections, and has names only, never values.
+#: The same, with the names that applications have sent: each name is checked and lowered once. (For
+#: a request with 20 uncommon fields this halves the number of instructions.) All connections share
+#: it. It holds names only, never values.
 _prefixes: Final[dict[str, bytes]] = dict(_USUAL)
-#: With so many it begins anew; longer ones, octets with ": ", are not kept.
+#: The table is emptied when it has this many entries. Longer prefixes, in bytes, are not stored.
 _MAX_PREFIXES: Final = 1_024
 _MAX_PREFIX: Final = 64
 
-#: What the Connection field must not name.
+#: Fields that Connection must not name.
 _END_TO_END: Final = frozenset(("content-length", "host", "transfer-encoding"))
 
 
 @mypyc_attr(acyclic=True)
 class Outgoing:
-    """What the fields of a message to be sent say about its framing and the connection."""
+    """Framing and connection of a message to be sent, as its fields describe them."""
 
     def __init__(self, request: bool, frameless: bool) -> None:
         self.request = request
-        self.frameless = frameless  # neither content-length nor transfer-encoding may be sent
+        self.frameless = frameless  # no content-length and no transfer-encoding may be sent
         self.length: i64 = UNKNOWN
-        self.codings: list[str] | None = None  # transfer codings
-        self.options: list[str] | None = None  # of the Connection field, close and keep-alive apart
-        self.at: i64 = NOWHERE  # where the application put that field
+        self.codings: list[str] | None = None  # of Transfer-Encoding
+        self.options: list[str] | None = None  # of Connection, except close and keep-alive
+        self.at: i64 = NOWHERE  # position of the application's Connection field
         self.close = False
         self.has_date = False
         self.upgrade: str | None = None
@@ -185,7 +185,7 @@ class Outgoing:
 
 
 def status_line(writer: BytesWriter, code: int, reason: str) -> None:
-    """Write a status line; an empty `reason` becomes that of the RFC."""
+    """Write a status line. An empty `reason` stands for the reason phrase of the RFC."""
     if reason == "":
         line = _STATUS_LINES.get(code)
         if line is not None:
@@ -205,7 +205,7 @@ def status_line(writer: BytesWriter, code: int, reason: str) -> None:
 
 
 def field_lines(writer: BytesWriter, headers: list[tuple[str, str]], out: Outgoing) -> None:
-    """Write fields, all but those that depend on the framing or on the connection."""
+    """Write all fields except those that depend on the framing or on the connection."""
     prefixes = _prefixes
     for name, value in headers:
         prefix = prefixes.get(name)
@@ -257,7 +257,10 @@ def _lowered(name: str) -> str:
 
 
 def _prefix(out: Outgoing, name: str, value: str, at: i64) -> bytes:
-    """What a field line begins with; b'' for a field that is not written as it is. `at`: where."""
+    """Return the start of a field line, or b'' for a field that is written later or not at all.
+
+    `at` is the position of the line in the output.
+    """
     if name == "content-length":
         return _content_length(out, value)
     if name == "date":
@@ -280,7 +283,7 @@ def _prefix(out: Outgoing, name: str, value: str, at: i64) -> bytes:
             out.at = at
         return b""
     if name == "proxy-connection" or (name == "host" and out.request):
-        _check_value(name, _octets(value))  # what is wrong is told even where it is dropped
+        _check_value(name, _octets(value))  # report errors in dropped fields too
         return b""
     if name == "upgrade":
         out.upgrade = value if out.upgrade is None else f"{out.upgrade},{value}"
@@ -295,12 +298,12 @@ def _prefix(out: Outgoing, name: str, value: str, at: i64) -> bytes:
 
 
 def _remembered(name: str, prefix: bytes) -> bytes:
-    """The beginning of a line, which the next with that name will find."""
+    """Store the start of a field line for the next use of its name, and return it."""
     if len(prefix) <= _MAX_PREFIX:
         if len(_prefixes) >= _MAX_PREFIXES:
             _prefixes.clear()
             _prefixes.update(_USUAL)
-        # The text alone: `name` may be of a class that has more to it.
+        # Store a plain str: `name` may be an instance of a subclass.
         _prefixes[name.encode().decode()] = prefix
     return prefix
 
@@ -345,7 +348,7 @@ def _options(out: Outgoing, value: str) -> None:
 
 
 def add_option(out: Outgoing, option: str) -> None:
-    """Have the Connection field list this."""
+    """Add an option to the Connection field."""
     if out.options is None:
         out.options = []
     if option not in out.options:
@@ -356,7 +359,7 @@ def add_option(out: Outgoing, option: str) -> None:
 
 
 def inner_codings(out: Outgoing) -> str:
-    """The transfer codings that the application applied, as they stand before "chunked"."""
+    """Return the transfer codings that the application applied, each followed by a comma."""
     codings = list(out.codings or [])
     if codings and codings[-1] == "chunked":
         codings.pop()
@@ -387,7 +390,7 @@ def length(writer: BytesWriter, size: i64) -> None:
 
 
 def transfer_encoding(writer: BytesWriter, out: Outgoing) -> None:
-    """Write that the body is chunked, whatever else it is."""
+    """Write Transfer-Encoding for a chunked body."""
     if out.codings is None:
         writer.write(b"transfer-encoding: chunked\r\n")
     else:
@@ -395,7 +398,7 @@ def transfer_encoding(writer: BytesWriter, out: Outgoing) -> None:
 
 
 def connection(writer: BytesWriter, out: Outgoing, last: bool, keep_alive: bool) -> None:
-    """Write the Connection field, if there is something to say."""
+    """Write the Connection field, unless it would be empty."""
     # > A sender SHOULD send a Connection header field containing the "close" connection option when
     # > it intends to close a connection.   (RFC 9112 9.6)
     if out.options is None and out.at == NOWHERE:
@@ -422,7 +425,7 @@ def connection(writer: BytesWriter, out: Outgoing, last: bool, keep_alive: bool)
 
 
 def _tail(writer: BytesWriter, at: i64) -> bytes:
-    """What has been written from there on. (All of it may be many messages: that is not copied.)"""
+    """Return the output from `at` on, without copying what precedes it."""
     copy = BytesWriter()
     for i in range(at, len(writer)):
         copy.append(writer[i])
@@ -430,7 +433,10 @@ def _tail(writer: BytesWriter, at: i64) -> bytes:
 
 
 def authority(headers: list[tuple[str, str]], known: str | None) -> str:
-    """The authority of a request: `:authority`, or `host` in its place. `known` is a valid one."""
+    """Return the authority of a request, from `:authority` or `host`.
+
+    `known` is a valid authority.
+    """
     # > A client MUST send a Host header field in all HTTP/1.1 request messages.   (RFC 9112 3.2)
     found: str | None = None
     pseudo = False

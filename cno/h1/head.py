@@ -1,6 +1,6 @@
-"""A head while it is being parsed, its bounds, and what is remembered of it for the next one.
+"""A head while it is parsed, its bounds, and the cache of the previous head's lines.
 
-Data for `parse`, which alone knows what lines look like. A leaf: knows no connection.
+Data for `parse`, which alone knows the form of lines. A leaf: knows no connection.
 """
 
 from typing import Final
@@ -10,19 +10,19 @@ from mypy_extensions import i64, mypyc_attr
 #: `Head.length` without a content-length.
 NO_LENGTH: Final = -1
 
-#: How much of a head is remembered: lines, and octets of each.
+#: Most lines of a head in the cache, and most bytes of each.
 MAX_LINES: Final = 32
 MAX_LINE: Final = 256
-#: How large all of its field lines may be to be remembered as one.
+#: Most bytes of a field section that is cached as a whole.
 MAX_WHOLE: Final = 2_048
 
 
 @mypyc_attr(acyclic=True)
 class Bounds:
-    """How much a section of lines may hold.
+    """Bounds of a field section.
 
-    `line`: octets of one line without its end. `size`: octets of all lines, each counted with
-    `overhead` more. `fields`: their number. `status`: what answers a section that is too large.
+    `line`: bytes of a line without its end. `size`: bytes of all lines, with `overhead` added for
+    each line. `fields`: number of lines. `status`: the response to a section that exceeds them.
     """
 
     def __init__(self, line: i64, size: i64, fields: i64, overhead: i64, status: i64) -> None:
@@ -35,28 +35,28 @@ class Bounds:
 
 @mypyc_attr(acyclic=True)
 class Head:
-    """A start line and fields, as far as they have come."""
+    """A start line and fields, as far as they have been parsed."""
 
     def __init__(self, request: bool, trailers: bool) -> None:
         self.request = request
         self.trailers = trailers
-        self.allowances: i64 = 0  # what is let pass
-        self.controls = False  # of a response: values may have control characters
-        self.begun = trailers  # the start line has been taken
-        self.complete = False  # and so has the empty line
+        self.allowances: i64 = 0  # exceptions from the grammar: bits of `parse` and `lenient`
+        self.controls = False  # values may have control characters: this belongs to a response
+        self.begun = trailers  # the start line has been parsed
+        self.complete = False  # the empty line has been parsed
         self.size: i64 = 0
         self.count: i64 = 0
-        self.repeated: i64 = 0  # of these lines, as the head before had them
+        self.repeated: i64 = 0  # lines that equal those of the previous head
         # The start line.
-        self.method = ""  # of a response: the reason phrase
+        self.method = ""  # in a response: the reason phrase
         self.target = ""
-        self.origin = False  # which begins with a slash
+        self.origin = False  # the target begins with a slash
         self.code: i64 = 0
         self.minor: i64 = 1
-        # The fields to deliver, pairs of str.
+        # The fields to be delivered, as pairs of str.
         self.fields: list[object] = []
-        # What fields say about the message and the connection. Values as latin-1: one character
-        # for each octet, so that no other character can turn into an ASCII one.
+        # What fields say about the message and the connection. Values are decoded as latin-1, one
+        # character for each byte, so that no non-ASCII character can become an ASCII one.
         self.host: str | None = None
         self.length: i64 = NO_LENGTH
         self.codings: str | None = None
@@ -64,27 +64,27 @@ class Head:
         self.keep_alive = False
         self.upgrading = False  # Connection lists "upgrade"
         self.upgrade: str | None = None
-        self.expects = False  # 100-continue
-        self.named: set[str] | None = None  # other fields that Connection lists
+        self.expects = False  # Expect: 100-continue
+        self.named: set[str] | None = None  # other fields that Connection names
 
 
 @mypyc_attr(acyclic=True)
 class HeaderLineCache:
-    """The field lines of the head before, and what they say: for the next one on a connection.
+    """The field lines of the previous head on a connection, and what they mean.
 
-    Only ASCII lines, so that what is delivered is what the engine looks at.
+    Holds ASCII lines only, so that the delivered text equals the text that the engine checks.
     """
 
     def __init__(self) -> None:
         self.size: i64 = 0
-        self.lines: list[bytes] = []  # with their CRLF; b"" for one that is too long
+        self.lines: list[bytes] = []  # with CRLF; b"" for a line that is too long
         self.fields: list[object] = []  # pairs of str
-        self.special: list[bool] = []  # the engine looks at it
-        self.whole = b""  # all of them, with the empty line ...
-        self.head: Head | None = None  # ... and what they say
+        self.special: list[bool] = []  # the engine interprets this field
+        self.whole = b""  # the whole section, with its empty line
+        self.head: Head | None = None  # the meaning of `whole`
 
     def store(self, at: i64, line: bytes, field: object, special: bool) -> None:
-        """Remember the line number `at`."""
+        """Store line number `at`."""
         if len(line) > MAX_LINE:
             line, field = b"", None
         if at < self.size:
@@ -98,7 +98,7 @@ class HeaderLineCache:
             self.size += 1
 
     def truncate(self, at: i64) -> None:
-        """Remember only the lines before that number."""
+        """Keep only the lines before number `at`."""
         if at < self.size:
             self.size = at
             del self.lines[at:]
@@ -106,9 +106,9 @@ class HeaderLineCache:
             del self.special[at:]
 
     def store_section(self, head: Head, data: bytes, start: i64, end: i64) -> None:
-        """Remember all fields of a head as one, if they are few: `data[start:end]`.
+        """Store a whole field section, data[start:end], if it is small.
 
-        Asked for once a head has had nothing but lines of the one before.
+        Call this after a head whose lines all equal those of the previous head.
         """
         if end - start <= MAX_WHOLE and head.count != 0:
             self.whole = data[start:end]
@@ -116,7 +116,10 @@ class HeaderLineCache:
             take_over(self.head, head)
 
     def match_section(self, head: Head, data: bytes, start: i64, end: i64) -> i64:
-        """Take all fields at once, if they are those remembered. Returns the position behind."""
+        """Take a whole section if it equals the stored one.
+
+        Return the position after it, else `start`.
+        """
         known = self.head
         if known is None:
             return start
@@ -130,7 +133,7 @@ class HeaderLineCache:
 
 
 def take_over(head: Head, known: Head) -> None:
-    """Let a head have what the fields of another said. (Nobody changes `fields` any more.)"""
+    """Copy what the fields of `known` said into `head`. (No caller changes `fields` afterwards.)"""
     head.complete = True
     head.size = known.size
     head.count = known.count

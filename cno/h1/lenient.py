@@ -1,7 +1,7 @@
-"""Lines of heads from peers that `Limits` makes allowances for: LF alone, and folded fields.
+"""Lines of heads that `Limits` allows although RFC 9112 does not: LF alone, and folded fields.
 
-Not used unless one of the two is switched on. Turns what is let pass into a line as it should have
-been, for the strict parser to take: there is no second grammar here. Never sees a chunked body.
+Used only where one of the two is switched on. Rewrites such a line into its correct form for the
+strict parser, so that only one grammar exists. Chunked bodies never get here.
 """
 
 from typing import Final
@@ -13,22 +13,22 @@ from cno.h1.parse import Bounds, Head
 
 BARE_LF: Final = 1
 OBS_FOLD: Final = 2
-#: These are for `parse` and `heads`.
+#: These are for `parse` and `recv_head`.
 EQUAL_LENGTHS: Final = parse.EQUAL_LENGTHS
 CODINGS: Final = parse.CODINGS
 RAW_TARGETS: Final = parse.RAW_TARGETS
 ANY_AUTHORITY: Final = parse.ANY_AUTHORITY
-#: Those that concern lines.
+#: The bits that concern lines.
 LINES: Final = 3
 
-#: Lines that may continue one: they are looked at again with each that follows.
+#: Most lines of a folded field. Each new line makes the parser look at all of them again.
 MAX_FOLDS: Final = 64
 
 _BLANKS: Final = b" \t"
 
 
 def start_line(head: Head, data: bytes, start: i64, end: i64, bounds: Bounds) -> i64:
-    """Take a request line or status line. Returns the position behind it, or INCOMPLETE."""
+    """Take a request line or status line. Return the position after it, or INCOMPLETE."""
     lf: i64 = data.find(b"\n", start, end)
     if lf < 0 or head.allowances & BARE_LF == 0:
         return _strict(head, data, start, end, bounds)
@@ -44,7 +44,7 @@ def _strict(head: Head, data: bytes, start: i64, end: i64, bounds: Bounds) -> i6
 
 
 def _ended(head: Head, data: bytes, start: i64, lf: i64) -> bytes:
-    """The line up to its LF, without its end."""
+    """Return the line up to its LF, without its end."""
     # > Although the line terminator for the start-line and fields is the sequence CRLF, a recipient
     # > MAY recognize a single LF as a line terminator and ignore any preceding CR.   (RFC 9112 2.2)
     if lf > start and data[lf - 1] == parse.CR:
@@ -55,7 +55,7 @@ def _ended(head: Head, data: bytes, start: i64, lf: i64) -> bytes:
 
 
 def field_lines(head: Head, data: bytes, pos: i64, end: i64, bounds: Bounds) -> i64:
-    """Take whole field lines, as `parse.field_lines` does."""
+    """Take whole field lines, like `parse.field_lines`."""
     at = pos
     while at < end and not head.complete:
         lf: i64 = data.find(b"\n", at, end)
@@ -78,7 +78,7 @@ def field_lines(head: Head, data: bytes, pos: i64, end: i64, bounds: Bounds) -> 
 def _unfolded(
     head: Head, data: bytes, lf: i64, end: i64, line: bytes, bounds: Bounds
 ) -> tuple[bytes, i64]:
-    """A line with those that continue it, and where the last of them ends; -1: not known yet."""
+    """Return a line joined with its continuations, and where its last LF is (-1: incomplete)."""
     # > replace each received obs-fold with one or more SP octets prior to interpreting the field
     # > value   (RFC 9112 5.2)
     pieces = [line]
@@ -96,7 +96,8 @@ def _unfolded(
             return line, -1
         piece = _ended(head, data, start, lf).strip(_BLANKS)
         if piece == b"" or line[:1] in _BLANKS or _is_special(line):
-            # A blank line, to some, is the end; framing and routing are never spread over lines.
+            # Some parsers take a blank line for the end. Fields that frame or route must not be
+            # folded.
             raise parse.malformed("a field line begins with a blank", "RFC 9112 5.2")
         pieces.append(piece)
         size += 1 + len(piece)

@@ -1,14 +1,14 @@
-"""Start lines and field lines as octets: one pass, line by line (RFC 9112 sections 2 to 6).
+"""The parser of start lines and field lines: one pass, line by line (RFC 9112 sections 2 to 6).
 
     request-line = method SP request-target SP HTTP-version CRLF
     status-line  = HTTP-version SP status-code SP [ reason-phrase ] CRLF
     field-line   = field-name ":" OWS field-value OWS CRLF
 
-A leaf: takes octets, gives a `Head`, raises `ConnectionFault` with the status that answers it.
+A leaf: takes bytes, returns a `Head`, raises `ConnectionFault` with the status of the response.
 Knows nothing of connections, and of fields only what they say about framing and persistence.
 
-A fault is found when the line it is in is complete, or too long: never earlier, so that it makes no
-difference how the octets were cut on their way. Line ends are CRLF; a bare CR or LF is a fault.
+A fault is found when its line is complete or too long, never earlier: the result does not depend on
+how the input was cut. Lines end with CRLF; a bare CR or LF is a fault.
 """
 
 from typing import Final, cast
@@ -42,9 +42,9 @@ DEL: Final = 0x7F
 ZERO: Final = 0x30
 NINE: Final = 0x39
 
-#: What a line parser returns when the line has no end yet.
+#: Returned by a line parser for a line without an end.
 INCOMPLETE: Final = -1
-#: Fields that the engine looks at.
+#: Fields that the engine interprets.
 SPECIAL: Final = frozenset(
     (
         "connection",
@@ -58,10 +58,10 @@ SPECIAL: Final = frozenset(
     )
 )
 
-#: Characters of a list, beyond which no other line is put behind it: that copies all of them.
+#: Longest list, in characters, to which another line is appended. Appending copies the list.
 MAX_JOINED: Final = 1_024
 
-#: Allowances (`Limits.allow_*`): those that this module makes. For those of lines see `lenient`.
+#: Bits of `Head.allowances` (`Limits.allow_*`) for this module. `lenient` has those of lines.
 EQUAL_LENGTHS: Final = 4
 CODINGS: Final = 8
 RAW_TARGETS: Final = 16
@@ -80,7 +80,7 @@ def _known(names: str) -> dict[str, str]:
     return known
 
 
-#: Field names as they come, and as they are delivered.
+#: Field names as received, and as delivered.
 KNOWN: Final = _known(
     """accept accept-charset accept-encoding accept-language accept-ranges age allow authorization
     cache-control connection content-disposition content-encoding content-language content-length
@@ -96,16 +96,16 @@ KNOWN: Final = _known(
 
 
 def malformed(text: str, rule: str, limit: str = "") -> ConnectionFault:
-    """The fault of octets that do not match the grammar; `limit` is a switch that allows them."""
+    """Return the fault of input that breaks the grammar; `limit` is the switch that allows it."""
     # > the server SHOULD respond with a 400 (Bad Request) response and close the connection.
     # > (RFC 9112 2.2)
     return ConnectionFault(400, text, rule, limit)
 
 
 def _unfinished(head: Head, data: bytes, start: i64, end: i64, bounds: Bounds) -> i64:
-    """The line at `start` cannot be taken: INCOMPLETE if its end is not here, else a fault."""
+    """Return INCOMPLETE if the line at `start` has no end yet, else raise its fault."""
     lf: i64 = data.find(b"\n", start, end)
-    # What stands before LF should be CR; it does not count.
+    # The byte before LF should be CR, which does not count.
     size: i64 = (end if lf < 0 else lf) - start - 1
     if size > bounds.line:
         raise line_too_long(bounds) if head.begun else _too_long(data, start, bounds)
@@ -123,7 +123,7 @@ def _unfinished(head: Head, data: bytes, start: i64, end: i64, bounds: Bounds) -
 
 
 def _too_long(data: bytes, start: i64, bounds: Bounds) -> ConnectionFault:
-    """The fault of a start line that is too long."""
+    """Return the fault of a start line that is too long."""
     blank: i64 = data.find(b" ", start, start + bounds.line)
     if blank < 0:
         # > A server that receives a method longer than any that it implements SHOULD respond with a
@@ -135,7 +135,7 @@ def _too_long(data: bytes, start: i64, bounds: Bounds) -> ConnectionFault:
 
 
 def _bad_start(head: Head, line: bytes) -> ConnectionFault:
-    """Return what is wrong with a start line."""
+    """Return the fault of a start line."""
     words = line.split(b" ")
     if head.request and len(words) == 3 and words[1] != b"" and only(RAW_TARGET, words[1]):
         if not words[1].isascii():
@@ -144,12 +144,12 @@ def _bad_start(head: Head, line: bytes) -> ConnectionFault:
 
 
 def line_too_long(bounds: Bounds) -> ConnectionFault:
-    """The fault of a field line that is too long."""
+    """Return the fault of a field line that is too long."""
     return _too_large("field line too long", bounds, "max_line_size")
 
 
 def section_too_large(head: Head, bounds: Bounds) -> ConnectionFault:
-    """The fault of fields that are too large together."""
+    """Return the fault of a section whose lines are too large together."""
     limit = "max_trailer_size" if head.trailers else "max_header_list_size"
     return _too_large("fields too large", bounds, limit)
 
@@ -167,7 +167,7 @@ def _too_large(text: str, bounds: Bounds, limit: str) -> ConnectionFault:
 
 
 def _bad_field(data: bytes, start: i64, lf: i64) -> ConnectionFault:
-    """Say what is wrong with a field line."""
+    """Return the fault of a field line."""
     first = data[start]
     if first == SP or first == HTAB:
         # > A server that receives an obs-fold in a request message that is not within a
@@ -184,7 +184,7 @@ def _bad_field(data: bytes, start: i64, lf: i64) -> ConnectionFault:
 
 
 def room(head: Head, bounds: Bounds, taken: i64) -> i64:
-    """How many octets may follow the first `taken` of a line before it is too long."""
+    """Return how many bytes may follow the first `taken` bytes of a line before it is too long."""
     limit = bounds.line
     if head.begun and bounds.size - head.size - bounds.overhead < limit:
         limit = bounds.size - head.size - bounds.overhead
@@ -195,10 +195,10 @@ def room(head: Head, bounds: Bounds, taken: i64) -> i64:
 
 
 def request_line(head: Head, data: bytes, start: i64, end: i64, bounds: Bounds) -> i64:
-    """Take a request line. Returns the position behind it, or INCOMPLETE."""
+    """Take a request line. Return the position after it, or INCOMPLETE."""
     token = TOKEN
     if token[data[start]] == 0:
-        # Not HTTP/1.1 at all (TLS, say): no need to wait for the end of a line.
+        # This is not HTTP/1.1 (but TLS, for example): do not wait for the end of the line.
         raise malformed("malformed start line", "RFC 9112 3")
     i = start + 1
     while i < end and token[data[i]] != 0:
@@ -211,7 +211,7 @@ def request_line(head: Head, data: bytes, start: i64, end: i64, bounds: Bounds) 
     target = RAW_TARGET if raw else TARGET
     while i < end and target[data[i]] != 0:
         i += 1
-    # What follows is " HTTP/1.1" and CRLF.
+    # Expect " HTTP/1.1" and CRLF.
     if end - i < 11 or i == blank + 1 or data[i] != SP or data[i + 9] != CR or data[i + 10] != LF:
         return _unfinished(head, data, start, end, bounds)
     if i + 9 - start > bounds.line:
@@ -247,7 +247,7 @@ def _bad_version(version: bytes) -> ConnectionFault:
 
 
 def status_line(head: Head, data: bytes, start: i64, end: i64, bounds: Bounds) -> i64:
-    """Take a status line. Returns the position behind it, or INCOMPLETE."""
+    """Take a status line. Return the position after it, or INCOMPLETE."""
     if data[start] != 0x48:  # "H"
         raise malformed("malformed start line", "RFC 9112 4")
     i = start + 12
@@ -282,7 +282,7 @@ def status_line(head: Head, data: bytes, start: i64, end: i64, bounds: Bounds) -
 
 
 def _reason(data: bytes, start: i64, end: i64) -> str:
-    """The reason phrase of a status line (RFC 9112 4)."""
+    """Return the reason phrase of a status line (RFC 9112 4)."""
     if end - start == 2 and data[start] == 0x4F and data[start + 1] == 0x4B:
         return "OK"
     return data[start:end].decode("utf-8", "surrogateescape")
@@ -296,10 +296,10 @@ def field_lines(
 ) -> i64:
     """Take whole field lines from `pos` on, until the empty line (`head.complete`) or `end`.
 
-    `cache` holds the lines of the previous head. Returns the position behind the last line taken.
+    `cache` holds the lines of the previous head. Return the position after the last line taken.
     """
     text = ""
-    base: i64 = -1  # `text` is what stands from here on, as latin-1
+    base: i64 = -1  # position of the first character of `text`, which is latin-1
     ascii = True
     i = pos
     while i < end:
@@ -356,7 +356,10 @@ def field_lines(
 def _take_cached_line(
     head: Head, data: bytes, start: i64, end: i64, bounds: Bounds, cache: HeaderLineCache
 ) -> i64:
-    """Take a line that the head before had, too. Returns the position behind it, else `start`."""
+    """Take a line that equals that of the previous head.
+
+    Return the position after it, else `start`.
+    """
     at = head.count
     line = cache.lines[at]
     size: i64 = len(line)
@@ -371,8 +374,8 @@ def _take_cached_line(
 
 
 def _name(data: bytes, start: i64, colon: i64, end: i64, wire: str) -> str | None:
-    """A field name in lower case; None if it is not one."""
-    # The usual names are found by looking them up: that checks and lowers them at once.
+    """Return a field name in lower case; None if it is not a token."""
+    # One look-up checks and lowers a usual name.
     name = KNOWN.get(wire)
     if name is not None:
         return name
@@ -392,7 +395,7 @@ def _is_token(data: bytes, start: i64, end: i64) -> bool:
 
 
 def _value_end(data: bytes, start: i64, end: i64) -> i64:
-    """Where the first octet stands that is none of a field value: CR, if all is well."""
+    """Return the position of the first byte that no field value may have: CR in a valid line."""
     i = start
     while i + 8 <= end and plain(read_i64_be(data, i)):
         i += 8
@@ -405,9 +408,11 @@ def _value_end(data: bytes, start: i64, end: i64) -> i64:
 def _behind_controls(
     head: Head, name: str, data: bytes, start: i64, i: i64, end: i64, bounds: Bounds
 ) -> i64:
-    """Return where the value of the line at `start` ends, which goes on with a control character at
-    `i`; INCOMPLETE if the end of its line has not been received. Raises if it may not have them."""
-    # Nothing that frames or routes may have them: others trim what they count as blanks.
+    """Return the end of a value on the line at `start` that has a control character at `i`.
+
+    INCOMPLETE if the line has no end yet. Raises if this value must not have control characters.
+    """
+    # Not in fields that frame or route: other parsers trim some control characters as blanks.
     if head.controls and (name not in SPECIAL or head.trailers):
         table = RESPONSE_VALUE
         while i < end and table[data[i]] != 0:
@@ -418,7 +423,7 @@ def _behind_controls(
 
 
 def _account(head: Head, size: i64, bounds: Bounds) -> None:
-    """Count a line of so many octets against the bounds."""
+    """Count a line of `size` bytes against the bounds."""
     if size > bounds.line:
         raise line_too_long(bounds)
     head.size += size + bounds.overhead
@@ -430,7 +435,10 @@ def _account(head: Head, size: i64, bounds: Bounds) -> None:
 
 
 def _noted(head: Head, name: str, value: str) -> bool:
-    """Note what a field says about framing and persistence; whether it is not delivered."""
+    """Record what a field says about framing and persistence.
+
+    Return True if it is not delivered.
+    """
     if name == "host":
         if head.request:
             _note_host(head, value)
@@ -451,7 +459,7 @@ def _noted(head: Head, name: str, value: str) -> bool:
 
 
 def _joined(before: str | None, value: str) -> str:
-    """The value of a list that goes on in another line."""
+    """Return the value of a list field with another line appended."""
     if before is None:
         return value
     if len(before) > MAX_JOINED:
@@ -474,7 +482,7 @@ def _note_host(head: Head, value: str) -> None:
 
 
 def _note_length(head: Head, value: str) -> bool:
-    """Note a content-length; whether the field has been delivered, or must not be."""
+    """Record a content-length. Return True if the field must not be delivered (again)."""
     # > If a message is received without Transfer-Encoding and with an invalid Content-Length header
     # > field, then the message framing is invalid and the recipient MUST treat it as an
     # > unrecoverable error, unless the field value can be successfully parsed as a comma-separated
@@ -498,7 +506,7 @@ def _note_length(head: Head, value: str) -> bool:
 
 
 def _note_options(head: Head, value: str) -> None:
-    """Note the options of a Connection field (RFC 9110 7.6.1)."""
+    """Record the options of a Connection field (RFC 9110 7.6.1)."""
     options = value.lower()
     if options == "keep-alive":
         head.keep_alive = True
@@ -518,7 +526,7 @@ def _note_options(head: Head, value: str) -> None:
 
 
 def asks_upgrade(head: Head) -> bool:
-    """Whether a message with an Upgrade field means it."""
+    """Whether a message asks for the protocols in its Upgrade field."""
     # > A server that receives an Upgrade header field in an HTTP/1.0 request MUST ignore that
     # > Upgrade field. ... A sender of Upgrade MUST also send an "Upgrade" connection option in the
     # > Connection header field   (RFC 9110 7.8)
@@ -526,16 +534,16 @@ def asks_upgrade(head: Head) -> bool:
 
 
 def protocols(upgrade: str) -> list[str]:
-    """The protocols that an Upgrade field lists, lower-case."""
+    """Return the protocols that an Upgrade field lists, in lower case."""
     listed = [p.strip(" \t").lower() for p in upgrade.split(",")]
     return [p for p in listed if p != ""]
 
 
 def end_to_end(head: Head) -> list[object]:
-    """The fields to deliver without what is for this hop only, as a list of its own.
+    """Return the fields to be delivered, as a new list, without those that concern one hop only.
 
-    content-length stays (it frames the message whatever Connection says), as do `te: trailers`, and
-    `upgrade` where the message asks for one.
+    content-length stays, since it frames the message whatever Connection says. `te: trailers`
+    stays, and `upgrade` where the message asks for an upgrade.
     """
     keeps_upgrade = head.upgrade is None or asks_upgrade(head)
     if keeps_upgrade and head.named is None:
@@ -556,14 +564,14 @@ def end_to_end(head: Head) -> list[object]:
 
 
 def is_chunked(head: Head) -> bool:
-    """Whether the codings of a message (there are some) end in chunked, and in nothing else."""
+    """Whether the transfer codings of a message (at least one) end in chunked, and are known."""
     codings = head.codings or ""
     if codings == "chunked":
         return True
     listed = [c.strip(" \t").lower() for c in codings.split(",")]
     if "" in listed:
-        # Lists may have empty elements (RFC 9110 5.6.1), but who sends this one hopes that another
-        # reader sees no coding.
+        # Lists may have empty elements (RFC 9110 5.6.1). Here they are an attempt to hide the
+        # coding from another parser.
         raise malformed("malformed transfer-encoding", "RFC 9112 6.1")
     if listed[-1] != "chunked":
         return False
@@ -580,7 +588,7 @@ def is_chunked(head: Head) -> bool:
 
 
 def inner_codings(head: Head) -> str:
-    """The transfer codings that the application is to undo; "" if it need not know."""
+    """Return the transfer codings that the application must undo; "" if there are none."""
     if head.allowances & CODINGS == 0 or head.codings is None:
         return ""
     listed = [c.strip(" \t").lower() for c in head.codings.split(",")]

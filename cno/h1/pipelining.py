@@ -1,7 +1,7 @@
-"""Whose turn it is: messages of one connection in their order, and the end that this brings.
+"""The order of the messages on a connection, and the end of the connection after its last message.
 
-Shared by `recv` and `send`: what to do when a message is complete in either direction. A connection
-that has begun its last message (`Http1.stop`) ends with its last stream.
+Used by `recv` and `send` when a message is complete in either direction. A connection without
+further messages (`Http1.no_more_messages`) ends when its last stream ends.
 """
 
 from mypy_extensions import i64
@@ -13,7 +13,7 @@ from cno.h1 import compose
 
 
 def written(core: Core, stream: Stream) -> None:
-    """Our message on this stream is complete."""
+    """End our message on this stream."""
     h1 = core._h1
     if not core._server:
         h1.sending_id = 0
@@ -36,13 +36,13 @@ def written(core: Core, stream: Stream) -> None:
             streams.end_write(core, stream)
     finally:
         if stream.id == h1.last_id and core._server:
-            h1.deferred_status = 0  # the peer has been told that nothing more comes
+            h1.deferred_status = 0  # the peer knows that no more responses come
             drop_after(core, stream.id, CNO_RST_REFUSED_STREAM, CNO_LOCAL)
         advance(core)
 
 
 def read(core: Core, stream: Stream) -> None:
-    """The peer's message on this stream is complete, and its tail has been told."""
+    """End the peer's message on this stream, after on_message_tail."""
     h1 = core._h1
     last = not core._server and stream.id == h1.last_id
     try:
@@ -62,7 +62,7 @@ def read(core: Core, stream: Stream) -> None:
 
 
 def drop_after(core: Core, last: i64, code: i64, side: i64) -> None:
-    """End the streams behind `last`: their messages will never be written or come."""
+    """End the streams after `last`: their messages will not be written or received."""
     for id in sorted(core._streams):
         stream = streams.lookup(core, id)
         if stream is not None and id > last:
@@ -70,7 +70,7 @@ def drop_after(core: Core, last: i64, code: i64, side: i64) -> None:
 
 
 def advance(core: Core) -> None:
-    """After a message or a stream has ended: wake the next, or end the connection."""
+    """Start what can start after a message or a stream has ended, or end the connection."""
     h1 = core._h1
     if core._state == CLOSED:
         return
@@ -86,7 +86,7 @@ def advance(core: Core) -> None:
 
 
 def _wake(core: Core) -> None:
-    """Write the 100 queued for the one that can go on now; tell it if it was told to wait."""
+    """Write a queued 100, and fire on_flow_increase for a stream whose message may start now."""
     h1 = core._h1
     if core._server:
         id = h1.next_id
@@ -106,13 +106,13 @@ def _wake(core: Core) -> None:
 
 
 def continue_queued(core: Core, id: i64) -> bool:
-    """Whether the client waits for a 100 on this stream, which must wait for its turn."""
+    """Whether a 100 on this stream has to wait for earlier responses."""
     h1 = core._h1
     return core._server and h1.expecting_id == id and h1.next_id != id
 
 
 def error_response(core: Core, status: i64, text: str) -> None:
-    """Answer a faulty request, if it is its turn and no response to it has begun."""
+    """Write an error response if it is next in order and no response has been begun there."""
     h1 = core._h1
     if not core._server:
         return

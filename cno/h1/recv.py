@@ -1,7 +1,7 @@
-"""HTTP/1.1, what comes in: bodies, tunnels, the end (RFC 9112 sections 6 to 9). For heads: `heads`.
+"""HTTP/1.1, input: bodies, tunnels, the end (RFC 9112 sections 6 to 9). `recv_head` has heads.
 
-One function for each state of the connection. Input is taken, and the state that follows is set,
-before an event is fired: an event may write, reset, close, or raise, and what it leaves is sound.
+One function for each state of the connection. Each takes its input and sets the next state before
+it fires an event: an event may write, reset, close, or raise, and finds a consistent state.
 """
 
 from typing import Final, cast
@@ -37,15 +37,15 @@ from cno.h1.parse import Head
 from cno.h1.state import DATA, DATA_CR, DATA_LF, SIZE, TRAILERS, Http1
 from cno.headers import delivered_trailers
 
-#: Input behind an undecided upgrade: beyond, the caller is told to stop reading.
+#: Most bytes of input that wait for the decision about an upgrade. Beyond: WouldBlockError.
 _MAX_BLOCKED: Final = 65_536
 
 
 def step(core: Core, state: i64) -> i64:
-    """Handle one state; returns the next one, or WAIT.
+    """Handle one state. Return the next state, or WAIT.
 
-    Raises ConnectionFault for the peer's mistakes (with the status to answer, 0 at a client),
-    unless their answer must wait for its turn. Raises WouldBlockError when too many requests wait.
+    Raises ConnectionFault for faults of the peer (with the status of the response, 0 at a client),
+    unless earlier responses must be sent first. Raises WouldBlockError if too many requests wait.
     """
     core._h1.line_incomplete = False
     try:
@@ -70,7 +70,7 @@ def step(core: Core, state: i64) -> i64:
 
 
 def _defer(core: Core, fault: ConnectionFault) -> bool:
-    """Keep a fault for later if earlier requests must be answered first."""
+    """Keep a fault until earlier requests have been answered. Return False if there are none."""
     h1 = core._h1
     first = streams.lookup(core, h1.next_id)
     if first is None or h1.next_id == h1.reading_id:
@@ -86,10 +86,10 @@ def _defer(core: Core, fault: ConnectionFault) -> bool:
 
 
 def should_reparse(core: Core, data: bytes) -> bool:
-    """Whether parsing again makes sense, now that `data` follows what was kept.
+    """Whether parsing can make progress, now that `data` follows the pending input.
 
-    Sees every octet once: a line that comes octet by octet is parsed when its end is there, or
-    when it has become too long.
+    Looks at every byte once: a line that arrives byte by byte is parsed when its end has arrived,
+    or when it has become too long.
     """
     h1 = core._h1
     if core._state == H1_BLOCKED:
@@ -104,7 +104,7 @@ def should_reparse(core: Core, data: bytes) -> bool:
 
 
 def _body(core: Core) -> i64:
-    """A body of known length, or until the end of input."""
+    """Receive a body of known length, or one that lasts until the end of input."""
     h1 = core._h1
     stream = streams.lookup(core, h1.reading_id)
     if stream is None or stream.read == DONE:
@@ -130,15 +130,15 @@ def _body(core: Core) -> i64:
 
 
 def _deliver(core: Core, stream: Stream, n: i64, taken: i64) -> None:
-    """Pass the next n octets on; `taken` of the input are done with before that."""
+    """Deliver the next `n` bytes. Take `taken` bytes of the input before that."""
     data = core._in
     start = core._pos
     core._pos = start + taken
     if core._h1.expecting_id != 0:
         core._h1.expecting_id = 0
     if core._wants & ON_MESSAGE_DATA:
-        # A large body fills most reads: such a read is handed on as it is, not copied (for uploads
-        # that makes a tenth of the instructions).
+        # A large body fills most reads. Deliver such a read without a copy: this saves a tenth of
+        # the instructions of an upload.
         whole = n == len(data)
         core.on_message_data(stream.id, data if whole else data[start : start + n])
 
@@ -167,7 +167,7 @@ def _chunked(core: Core) -> i64:
 
 
 def _chunk_data(core: Core, h1: Http1, stream: Stream, n: i64) -> i64:
-    """Pass on what there is of a chunk: n octets of input, more than none."""
+    """Deliver the received part of a chunk: `n` bytes, at least one."""
     data = core._in
     left = h1.chunk_left
     taken = n
@@ -177,7 +177,8 @@ def _chunk_data(core: Core, h1: Http1, stream: Stream, n: i64) -> i64:
         behind = core._pos + left
         h1.chunk_phase = DATA_CR
         if behind + 1 < len(data) and data[behind] == parse.CR and data[behind + 1] == parse.LF:
-            # Its end is here as well, as it nearly always is: that saves two rounds of the driver.
+            # The CRLF has arrived as well, in most cases: take it and save two rounds of the
+            # driver.
             taken = left + 2
             h1.chunk_phase = SIZE
     h1.chunk_left = left - n
@@ -189,13 +190,13 @@ def _chunk_size(core: Core, h1: Http1, stream: Stream) -> i64:
     data = core._in
     start = core._pos
     end: i64 = len(data)
-    # Usually that is digits and CRLF, found here for less than find() costs.
-    # (One digit more than there may be: it tells a size that is too long.)
+    # In most cases the line is digits and CRLF, found here for less than the cost of find().
+    # (One digit more than allowed, to recognize a size that is too long.)
     count = body.digits(data, start, min(end, start + body.MAX_SIZE_DIGITS + 1))
     lf: i64 = start + count + 1
     if lf >= end or data[lf] != parse.LF:
         lf = data.find(b"\n", start)
-    # Digits, extensions, CR: no more than fit the line and the extensions of a body.
+    # Digits, extensions, CR: within the bounds of a line and of the extensions of a body.
     limit = h1.bounds.line
     if h1.max_ext_size - h1.ext_size + body.MAX_SIZE_DIGITS < limit:
         limit = h1.max_ext_size - h1.ext_size + body.MAX_SIZE_DIGITS
@@ -216,7 +217,7 @@ def _chunk_size(core: Core, h1: Http1, stream: Stream) -> i64:
             400, "chunk extensions too long", "RFC 9112 7.1.1", "max_chunk_ext_size"
         )
     if h1.ext_size != 0:
-        # Data pays for them: a long body may sign or name each of its chunks.
+        # Data pays for extensions: a long body may sign or name each chunk.
         h1.ext_size = h1.ext_size - left if left < h1.ext_size else 0
     core._pos = lf + 1
     if left == 0:
@@ -252,7 +253,7 @@ def _trailers(core: Core, h1: Http1, stream: Stream) -> i64:
 
 
 def _complete(core: Core, stream: Stream, trailers: list[tuple[str, str]] | None) -> i64:
-    """The peer's message is complete."""
+    """End the peer's message."""
     h1 = core._h1
     h1.reading_id = 0
     h1.body_received = 0
@@ -271,7 +272,7 @@ def _complete(core: Core, stream: Stream, trailers: list[tuple[str, str]] | None
             h1.unsafe_id = 0
         core._state = H1_IGNORE if h1.last_id == stream.id else H1_HEAD
     stream.read = DONE
-    # If our message is complete already, this ends the stream; else that will, maybe in the event.
+    # If our message is complete, this ends the stream; else our message will, perhaps in the event.
     ends = stream.write == DONE
     try:
         if core._wants & ON_MESSAGE_TAIL:
@@ -286,7 +287,7 @@ def _complete(core: Core, stream: Stream, trailers: list[tuple[str, str]] | None
 
 
 def _blocked(core: Core) -> i64:
-    """What an upgrade or a tunnel asked for comes to has not been decided, or has been by now."""
+    """Wait for the application's decision about an upgrade or a tunnel."""
     h1 = core._h1
     if h1.upgrade_pending != 0 and not h1.upgrade_fired:
         # > (the body belongs to HTTP/1.1: this is fired behind its end)
@@ -318,7 +319,7 @@ def _tunnel(core: Core) -> i64:
 
 
 def end_of_input(core: Core) -> None:
-    """The connection is lost: what ends with it, ends well; what is cut short is a fault."""
+    """End what the end of input ends properly. Raise ConnectionFault if a message is incomplete."""
     h1 = core._h1
     stream = streams.lookup(core, h1.reading_id)
     if stream is not None and (
@@ -340,7 +341,7 @@ def end_of_input(core: Core) -> None:
 
 
 def _cut_short(core: Core) -> bool:
-    """Whether the peer still owed us something."""
+    """Whether the end of input cuts off a message."""
     h1 = core._h1
     if not core._server:
         return any(s.read != DONE for s in core._streams.values())

@@ -1,6 +1,6 @@
-"""HTTP/1.1, heads that come in: requests and responses begin here (RFC 9112 sections 2 to 6, 9).
+"""HTTP/1.1, input: heads, which begin requests and responses (RFC 9112 sections 2 to 6, 9).
 
-Says how a message's body ends and what becomes of the connection; `recv` takes it from there.
+Decides how the body of a message ends and whether the connection persists; `recv` continues there.
 """
 
 from typing import Final, cast
@@ -34,14 +34,17 @@ from cno.h1.parse import Bounds, Head, HeaderLineCache
 from cno.h1.state import SIZE, Http1
 from cno.headers import is_authority
 
-#: Empty lines before a request that are ignored.
+#: Most empty lines before a request.
 _MAX_BLANK: Final = 16
-#: Input up to this size is decoded whole to find fields in, without looking for their end first.
+#: Largest input, in bytes, that is decoded at once without a search for the end of the section.
 _DECODE_WHOLE: Final = 1024
 
 
 def head(core: Core) -> i64:
-    """The state H1_HEAD: take a head, begin its message; returns the next state, or WAIT."""
+    """Handle the state H1_HEAD: take a head and begin its message.
+
+    Return the next state, or WAIT.
+    """
     h1 = core._h1
     if h1.no_more_messages and core._server:
         return H1_IGNORE
@@ -69,7 +72,7 @@ def head(core: Core) -> i64:
 
 
 def _skip_blank(core: Core) -> bool:
-    """Skip empty lines before a request; False if nothing follows yet."""
+    """Skip empty lines before a request. Return False if more input is needed."""
     # > In the interest of robustness, a server that is expecting to receive and parse a
     # > request-line SHOULD ignore at least one empty line (CRLF) received prior to the
     # > request-line.   (RFC 9112 2.2)
@@ -86,7 +89,7 @@ def _skip_blank(core: Core) -> bool:
 
 
 def _take_head(core: Core, h1: Http1) -> Head | None:
-    """Take the lines of a head, as many as are whole; returns it once that is all of them."""
+    """Take the complete lines of a head. Return the head when all of it has been taken."""
     head = h1.head
     if head is None:
         head = Head(core._server, False)
@@ -113,7 +116,7 @@ def _take_head(core: Core, h1: Http1) -> Head | None:
         return None
     h1.head = None
     if h1.line_cache is None:
-        # It only begins here: most connections of some clients carry one request.
+        # Created after the first head: on many connections there is no second one.
         h1.line_cache = HeaderLineCache()
     return head
 
@@ -121,7 +124,7 @@ def _take_head(core: Core, h1: Http1) -> Head | None:
 def take_fields(
     core: Core, h1: Http1, head: Head, bounds: Bounds, cache: HeaderLineCache | None
 ) -> bool:
-    """Take whole lines of a field or trailer section; whether that was all of it."""
+    """Take the complete lines of a field or trailer section. Return True at its end."""
     data = core._in
     pos = core._pos
     end: i64 = len(data)
@@ -133,7 +136,7 @@ def take_fields(
             core._pos = pos
             return True
     if end - pos > _DECODE_WHOLE:
-        # Don't decode what is behind the section.
+        # Do not decode what follows the section.
         empty: i64 = data.find(b"\r\n\r\n", pos)
         if empty >= 0:
             end = empty + 4
@@ -152,7 +155,7 @@ def take_fields(
 
 
 def _request(core: Core, h1: Http1, head: Head) -> i64:
-    """A request's head is complete: begin its stream."""
+    """Begin the stream of a request whose head is complete."""
     method = head.method
     path = head.target
     connect = method == "CONNECT"
@@ -190,14 +193,14 @@ def _request(core: Core, h1: Http1, head: Head) -> i64:
     try:
         streams.start(core, stream)
     finally:
-        # Whatever that raises: no body may come of a message that has not been told of.
+        # Even if on_stream_start raises: on_message_head has to come before the body.
         if stream.read != DONE and core._wants & ON_MESSAGE_HEAD:
             core.on_message_head(id, 0, method, path, cast("list[tuple[str, str]]", fields))
     return core._state
 
 
 def _check_host(h1: Http1, head: Head, host: str) -> None:
-    """Check the value of Host, and keep it for the requests that follow."""
+    """Check the value of Host, and store it for the requests that follow."""
     authority = host
     if not is_authority(host):
         if head.allowances & parse.ANY_AUTHORITY == 0:
@@ -208,7 +211,7 @@ def _check_host(h1: Http1, head: Head, host: str) -> None:
 
 
 def _resolve(head: Head, fields: list[object]) -> str:
-    """Have the pseudo-headers say what the target of a request says; returns the path."""
+    """Update the pseudo-header fields with what the request target says. Return the path."""
     found = target.split(head.method, head.target)
     if found.authority is not None:
         fields[1:] = [(":authority", found.authority)]
@@ -220,7 +223,7 @@ def _resolve(head: Head, fields: list[object]) -> str:
 
 
 def _request_framing(h1: Http1, head: Head, old: bool) -> bool:
-    """Whether the body of a request is chunked; if not, `head.length` is its length."""
+    """Whether the body of a request is chunked; if not, set `head.length` to its length."""
     if head.codings is not None:
         # > A server or client that receives an HTTP/1.0 message containing a Transfer-Encoding
         # > header field MUST treat the message as if the framing is faulty   (RFC 9112 6.1)
@@ -250,14 +253,14 @@ def _request_framing(h1: Http1, head: Head, old: bool) -> bool:
 
 
 def _name_codings(head: Head, fields: list[object]) -> None:
-    """Tell the application of the transfer codings inside chunked."""
+    """Add a field that names the transfer codings inside chunked."""
     codings = parse.inner_codings(head)
     if codings != "":
         fields.append(("transfer-encoding", codings))
 
 
 def check_size(h1: Http1, size: i64) -> None:
-    """Whether a body may have so many octets, in addition to those received."""
+    """Raise ConnectionFault if a body becomes too large with `size` more bytes."""
     if size > h1.max_body - h1.body_received:
         raise too_large()
 
@@ -270,7 +273,7 @@ def too_large() -> ConnectionFault:
 
 
 def _note_request(core: Core, h1: Http1, head: Head, stream: Stream) -> None:
-    """Remember what a request says about the connection and about its response."""
+    """Record what a request says about the connection and about its response."""
     old = head.minor == 0
     _begin_body(h1, stream)
     if old:
@@ -290,7 +293,7 @@ def _note_request(core: Core, h1: Http1, head: Head, stream: Stream) -> None:
         h1.upgrade_pending = stream.id
     if head.expects and not old and stream.read_left != 0:
         h1.expecting_id = stream.id
-        h1.queued_continue = b""  # one for a request before: its body came without it
+        h1.queued_continue = b""  # for an earlier request, whose body came without it
 
 
 def _begin_body(h1: Http1, stream: Stream) -> None:
@@ -300,7 +303,7 @@ def _begin_body(h1: Http1, stream: Stream) -> None:
 
 
 def _response(core: Core, h1: Http1, head: Head) -> i64:
-    """A response's head is complete."""
+    """Deliver a response whose head is complete. Return the next state."""
     stream = streams.lookup(core, h1.next_id)
     if stream is None:
         return H1_IGNORE
@@ -332,7 +335,7 @@ def _response(core: Core, h1: Http1, head: Head) -> i64:
 
 
 def _switched(h1: Http1, head: Head, stream: Stream) -> i64:
-    """101: the state that follows."""
+    """Handle 101. Return the next state."""
     # > A server MUST NOT switch to a protocol that was not indicated by the client in the
     # > corresponding request's Upgrade header field.   (RFC 9110 7.8)
     named = parse.protocols(head.upgrade or "")
@@ -362,7 +365,7 @@ def _enter_tunnel(h1: Http1, stream: Stream) -> None:
 
 
 def _final_response(h1: Http1, head: Head, stream: Stream) -> i64:
-    """How the body of a response ends (RFC 9112 6.3): the state that follows."""
+    """Decide how the body of a final response ends (RFC 9112 6.3). Return the next state."""
     if h1.upgrade_pending == stream.id:
         h1.upgrade_pending = 0
     if stream.connect:
@@ -381,8 +384,8 @@ def _final_response(h1: Http1, head: Head, stream: Stream) -> i64:
         raise parse.malformed("faulty framing by transfer-encoding", "RFC 9112 6.1")
     _begin_body(h1, stream)
     stream.read = BODY
-    # A proxy that refuses CONNECT closes the connection, whether its answer says so or not; what
-    # comes behind would answer no request of ours (RFC 9931, which updates RFC 9112).
+    # A proxy that refuses CONNECT closes the connection, whether its response says so or not. What
+    # follows would answer no request of ours (RFC 9931, which updates RFC 9112).
     closes = stream.connect or head.close or (old and not head.keep_alive)
     follow: i64 = H1_BODY
     if stream.head or head.code == 204 or head.code == 304:
@@ -391,7 +394,8 @@ def _final_response(h1: Http1, head: Head, stream: Stream) -> i64:
         stream.read_left = UNKNOWN_LENGTH
         follow = H1_CHUNKED
     else:
-        # Without a length, or with a coding that does not end in chunked: until the end of input.
+        # Without a length, or with another last coding than chunked, the body lasts until the end
+        # of input.
         stream.read_left = head.length
         if head.length == parse.NO_LENGTH:
             closes = True

@@ -1,7 +1,7 @@
-"""HTTP/1.1, what goes out: the verbs of a connection, and responses (RFC 9112 sections 4, 6 and 7).
+"""HTTP/1.1, output: the verbs of a connection, and responses (RFC 9112 sections 4, 6 and 7).
 
-Requests are in `request`. Everything is checked before anything is written: a call that raises
-UsageError, InvalidStreamError or WouldBlockError leaves no trace.
+`send_request` has requests. Each verb checks its arguments before it writes: a call that raises
+UsageError, InvalidStreamError or WouldBlockError changes nothing.
 """
 
 from librt.strings import BytesWriter
@@ -63,7 +63,7 @@ def write_head(
 
 
 def _writable(core: Core, id: i64) -> Stream:
-    """The stream with this id, if our message on it is not complete."""
+    """Return the stream with this id. Raises unless our message on it is incomplete."""
     stream = streams.lookup(core, id)
     if stream is None:
         raise InvalidStreamError(f"there is no stream {id}", stream=id)
@@ -84,7 +84,7 @@ def _write_informational(
         # > to a final response   (RFC 9110 15.2)
         raise UsageError("an informational response is never the last", stream=stream.id)
     h1 = core._h1
-    queued = stream.id != h1.next_id  # only a 100 can be
+    queued = stream.id != h1.next_id  # only a 100 can be queued
     writer = BytesWriter() if queued else core._writer
     mark = len(writer)
     try:
@@ -100,10 +100,10 @@ def _write_informational(
         # > a server MUST NOT send a 1xx response to an HTTP/1.0 client.   (RFC 9110 15.2)
         writer.truncate(mark)
     elif code != 100 or h1.expecting_id != stream.id:
-        pass  # out of turn, a 100 for a client that does not wait for it is of no use
+        pass  # a queued 100 is useless to a client that does not wait for it
     elif queued:
-        # The application is not told to wait and try again: it waits for the body, whose sender
-        # waits for this.
+        # Queue the 100. The application need not try again: it waits for the body, whose sender
+        # waits for this 100.
         h1.queued_continue = writer.getvalue()
         h1.waiting_ids.setdefault(int(stream.id), False)
     else:
@@ -113,7 +113,7 @@ def _write_informational(
 def _write_switch(
     core: Core, stream: Stream, reason: str, headers: list[tuple[str, str]], final: bool
 ) -> None:
-    """101: from here on this is another protocol."""
+    """Write 101: from here on the connection speaks another protocol."""
     h1 = core._h1
     if h1.upgrade_pending != stream.id or stream.connect:
         # > A server MUST NOT switch to a protocol that was not indicated by the client in the
@@ -178,9 +178,9 @@ def _write_response(
         framing = LENGTH
         if not mute and not tunnel:
             framing = _frame(core, stream, out, final)
-        # A refused CONNECT is the last request of its connection (RFC 9931, updating RFC 9112):
-        # a client that does not wait for the answer has sent by now what somebody else wants
-        # tunnelled, and that must not be taken for requests.
+        # A refused CONNECT is the last request of its connection (RFC 9931, updating RFC 9112). A
+        # client that did not wait for the response may have sent data for the tunnel, from another
+        # party, which must not be parsed as requests.
         last = not tunnel and (
             stream.connect
             or out.close
@@ -217,7 +217,7 @@ def _is_old(core: Core, stream: Stream) -> bool:
 
 
 def _frame(core: Core, stream: Stream, out: Outgoing, final: bool) -> i64:
-    """Decide how the body of a response ends, and write what says so."""
+    """Decide how the body of a response ends, and write the field that says so."""
     writer = core._writer
     if out.length != UNKNOWN_LENGTH:
         if out.codings is not None:
@@ -241,11 +241,11 @@ def _frame(core: Core, stream: Stream, out: Outgoing, final: bool) -> i64:
 
 
 def _decline(core: Core, stream: Stream) -> None:
-    """The upgrade or tunnel asked for is not to be: HTTP/1.1 goes on, or ends behind a CONNECT."""
+    """Refuse a pending upgrade or tunnel: HTTP/1.1 continues, or ends after a CONNECT."""
     h1 = core._h1
     h1.upgrade_pending = 0
     if stream.connect and stream.read != DONE:
-        # The CONNECT request was a message like any other after all.
+        # The CONNECT request was an ordinary message.
         h1.reading_id = 0
         stream.read = DONE
         if core._wants & ON_MESSAGE_TAIL:
@@ -256,7 +256,7 @@ def _decline(core: Core, stream: Stream) -> None:
 
 
 def write_data(core: Core, id: i64, data: bytes, final: bool) -> int:
-    """Write a piece of a body, or of a tunnel. All of it is taken."""
+    """Write a piece of a body or tunnel. Returns its size: all of it is taken."""
     stream = _writable(core, id)
     h1 = core._h1
     n: i64 = len(data)
@@ -313,7 +313,7 @@ def _wrong_length(stream: Stream, left: i64, given: i64) -> UsageError:
 
 
 def _end_tunnel(core: Core, stream: Stream) -> None:
-    """The end of our side ends both: nothing but the end of the connection can tell the peer."""
+    """End a tunnel in both directions: TCP's end is the only signal to the peer."""
     try:
         streams.end(core, stream, CNO_RST_NO_ERROR, CNO_LOCAL)
     finally:
@@ -321,7 +321,7 @@ def _end_tunnel(core: Core, stream: Stream) -> None:
 
 
 def write_tail(core: Core, id: i64, trailers: list[tuple[str, str]]) -> None:
-    """End a body with trailers, which are dropped where it is not chunked."""
+    """End a body with trailers. They are dropped if the body is not chunked."""
     stream = _writable(core, id)
     if stream.write != BODY or core._h1.framing == UNDECIDED:
         raise UsageError("trailers come after a body", stream=id, rule="RFC 9112 7.1.2")
@@ -346,16 +346,19 @@ def write_tail(core: Core, id: i64, trailers: list[tuple[str, str]]) -> None:
 
 
 def write_reset(core: Core, id: i64, code: i64) -> None:
-    """Give a stream up: it ends with (code, CNO_LOCAL), and so do those behind it, whose messages
-    can no longer have their turn. The connection closes when those before it are done, at once if
-    there are none or if half a message has been written."""
+    """Give up a stream.
+
+    It ends with (code, CNO_LOCAL), and so do later streams, whose messages cannot be sent any more.
+    The connection closes when earlier streams are done: at once if there are none, or if part of a
+    message has been written.
+    """
     stream = streams.lookup(core, id)
     if stream is None:
         raise InvalidStreamError(f"there is no stream {id}", stream=id)
     h1 = core._h1
     h1.no_more_messages = True
     h1.upgrade_pending = 0
-    h1.deferred_status = 0  # its answer would be taken for that of this stream
+    h1.deferred_status = 0  # else the client would take it for the response to this request
     half = stream.write == TUNNEL or (core._server and stream.write == BODY)
     if core._server:
         h1.last_id = id - 2
@@ -369,7 +372,7 @@ def write_reset(core: Core, id: i64, code: i64) -> None:
 
 
 def shutdown(core: Core) -> None:
-    """Begin no more messages; on_close when those under way are done."""
+    """Begin no more messages. on_close follows the end of the open streams."""
     h1 = core._h1
     core._draining = True
     h1.no_more_messages = True

@@ -1,6 +1,6 @@
-"""HTTP/1.1, what a client sends: request lines and their fields (RFC 9112 section 3).
+"""HTTP/1.1, output of a client: request lines and their fields (RFC 9112 section 3).
 
-Bodies are written by `send`, as those of responses.
+`send` writes the bodies of requests and responses.
 """
 
 from mypy_extensions import i64
@@ -52,7 +52,7 @@ def write_head(
         h2c = final and out.upgrade is None and upgrade.may_offer(core, id, method)
         if h2c:
             upgrade.offer(core, out)
-        # There is no id for another one after 2^30 requests.
+        # After 2^30 requests there is no id for another one.
         last = out.close or id >= MAX_STREAM_ID
         compose.connection(writer, out, last, False)
         writer.write(b"\r\n")
@@ -70,7 +70,7 @@ def write_head(
     if not final:
         h1.sending_id = id
         h1.framing = framing
-    h1.host = host  # the next request is most often for the same
+    h1.host = host  # most often the next request has the same
     if not idempotent:
         h1.unsafe_id = id
     if out.upgrade is not None or stream.connect:
@@ -84,7 +84,7 @@ def write_head(
 
 
 def _may_begin(core: Core, id: i64) -> None:
-    """Whether a request may be written now, on this stream."""
+    """Raise unless a request may be written on this stream now."""
     h1 = core._h1
     due = core._last_local + 2 if core._last_local != 0 else 1
     if id != due:
@@ -104,7 +104,7 @@ def _may_begin(core: Core, id: i64) -> None:
 
 
 def _target(method: str, path: str, host: str) -> str:
-    """The request target, in its form (RFC 9112 3.2)."""
+    """Return the request target in its form (RFC 9112 3.2)."""
     if method == "CONNECT":
         if path != "":
             raise UsageError("CONNECT has no path", rule="RFC 9112 3.2.3")
@@ -121,7 +121,7 @@ def _target(method: str, path: str, host: str) -> str:
 
 
 def _check_absolute(method: str, path: str, host: str) -> None:
-    """Raise UsageError unless this is a target in absolute-form, as proxies get it, for `host`."""
+    """Raise UsageError unless this is a target in absolute-form, for a proxy, with this `host`."""
     if is_target(path):
         try:
             found = split(method, path)
@@ -135,7 +135,7 @@ def _check_absolute(method: str, path: str, host: str) -> None:
 
 
 def _frame(core: Core, out: Outgoing, method: str, final: bool) -> i64:
-    """Decide how the body of a request ends, and write what says so."""
+    """Decide how the body of a request ends, and write the field that says so."""
     if method == "CONNECT":
         # > A CONNECT request message does not have content.   (RFC 9110 9.3.6)
         if out.length > 0 or out.codings is not None:

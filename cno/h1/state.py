@@ -1,6 +1,6 @@
-"""What only HTTP/1.1 has to remember about a connection. A leaf: knows no connection.
+"""The state of a connection that only HTTP/1.1 has. A leaf: knows no connection.
 
-Streams are named by their ids (1, 3, 5, ... in order of requests); 0 stands for none.
+Streams are named by their ids (1, 3, 5, ... in the order of requests); 0 means none.
 """
 
 from typing import Final
@@ -19,18 +19,18 @@ from cno.h1.lenient import (
 )
 from cno.limits import UNBOUNDED, Limits, bound
 
-# What comes next in a chunked body.
+# The next part of a chunked body.
 SIZE: Final = 0
 DATA: Final = 1
 DATA_CR: Final = 2
 DATA_LF: Final = 3
 TRAILERS: Final = 4
 
-# How the message being written is framed.
+# How the message that is being written is framed.
 LENGTH: Final = 0  # by Stream.write_left
 CHUNKED: Final = 1
 UNTIL_CLOSE: Final = 2
-UNDECIDED: Final = 3  # a CONNECT that has not been answered: nothing may be written
+UNDECIDED: Final = 3  # a CONNECT without a response: no data may be written
 
 
 @mypyc_attr(acyclic=True)
@@ -45,44 +45,45 @@ class Http1:
         self.max_pipelined: i64 = UNBOUNDED
         self.max_body: i64 = MAX_CONTENT_LENGTH
         self.max_ext_size: i64 = UNBOUNDED
-        self.allowances: i64 = 0  # what heads are let pass, of `lenient`
+        self.allowances: i64 = 0  # bits of `lenient` and `parse`, for heads
 
         # -- the message being received ------------------------------------------------------------
-        self.head: Head | None = None  # begun: a head, or a trailer section
-        self.empty_lines: i64 = 0  # empty lines before it
-        self.line_incomplete = False  # a line was cut short ...
-        self.line_room: i64 = 0  # ... and may have so many more octets
-        self.reading_id: i64 = 0  # whose body is being received, or whose tunnel this is
-        self.body_received: i64 = 0  # octets of that body so far
+        self.head: Head | None = None  # a head or a trailer section, partly received
+        self.empty_lines: i64 = 0  # before that head
+        self.line_incomplete = False  # a line has been received in part
+        self.line_room: i64 = 0  # bytes that may follow before the line is too long
+        self.reading_id: i64 = 0  # stream of the body or tunnel that is being received
+        self.body_received: i64 = 0  # bytes of that body so far
         self.chunk_phase: i64 = SIZE
-        self.chunk_left: i64 = 0  # octets of the chunk still to come
-        self.ext_size: i64 = 0  # octets of chunk extensions so far
-        self.expecting_id: i64 = 0  # waits for 100 (Continue) before it sends its body
+        self.chunk_left: i64 = 0  # bytes of the chunk still to come
+        self.ext_size: i64 = 0  # bytes of chunk extensions so far, less what data has paid for
+        self.expecting_id: i64 = 0  # stream whose client waits for 100 (Continue)
 
         # -- the order of messages -----------------------------------------------------------------
-        self.next_id: i64 = 1  # whose response is written (server) or received (client) next
-        self.last_id: i64 = 0  # whose response is the last of this connection
-        self.no_more_messages = False  # no message is begun any more
-        self.http10_ids: dict[int, bool] = {}  # requests of HTTP/1.0 peers
-        # Streams whose turn something waits for; True: the application was told to wait.
+        self.next_id: i64 = 1  # stream whose response is written (server) or received (client) next
+        self.last_id: i64 = 0  # stream of the last response on this connection
+        self.no_more_messages = False  # no message may begin
+        self.http10_ids: dict[int, bool] = {}  # streams of HTTP/1.0 requests
+        # Streams whose message must wait for another. True: on_flow_increase reports the end of the
+        # wait.
         self.waiting_ids: dict[int, bool] = {}
-        self.queued_continue = b""  # the 100 for `expecting`, until it is that stream's turn
-        self.upgrade_pending: i64 = 0  # asks for an upgrade or a tunnel, undecided
+        self.queued_continue = b""  # 100 for `expecting_id`, until earlier responses are complete
+        self.upgrade_pending: i64 = 0  # stream that asks for an upgrade or a tunnel, undecided
         self.upgrade_fired = False  # on_upgrade has been fired for it
         self.tunnel_id: i64 = 0
-        self.deferred_status: i64 = 0  # status that answers a faulty request when its turn has come
+        self.deferred_status: i64 = 0  # status for a faulty request, sent after earlier responses
 
         # -- the message being written -------------------------------------------------------------
         self.framing: i64 = LENGTH
-        self.sending_id: i64 = 0  # client: whose request is not complete
-        self.unsafe_id: i64 = 0  # client: outstanding, and nothing may be pipelined behind it
+        self.sending_id: i64 = 0  # client: stream of an incomplete request
+        self.unsafe_id: i64 = 0  # client: stream of a request after which none may be pipelined
         self.peer_is_http10 = False  # client: the server speaks HTTP/1.0
 
         # -- h2c: the request that HTTP/2 goes on with ---------------------------------------------
         self.upgraded: tuple[str, str, list[tuple[str, str]]] | None = None
         self.upgrade_settings = b""  # payload of the peer's SETTINGS
-        self.offered: list[str] | None = None  # protocols named in Upgrade, lower-case
-        self.offered_h2c = False  # ... and that was our doing
+        self.offered: list[str] | None = None  # protocols in our Upgrade field, in lower case
+        self.offered_h2c = False  # the engine added that field
 
         # -- what consecutive requests have in common ----------------------------------------------
         self.line_cache: HeaderLineCache | None = None
@@ -92,9 +93,9 @@ class Http1:
         self.scheme_pair: object = None
 
     def configure(self, limits: Limits) -> None:
-        """Take the bounds from `limits`."""
+        """Copy the bounds from `limits`."""
         line = bound(limits.max_line_size)
-        # A line is name ":" SP value; the list counts name + value + 32.
+        # A line is name ":" SP value. The size of the list counts name + value + 32.
         self.bounds = Bounds(
             line, bound(limits.max_header_list_size), bound(limits.max_header_fields), 30, 431
         )
@@ -102,7 +103,7 @@ class Http1:
             line, bound(limits.max_trailer_size), bound(limits.max_trailer_fields), 2, 400
         )
         self.max_pipelined = bound(limits.max_pipelined)
-        # A stream's id: there are no more after MAX_STREAM_ID, which 2^30 requests reach.
+        # The id of a stream. None follows MAX_STREAM_ID, which 2^30 requests reach.
         self.last_allowed: i64 = min(
             2 * bound(limits.max_requests_per_connection) - 1, MAX_STREAM_ID
         )

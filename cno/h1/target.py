@@ -1,6 +1,6 @@
-"""What a request is for: the four forms of a request target (RFC 9112 section 3.2).
+"""The four forms of a request target (RFC 9112 section 3.2).
 
-Takes text that `parse` has found to be visible ASCII without "#"; knows no connection.
+Takes text that `parse` has checked for its characters. Knows no connection.
 """
 
 from mypy_extensions import mypyc_attr
@@ -11,7 +11,7 @@ from cno.headers import is_authority, is_scheme
 
 @mypyc_attr(acyclic=True)
 class RequestTarget:
-    """A request target taken apart. None: the form in use does not say."""
+    """The parts of a request target; None for a part that its form does not have."""
 
     def __init__(self, scheme: str | None, authority: str | None, path: str) -> None:
         self.scheme = scheme
@@ -20,7 +20,7 @@ class RequestTarget:
 
 
 def split(method: str, target: str) -> RequestTarget:
-    """Take a target apart that is not in origin-form with an ordinary method."""
+    """Split a target that is not an ordinary origin-form."""
     if method == "CONNECT":
         return _authority_form(target)
     if target.startswith("/"):
@@ -44,9 +44,9 @@ def _authority_form(target: str) -> RequestTarget:
 
 
 def has_port(authority: str) -> bool:
-    """Whether this is host ":" port with both of them there."""
-    # Checked first: it leaves a port of at most five ASCII digits for int(), which takes digits of
-    # all scripts, refuses some that isdigit() takes, and raises for more than 4,300.
+    """Whether this is host ":" port, with a port below 65536."""
+    # is_authority leaves at most five ASCII digits for int(), which accepts digits of all scripts,
+    # refuses some that isdigit() accepts, and raises for more than 4,300.
     if not is_authority(authority):
         return False
     _, colon, port = authority.rpartition(":")

@@ -1,7 +1,7 @@
-"""`Upgrade: h2c`: from HTTP/1.1 to HTTP/2 in the clear (RFC 7540 section 3.2; RFC 9113 3.1 has
-deprecated it, so both sides must switch it on).
+"""`Upgrade: h2c`: from HTTP/1.1 to HTTP/2 without TLS (RFC 7540 section 3.2; RFC 9113 3.1 has
+deprecated it, so both sides must enable it).
 
-The engine goes on in HTTP/2 where this module says so; nothing here knows how.
+This module decides when the engine changes to HTTP/2, and knows nothing of HTTP/2 itself.
 """
 
 import binascii
@@ -26,9 +26,9 @@ _SWITCH: Final[bytes] = (
 
 
 def decode_settings(value: str) -> bytes | None:
-    """The payload of SETTINGS that an HTTP2-Settings field carries; None if it is malformed.
+    """Return the payload of SETTINGS in an HTTP2-Settings field; None if it is malformed.
 
-    Its content is checked by HTTP/2.
+    HTTP/2 checks its content.
     """
     # > HTTP2-Settings = token68 ... The content of the HTTP2-Settings header field is the payload
     # > of a SETTINGS frame, encoded as a base64url string   (RFC 7540 3.2.1)
@@ -40,7 +40,7 @@ def decode_settings(value: str) -> bytes | None:
 
 
 def for_application(head: Head) -> bool:
-    """Whether a request asks for an upgrade that the application may decide on."""
+    """Whether a request asks for an upgrade that the application decides on."""
     # > A server MUST ignore an "h2" token in an Upgrade header field.   (RFC 7540 3.2; and what
     # > "h2c" comes to is decided here)
     return parse.asks_upgrade(head) and any(
@@ -49,7 +49,7 @@ def for_application(head: Head) -> bool:
 
 
 def accept(core: Core, head: Head, path: str, headers: list[object]) -> i64:
-    """Server, first request, without a body: H2_PREFACE if HTTP/2 goes on with it, else WAIT."""
+    """Return H2_PREFACE if the first request, which has no body, upgrades to HTTP/2, else WAIT."""
     # > A server MUST ignore an "h2" token in an Upgrade header field. ... A server MUST NOT upgrade
     # > the connection to HTTP/2 if this header field is not present or if more than one is present.
     # > (RFC 7540 3.2 and 3.2.1)
@@ -76,14 +76,14 @@ def accept(core: Core, head: Head, path: str, headers: list[object]) -> i64:
 
 
 def may_offer(core: Core, id: i64, method: str) -> bool:
-    """Client: whether this request, which has no body, may offer HTTP/2."""
+    """Whether a client's request, which has no body, may offer HTTP/2."""
     return (
         not core.disallow_h2_upgrade and id == 1 and method != "CONNECT" and core.scheme == "http"
     )
 
 
 def offer(core: Core, out: Outgoing) -> None:
-    """Write what offers HTTP/2, but for the Connection field."""
+    """Write the fields that offer HTTP/2, except Connection."""
     payload = settings.encode(core._local, settings.Settings())
     text = binascii.b2a_base64(payload, newline=False).rstrip(b"=")
     text = text.replace(b"+", b"-").replace(b"/", b"_")
