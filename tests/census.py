@@ -1,4 +1,4 @@
-"""What a process holds: memory, tasks, timers, descriptors, objects. For tests that look for leaks.
+"""Counts of a process's memory, tasks, timers, descriptors and objects, for tests of leaks.
 
 Knows asyncio and uvloop. Must never know what the process does.
 """

@@ -1,7 +1,7 @@
-"""A peer's pen: HTTP/2 frames as bytes, and bytes as frames.
+"""HTTP/2 frames to bytes and back, for scripted peers.
 
 Knows the wire (RFC 9113 sections 4, 6 and 7; field blocks with the third-party `hpack` package).
-Must never know `cno`: what it writes does not depend on what it tests.
+Must never know `cno`, so that the tests do not depend on the code under test.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,11 +1,11 @@
-"""A long way on a short one: a TCP relay that delays every octet, and passes so many per second.
+"""A TCP relay that simulates a long line: it delays every byte and limits the rate.
 
     python -m tests.relay PORT [--delay 0.05] [--rate 25000000]
 
-Runs as a process of its own; prints the port it listens on, and relays each connection to PORT of
-the loopback interface. `delay` is seconds each way, `rate` octets per second each way, for all
-connections together, as on a line. What does not fit the line stays with its sender: queues
-here are a fraction of a second long, as those of a router are. Knows no protocol.
+Runs as a separate process. It prints the port that it listens on, and relays each connection to
+PORT of the loopback interface. `delay` is seconds in each direction, `rate` bytes per second in
+each direction, for all connections together. Queues hold a fraction of a second, as those of a
+router do; the rest stays with the sender. Knows no protocol.
 """
 
 import argparse

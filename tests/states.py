@@ -1,7 +1,7 @@
 """Connections with a stream in each state of RFC 9113 section 5.1, for both roles.
 
-Knows how to get there with frames and public calls only; what has been fired and written on the way
-is forgotten. The stream is 1 (a request), or 2 where its name says `reserved` or `pushed`.
+Reaches each state by frames and public calls only; earlier events and output are discarded. The
+stream is 1 (a request), or 2 if its name contains `reserved` or `pushed`.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What the tests speak with: a connection that records, and checks of outcomes.
+"""A connection that records its events and output, and checks of outcomes.
 
 Knows the public names of `cno.raw` and, from `tests.frames`, the wire. Must never know anything
 private of the engine: the same tests run against the compiled and the uncompiled build.

@@ -1,4 +1,4 @@
-"""What an application must not do, in either protocol: refused, and nothing comes of it."""
+"""Wrong calls of an application, in either protocol: refused, without any effect."""
 
 from typing import Any
 

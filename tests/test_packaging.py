@@ -1,7 +1,7 @@
-"""What is built, shipped and loaded: setup.py, metadata, and the choice of the build at run time.
+"""Building, packaging and loading: setup.py, metadata, the choice of the build at run time.
 
-Runs against whichever build is installed. Builds wheels itself only of the sources as they are,
-which takes seconds; `.ci/run` builds and tries the compiled ones.
+Runs against the installed build. The tests build wheels of the sources only, which takes seconds;
+`.ci/run` builds and tries the compiled ones.
 """
 
 import json

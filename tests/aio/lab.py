@@ -1,7 +1,7 @@
-"""What the tests of the asyncio layer work with: a loop, a server, a client, a peer by hand.
+"""Tools for the tests of the asyncio layer: a loop, a server, a client, a scripted peer.
 
 `Lab` runs a test's coroutine on one kind of event loop, and insists that it leaves nothing behind.
-`Wire` is one way of talking: a protocol, in clear text or over TLS. Knows the public names only.
+`Wire` is a protocol, in clear text or over TLS. Knows the public names only.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
 """A connection without sockets and without waiting: a transport in memory, a clock that jumps.
 
-`VirtualLoop` is asyncio's event loop with a clock of its own: when nothing is left to do, the clock
+`VirtualLoop` is asyncio's event loop with a simulated clock: when no callback is ready, the clock
 jumps to the next timer. `Remote` is the peer at the other end of a connection, with its TLS if
 there is any. Knows asyncio's contract for transports. Must never know what `cno` does with one.
 """

@@ -1,7 +1,7 @@
-"""The contract of the asyncio layer, name by name: what it takes, in which order, what it gives.
+"""The API of the asyncio layer, name by name: parameters, their order, and results.
 
-Written down from the API's description, in its order. Only what no other file of this folder has:
-there, `test_exchange`, `test_push`, `test_errors`, `test_body` and `test_connect` have the rest.
+In the order of the API's description. `test_exchange`, `test_push`, `test_errors`, `test_body` and
+`test_connect` test the rest.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
-"""What cannot work is refused where it is given, before any connection: settings, limits, handlers.
+"""Settings, limits and handlers that cannot work are refused at once, before any connection.
 
-Also that a pool and a client say so when they are used in another event loop than their own.
+A pool or a client that is used in another event loop raises RuntimeError.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""The payload reader against asyncio's StreamReader, and channels, each by itself."""
+"""The payload reader compared with asyncio's StreamReader, and channels, without a connection."""
 
 import asyncio
 import gc

@@ -1,4 +1,4 @@
-"""From URLs to connections: what is connected to, how, and what is asked for."""
+"""From URLs to connections: the address, TLS, and the request target."""
 
 import asyncio
 import ssl

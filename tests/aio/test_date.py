@@ -1,4 +1,4 @@
-"""What a server adds to the heads of responses: `Date`, and the length of a body it was given.
+"""Fields that a server adds to responses: `Date`, and the length of a body given as bytes.
 
 RFC 9110 6.6.1 and 8.6, in both protocols; also in the responses that the connection itself makes.
 """

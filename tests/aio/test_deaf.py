@@ -1,4 +1,4 @@
-"""HTTP/1.1: a transport that was told to pause reads on when the message is over."""
+"""HTTP/1.1: a paused transport resumes reading at the end of the message."""
 
 import asyncio
 

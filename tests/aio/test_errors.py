@@ -1,4 +1,4 @@
-"""What goes wrong: handlers that fail, peers that reset or vanish, requests that are cancelled."""
+"""Errors: handlers that fail, peers that reset or vanish, requests that are cancelled."""
 
 import asyncio
 import socket

@@ -1,4 +1,4 @@
-"""Expect: 100-continue, from the client's side: what it sends, when, and what not at all."""
+"""Expect: 100-continue at the client: when it sends the body, and when it does not."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""What handlers raise: who is told, and what becomes of the stream. Nothing is lost on the way."""
+"""Exceptions of handlers: where they are reported, and how the stream ends."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine

@@ -1,4 +1,4 @@
-"""TLS that ends without saying so (no close_notify): what may have been cut off counts as cut off.
+"""TLS that ends without close_notify: data that may have been cut off counts as cut off.
 
 The peers here use the `ssl` module on plain sockets: asyncio's transports always say so.
 """

@@ -1,4 +1,4 @@
-"""Back-pressure both ways: what nobody reads is not sent on; what waits goes on later."""
+"""Back-pressure in both directions: unread data stops the sender, and reading resumes it."""
 
 import asyncio
 import hashlib

@@ -1,4 +1,4 @@
-"""Requests that a proxy forwards: what it is sent, byte by byte. (RFC 9112 3.2.2)"""
+"""The bytes of requests that a proxy forwards. (RFC 9112 3.2.2)"""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""Leaving a pool: what is under way goes on, what nobody reads does not hold it up."""
+"""Leaving a pool: running transfers finish, and unread responses do not delay it."""
 
 import asyncio
 import time

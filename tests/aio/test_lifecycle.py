@@ -1,4 +1,4 @@
-"""Every event in every phase of a connection's life: what must come of it.
+"""Every event in every phase of a connection's life, with the required effects.
 
 `lifecycle.txt`, beside this file, is the table: it says for each pair what the peer gets, what
 becomes of the connection, and how the application's call ends. Connections, peers and the clock are

@@ -1,6 +1,6 @@
-"""Each field of `Limits` at both ends of its range: what was allowed to be set does what it says.
+"""Each field of `Limits` at both ends of its range works as its comment says.
 
-Requests and responses with bodies, of a server and of a client that have such a bound, over both
+Requests and responses with bodies, of a server and of a client with such a limit, over both
 protocols. They succeed, or fail as the field's comment says; nothing spins, hangs, or raises in the
 event loop.
 """

@@ -1,6 +1,6 @@
-"""The loss of a connection: what had come is parsed first, and then everybody who waits is told.
+"""The loss of a connection: received data is parsed first, then every waiting call fails.
 
-Nobody can get in line afterwards, and nothing is written from inside a transport's own callback.
+Later calls fail at once, and nothing is written inside a callback of the transport.
 """
 
 import asyncio

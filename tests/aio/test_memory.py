@@ -1,7 +1,7 @@
-"""What nobody reads takes no memory: a body of 100 MB costs its window, and no more.
+"""Unread bodies take bounded memory: one of 100 MB takes the size of its window.
 
-A stream's window and the transport's buffers have their bounds; what is beyond stays with the
-sender. Memory is what the process has on top of what it had before, as the system counts it.
+The windows and the transport's buffers are bounded; the rest stays with the sender. The tests
+measure the growth of the process's memory, as the system counts it.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
-"""The asyncio classes subclass the engine: none of their private names may be one of its own.
+"""The asyncio classes subclass the engine, and share no private name with it.
 
-Reads the sources by `ast`, as tests/test_structure.py does: what a checker of types lets pass (the
-same name, the same type) would be one field with two owners.
+Reads the sources by `ast`, as tests/test_structure.py does. A type checker accepts the same name
+with the same type, which would be one field with two owners.
 """
 
 import ast

@@ -1,4 +1,4 @@
-"""Who goes first when a window or the transport is the bottleneck (RFC 9218), and who need not."""
+"""The order of bodies when a window or the transport is the bottleneck (RFC 9218)."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,5 +1,5 @@
-"""What a caller is told of a response that is refused: what was wrong, by which rule, and which
-field of `Limits` would let it pass."""
+"""The error of a refused response: its text, the rule, and the field of `Limits` that would accept
+it."""
 
 import asyncio
 import socket

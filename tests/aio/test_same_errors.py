@@ -1,6 +1,6 @@
 """`connect`, `request` and `Pool` raise the same error for the same cause.
 
-Each cause is a place, and the three ask for it in turn. (A client that `connect` has made asks for
+Each cause is a server, and all three try it. (A client that `connect` has made asks for
 a response, as the others do.)
 """
 

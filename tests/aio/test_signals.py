@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM end a server gracefully: as a process of its own, as users run it."""
+"""SIGINT and SIGTERM end a server gracefully: tested in a separate process."""
 
 import asyncio
 import re

@@ -1,6 +1,6 @@
 """Bodies of every kind that an application may give, in requests and in responses.
 
-Files, readers and iterables; what is no body is refused before anything is sent.
+Files, readers and iterables. An object that is no body is refused before anything is sent.
 """
 
 import asyncio

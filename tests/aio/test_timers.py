@@ -1,6 +1,6 @@
-"""What a peer may take its time for, and what happens when it takes longer.
+"""The timeouts of a connection, and their effects.
 
-Waits under test are short; nothing is asserted of how long anything took, only of what came of it.
+The timeouts in these tests are short. The tests check outcomes, not durations.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
-"""Weak references to connections: dead when the connection is, and nothing is broken by that.
+"""Weak references to connections: dead when the connection is, without any harm.
 
-In a process of its own: what used to go wrong in compiled code was the interpreter's memory.
+In a separate process, since this once corrupted the interpreter's memory in compiled code.
 """
 
 import sys

@@ -1,7 +1,7 @@
-"""What a server is asked when its HTTP/2 is examined from outside, and what has to come of it.
+"""Requests that examine a server's HTTP/2 from outside, with the required outcomes.
 
-The questions of the public suite `h2spec` (RFC 9113, RFC 7541, and those it calls generic), in our
-own words and frames; the outcomes are stricter where the RFC allows only one. A server under test
+The cases of the public suite `h2spec` (RFC 9113, RFC 7541, and those it calls generic), in our
+words and frames; the outcomes are stricter where the RFC allows only one. A server under test
 answers `/` with content, and `/hold` never. `test_probes.py` plays them over sockets.
 """
 

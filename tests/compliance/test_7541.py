@@ -1,4 +1,4 @@
-"""RFC 7541: what a decoder must take and refuse, what an encoder must send. Rows HP1 to HP17.
+"""RFC 7541: the duties of decoder and encoder. Rows HP1 to HP17.
 
 Each test's name begins with its row of the checklist. Examples of the RFC, stories and random
 lists are in tests/hpack/.

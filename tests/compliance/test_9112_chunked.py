@@ -1,6 +1,6 @@
 """RFC 9112 section 7.1, the chunked transfer coding: rows K1-K8, at a server and at a client.
 
-What is refused carries a second request behind it, which must never be seen.
+A second request follows each refused message, and must not be delivered.
 """
 
 import pytest

@@ -1,6 +1,6 @@
 """RFC 9112 section 6, where a message ends: rows B1-B9.
 
-What is refused carries a second request behind it, which must never be seen.
+A second request follows each refused message, and must not be delivered.
 """
 
 import pytest

@@ -1,7 +1,7 @@
-"""RFC 9112 sections 2-5 and 9.3, what a server makes of request lines and fields: rows M1-M16.
+"""RFC 9112 sections 2-5 and 9.3, request lines and fields at a server: rows M1-M16.
 
 A test's name begins with the row it belongs to. Every scenario is played whole, byte by byte, and
-cut in two at every place; what is refused carries a second request behind it, never to be seen.
+cut in two at every place. A second request follows each refused one, and must not be delivered.
 """
 
 import pytest

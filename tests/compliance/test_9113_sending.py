@@ -1,5 +1,4 @@
-"""RFC 9113 section 8: what we send keeps the rules that we hold others to. Row H19, and H9 to H14
-from the side of the sender.
+"""RFC 9113 section 8: our output follows the rules. Row H19, and H9 to H14 at the sender.
 
 Each test's name begins with its row of the checklist.
 """

@@ -1,6 +1,6 @@
 """RFC 9113 section 3: how a connection starts. Rows ST1 to ST8 of the checklist.
 
-Each test's name begins with its row. What is not the engine's business is in NOT_HERE.
+Each test's name begins with its row. NOT_HERE lists the rows that are not about the engine.
 """
 
 import base64

@@ -1,5 +1,5 @@
-"""An error's `rule` is the section that says so: for what the application may not send, and for
-what the peer may not, in both protocols."""
+"""The `rule` of an error is the right section: for data that the application, or the peer, must not
+send, in both protocols."""
 
 from collections.abc import Callable
 

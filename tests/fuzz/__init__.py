@@ -1,1 +1,1 @@
-"""Fuzzing: `python -m tests.fuzz --list`. What it found is replayed by `test_fuzz.py`."""
+"""Fuzzing: `python -m tests.fuzz --list`. `test_fuzz.py` replays the findings."""

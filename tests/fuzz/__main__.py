@@ -1,8 +1,8 @@
-"""The fuzzers' own command: `python -m tests.fuzz TARGET --minutes N`, `--list` for the targets.
+"""Run the fuzzers: `python -m tests.fuzz TARGET --minutes N`, `--list` for the targets.
 
-Exit status 1 when something was found; it is kept under `.fuzz/` and the command that shows it
-again is printed. `TARGET FILE...` replays what was kept, or anything else. What was fixed moves to
-`regressions/TARGET/`, where `test_fuzz.py` replays it for ever.
+Exits with 1 if something was found, stores it in `.fuzz/`, and prints the command that reproduces
+it. `TARGET FILE...` replays files. The file of a fixed finding moves to `regressions/TARGET/`,
+where `test_fuzz.py` replays it.
 """
 
 import argparse

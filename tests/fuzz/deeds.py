@@ -1,6 +1,6 @@
-"""What an application does to a connection, right and wrong: one method per verb, two numbers each.
+"""Calls of an application, right and wrong: one method for each call, with two numbers.
 
-Knows the verbs of `cno.raw`. The base of every world in `worlds`.
+Knows the methods of `cno.raw`. The base of every world in `worlds`.
 """
 
 from typing import Any

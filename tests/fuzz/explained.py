@@ -1,8 +1,8 @@
-"""Where `h2` and `h11` are known to judge otherwise than `cno`, and by what right each does.
+"""Known differences between `cno` and `h2` or `h11`, with the reason of each.
 
-Pairs of a pattern and a reason. The pattern is looked for in "cno VERDICT | NAME VERDICT", where a
-verdict is `ok`, `stream: why` or `connection: why`, and what was told if only one refuses. The
-first that is found explains.
+Pairs of a pattern and a reason. The pattern is searched in "cno VERDICT | NAME VERDICT", where a
+verdict is `ok`, `stream: why` or `connection: why`, with the events if only one refuses. The first
+match is the explanation.
 """
 
 from typing import Final

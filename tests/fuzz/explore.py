@@ -1,4 +1,4 @@
-"""A coverage-guided search by `atheris` over the parsers of `octets`, in a process of its own.
+"""A coverage-guided search by `atheris` over the parsers of `octets`, in a separate process.
 
 Must be the first to import the package, so that what it imports is instrumented: run as
 `python -m tests.fuzz.explore TARGET SECONDS SEED FOUND [CORPUS...]` by `tests.fuzz.__main__`.

@@ -1,4 +1,4 @@
-"""Messages that are sound but for a value that no honest peer writes: what comes out of that?
+"""Messages that are valid except for a value that no honest peer writes.
 
 Wherever a message names a number, a host or a list, one value or several are exchanged for an
 extreme of their kind: digits without end, digits of other scripts, signs, numbers beyond 64 bits,

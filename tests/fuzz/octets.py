@@ -1,9 +1,9 @@
-"""Octets as an attacker may write them, given to one parser: what must hold whatever they are.
+"""Arbitrary bytes for one parser, with the properties that hold for all of them.
 
-The first octet of an input is the mood of the application behind the parser; the places where the
-rest is cut follow from a sum of it, so that an input says everything. Nothing but the documented
-errors comes out, the cuts make no difference, output is bounded by input, and what `hpack` makes of
-the same octets is no other than what we make of it.
+The first byte of an input chooses how the application behaves; a checksum of the rest chooses where
+it is split, so that an input determines the whole run. Only the documented errors are raised, the
+splits make no difference, output is bounded by input, and `hpack` decodes the same bytes to the
+same fields.
 """
 
 import random

@@ -1,8 +1,8 @@
-"""The same octets to `cno` and to `h2` or `h11`: where the two disagree, a table says why.
+"""The same bytes to `cno` and to `h2` or `h11`. A table explains each difference.
 
-What is compared, frame by frame or message by message: what is delivered, and whether it is taken,
-refused for a stream, or refused for the connection. A disagreement that the table does not explain
-is a bug of one of them. State differs from there on, so a script ends with its first disagreement.
+Compares the delivered events, and whether the input is accepted, refused for a stream, or refused
+for the connection, after each frame or message. A difference that the table does not explain is a
+bug of one of them. The states differ after it, so a script ends at its first difference.
 """
 
 import re

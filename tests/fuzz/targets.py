@@ -1,6 +1,6 @@
-"""What can be fuzzed, by name, and where inputs are kept.
+"""The targets of fuzzing, by name, and the folders of inputs.
 
-Knows every fuzzer; how each makes up its inputs is its own business.
+Knows every fuzzer, but not how it makes inputs.
 """
 
 from collections import Counter

@@ -1,7 +1,6 @@
-"""What the fuzzers have found stays found; and a short, always equal, run of each.
+"""Replays the findings of the fuzzers, and runs each of them for a short time with a fixed seed.
 
-Corpora and regressions are replayed as they are. The searches proper are long: `python -m
-tests.fuzz`.
+`python -m tests.fuzz` runs the long searches.
 """
 
 from pathlib import Path

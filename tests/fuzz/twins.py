@@ -1,7 +1,7 @@
-"""The compiled build and its sources, given the same: what can be seen from outside is the same.
+"""The compiled build and its sources behave the same for the same input.
 
-Two processes of the same installation, one with CNO_PURE=1, play the same scripts and take the same
-octets; their transcripts are compared. Needs a compiled build.
+Two processes of the same installation, one with CNO_PURE=1, play the same scripts and receive the
+same bytes; their transcripts are compared. Needs a compiled build.
 """
 
 import hashlib

@@ -1,7 +1,7 @@
-"""Worlds in which scripts are played: a connection and a hostile pen, or two connections.
+"""Settings for scripts: a connection and a hostile peer, or two connections.
 
-Knows the wire (by `tests.frames`) and the public names. What a world notes in `log` says all that
-can be seen from outside, so that two builds can be compared by it.
+Knows the wire (by `tests.frames`) and the public names. `log` records everything that is visible
+from outside, so that two builds can be compared.
 """
 
 from collections.abc import Callable, Sequence

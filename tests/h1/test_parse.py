@@ -1,7 +1,7 @@
 """The leaf functions of HTTP/1.1: start lines, field lines, targets, chunk-size lines.
 
-They take octets and give values or raise `ConnectionFault`; no connection is needed to test them.
-What they make of whole messages is in tests/compliance/test_9112_*.py.
+They take bytes and return values or raise `ConnectionFault`, without a connection.
+tests/compliance/test_9112_*.py test whole messages.
 """
 
 import pytest

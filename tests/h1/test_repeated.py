@@ -1,8 +1,7 @@
 """The same fields again and again on one connection, as clients and servers send them.
 
-What a message means must depend on nothing that an earlier one with the very same fields left
-behind. Each case is received behind messages with the same field section, and behind others, and
-must come out the same.
+The meaning of a message must not depend on an earlier one with the same fields. Each case is
+received after messages with the same field section, and after others, with the same result.
 """
 
 import pytest

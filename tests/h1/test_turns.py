@@ -1,4 +1,4 @@
-"""HTTP/1.1: what is written out of turn, behind the end, or across an upgrade."""
+"""HTTP/1.1: writing out of order, after the end, or during an upgrade."""
 
 import pytest
 

@@ -1,6 +1,6 @@
-"""Header lists of constants, sent again and again: what is known by identity obeys the same rules.
+"""Constant header lists that are sent repeatedly: recognizing them by identity changes nothing.
 
-Lists are built once and reused, as an application has them; fresh equal ones must mean the same.
+Applications build lists once and reuse them. New, equal lists must mean the same.
 """
 
 import pytest

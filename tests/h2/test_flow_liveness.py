@@ -1,7 +1,7 @@
-"""Flow control never comes to rest with room left: two connections back to back, readers at random.
+"""Flow control never stalls while a window has room: two connections, readers at random.
 
-What is checked at the end: a sender that still has something to send waits for a window that the
-octets its receiver has not consumed really fill, but for what is too little to be sent.
+At the end, a sender that still has data waits for a window that unconsumed data of its receiver
+fills, except for a rest that is too small to send.
 """
 
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What comes behind the end of the last stream of a connection that is going away."""
+"""Input after the end of the last stream of a connection that is shutting down."""
 
 from tests.support import (
     CANCEL,

@@ -1,4 +1,4 @@
-"""Which of two responses goes first (RFC 9218 8, 10): what is said by whom counts how much."""
+"""Which of two responses is sent first (RFC 9218 8, 10): the signals of client and server."""
 
 import pytest
 

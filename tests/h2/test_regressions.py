@@ -1,6 +1,6 @@
-"""What once went wrong in the HTTP/2 engine, and must not again: one test for each mistake.
+"""Former bugs of the HTTP/2 engine, one test for each.
 
-Knows the wire and the public names of `cno.raw`; never why the mistake was made.
+Knows the wire and the public names of `cno.raw`.
 """
 
 from collections.abc import Callable, Iterable

@@ -1,4 +1,4 @@
-"""Every frame on a stream in every state: what must come of it, by RFC 9113 section 5.1.
+"""Every frame on a stream in every state, with the outcome that RFC 9113 section 5.1 requires.
 
 Knows the table below and nothing else. An outcome is one of
 

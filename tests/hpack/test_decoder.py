@@ -1,4 +1,4 @@
-"""What a decoder makes of blocks: text, fields, bounds; arbitrary octets do no worse than raise."""
+"""The decoder: text, fields, limits. Arbitrary bytes only raise the documented errors."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""What an encoder sends: the form of each field, names, secrets, and that errors change nothing."""
+"""The encoder: the representation of each field, names, secrets. Errors change no state."""
 
 from collections.abc import Callable
 from typing import NamedTuple

@@ -1,6 +1,6 @@
-"""What the tests share: a folder with `cno serve` for it, and `app.py`; in clear text and over TLS.
+"""Shared servers: `cno serve` for a folder, and `app.py`, in clear text and over TLS.
 
-Once for all tests, as is a large file.
+They run once for all tests. A large file is made once, too.
 """
 
 import hashlib

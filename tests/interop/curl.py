@@ -1,4 +1,4 @@
-"""curl, over each protocol, in clear text and over TLS; what it knows of an exchange."""
+"""curl, over each protocol, in clear text and over TLS, and its report of an exchange."""
 
 import json
 from typing import Any

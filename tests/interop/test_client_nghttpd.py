@@ -1,4 +1,4 @@
-"""A client of ours against nghttpd: HTTP/2 with everything it can be told to do."""
+"""Our client against nghttpd: HTTP/2 with all of its options."""
 
 import asyncio
 import hashlib

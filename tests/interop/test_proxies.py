@@ -1,6 +1,6 @@
 """nginx and HAProxy in front of a `cno` server: HTTP/1.1 and HTTP/2 to us, either from the client.
 
-What the client sends is sent by curl and h2load; what reaches us, the handlers tell.
+curl and h2load are the clients; the handlers report the requests that arrive.
 """
 
 import asyncio

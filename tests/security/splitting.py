@@ -1,4 +1,4 @@
-"""What a server may answer, to harm a client or those behind it: a corpus of responses.
+"""A corpus of responses by which a server may attack a client, or clients behind it.
 
 Data only: `REFUSED` are responses to one request that must end the connection, `VALID` unusual ones
 with exactly what they mean. Sources: RFC 9112 6.3, 9.2 and 11.1, and reports on response splitting

@@ -1,8 +1,8 @@
-"""For each budget the honest traffic that looks most like what it is against: an hour of it passes.
+"""For each budget, an hour of the honest traffic that comes closest to abuse passes.
 
-The clock is the test's own. Where an hour of real traffic would take long to play, its rate and
-what the budgets hold are the same fraction of the real ones, so that each is as close to its end.
-The names begin with the rows whose attacks the traffic is like.
+The clock is simulated. Where an hour of real traffic would take too long, its rate and the budgets
+are reduced by the same factor, so that each budget is used to the same degree. The names begin with
+the rows of the attacks that the traffic resembles.
 """
 
 from collections.abc import Iterator

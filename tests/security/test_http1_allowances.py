@@ -1,4 +1,4 @@
-"""What `Limits.allow_*` lets pass, each switch by itself: off, on, and what stays refused then.
+"""The switches `Limits.allow_*`, each one off and on, and the messages that stay refused.
 
 Every input is given whole, byte by byte and cut in two everywhere, to both roles where it can be.
 """

@@ -1,7 +1,7 @@
-"""The corpus of requests: smuggling is refused, what is merely unusual passes.
+"""The corpus of requests: smuggling is refused, unusual requests are accepted.
 
-Each input is given whole, byte by byte and cut in two everywhere. What is refused has its exact
-status, ends the connection, and the request behind it is never delivered (`tests.h1.wire.refused`).
+Each input is given whole, byte by byte and cut in two everywhere. A refusal has its exact status
+and ends the connection, and the request after it is not delivered (`tests.h1.wire.refused`).
 """
 
 import pytest

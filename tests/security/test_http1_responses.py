@@ -1,7 +1,7 @@
-"""The corpus of responses: what must end a client's connection, and what is merely unusual.
+"""The corpus of responses: some must end a client's connection, others are only unusual.
 
-Each input is given whole, byte by byte and cut in two everywhere. Nothing is ever written because
-of it, and nothing of what is forged behind a response is delivered.
+Each input is given whole, byte by byte and cut in two everywhere. Nothing is written because of it,
+and no data that is forged after a response is delivered.
 """
 
 import pytest

@@ -1,8 +1,8 @@
-"""Rows E13 and E14: nothing that the application passes gets onto the wire as something else.
+"""Rows E13 and E14: data of the application never becomes something else on the wire.
 
-Whatever the text, either UsageError is raised, nothing is written and the connection works on; or
-what is written, read by a strict parser that is none of ours, is exactly what was passed. In both
-roles and both protocols.
+For any text, either UsageError is raised, nothing is written and the connection continues; or an
+independent strict parser reads exactly what was passed from the output. In both roles and both
+protocols.
 """
 
 import re

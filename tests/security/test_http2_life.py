@@ -1,7 +1,7 @@
-"""What a connection keeps, and what it does once it is over. Rows A17, A18, A20 and A21.
+"""The memory of a connection, and its behaviour after its end. Rows A17, A18, A20 and A21.
 
-Each test's name begins with its row. Also: with a clock and without, nobody who means well is cut
-off for having been connected for long.
+Each test's name begins with its row. Also: a long connection of an honest peer is not ended, with a
+clock and without.
 """
 
 from collections.abc import Callable

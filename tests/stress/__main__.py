@@ -4,13 +4,12 @@
 
 Pools send requests to our server, nginx and nghttpd, over HTTP/1.1 and HTTP/2, in clear text and
 TLS, directly and through a relay that cuts, stalls and truncates connections. Clients cancel, read
-slowly and fail to produce what they send; servers crash, reset, restart and are killed. What must
-hold all the same: no body is wrong and none that was cut short is taken for whole, nothing that is
-not idempotent is processed twice, what is said not to have been processed was not, nothing fails
-without a cause or hangs, no request runs in the context of another, and in the end no task, timer,
-descriptor, connection or context is left on either side. Exits with 1, and an account of each
-violation, where that is not so. Each request is a function of the seed and its number: `--first N
---requests 1` makes that one again.
+slowly and fail to produce their bodies; servers crash, reset, restart and are killed. These must
+hold nevertheless: no body is wrong, no truncated body counts as complete, no request that is not
+idempotent is processed twice, a request reported as not processed was not, no request fails without
+a cause, hangs, or runs in the context of another, and in the end no task, timer, descriptor,
+connection or context is left on either side. Exits with 1 and describes each violation otherwise.
+The seed and the number of a request determine it: `--first N --requests 1` repeats one.
 """
 
 import argparse

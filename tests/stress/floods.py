@@ -1,9 +1,9 @@
-"""What a flood on one connection costs those on others: `python -m tests.stress.floods`.
+"""The effect of a flood on other connections: `python -m tests.stress.floods`.
 
-A server in its own process; an attacker in another, who sends what it can and comes back whenever
-it is cut off; and an honest client in a third, whose latencies are compared with those of a server
-without an attacker. Knows what is sent, never how it is read. What a piece of a flood costs the
-engine is in `hostile` and `hostile_h1`, whose pieces are poured here.
+A server in one process; in another an attacker, which sends as much as it can and reconnects when
+it is cut off; in a third an honest client, whose latencies are compared with those without an
+attacker. Knows the attacks, never how they are parsed. `hostile` and `hostile_h1` measure the cost
+of one piece of a flood.
 """
 
 import argparse

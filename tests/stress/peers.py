@@ -1,7 +1,7 @@
 """The servers under load and the relay before them: how they start, are disturbed, and end.
 
-Each peer has URLs for each wire, direct and through the relay, and counts what was done to it, so
-that a request can tell whether it was disturbed.
+Each peer has URLs for each wire, direct and through the relay, and counts its disturbances, so that
+a request knows whether it was disturbed.
 """
 
 import asyncio

@@ -1,9 +1,9 @@
-"""The server under load, a process of its own: `python -m tests.stress.server --help`.
+"""The server under load, a separate process: `python -m tests.stress.server --help`.
 
 The first port is for clear text, the second for TLS. Answers each path of `tests.stress.plan` and
 keeps, in files of the folder, so that they survive when the process is killed: which request it
-began (`journal`), and whatever was wrong (`complaints`). SIGUSR1 restarts it gracefully, SIGUSR2
-aborts some of its connections, SIGINT ends it: it then prints what is left.
+began (`journal`), and all errors (`complaints`). SIGUSR1 restarts it gracefully, SIGUSR2
+aborts some of its connections, SIGINT ends it: it then prints the objects that are left.
 """
 
 import argparse

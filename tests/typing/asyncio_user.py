@@ -1,7 +1,7 @@
 """A user's program over the asyncio layer, as strictly typed as it can be. Checked, never run.
 
-Uses public names only, with a loop given first and with none; what is promised about types is in
-`assert_type`.
+Uses public names only, with a loop as the first argument and without one. `assert_type` checks the
+types.
 """
 
 import asyncio

@@ -1,7 +1,6 @@
 """A user's program over `cno.raw`, as strictly typed as it can be. Checked, never run.
 
-Uses public names only. What is promised about types is in `assert_type`; the methods and events
-here are all that there are.
+Uses public names only, all methods and events. `assert_type` checks the types.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
-"""What a user's type checker sees of the package: mypy and pyright, both as strict as they can be.
+"""The package in the view of type checkers: mypy and pyright, in their strictest modes.
 
-Each user's program here lies alone in a folder when it is checked, so that the checkers find the
-package as they would find it anywhere: installed, by its py.typed marker.
+Each program is checked alone in a folder, so that the checkers find the installed package by its
+py.typed marker.
 """
 
 import importlib.util
