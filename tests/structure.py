@@ -25,6 +25,7 @@ LAYERS = (
     ("raw", "aio.errors", "aio.waiters", "aio.hosts", "aio.tls", "aio.arguments"),
     ("aio.channel", "aio.urls", "aio.signals", "aio.pings", "aio.body", "aio.output", "aio.racing"),
     ("aio.sources", "aio.unclaimed"),
+    ("pool",),
     ("aio.",),
     ("aio.proxy",),
     ("aio.connect",),
@@ -80,13 +81,13 @@ LARGE_CLASSES = {
     "aio.server.Server": (2230, 127, ONE_CONNECTION),
     "aio.client.Client": (2310, 119, ONE_CONNECTION),
     "aio.member.Member": (2430, 129, ONE_CONNECTION),
-    "aio.stock.Stock": (520, 0, "keeps a pool's connections, dials, and says who waits"),
-    "aio.pool.Pool": (720, 0, "a Stock that also says what is sent again"),
+    "aio.stock.Stock": (526, 0, "keeps a pool's connections, dials, and says who waits"),
+    "aio.pool.Pool": (760, 0, "a Stock that also says what is sent again"),
     "engine.Engine": (334, 0, "one short method for each verb of the API"),
     "raw.Connection": (360, 0, "an Engine, and its two names for asyncio's events"),
     "hpack.decoder.Decoder": (372, 0, "the loop over a block and what it calls, for speed"),
     "h1.state.Http1": (0, 41, "as Core: the state of one protocol, and no behaviour"),
-    "h2.state.Http2": (0, 61, "as Core: the state of one protocol, and no behaviour"),
+    "h2.state.Http2": (0, 62, "as Core: the state of one protocol, and no behaviour"),
 }
 
 # Who writes fields that another module declares, all of them or those named, and why.

@@ -304,6 +304,10 @@ class Client(Connection):
                 return None
         return why
 
+    def _goaway_code(self) -> int:
+        """Return the error code of the server's GOAWAY; 0: it sent none, or has no error."""
+        return int(self._h2.goaway_code) if self._http2 else 0
+
     def _is_open(self) -> bool:
         """Whether requests can be sent at all, now or later."""
         if self._closing or self._draining or self._last_local >= MAX_STREAM_ID - 1:

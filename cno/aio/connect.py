@@ -10,12 +10,14 @@ from typing import Any, overload
 
 from cno.aio import tls
 from cno.aio.client import Client
+from cno.aio.errors import StreamError
 from cno.aio.hosts import tls_name
-from cno.aio.messages import Response
+from cno.aio.messages import Response, listed
 from cno.aio.output import Headers
 from cno.aio.probe import has_input, let_transport_read, socket_number
 from cno.aio.proxy import ProxyRoute
 from cno.aio.racing import open_connection
+from cno.aio.repeat import requires_http1
 from cno.aio.sources import Body
 from cno.aio.unreachable import closed_at_once, connect_error, too_slow
 from cno.aio.urls import Target
@@ -38,10 +40,23 @@ class Route:
         if proxy is not None and unix is not None:
             raise ValueError("either a proxy or a Unix socket, not both")
         self._context = ssl_ctx
+        self._own = ssl_ctx
+        self._http1_context: SSLContext | None = None
         self._checked = ssl_ctx is None  # whether it offers protocols
         self._hostname = None if ssl_hostname is None else tls_name(ssl_hostname)
         self._proxies = None if proxy is None else ProxyRoute(proxy, proxy_ssl_ctx, proxy_tunnel)
         self._unix_path = unix
+
+    def can_require_http1(self) -> bool:
+        """Return whether a connection over TLS can offer HTTP/1.1 alone."""
+        return self._own is None or tls.HTTP1 in tls.offered_protocols(self._tls())
+
+    def _http1_tls(self) -> SSLContext:
+        """Return the context of connections that offer HTTP/1.1 alone."""
+        if self._http1_context is None:
+            own = self._own
+            self._http1_context = tls.http1_context() if own is None else tls.Http1Context.of(own)
+        return self._http1_context
 
     def _tls(self) -> SSLContext:
         """The context to use, in all connections the same."""
@@ -58,13 +73,20 @@ class Route:
             self._proxies.proxy_for(target)
 
     async def connect(
-        self, loop: asyncio.AbstractEventLoop, target: Target, client: Client
+        self,
+        loop: asyncio.AbstractEventLoop,
+        target: Target,
+        client: Client,
+        http1_only: bool = False,
     ) -> None:
-        """Connect `client` to the server that `target` names."""
+        """Connect `client` to the server that `target` names.
+
+        `http1_only`: offer HTTP/1.1 alone over TLS (see `can_require_http1`).
+        """
         context: SSLContext | None = None
         hostname: str | None = None
         if target.scheme == "https":
-            context = self._tls()
+            context = self._http1_tls() if http1_only else self._tls()
             hostname = self._hostname or target.server_name
         proxies = self._proxies
         proxy = None if proxies is None else proxies.proxy_for(target)
@@ -173,8 +195,12 @@ async def dial(
     unix: str | None = None,
     settings: SettingsDict | None = None,
     limits: Limits | None = None,
+    http1_only: bool = False,
 ) -> Client:
-    """As `connect`, to where a URL leads that has been looked at already."""
+    """Connect as `connect` does, to a target that has been parsed already.
+
+    `http1_only`: offer HTTP/1.1 alone, over TLS.
+    """
     if loop is None:
         loop = asyncio.get_running_loop()
     route = Route(ssl_ctx, ssl_hostname, proxy, unix, proxy_ssl_ctx, proxy_tunnel)
@@ -190,11 +216,11 @@ async def dial(
     patience = client._limits.handshake_timeout
     problem: OSError | None = None
     try:
-        await within(patience, loop, route.connect(loop, target, client), client)
+        await within(patience, loop, route.connect(loop, target, client, http1_only), client)
     except OSError as error:
         problem = error
     if problem is None and await was_closed(client):
-        problem = closed_at_once(client._end_reason)
+        problem = closed_at_once(client._end_reason, client._goaway_code())
     if problem is not None:
         try:
             raise connect_error(target, problem)
@@ -320,11 +346,41 @@ async def _request(
     **connect_args: Any,
 ) -> Response:
     target = Target(url)
+    fields = listed(headers)
     client = await dial(loop, target, **connect_args)
     try:
-        response = await client.request(method, target.path, headers, data, trailers=trailers)
+        return await only_request(client, method, target, fields, data, trailers)
+    except StreamError as error:
+        if not (isinstance(data, bytes) and requires_http1(error)):
+            raise
+        if not can_use_http1(target, **connect_args):
+            raise
+    client = await dial(loop, target, http1_only=True, **connect_args)
+    return await only_request(client, method, target, fields, data, trailers)
+
+
+async def only_request(
+    client: Client,
+    method: str,
+    target: Target,
+    fields: Headers,
+    data: Body,
+    trailers: Headers | None,
+) -> Response:
+    """Send the only request of a connection, which closes after the response."""
+    try:
+        response = await client.request(method, target.path, fields, data, trailers=trailers)
     except BaseException:
         client.close()
         raise
     client.close_after()
     return response
+
+
+def can_use_http1(
+    target: Target, ssl_ctx: SSLContext | None = None, force_http2: bool = False, **_: Any
+) -> bool:
+    """Return whether these arguments of `connect` let a connection offer HTTP/1.1 alone."""
+    if target.scheme != "https" or target.force_http2 or force_http2:
+        return False
+    return ssl_ctx is None or tls.HTTP1 in tls.offered_protocols(ssl_ctx)

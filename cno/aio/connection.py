@@ -22,6 +22,7 @@ from cno.aio.timers import Timers
 from cno.aio.tls import adequate, said_goodbye, secured_by
 from cno.const import (
     CNO_LOCAL,
+    CNO_RST_HTTP_1_1_REQUIRED,
     CNO_RST_INADEQUATE_SECURITY,
     CNO_RST_NO_ERROR,
     CNO_RST_REFUSED_STREAM,
@@ -353,7 +354,9 @@ class Connection(Timers):
         who = "here" if side == CNO_LOCAL else "by the peer"
         # > A REFUSED_STREAM error ... any request that was sent on the reset stream can be safely
         # > retried.   (RFC 9113 8.7)
-        again = side != CNO_LOCAL and code == CNO_RST_REFUSED_STREAM
+        # A server that requires HTTP/1.1 has not acted on a request of HTTP/2 either. (RFC 9113 7)
+        refused = code == CNO_RST_REFUSED_STREAM or code == CNO_RST_HTTP_1_1_REQUIRED
+        again = side != CNO_LOCAL and refused
         text = f"stream {stream} was reset {who}: {name_of(code)}"
         return StreamError(text, stream=stream, code=code, retryable=again)
 

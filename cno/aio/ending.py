@@ -10,7 +10,7 @@ from ssl import SSLError, SSLObject
 from typing import TYPE_CHECKING, Final
 
 from cno.aio import intake, truncation
-from cno.aio.errors import said
+from cno.aio.errors import name_of, said
 from cno.aio.output import log
 from cno.aio.progress import acknowledged, is_taking
 from cno.aio.repeat import is_quiet
@@ -164,6 +164,8 @@ def end_of(conn: "Connection") -> str:
         return f"the connection was lost: {said(conn._loss)}"
     if not conn._hung_up:
         return "the connection was closed here"
+    if conn._http2 and conn._h2.goaway_code != 0:
+        return f"the peer closed the connection: {name_of(conn._h2.goaway_code)}"
     if not conn._clear_text and conn._cut_off:
         return "the peer closed the connection without ending TLS (no close_notify)"
     return "the connection was cut off" if conn._abrupt else "the peer closed the connection"

@@ -13,6 +13,7 @@ from mypy_extensions import i64, mypyc_attr
 from cno.aio.client import MAX_BLIND, Client
 from cno.aio.probe import has_input, poller_of, socket_number
 from cno.aio.urls import Target
+from cno.const import CNO_RST_HTTP_1_1_REQUIRED
 from cno.limits import Limits
 from cno.settings import SettingsDict
 
@@ -46,6 +47,7 @@ class Origin:
         #: Whether it speaks HTTP/2, as far as is known: what it spoke last. Clear text is HTTP/1.1
         #: unless the URL says otherwise.
         self.http2: bool | None = None
+        self.http1_only = False  # the server has said so
         self.shared: Member | None = None  # HTTP/2: the connection that takes requests
         self.idle: list[Member] = []  # HTTP/1.1: those without a request, used last at the end
         self.live: i64 = 0  # connections that take requests, or may soon: dials counted
@@ -126,6 +128,10 @@ class Member(Client):
         if most > MAX_BLIND and self._is_greeting():
             most = MAX_BLIND
         return most - self._count_local - self._reserved
+
+    def requires_http1(self) -> bool:
+        """Return whether the server has ended the connection because it requires HTTP/1.1."""
+        return self._goaway_code() == CNO_RST_HTTP_1_1_REQUIRED
 
     def passed(self, stream: i64) -> bool:
         """Whether the server has said good-bye after other requests, and before this one."""

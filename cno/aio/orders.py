@@ -59,6 +59,14 @@ def completed(fields: Headers, authority: str | None, credentials: str | None) -
     return [(":authority", authority), *fields]
 
 
+def authority_of(fields: Headers) -> str:
+    """Return the authority that a request names; '' if it names none."""
+    for name, value in fields:
+        if name.lower() in (":authority", "host"):
+            return value
+    return ""
+
+
 def has(fields: Headers, wanted: str) -> bool:
     """Whether there is a field of that name."""
     for name, _ in fields:

@@ -11,26 +11,28 @@ from ssl import SSLContext
 from types import TracebackType
 from typing import Any, Final
 
-from mypy_extensions import i64, mypyc_attr
+from mypy_extensions import mypyc_attr
 
 from cno.aio.arguments import check_configuration
 from cno.aio.client import CLIENT_LIMITS
 from cno.aio.connect import Route
 from cno.aio.errors import ConnectionLostError, StreamError
+from cno.aio.member import Member
 from cno.aio.messages import Response, listed
-from cno.aio.orders import Order, completed
+from cno.aio.orders import Order, authority_of, completed
 from cno.aio.output import Headers, log
-from cno.aio.repeat import is_repeatable
+from cno.aio.repeat import is_repeatable, requires_http1
 from cno.aio.sources import Body, dispose, rewind
 from cno.aio.stock import Stock
 from cno.aio.unreachable import closed_at_once, connect_error
 from cno.aio.urls import Target, target_of
 from cno.errors import UsageError
 from cno.limits import Limits
+from cno.pool.retries import Retries
 from cno.settings import SettingsDict
 
-#: Seconds before a request is sent again for the second time; twice as long before each other.
-FIRST_PAUSE: Final = 0.02
+#: The status of a server that does not answer for the origin (RFC 9110 15.5.20).
+MISDIRECTED: Final = 421
 
 
 class Replay:
@@ -94,7 +96,9 @@ class Pool(Stock):
     of many requests, those beyond are sent again however often.) With `retry_idempotent`, a request
     with the method GET, HEAD, OPTIONS, TRACE, PUT, DELETE or QUERY is sent once more, over a new
     connection, if the server ended one that had been in use, without a byte of answer (RFC 9110
-    9.2.2). Nothing else is sent again: errors have `retryable`, and where that is False, the
+    9.2.2). A request that is answered by 421 is sent once more, over another connection, and one
+    whose server requires HTTP/1.1 (HTTP_1_1_REQUIRED) over HTTP/1.1, as are all that follow it to
+    that server. Nothing else is sent again: errors have `retryable`, and where that is False, the
     request may have been processed. A body that comes piece by piece can only be sent again while
     none of it has been asked for, or if it is a file that can be rewound.
 
@@ -136,7 +140,7 @@ class Pool(Stock):
             settings,
             chosen if pushes else replace(chosen, max_pushes=0),
         )
-        self._retries: i64 = retries
+        self._retries = retries
         self._retry_idempotent = retry_idempotent
 
     async def request(
@@ -222,51 +226,90 @@ class Pool(Stock):
         """Send a request until somebody has processed it, or may have."""
         if self._closing:
             raise UsageError("the pool is closed")
-        attempt: i64 = 0
-        passed = False  # by a server that did process requests before this one
-        repeated = False  # it may have been processed, and is sent once more
+        retries = Retries(self._retries, self._retry_idempotent)
         while True:
             if self._closing:
                 raise ConnectionLostError("the pool was closed", retryable=True)
             origin = self._origin_of(target)
-            member = None if repeated and origin.http2 is False else self._pick(origin)
+            unused = retries.needs_unused
+            member = None if unused and origin.http2 is False else self._pick(origin)
             if member is None:
-                # Who was refused goes first, else a server that ends connections again and again
-                # could refuse the same request each time.
-                member = await self._wait(origin, attempt > 0 or passed, repeated)
+                member = await self._wait(origin, retries.goes_first, unused)
             looks_bad = member.is_free() and (not member.usable() or member.has_news())
             if looks_bad and not await self._is_well(member):
-                if member._last_local == 0 and not origin.is_served() and not self._closing:
-                    raise connect_error(target, closed_at_once(member._end_reason))
+                told = member._http2 and origin.http1_only  # by GOAWAY, before its first request
+                failed = member._last_local == 0 and not told
+                if failed and not origin.is_served() and not self._closing:
+                    code = member._goaway_code()
+                    raise connect_error(target, closed_at_once(member._end_reason, code))
                 continue
-            passed = False
             response: Response | None = None
             try:
                 response = member._try_open(order)
-                if response is not None:
+                if response is None:
+                    retries.blocked()
+                else:
                     member._send(response, order)
-                    return await member._answer(response, order.method)
+                    answer = await member._answer(response, order.method)
+                    if answer.code != MISDIRECTED or not self._goes_elsewhere(
+                        member, answer, order, target, replay, retries
+                    ):
+                        return answer
             except (StreamError, ConnectionLostError) as error:
-                # A server that ends a connection after some requests takes the next ones there:
-                # it happens no more often than there are others, and needs neither bound nor pause.
-                passed = response is not None and member.passed(response.stream)
-                if not error.retryable or (attempt >= self._retries and not passed):
+                if not self._goes_again(member, response, order, error, retries):
                     raise
-                lost = isinstance(error, ConnectionLostError)
-                if lost and is_repeatable(member, response, order.method):
-                    # > A client SHOULD NOT automatically retry a failed automatic retry.
-                    # > (RFC 9110 9.2.2)
-                    if repeated or not self._retry_idempotent:
-                        raise
-                    repeated = True
                 if replay is not None and not replay.again():
                     raise
                 log.debug("%s: sending %s %s again", error, order.method, target.path)
             finally:
                 if response is None:
                     self.changed(member)
-            if passed:
-                continue
-            attempt += 1
-            if attempt > 1:
-                await asyncio.sleep(FIRST_PAUSE * float(1 << min(attempt - 2, 6)))
+            pause = retries.pause()
+            if pause > 0.0:
+                await asyncio.sleep(pause)
+
+    def _goes_again(
+        self,
+        member: Member,
+        response: Response | None,
+        order: Order,
+        error: StreamError | ConnectionLostError,
+        retries: Retries,
+    ) -> bool:
+        """Return whether to send a request again that has failed with this error."""
+        # > HTTP_1_1_REQUIRED (0x0d): The endpoint requires that HTTP/1.1 be used instead of HTTP/2.
+        # > (RFC 9113 7)
+        if requires_http1(error) or member.requires_http1():
+            if not self._use_http1(member._origin):
+                return False
+        lost = isinstance(error, ConnectionLostError)
+        return retries.failed(
+            retryable=error.retryable,
+            passed_over=response is not None and member.passed(response.stream),
+            idempotent=lost and is_repeatable(member, response, order.method),
+        )
+
+    def _goes_elsewhere(
+        self,
+        member: Member,
+        answer: Response,
+        order: Order,
+        target: Target,
+        replay: Replay | None,
+        retries: Retries,
+    ) -> bool:
+        """Return whether to send a request again, over another connection, that 421 has answered.
+
+        The origin is the URL's: where the headers name another authority, no connection of this
+        pool leads there.
+        """
+        if authority_of(order.fields) != target.authority or not retries.misdirected():
+            return False
+        if replay is not None:
+            if (answer._upload is not None and replay.begun) or not replay.again():
+                return False
+        answer.cancel()
+        self._retire(member)
+        self.changed(member)
+        log.debug("421: sending %s %s again", order.method, target.path)
+        return True

@@ -70,7 +70,7 @@ class ProxyRoute:
         """
         outer: SSLContext | None = None
         if proxy.scheme == "https":
-            outer = tls.proxy_context() if self._context is None else self._context
+            outer = tls.http1_context() if self._context is None else self._context
         if context is not None or client._force_http2 or self._tunnels:
             await connect_through(loop, proxy, outer, target, client, context, hostname)
             return

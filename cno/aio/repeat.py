@@ -5,7 +5,8 @@ Knows how a client's connection ended. Must never know who sends a request again
 
 from typing import TYPE_CHECKING
 
-from cno.const import MAX_STREAM_ID
+from cno.aio.errors import StreamError
+from cno.const import CNO_RST_HTTP_1_1_REQUIRED, MAX_STREAM_ID
 from cno.core import H2_CONTINUATION, waiting
 from cno.headers import IDEMPOTENT
 
@@ -13,6 +14,13 @@ if TYPE_CHECKING:
     from cno.aio.client import Client
     from cno.aio.connection import Connection
     from cno.aio.messages import Response
+
+
+def requires_http1(error: Exception) -> bool:
+    """Return whether the server asks for HTTP/1.1 in place of HTTP/2 (RFC 9113 7)."""
+    if not isinstance(error, StreamError):
+        return False
+    return error.retryable and error.code == CNO_RST_HTTP_1_1_REQUIRED
 
 
 def is_repeatable(client: "Client", response: "Response | None", method: str) -> bool:
@@ -25,15 +33,14 @@ def is_repeatable(client: "Client", response: "Response | None", method: str) ->
     # > ... if a client sends a PUT request and the underlying connection is closed before any
     # > response is received, then the client can establish a new connection and retry the
     # > idempotent request.   (RFC 9110 9.2.2)
-    return (
-        client._hung_up
-        and response is not None
-        and response._reused
-        and response.code == 0
-        and not response.informational
-        and method in IDEMPOTENT
-        and not (client._http2 and client._h2.goaway_received <= MAX_STREAM_ID)
-    )
+    if response is None or response.code != 0 or response.informational:
+        return False
+    if not client._hung_up or method not in IDEMPOTENT:
+        return False
+    if client._goaway_code() == CNO_RST_HTTP_1_1_REQUIRED:
+        return True
+    ended = client._http2 and client._h2.goaway_received <= MAX_STREAM_ID
+    return response._reused and not ended
 
 
 def is_quiet(conn: "Connection") -> bool:

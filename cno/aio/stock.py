@@ -11,7 +11,7 @@ from typing import Any, Final
 from mypy_extensions import i64, mypyc_attr
 
 from cno.aio.connect import Route
-from cno.aio.errors import ConnectionLostError, StreamTimeoutError, fresh
+from cno.aio.errors import ConnectError, ConnectionLostError, StreamTimeoutError, fresh
 from cno.aio.leaving import leave
 from cno.aio.member import Member, Origin, Owner
 from cno.aio.output import log
@@ -27,12 +27,17 @@ from cno.settings import SettingsDict
 DIAL_PAUSE: Final = 0.2
 
 
+#: How many origins are remembered whose servers require HTTP/1.1.
+MAX_HTTP1_ONLY: Final = 1_000
+
+
 class Dial:
     """A connection that is being made."""
 
     def __init__(self, origin: Origin, member: Member) -> None:
         self.origin = origin
         self.member = member
+        self.http1_only = origin.http1_only  # it offers HTTP/1.1 alone
         self.timer: asyncio.TimerHandle | None = None
         self.expired = False
 
@@ -67,6 +72,8 @@ class Stock(Owner):
         self._live: i64 = 0  # connections that take requests, or may soon: dials counted
         self._idle: OrderedDict[Member, float] = OrderedDict()  # since when; the longest first
         self._hungry: OrderedDict[Origin, None] = OrderedDict()  # in need of more than is allowed
+        #: Origins whose servers require HTTP/1.1; the first was used the longest ago.
+        self._http1_only: OrderedDict[str, None] = OrderedDict()
         self._tickets: i64 = 0  # given to those that had to wait
         self._timer: asyncio.TimerHandle | None = None
         self._closing = False
@@ -253,7 +260,32 @@ class Stock(Owner):
             self._origins[target.origin] = origin
             if target.scheme == "http":
                 origin.http2 = self._force_http2 or target.force_http2
+            elif target.origin in self._http1_only:
+                self._http1_only.move_to_end(target.origin)
+                origin.http1_only = True
+                origin.http2 = False
         return origin
+
+    def _use_http1(self, origin: Origin) -> bool:
+        """Use HTTP/1.1 alone for this origin from now on. Return False if that is not possible."""
+        if origin.http1_only:
+            return True
+        target = origin.target
+        if target.scheme != "https" or self._force_http2 or target.force_http2:
+            return False
+        if not self._route.can_require_http1():
+            return False
+        origin.http1_only = True
+        origin.http2 = False
+        self._http1_only[target.origin] = None
+        if len(self._http1_only) > MAX_HTTP1_ONLY:
+            self._http1_only.popitem(last=False)
+        shared = origin.shared
+        if shared is not None:
+            self._retire(shared)
+            if shared.is_free():
+                shared.close()
+        return True
 
     def _tidy(self, origin: Origin) -> None:
         """Forget an origin that has nothing and needs nothing."""
@@ -329,9 +361,11 @@ class Stock(Owner):
     def _give_up(self, member: Member) -> None:
         """A connection takes no more requests. If it never took one, those who wait must know:
         another would probably do no better."""
+        if member.requires_http1() and self._use_http1(member._origin):
+            self._retire(member)
         if not member._retired and member._last_local == 0 and member._reserved == 0:
             self._retire(member)
-            self._fail(member._origin, closed_at_once(member._end_reason))
+            self._fail(member._origin, closed_at_once(member._end_reason, member._goaway_code()))
         self._retire(member)
 
     def _retire(self, member: Member) -> None:
@@ -410,7 +444,8 @@ class Stock(Owner):
         origin.live += 1
         origin.dialing += 1
         self._live += 1
-        task = loop.create_task(self._route.connect(loop, origin.target, member))
+        connecting = self._route.connect(loop, origin.target, member, dial.http1_only)
+        task = loop.create_task(connecting)
         self._dials[task] = dial
         if self._limits.handshake_timeout is not None:
             wait = self._limits.handshake_timeout
@@ -439,9 +474,9 @@ class Stock(Owner):
         else:
             problem = task.exception()
         if problem is None and member._gone:
-            problem = closed_at_once(member._end_reason)
+            problem = closed_at_once(member._end_reason, member._goaway_code())
         if problem is None:
-            self._join(origin, member)
+            self._join(origin, member, dial.http1_only)
         else:
             member.abort()
             self._retire(member)
@@ -450,10 +485,16 @@ class Stock(Owner):
             self._want(origin)
         self._check_closed()
 
-    def _join(self, origin: Origin, member: Member) -> None:
-        """A connection has been made."""
+    def _join(self, origin: Origin, member: Member, http1_only: bool) -> None:
+        """A connection has been made. `http1_only`: it has offered nothing else."""
         member._joined = True
         self._members[member] = None
+        if member._http2 and origin.http1_only and not self._closing:
+            self._drop(member)  # begun before that was known; or the server does not care
+            if http1_only:
+                self._fail(origin, ConnectError("the server requires HTTP/1.1 and chose HTTP/2"))
+            self._want(origin)
+            return
         origin.http2 = member._http2
         if self._closing or (member._http2 and origin.shared is not None):
             self._drop(member)  # one is enough

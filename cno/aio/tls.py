@@ -12,16 +12,19 @@ from contextlib import suppress
 from os import PathLike
 from typing import Any, Final, TypeAlias, cast
 
+from mypy_extensions import mypyc_attr
+
 Path: TypeAlias = str | PathLike[str]
 
+HTTP1: Final = "http/1.1"
 #: What is offered and chosen by ALPN. Never "h2c": that is for clear text (RFC 9113 3.1, 3.2).
-PROTOCOLS: Final = ("h2", "http/1.1")
+PROTOCOLS: Final = ("h2", HTTP1)
 
 #: The context of connections that were given none, once there has been one: to load the system's
 #: certificates takes 24 ms of CPU.
 _default: Final[list[ssl.SSLContext]] = []
-#: The same for connections to proxies, with which only HTTP/1.1 is spoken.
-_proxy: Final[list[ssl.SSLContext]] = []
+#: The same for connections that offer HTTP/1.1 alone.
+_http1: Final[list[ssl.SSLContext]] = []
 
 
 def server_context(
@@ -57,13 +60,41 @@ def default_context() -> ssl.SSLContext:
     return _default[0]
 
 
-def proxy_context() -> ssl.SSLContext:
-    """Return the context that all connections to proxies share that were given none."""
-    if not _proxy:
+def http1_context() -> ssl.SSLContext:
+    """Return the context of connections that were given none and offer HTTP/1.1 alone."""
+    if not _http1:
         context = client_context()
-        context.set_alpn_protocols(["http/1.1"])
-        _proxy.append(context)
-    return _proxy[0]
+        context.set_alpn_protocols([HTTP1])
+        _http1.append(context)
+    return _http1[0]
+
+
+@mypyc_attr(native_class=False)
+class Http1Context(ssl.SSLContext):
+    """A client's context that offers HTTP/1.1 alone, and is else one of the application's.
+
+    `ssl` copies no contexts, and sets what ALPN offers for a whole context. So the application's
+    context offers HTTP/1.1 alone for as long as one TLS object is being made. (Another thread that
+    makes a connection by the same context at that moment gets HTTP/1.1.)
+    """
+
+    wrapped: ssl.SSLContext
+    offered: list[str]
+
+    @classmethod
+    def of(cls, context: ssl.SSLContext) -> "Http1Context":
+        """Return such a context; `context` offers HTTP/1.1 among others."""
+        same = cls(ssl.PROTOCOL_TLS_CLIENT)
+        same.wrapped = context
+        same.offered = offered_protocols(context)
+        return same
+
+    def wrap_bio(self, *args: Any, **kwargs: Any) -> ssl.SSLObject:
+        self.wrapped.set_alpn_protocols([HTTP1])
+        try:
+            return self.wrapped.wrap_bio(*args, **kwargs)
+        finally:
+            self.wrapped.set_alpn_protocols(self.offered)
 
 
 def harden(context: ssl.SSLContext) -> None:
@@ -83,12 +114,12 @@ def harden(context: ssl.SSLContext) -> None:
 
 def offer(context: ssl.SSLContext) -> None:
     """Have a client's context of the user's offer our protocols, unless it offers some already."""
-    if not offers_protocols(context):
+    if not offered_protocols(context):
         context.set_alpn_protocols(list(PROTOCOLS))
 
 
-def offers_protocols(context: ssl.SSLContext) -> bool:
-    """Whether a client's context has been told what to offer by ALPN.
+def offered_protocols(context: ssl.SSLContext) -> list[str]:
+    """Return what a client's context offers by ALPN (RFC 7301 3.1).
 
     `ssl` does not tell, so look at what it would send: a ClientHello (RFC 8446 4.1.2).
     """
@@ -96,24 +127,32 @@ def offers_protocols(context: ssl.SSLContext) -> bool:
     trial = context.wrap_bio(incoming, outgoing, server_hostname="alpn.invalid")
     with suppress(ssl.SSLWantReadError):
         trial.do_handshake()
-    return ALPN in extensions_of(outgoing.read())
+    data = extensions_of(outgoing.read()).get(ALPN, b"")
+    offered: list[str] = []
+    at = 2  # behind the length of the list
+    while at < len(data):
+        offered.append(data[at + 1 : at + 1 + data[at]].decode("latin-1"))
+        at += 1 + data[at]
+    return offered
 
 
 #: The number of the extension (RFC 7301 3.1).
 ALPN: Final = 16
 
 
-def extensions_of(hello: bytes) -> list[int]:
-    """The numbers of the extensions of a ClientHello that is one record."""
+def extensions_of(hello: bytes) -> dict[int, bytes]:
+    """Return the extensions of a ClientHello that is one record, by number."""
     at = 5 + 4 + 2 + 32  # the heads of record and message, the version, the random
     at += 1 + hello[at]  # the session id
     at += 2 + int.from_bytes(hello[at : at + 2], "big")  # the cipher suites
     at += 1 + hello[at]  # the compression methods
     at += 2
-    found: list[int] = []
+    found: dict[int, bytes] = {}
     while at + 4 <= len(hello):
-        found.append(int.from_bytes(hello[at : at + 2], "big"))
-        at += 4 + int.from_bytes(hello[at + 2 : at + 4], "big")
+        number = int.from_bytes(hello[at : at + 2], "big")
+        size = int.from_bytes(hello[at + 2 : at + 4], "big")
+        found[number] = hello[at + 4 : at + 4 + size]
+        at += 4 + size
     return found
 
 

@@ -7,7 +7,7 @@ for it.
 import ssl
 from typing import Final
 
-from cno.aio.errors import ConnectError, ConnectTimeoutError, reworded, said
+from cno.aio.errors import ConnectError, ConnectTimeoutError, name_of, reworded, said
 from cno.aio.urls import Target
 from cno.errors import Reason, explained
 
@@ -15,13 +15,14 @@ CLOSED_AT_ONCE: Final = "the connection was closed before its first request"
 CLOSED_IN_HANDSHAKE: Final = "the peer closed the connection during the TLS handshake"
 
 
-def closed_at_once(why: Reason | None) -> OSError:
+def closed_at_once(why: Reason | None, code: int) -> OSError:
     """Return the cause where the server accepts a connection and closes it.
 
-    `why` is what it sent that this end refused.
+    `why` is what it sent that this end refused, `code` the error code of its GOAWAY (0: none).
     """
     if why is None:
-        return ConnectionAbortedError(CLOSED_AT_ONCE)
+        says = f": {name_of(code)}" if code != 0 else ""
+        return ConnectionAbortedError(CLOSED_AT_ONCE + says)
     return ConnectionAbortedError(explained(why.text, why.rule, why.limit))
 
 

@@ -518,6 +518,8 @@ def _goaway(core: Core, id: i64, data: bytes, start: i64, stop: i64) -> None:
     glitch(core, 1)
     last = read_u32(data, start) & 0x7FFF_FFFF
     h2 = core._h2
+    if read_u32(data, start + 4) != 0:
+        h2.goaway_code = read_u32(data, start + 4)
     # > Endpoints MUST NOT increase the value they send in the last stream identifier.   (6.8)
     if last >= h2.goaway_received:
         return

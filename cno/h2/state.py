@@ -138,6 +138,7 @@ class Http2(Budgets):
         # -- GOAWAY -------------------------------------------------------------------------------
         self.goaway_sent: i64 = -1  # the last id we said we would handle
         self.goaway_received: i64 = MAX_STREAM_ID + 1  # the last id the peer said it would
+        self.goaway_code: i64 = 0  # the error code of the peer's GOAWAY (0: no error, or none)
         self.delivered: i64 = 0  # highest peer id that the application has seen
         self.goaway_ping = False  # shutting down: our PING is on its way
         self.pings: i64 = 0  # sent by the application and not answered
