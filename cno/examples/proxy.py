@@ -43,7 +43,7 @@ class Proxy:
                 reader, writer = await asyncio.open_connection(host.strip("[]"), int(number))
         except TimeoutError:
             await request.respond(504)
-        except (OSError, OverflowError):
+        except (OSError, OverflowError, UnicodeError):  # of a name that cannot exist, the last
             await request.respond(502)
         else:
             try:

@@ -10,6 +10,7 @@ encodes and decodes the messages on it, and `WebSocket` connects the two.
 import argparse
 import asyncio
 import io
+import re
 import secrets
 import sys
 from base64 import b64encode
@@ -30,6 +31,9 @@ MAX_FRAGMENTS = 16_384
 
 #: Bytes that are inflated at a time. Each becomes at most 1,032 bytes (RFC 1951 3.2.5).
 STEP = 1_024
+
+#: A client's key: 16 bytes in base64.
+KEY = re.compile("[A-Za-z0-9+/]{22}==")
 
 #: A server announces in HTTP/2 that it supports extended CONNECT.
 SETTINGS: Final[cno.SettingsDict] = {"enable_connect_protocol": 1}
@@ -178,7 +182,7 @@ async def accept(request: cno.Request) -> WebSocket:
         # > ... the Sec-WebSocket-Key and Sec-WebSocket-Accept header fields ... not processed, as
         # > they are superseded by the :protocol pseudo-header field.   (RFC 8441 5)
         key = fields.get("sec-websocket-key", "")
-        if not key:
+        if request.method != "GET" or KEY.fullmatch(key) is None:
             raise Refused(400, [])
         headers.append(("sec-websocket-accept", generate_accept_token(key.encode()).decode()))
     extensions: list[Extension] = []
