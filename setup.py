@@ -5,6 +5,7 @@ gives a wheel for any platform. `CNO_OPT=1` compiles in two thirds of the time w
 slower. The package's name, needs and contents are in pyproject.toml.
 """
 
+import ast
 import os
 import re
 import sys
@@ -23,9 +24,13 @@ INTERPRETED = {
     "cno/__init__.py": "decides which build runs, so it must run before either is loaded",
     "cno/_build.py": "as cno/__init__.py, which needs it first",
     "cno/__main__.py": "`python -m` runs code, and an extension module has none to give",
+    "cno/_sources.py": "reads sources, for `help` and `inspect` only",
+    "cno/enums.py": "mypyc gives enumerations no docstrings",
+    "cno/settings_dict.py": "as cno/enums.py, and no annotations",
     "cno/errors.py": "compiled code does not recognise an application's subclass of such a class",
     "cno/aio/errors.py": "as cno/errors.py",
     "cno/aio/channel.py": "as cno/errors.py",
+    "cno/aio/refusal.py": "as cno/errors.py",
     "cno/aio/serving.py": "a compiled function that is no coroutine function has no annotations",
     "cno/aio/stacks.py": "looks into compiled coroutines, as nothing compiled could",
     "cno/cli/": "click looks into the functions it is given, and nothing there is hot",
@@ -160,6 +165,136 @@ def patch_unit(sources: Iterable[Path], runtime: Path) -> None:
     units[0].write_text(patch_throw(text, runtime), "utf-8")
 
 
+HELP = "help"
+# A string of C, or none.
+DOC = r'NULL|"(?:[^"\\]|\\.)*"'
+#: Where mypyc names a method or function, a class, and a property without a setter. Each pattern
+#: gives the C name, and what stands where the docstring belongs: a signature or nothing.
+DOCUMENTED = (
+    rf"\(PyCFunction\)CPyPy_(\w+),\s+METH_FASTCALL \| METH_KEYWORDS, PyDoc_STR\(({DOC})\)",
+    rf"CPyType_(\w+)_template_ = {{[^}}]*?\.tp_doc = PyDoc_STR\(({DOC})\)",
+    r"\(getter\)(\w+),\s+NULL, (NULL), NULL}",
+)
+#: What stands in mypyc's runtime, and by what it is replaced. `__wrapped__` leads `inspect` to the
+#: function of the sources.
+FUNCTION_NAME = "(getter)CPyFunction_get_name, (setter)CPyFunction_set_name"
+FUNCTION_ANNOTATIONS = (
+    '{"__annotations__", (getter)CPyFunction_get_annotations, CPyFunction_set_annotations, 0, 0},'
+)
+FUNCTION_ATTRIBUTES = """
+    {"__annotations__", (getter)cno_of_source, 0, 0, "__annotations__"},
+    {"__wrapped__", (getter)cno_of_source, 0, 0, NULL},
+    {"__doc__", (getter)cno_doc, 0, 0, NULL},
+    {"__qualname__", (getter)cno_qualname, 0, 0, NULL},
+"""
+FUNCTION_TABLE = "static PyGetSetDef CPyFunction_getsets[] = {"
+FUNCTION_GETTERS = r"""
+static PyObject *cno_doc(PyObject *op, void *context) {
+    const char *doc = ((PyCFunctionObject *)op)->m_ml->ml_doc;
+    const char *end = doc ? strstr(doc, "\n--\n\n") : NULL;
+    if (end) doc = end + 5;
+    if (!doc || !*doc) Py_RETURN_NONE;
+    return PyUnicode_FromString(doc);
+}
+
+static PyObject *cno_qualname(PyObject *op, void *context) {
+    return PyUnicode_FromString(((PyCFunctionObject *)op)->m_ml->ml_name);
+}
+
+static PyObject *cno_name(PyObject *op, void *context) {
+    const char *name = ((PyCFunctionObject *)op)->m_ml->ml_name;
+    const char *dot = strrchr(name, '.');
+    return PyUnicode_FromString(dot ? dot + 1 : name);
+}
+
+static PyObject *cno_of_source(PyObject *op, void *attribute) {
+    PyObject *module = PyImport_ImportModule("cno._sources");
+    if (!module) return NULL;
+    PyObject *found = PyObject_CallMethod(module, "function_of", "O", op);
+    Py_DECREF(module);
+    if (!found || !attribute) return found;
+    PyObject *value = PyObject_GetAttrString(found, (const char *)attribute);
+    Py_DECREF(found);
+    return value;
+}
+"""
+
+
+def docstrings(modules: Iterable[str]) -> dict[str, str]:
+    """Return the docstrings of these modules, by each C name that mypyc may derive from theirs."""
+    found: dict[str, str] = {}
+    for module in modules:
+        parts = module.removesuffix(".py").removesuffix("/__init__").split("/")
+        prefixes = ["", *("___".join(parts[i:]) + "___" for i in range(len(parts)))]
+        tree = ast.parse(ROOT.joinpath(module).read_text("utf-8"))
+        named: list[tuple[str, ast.AST]] = [("", each) for each in tree.body]
+        for each in tree.body:
+            if isinstance(each, ast.ClassDef):
+                named += [(each.name, member) for member in each.body]
+        for owner, node in named:
+            if not isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+                continue
+            doc = ast.get_docstring(node)
+            if doc is not None:
+                for prefix in prefixes:
+                    found[prefix + (f"{owner}___" if owner else "") + node.name] = doc
+                    found[f"{prefix}{owner}_get_{node.name}"] = doc  # the getter of a property
+    return found
+
+
+def c_string(text: str) -> str:
+    """Return a string literal of C."""
+    codes = text.encode()
+    plain = [chr(c) if 32 <= c < 127 and c not in b'"\\?' else f"\\{c:03o}" for c in codes]
+    return '"' + "".join(plain) + '"'
+
+
+def patch_docstrings(text: str, docs: dict[str, str]) -> str:
+    """Add the docstrings of the sources. mypyc 2.4 writes signatures without annotations only."""
+
+    def document(match: re.Match[str]) -> str:
+        doc = docs.get(match[1])
+        if doc is None:
+            return match[0]
+        start, end = match.start(2) - match.start(), match.end(2) - match.start()
+        signature = "" if match[2] == "NULL" else match[2]  # C joins literals that are neighbours
+        return f"{match[0][:start]}{signature} {c_string(doc)}{match[0][end:]}"
+
+    for pattern in DOCUMENTED:
+        text, count = re.subn(pattern, document, text)
+        if count == 0:
+            raise Unpatched(HELP, f"nothing matches {pattern}")
+    return text
+
+
+def patch_functions(text: str, runtime: Path) -> str:
+    """Give coroutine functions the names, docstring and annotations of their source.
+
+    mypyc 2.4 gives their types no way to see them: `inspect.signature` finds no parameters, and
+    `__doc__` is None.
+    """
+    source = runtime.read_text("utf-8")
+    for old, new in (
+        (FUNCTION_TABLE, FUNCTION_GETTERS + FUNCTION_TABLE),
+        (FUNCTION_ANNOTATIONS, FUNCTION_ATTRIBUTES),
+        (FUNCTION_NAME, "(getter)cno_name, 0"),
+    ):
+        if source.count(old) != 1:
+            raise Unpatched(HELP, f"{runtime.name} does not have {old!r} once")
+        source = source.replace(old, new)
+    return text.replace(f"#include <{runtime.name}>", source)
+
+
+def patch_help(sources: Iterable[Path], runtime: Path, docs: dict[str, str]) -> None:
+    """Let `help` and `inspect` find in compiled code what they find in the sources."""
+    include = f"#include <{runtime.name}>"
+    units = [path for path in sources if include in path.read_text("utf-8")]
+    if len(units) != 1:
+        raise Unpatched(HELP, f"{len(units)} of the generated files have {include}")
+    text = patch_docstrings(units[0].read_text("utf-8"), docs)
+    units[0].write_text(patch_functions(text, runtime), "utf-8")
+
+
 def extensions() -> list[Extension]:
     """What `CNO_BUILD` asks for: the extensions of the one compilation unit, or none."""
     build = os.environ.get("CNO_BUILD") or "mypyc"
@@ -187,6 +322,8 @@ def extensions() -> list[Extension]:
     sources = {Path(source) for extension in found for source in extension.sources}
     try:
         patch_unit(sources, Path(include_dir()) / "misc_ops.c")
+        runtime = Path(include_dir()) / "function_wrapper.c"
+        patch_help(sources, runtime, docstrings(compiled_modules()))
     except Unpatched as error:
         sys.exit(str(error))
     return found

@@ -79,3 +79,14 @@ __all__ = [
     "request",
     "serve",
 ]
+
+if COMPILED:
+    from cno import _sources
+
+    _sources.describe(
+        [globals()[name] for name in __all__]
+        + [getattr(raw, name) for name in raw.__all__]
+        + [getattr(hpack, name) for name in hpack.__all__],
+        type(connect),
+        "cno.aio.connect",
+    )

@@ -72,6 +72,11 @@ from cno.const import (
     CNO_SETTINGS_MAX_FRAME_SIZE,
     CNO_SETTINGS_MAX_HEADER_LIST_SIZE,
     CNO_SETTINGS_NO_RFC7540_PRIORITIES,
+)
+from cno.core import Frame
+from cno.drive import Octets, receive
+from cno.engine import Engine
+from cno.enums import (
     Errno,
     ErrorCode,
     Flag,
@@ -81,9 +86,6 @@ from cno.const import (
     Side,
     Version,
 )
-from cno.core import Frame
-from cno.drive import Octets, receive
-from cno.engine import Engine
 from cno.errors import (
     ConnectionError,
     DisconnectError,

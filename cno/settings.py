@@ -3,7 +3,7 @@
 Knows the numbers and what they may be; never when they take effect: that is `h2`'s business.
 """
 
-from typing import Any, TypedDict
+from typing import Any
 
 from mypy_extensions import i64, mypyc_attr
 
@@ -26,19 +26,8 @@ from cno.const import (
     MIN_MAX_FRAME_SIZE,
 )
 from cno.errors import ConnectionFault, UsageError
+from cno.settings_dict import SettingsDict as SettingsDict
 from cno.strict import typed
-
-
-class SettingsDict(TypedDict, total=False):
-    """Settings to announce, by name; what is left out, or None, stays as it is."""
-
-    header_table_size: int | None
-    enable_push: int | None
-    max_concurrent_streams: int | None
-    initial_window_size: int | None
-    max_frame_size: int | None
-    max_header_list_size: int | None
-    enable_connect_protocol: int | None
 
 
 @mypyc_attr(acyclic=True)

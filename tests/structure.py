@@ -8,7 +8,7 @@ never rise. An exception that is not needed any more makes the test fail.
 # A name stands for the module or package and all that is below it, unless a longer name covers
 # that; with a dot at its end, for what is below only.
 LAYERS = (
-    ("const", "date", "strict"),
+    ("const", "date", "enums", "settings_dict", "strict"),
     ("errors", "limits"),
     ("hpack", "settings", "headers", "budget", "priority"),
     ("h1.head", "h1.body", "h2.frames", "h2.field_rules"),

@@ -80,8 +80,13 @@ print(json.dumps([cno.COMPILED, sorted(native), sorted(files)]))
 def test_extensions_are_loaded_all_or_none() -> None:
     compiled, native, names = json.loads(python(LOADED, CNO_PURE=None))
     assert compiled is cno.COMPILED or "CNO_PURE" in os.environ
-    interpreted = {"cno", "cno._build", "cno.errors"}
-    interpreted |= {f"cno.aio.{name}" for name in ("channel", "errors", "serving", "stacks")}
+    plain = ("_build", "_sources", "enums", "errors", "settings_dict")
+    layer = ("channel", "errors", "refusal", "serving", "stacks")
+    interpreted = {
+        "cno",
+        *(f"cno.{name}" for name in plain),
+        *(f"cno.aio.{name}" for name in layer),
+    }
     assert set(native) == (set(names) - interpreted if compiled else set())
     assert ("cno__mypyc" in native) is compiled
 
@@ -299,7 +304,7 @@ def test_sdist_has_the_tree_and_builds(checkout: Path, tmp_path: Path) -> None:
     has = {path.relative_to(unpacked).as_posix() for path in unpacked.rglob("*") if path.is_file()}
     assert {f"cno/{source}" for source in SOURCES} <= has
     assert {"setup.py", "mypy.ini", "LICENSE", "cno/py.typed", "tests/test_packaging.py"} <= has
-    assert not [name for name in has if name.endswith((".so", ".pyc", ".c")) or "_cache" in name]
+    assert not [name for name in has if name.endswith((".so", ".pyc", ".c")) or "_cache/" in name]
     kept = {f"benchmarks/results/{name}" for name in ("report.md", "headline.svg")}
     assert {name for name in has if name.startswith("benchmarks/results/")} == kept
     assert {name for name in has if name.startswith("docs/")}

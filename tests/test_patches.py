@@ -28,7 +28,13 @@ class Protocol(asyncio.Protocol):
     """Has a place for weak references."""
 
     async def wait(self) -> None:
+        """Has a docstring."""
         await asyncio.sleep(0)
+
+    @property
+    def size(self) -> int:
+        """Has one "as well", of a property."""
+        return 0
 
 
 class Derived(Protocol):
@@ -68,7 +74,7 @@ def unit(folder: Path) -> str:
 def unpatched(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The C as mypyc generates it."""
     folder = tmp_path_factory.mktemp("patches") / "unpatched"
-    done = generate(folder, "def patch_unit(*_): pass")
+    done = generate(folder, "def patch_unit(*_): pass\npatch_help = patch_unit")
     assert done.returncode == 0, done.stderr
     return unit(folder)
 
@@ -97,6 +103,11 @@ def test_what_mypyc_generates_here_is_patched(tmp_path: Path, unpatched: str) ->
     assert "type, value, traceback, NULL)" not in text
     assert "#include <misc_ops.c>" in unpatched
     assert "#include <misc_ops.c>" not in text
+    assert text.count('PyDoc_STR("wait($self)\\n--\\n\\n" "Has a docstring.")') == 2
+    assert 'NULL,  "Has one \\042as well\\042, of a property.", NULL}' in text
+    assert 'PyDoc_STR("Protocol()\\n--\\n\\n" "Has a place for weak references.")' in text
+    assert '{"__wrapped__", (getter)cno_of_source, 0, 0, NULL}' in text
+    assert "#include <function_wrapper.c>" not in text
 
 
 def test_the_build_stops_where_a_patch_does_not_apply(tmp_path: Path) -> None:
@@ -146,3 +157,32 @@ def test_no_file_or_two_hold_the_unit(patches: dict[str, Any], tmp_path: Path) -
             path.write_text(text)
         with pytest.raises(patches["Unpatched"], match=f"{said} the generated files"):
             patches["patch_unit"](paths, tmp_path / "misc_ops.c")
+        text = text.replace("misc_ops", "function_wrapper")
+        for path in paths:
+            path.write_text(text)
+        with pytest.raises(patches["Unpatched"], match=f"{said} the generated files"):
+            patches["patch_help"](paths, tmp_path / "function_wrapper.c", {})
+
+
+UNDOCUMENTED: list[Callable[[str], str]] = [
+    lambda text: text.replace("(PyCFunction)CPyPy_", "(PyCFunction) CPyPy_"),
+    lambda text: text.replace(".tp_doc = ", ".tp_about = "),
+    lambda text: text.replace("NULL, NULL, NULL}", "0, 0, 0}"),
+]
+
+
+@pytest.mark.parametrize("change", UNDOCUMENTED)
+def test_docstrings_are_patched_in_all_their_places(
+    patches: dict[str, Any], unpatched: str, change: Callable[[str], str]
+) -> None:
+    patch, failure = patches["patch_docstrings"], patches["Unpatched"]
+    assert patch(unpatched, {"Protocol___wait": "It waits."}).count('"It waits."') == 2
+    with pytest.raises(failure, match="'help'"):
+        patch(change(unpatched), {})
+
+
+def test_the_runtime_of_functions_has_changed(patches: dict[str, Any], tmp_path: Path) -> None:
+    runtime = tmp_path / "function_wrapper.c"
+    runtime.write_text(patches["FUNCTION_TABLE"])
+    with pytest.raises(patches["Unpatched"], match=r"function_wrapper\.c does not have"):
+        patches["patch_functions"]("#include <function_wrapper.c>", runtime)

@@ -28,7 +28,7 @@ MAX_CLASS = 300
 MAX_FIELDS = 30
 
 # They choose the build and hand over to the rest; their own tests are in test_packaging.py.
-OUTSIDE = {"", "_build", "__main__"}
+OUTSIDE = {"", "_build", "_sources", "__main__"}
 
 # Programs as users write them: they know the public names and no others.
 USERS = {"examples"}

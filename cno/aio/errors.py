@@ -6,7 +6,8 @@ them has `retryable`: whether the request may be sent again without harm.
 
 import copy
 
-from cno.const import CNO_ERRNO_DISCONNECT, CNO_ERRNO_INVALID_STREAM, ErrorCode
+from cno.const import CNO_ERRNO_DISCONNECT, CNO_ERRNO_INVALID_STREAM
+from cno.enums import ErrorCode
 from cno.errors import ConnectionError, DisconnectError, Reason, UsageError, explained
 
 

@@ -5,15 +5,12 @@ Knows the response that it comes with. Must never know why the upgrade was asked
 
 from typing import Any, cast
 
-from mypy_extensions import mypyc_attr
-
 from cno.aio.errors import StreamError
 from cno.aio.messages import Response
 from cno.aio.output import Headers
 from cno.errors import rebuild
 
 
-@mypyc_attr(native_class=False)
 class UpgradeRefused(StreamError):
     """The server does not want to upgrade; `response` says what it says instead.
 

@@ -1,0 +1,160 @@
+"""`help()` and `inspect` tell the same of both builds: names, defaults, annotations, docstrings.
+
+Where a compiled build is under test, its sources are described by a process of their own.
+"""
+
+import inspect
+import json
+import os
+import pydoc
+import subprocess
+import sys
+import typing
+from collections.abc import Iterator
+from types import GetSetDescriptorType, ModuleType
+from typing import Any
+
+import pytest
+
+import cno
+from cno import hpack, raw
+from tests.tree import ROOT
+
+#: What belongs to Python, or is other than itself in the other build by nature.
+OWN = {"__init_subclass__", "__subclasshook__", "__class_getitem__", "__new__", "__init__"}
+
+
+def public() -> Iterator[tuple[str, Any]]:
+    """All public classes and functions, and their public methods and properties."""
+    modules: list[ModuleType] = [cno, raw, hpack]
+    for module in modules:
+        for name in module.__all__:
+            found = getattr(module, name)
+            if isinstance(found, type) or inspect.isroutine(found):
+                yield f"{module.__name__}.{name}", found
+            if isinstance(found, type) and found.__module__.startswith("cno."):
+                for attribute in dir(found):
+                    if attribute not in OWN and is_ours(found, attribute):
+                        yield f"{module.__name__}.{name}.{attribute}", getattr(found, attribute)
+
+
+def is_ours(cls: type, name: str) -> bool:
+    """Whether a public attribute, or an asynchronous special one, is defined by the package."""
+    if name.startswith("_") and name not in ("__aenter__", "__aexit__", "__anext__"):
+        return False
+    for base in cls.__mro__:
+        if name in vars(base):
+            found = getattr(base, name)
+            is_property = isinstance(vars(base)[name], property | GetSetDescriptorType)
+            known = inspect.isroutine(found) or (is_property and found.__doc__ is not None)
+            return base.__module__.startswith("cno.") and known
+    return False
+
+
+def described(found: Any) -> dict[str, Any]:
+    """What is promised to be the same."""
+    plain = inspect.ismethoddescriptor(found) and not isinstance(found, type)
+    about: dict[str, Any] = {"doc": inspect.getdoc(found)}
+    if not inspect.isdatadescriptor(found):
+        about["name"] = found.__name__
+        about["qualname"] = found.__qualname__
+        about["coroutine"] = inspect.iscoroutinefunction(found)
+        try:
+            signature = inspect.signature(found)
+        except ValueError:
+            about["signature"] = None  # enumerations
+        else:
+            about["annotated"] = not plain
+            about["signature"] = str(signature)
+            about["names"] = str(unannotated(signature))
+    return about
+
+
+def unannotated(signature: inspect.Signature) -> inspect.Signature:
+    """The same without annotations, and without the mark that `self` is never a keyword."""
+    empty = inspect.Parameter.empty
+    parameters = [each.replace(annotation=empty) for each in signature.parameters.values()]
+    if parameters and parameters[0].name == "self":
+        parameters[0] = parameters[0].replace(kind=inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return signature.replace(parameters=parameters, return_annotation=empty)
+
+
+def everything() -> dict[str, dict[str, Any]]:
+    return {name: described(found) for name, found in public()}
+
+
+@pytest.fixture(scope="module")
+def sources() -> dict[str, dict[str, Any]]:
+    """The same of the sources."""
+    code = "import json; from tests.test_help import everything; print(json.dumps(everything()))"
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=os.environ | {"CNO_PURE": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found: dict[str, dict[str, Any]] = json.loads(run.stdout)
+    return found
+
+
+HERE = everything()
+NAMES = list(HERE)
+
+
+def test_nothing_is_missing(sources: dict[str, dict[str, Any]]) -> None:
+    assert NAMES == list(sources)
+    assert len(NAMES) > 150
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_same_is_told_of_both_builds(name: str, sources: dict[str, dict[str, Any]]) -> None:
+    here = dict(HERE[name])
+    there = dict(sources[name])
+    if not here.pop("annotated", True):
+        # A method of C that is no coroutine function: Python has no place for its annotations.
+        del here["signature"], there["signature"]
+    there.pop("annotated", None)
+    assert here == there
+
+
+@pytest.mark.parametrize(
+    ("name", "lines"),
+    [
+        ("cno.Pool", ["method: str", "data: bytes |", "Connections to any number of servers"]),
+        ("cno.Request", ["code: int", "-> None", "Send the response", "conn"]),
+        ("cno.serve", ["port: int | None = None", "mode: int | None = None", "Serve HTTP/2"]),
+        ("cno.request", ["Send one request over a connection of its own"]),
+        ("cno.raw.Connection", ["write_data(", "server: bool", "Take bytes from the transport"]),
+        ("cno.raw.ErrorCode", ["RFC 9113 section 7"]),
+        ("cno.Limits", ["max_concurrent_streams: int | None = 100"]),
+    ],
+)
+def test_help(name: str, lines: list[str]) -> None:
+    text = pydoc.plain(pydoc.render_doc(name))
+    for line in lines:
+        assert line in text
+
+
+def test_a_coroutine_function_leads_to_its_source() -> None:
+    request = cno.Pool.request
+    assert inspect.getsource(request).lstrip().startswith("async def request(")
+    assert request.__module__ == "cno.aio.pool"
+    assert request.__annotations__["method"] is str
+    assert typing.get_type_hints(request)["return"] is cno.Response
+    bound = inspect.signature(cno.Pool().request)
+    assert list(bound.parameters)[:2] == ["method", "url"]
+
+
+def test_a_subclass_has_the_signature_of_its_own_constructor() -> None:
+    class Own(cno.Pool):
+        def __init__(self, size: int) -> None:
+            super().__init__(max_connections=size)
+
+    class Same(cno.Pool):
+        """Has none."""
+
+    assert str(inspect.signature(Own)) == "(size: int) -> None"
+    assert inspect.signature(Same) == inspect.signature(cno.Pool)
+    assert Same.__doc__ == "Has none."
