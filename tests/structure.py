@@ -23,6 +23,7 @@ LAYERS = (
     # asyncio: what knows no connection; the connection, which is one circle today; what makes and
     # what keeps connections; the public names.
     ("raw", "aio.errors", "aio.waiters", "aio.hosts", "aio.tls", "aio.arguments"),
+    ("aio.lifecycle", "aio.transports"),
     ("aio.channel", "aio.urls", "aio.signals", "aio.pings", "aio.body", "aio.output", "aio.racing"),
     ("aio.sources", "aio.unclaimed"),
     ("pool",),

@@ -19,6 +19,7 @@ from cno.aio.connection import Connection, Exchange, current_task
 from cno.aio.doubt import given_up, sent
 from cno.aio.errors import ConnectionLostError, StreamError, fresh
 from cno.aio.forward import ForwardProxy
+from cno.aio.lifecycle import HAND_OVER
 from cno.aio.messages import Response, Tunnel, listed
 from cno.aio.orders import Once, Order, completed, tunnel_order
 from cno.aio.output import Headers, Sending
@@ -207,9 +208,7 @@ class Client(Connection):
             inflow = exchange._flow()
             early += inflow._take(inflow._size)
         self._stop_timer()
-        self._gone = True
-        self._closing = True
-        self._loss_told = True
+        self._fire(HAND_OVER)
         if self._deaf:
             self._context.copy().run(self.transport.resume_reading)
         return self.transport, early, self._input_ended

@@ -11,15 +11,17 @@ from typing import Any, Final, cast
 
 from mypy_extensions import i64, mypyc_attr
 
-from cno.aio import ending, intake, leftover, room, truncation
+from cno.aio import ending, intake, leftover, lifecycle, room, truncation
 from cno.aio.arguments import check_loop
 from cno.aio.errors import StreamError, StreamTimeoutError, name_of
 from cno.aio.exchange import Exchange as Exchange
-from cno.aio.output import Headers, gathers, log, most_whole, write_buffer
+from cno.aio.lifecycle import CLOSE, CLOSING, CONNECTION_MADE, FLUSHING, HALF_CLOSED, LOST, SHUTDOWN
+from cno.aio.output import Headers, log
 from cno.aio.pings import Pings
 from cno.aio.proxy_header import Announced
 from cno.aio.timers import Timers
 from cno.aio.tls import adequate, said_goodbye, secured_by
+from cno.aio.transports import gathers, most_whole, write_buffer
 from cno.const import (
     CNO_LOCAL,
     CNO_RST_HTTP_1_1_REQUIRED,
@@ -77,7 +79,6 @@ class Connection(Timers):
         self._loss: Exception | None = None  # what connection_lost() was told
         self._abrupt = False  # that was no orderly end
         self._hung_up = False  # by the peer, or the network, and not within a message
-        self._loss_told = False  # all that had come has been parsed, and everybody knows
         self._closed: asyncio.Future[None] | None = None
         self._pings: Pings | None = None  # that the application waits for
         self._announced_peer: Announced | None = None  # what a PROXY header said of the peer
@@ -90,7 +91,7 @@ class Connection(Timers):
         self._born = self._heard_at = self.loop.time()
         if self._limits.max_connection_age is not None:
             self._retire_at = self._born + self._limits.max_connection_age
-        if self._closing:
+        if not self._fire(CONNECTION_MADE) or self._phase == CLOSING:
             self.transport.abort()
             return
         secured = cast("SSLObject | None", transport.get_extra_info("ssl_object"))
@@ -112,7 +113,7 @@ class Connection(Timers):
         self._arm()
 
     def data_received(self, data: bytes) -> None:
-        if self._closing:
+        if self._phase >= FLUSHING:
             return
         self._received += 1
         if len(data) > self._chunk or self._behind:
@@ -149,13 +150,13 @@ class Connection(Timers):
         self._input_ended = True
         if self._clear_text:
             self._cut_off = False
-        while self._behind and not self._closing:
+        while self._behind and self._phase < FLUSHING:
             intake.catch_up(self)
         if not self._http2 and self._state == H1_BLOCKED:
             intake.retry(self)  # that may be due
-        if not self._gone:
+        if self._phase < LOST:
             self._flush()  # the transport may be closed before that happens by itself
-        if self._http2 or self._closing or not self._exchanges:
+        if self._http2 or self._phase >= FLUSHING or not self._exchanges:
             return False
         secured = secured_by(self.transport)
         secure = secured is not None
@@ -253,7 +254,7 @@ class Connection(Timers):
                 left = inflow.detach()
                 if not self._http2:
                     self._unread -= left
-                    if self._deaf and not self._closing:
+                    if self._deaf and self._phase < FLUSHING:
                         # Nobody has to read that before the next message comes.
                         intake.listen(self)
             if not exchange._complete:
@@ -270,7 +271,7 @@ class Connection(Timers):
                     sending, exchange._error or self._reason(stream, code, side, exchange._where())
                 )
             self._over(exchange, clean or exchange._error_delivered)
-        if not self._gone:
+        if self._phase < LOST:
             self._stream_freed()
 
     def on_settings(self) -> None:
@@ -283,9 +284,8 @@ class Connection(Timers):
 
     def close(self) -> None:
         """Write what is waiting to be written, and close the transport. Open streams end."""
-        if self._closing:
+        if not self._fire(CLOSE):
             return
-        self._closing = True
         if self._busy or self._born == 0.0:
             return
         if self._corked > self._app_corks and self._state != CLOSED:
@@ -310,16 +310,16 @@ class Connection(Timers):
         """
         if self._drain_since == 0.0 and self._born != 0.0:
             self._drain_since = self.loop.time()
-            if not self._half_closed and not self._closing:  # these have timers of their own
+            if self._fire(SHUTDOWN):  # else there is another timer
                 self._stop_timer()
                 self._arm()
-        if not self._closing and not self._is_fresh():
+        if self._phase < FLUSHING and not self._is_fresh():
             super().shutdown()
 
     async def wait_closed(self) -> None:
         """Wait until the connection is closed."""
         check_loop(self.loop)
-        if self._loss_told:
+        if self._phase == lifecycle.CLOSED:
             return
         if self._closed is None:
             self._closed = self.loop.create_future()
@@ -337,7 +337,7 @@ class Connection(Timers):
 
     def _half_close(self) -> None:
         """HTTP/1.1: tell the other side of a tunnel that this one has no more to say."""
-        if not self._http2 and not self._closing and secured_by(self.transport) is None:
+        if not self._http2 and self._phase < FLUSHING and secured_by(self.transport) is None:
             self._flush()
             self.transport.write_eof()
 
@@ -349,7 +349,7 @@ class Connection(Timers):
         why = self._end_reason
         if why is not None and side == CNO_LOCAL:
             return StreamError(why.text, stream=stream, code=code, rule=why.rule, limit=why.limit)
-        if self._gone:
+        if self._phase >= LOST:
             return self._lost(stream, where)
         who = "here" if side == CNO_LOCAL else "by the peer"
         # > A REFUSED_STREAM error ... any request that was sent on the reset stream can be safely
@@ -369,7 +369,7 @@ class Connection(Timers):
                 "protocol": self,
             }
         )
-        if not self._gone:
+        if self._phase < LOST:
             self.abort()
 
     def _stream_freed(self) -> None:
@@ -379,7 +379,7 @@ class Connection(Timers):
             if self._stalled:
                 self.on_flow_increase(0)
             intake.resume_input(self)
-            if self._half_closed and not self._exchanges:
+            if self._phase == HALF_CLOSED and not self._exchanges:
                 # The last of the response is still in the engine.
                 self.loop.call_soon(self.close, context=self._context)
         self._freed()
@@ -388,7 +388,7 @@ class Connection(Timers):
 
     def consume(self, stream: int, size: int) -> None:
         """So much of a stream's data has been read."""
-        if self._gone:
+        if self._phase >= LOST:
             return
         if self._http2:
             super().consume(stream, size)
@@ -410,17 +410,17 @@ class Connection(Timers):
                 self._measured()
             if h2.frames >= h2.pause_at:
                 intake.fall_behind(self)
-            if h2.recv_window + h2.recv_credit < self._least_room and not self._closing:
+            if h2.recv_window + h2.recv_credit < self._least_room and self._phase < FLUSHING:
                 room.look(self)
         if self._window_opened:
             self._window_opened = False
-            if self._stalled and not self._gone:
+            if self._stalled and self._phase < LOST:
                 self._pump()
         if self._drain_since != 0.0:
             self._begin_drain()
-        if self._closing:
+        if self._phase >= FLUSHING:
             self._begin_work()
-            if not self._gone:
+            if self._phase < LOST:
                 ending.close_transport(self)
             return
         self._begin_work()

@@ -11,6 +11,16 @@ from typing import TYPE_CHECKING, Final
 
 from cno.aio import intake, truncation
 from cno.aio.errors import name_of, said
+from cno.aio.lifecycle import (
+    CLOSE_TRANSPORT,
+    CONNECTION_LOST,
+    EOF_RECEIVED,
+    FLUSHING,
+    LINGERING,
+    LOST,
+    TOLD,
+    WRITE_EOF,
+)
 from cno.aio.output import log
 from cno.aio.progress import acknowledged, is_taking
 from cno.aio.repeat import is_quiet
@@ -32,19 +42,19 @@ PIECE: Final = 65_536
 
 def close_transport(conn: "Connection") -> None:
     """Write what is waiting to be written, and close the transport, or at first our half of it."""
-    if conn._gone:
+    if conn._phase >= LINGERING:
         return
     conn._stop_timer()
     if conn._corked != 0:
         flush_all(conn)  # by cork(), which nobody will undo in time
     conn._flush()
-    conn._mute = True
-    if truncation.cuts(conn):
-        truncation.cut_off(conn)
-        return
-    if conn._given_up or (conn._linger and conn._http2 and conn._full):
+    if conn._phase >= LINGERING:
+        return  # too much waited in the transport: it has been aborted
+    given_up = conn._given_up or (conn._linger and conn._http2 and conn._full)
+    if truncation.cuts(conn) or given_up:
         # What is left of a request that was given up helps nobody; nor does it help to tell a
         # peer that does not read why it is cut off.
+        conn._fire(CLOSE_TRANSPORT)
         truncation.cut_off(conn)
         return
     secure = secured_by(conn.transport) is not None
@@ -60,13 +70,16 @@ def close_transport(conn: "Connection") -> None:
             if not secure:
                 conn.transport.write_eof()
         except (OSError, NotImplementedError, RuntimeError):
+            conn._fire(CLOSE_TRANSPORT)
             conn.transport.close()
         else:
+            conn._fire(WRITE_EOF)
             give_time(conn, conn._limits.linger_timeout)
             conn._kept_back = False
             conn._unread = 0
             intake.listen(conn)
         return
+    conn._fire(CLOSE_TRANSPORT)
     # asyncio's TLS transports forget, when they are closed again, what tells how much is unwritten.
     if not conn.transport.is_closing():
         conn.transport.close()
@@ -84,7 +97,7 @@ def close_transport(conn: "Connection") -> None:
 
 def give_time(conn: "Connection", patience: float) -> None:
     """Give the transport so much time to write what is left; more while the peer takes it."""
-    if conn._gone:
+    if conn._phase >= LOST:
         return
     if conn.transport.get_write_buffer_size() != 0:
         conn._taken_mark = acknowledged(conn)
@@ -94,7 +107,7 @@ def give_time(conn: "Connection", patience: float) -> None:
 def check(conn: "Connection", patience: float) -> None:
     """Cut the connection, unless the peer still takes what is to be written."""
     conn._timer = None
-    if conn._gone:
+    if conn._phase >= LOST:
         return
     most = conn._limits.shutdown_timeout
     late = conn._drain_since != 0.0 and most is not None
@@ -111,7 +124,7 @@ def half_closed(conn: "Connection") -> None:
 
     Keep answering for `half_closed_timeout`; then wait only while it takes what has been written.
     """
-    conn._half_closed = True
+    conn._fire(EOF_RECEIVED)
     conn._stop_timer()
     conn._output_since = 0.0
     wait = conn._limits.half_closed_timeout
@@ -121,7 +134,7 @@ def half_closed(conn: "Connection") -> None:
 def expire(conn: "Connection") -> None:
     """Time is up for a client that has closed its sending side, unless it is still taking."""
     conn._timer = None
-    if conn._gone:
+    if conn._phase >= LOST:
         return
     if conn.transport.get_write_buffer_size() == 0 or conn._overdue_output(conn.loop.time()):
         truncation.cut_off(conn)
@@ -135,11 +148,9 @@ def expire(conn: "Connection") -> None:
 
 def lost(conn: "Connection", exc: Exception | None) -> None:
     """The transport is gone. (asyncio may say so twice, if a write failed inside a callback.)"""
-    if conn._gone:
+    closed = conn._phase >= FLUSHING  # by us: what comes after that is dropped
+    if not conn._fire(CONNECTION_LOST):
         return
-    closed = conn._closing  # by us: what comes after that is dropped
-    conn._gone = True
-    conn._closing = True
     conn._stop_timer()
     conn._hung_up = not closed
     conn._loss = exc
@@ -213,7 +224,7 @@ def tell(conn: "Connection") -> None:
     for sending in list(conn._stalled.values()):
         conn._resolve(sending, conn._lost(sending.stream))
     conn._stalled.clear()
-    conn._loss_told = True
+    conn._fire(TOLD)
     conn._after_loss()
     if conn._pings is not None:
         conn._pings.fail(conn._lost(0))

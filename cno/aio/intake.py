@@ -6,6 +6,7 @@ what the input means.
 
 from typing import TYPE_CHECKING, Final
 
+from cno.aio.lifecycle import FLUSHING, HALF_CLOSED, LOST, SHUTDOWN, TUNNEL_OPENED
 from cno.core import CLOSED, H1_BLOCKED
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def adapt(conn: "Connection", took: float) -> None:
 def listen(conn: "Connection") -> None:
     """Pause or resume reading from the transport, as is right now."""
     deaf = conn._kept_back or conn._behind or conn._unread > conn._most_unread
-    if deaf != conn._deaf and not conn._gone and not conn.transport.is_closing():
+    if deaf != conn._deaf and conn._phase < LOST and not conn.transport.is_closing():
         conn._deaf = deaf
         if deaf:
             conn.transport.pause_reading()
@@ -42,7 +43,7 @@ def listen(conn: "Connection") -> None:
 
 def fall_behind(conn: "Connection") -> None:
     """Work off what is here in the turns to come; nothing is read meanwhile."""
-    if not conn._behind and not conn._gone and not conn._closing:
+    if not conn._behind and conn._phase < FLUSHING:
         conn._behind = True
         listen(conn)
         conn.loop.call_soon(catch_up, conn, context=conn._context)
@@ -50,10 +51,10 @@ def fall_behind(conn: "Connection") -> None:
 
 def catch_up(conn: "Connection") -> None:
     """Parse the next piece of what waits."""
-    if conn._gone or not conn._behind:
+    if conn._phase >= LOST or not conn._behind:
         return
     conn._behind = False
-    if conn._closing:
+    if conn._phase >= FLUSHING:
         conn._later = bytearray()
         listen(conn)
         return
@@ -88,16 +89,18 @@ def resume_input(conn: "Connection") -> None:
 
 def retry(conn: "Connection") -> None:
     """Give the engine's parser another chance with what it had to keep."""
-    if conn._gone:
+    if conn._phase >= LOST:
         return
     conn.data_received(b"")
     listen(conn)
-    if conn._half_closed:
+    if conn._phase == HALF_CLOSED:
         for exchange in list(conn._exchanges.values()):
             if exchange._tunnel:
                 # The peer had sent all it has for the tunnel before that was open: it waits for
                 # what comes the other way, however long that takes.
-                conn._half_closed = False
+                conn._fire(TUNNEL_OPENED)
+                if conn._drain_since != 0.0:
+                    conn._fire(SHUTDOWN)
                 conn._stop_timer()
                 conn._arm()
                 exchange._completed(None)

@@ -8,8 +8,6 @@ import asyncio
 import contextvars
 import itertools
 import logging
-import socket
-import sys
 import time
 from collections import deque
 from typing import Final, TypeAlias
@@ -17,8 +15,9 @@ from typing import Final, TypeAlias
 from mypy_extensions import i64, mypyc_attr
 
 from cno.aio.errors import ConnectionLostError, claim, end_error, fresh
+from cno.aio.lifecycle import ABORT, CONNECTING, FLUSHING, LINGERING, LOST, after
+from cno.aio.transports import bound_unsent, write_buffer
 from cno.aio.waiters import wake
-from cno.const import MAX_WINDOW
 from cno.core import INIT, UNKNOWN_LENGTH
 from cno.engine import Engine
 from cno.errors import DisconnectError, InvalidStreamError, Reason, UsageError, WouldBlockError
@@ -35,14 +34,8 @@ QUANTUM: Final = 65_536
 #: What a transport that takes everything at once gets in a turn, as a multiple of `write_buffer`:
 #: 1 MiB then takes 6 turns of the event loop and not 16, which is a quarter of its time.
 BURST: Final = 4
-#: A body, or a piece of one, that is given as a whole is handed over as a whole in HTTP/1.1, where
-#: nothing could overtake it, up to this multiple of `write_buffer`. (To cut it would copy it.)
-WHOLE: Final = 16
-#: Octets of such a piece in HTTP/2: what fits any peer's frame is not cut, and copied, once more.
+#: Octets of a piece of a body in HTTP/2: what fits any peer's frame is not cut again.
 FRAME: Final = 16_384
-
-#: asyncio's transports keep what they cannot send yet, since 3.12; before, they copied it.
-KEEPS_OBJECTS: Final = sys.version_info >= (3, 12)
 
 #: Seconds that each stream in line adds to the time between two changes of INITIAL_WINDOW_SIZE that
 #: all of them are asked about: some hundred times of what one takes.
@@ -53,9 +46,6 @@ BLOCKED: Final = 0  # a window is closed, or an earlier response goes first
 PROGRESSED: Final = 1  # there is more
 FINISHED: Final = 2
 PIECE_SENT: Final = 3  # done; but more may come of the same stream, once who writes it is told
-
-#: Octets of the largest high-water mark.
-MAX_BUFFER: Final = 1 << 30
 
 UNRANKED: Final = -1
 
@@ -114,12 +104,10 @@ class Output(Engine, asyncio.Protocol):
             check_dict(settings, server)
             self.configure(**settings)
         self._busy = False  # inside data_received: output and new work are dealt with at its end
-        self._gone = False  # the transport has been lost
+        self._phase: i64 = CONNECTING  # written by `_fire` alone
         self._end = "the connection is closed"  # and how that came
         self._timed_out: Reason | None = None  # which limit ended the connection
-        self._closing = False  # close() has been called
         self._outbox: list[bytes] = []
-        self._mute = False  # the transport is closed for writing
         self._clear_text = False  # there is no TLS in it
         self._gathers = False  # it takes many pieces as if they were one
         self._most_whole: i64 = 0  # octets that HTTP/1.1 hands over without cutting them
@@ -145,6 +133,22 @@ class Output(Engine, asyncio.Protocol):
         self._drained = False  # it no longer is: those in line are told in the next turn
         self._backlog: i64 = 0  # octets written since then
 
+    def _fire(self, event: i64) -> bool:
+        """Go to the phase that an event leads to; whether that is another one."""
+        before = self._phase
+        self._phase = after(before, event)
+        return self._phase != before
+
+    @property
+    def _closing(self) -> bool:
+        """Whether close() has been called."""
+        return self._phase >= FLUSHING
+
+    @property
+    def _gone(self) -> bool:
+        """Whether the transport has been lost."""
+        return self._phase >= LOST
+
     def pause_writing(self) -> None:
         super().pause_writing()
         self._full = True
@@ -168,10 +172,11 @@ class Output(Engine, asyncio.Protocol):
 
     def abort(self) -> None:
         """Close the transport at once; what it has not written is lost."""
-        self._closing = True
         self._outbox = []
-        if self._state != INIT and not self._gone:
-            self._abort_transport()
+        if self._phase < LOST:
+            self._fire(ABORT)
+            if self._state != INIT:
+                self._abort_transport()
 
     def _abort_transport(self) -> None:
         self.transport.abort()
@@ -311,7 +316,7 @@ class Output(Engine, asyncio.Protocol):
 
     def _turn(self) -> None:
         self._turn_due = False
-        if self._gone or self._closing:
+        if self._phase >= FLUSHING:
             return
         if self._drained:
             self._drained = False
@@ -524,7 +529,7 @@ class Output(Engine, asyncio.Protocol):
         if not outbox:
             return
         self._outbox = []
-        if self._mute or self._gone or self.transport.is_closing():
+        if self._phase >= LINGERING or self.transport.is_closing():
             return
         size: i64 = 0
         for chunk in outbox:
@@ -564,37 +569,3 @@ def write_apart(transport: asyncio.Transport, chunks: list[bytes]) -> None:
         transport.write(chunk)
     if small:
         transport.write(b"".join(small))
-
-
-def most_whole(transport: asyncio.BaseTransport, limits: Limits) -> int:
-    """How many octets a transport without TLS may be given at once beyond what it can send: where
-    it keeps the object itself, and no copy of it, that costs nothing."""
-    if KEEPS_OBJECTS or gathers(transport):
-        return write_buffer(limits) * WHOLE
-    return 0
-
-
-def gathers(transport: asyncio.BaseTransport) -> bool:
-    """Whether `writelines` gives the system the pieces as they are, uncopied, where there is no
-    TLS: uvloop's does. (asyncio's joins them, or does not say when it is full: CVE-2024-12254.)"""
-    return type(transport).__module__ == "uvloop.loop"
-
-
-def write_buffer(limits: Limits) -> int:
-    """The transport's high-water mark: what fits a C int, which is how uvloop keeps it."""
-    return min(limits.write_buffer, MAX_BUFFER)
-
-
-def bound_unsent(transport: asyncio.BaseTransport, octets: int | None) -> None:
-    """Have the system take no more than this ahead of what it sends: what waits longer can still
-    be overtaken by what is more urgent. Nothing happens where there is no such option."""
-    option = getattr(socket, "TCP_NOTSENT_LOWAT", None)
-    sock = transport.get_extra_info("socket")
-    if option is None or octets is None or sock is None:
-        return
-    if sock.family in (socket.AF_INET, socket.AF_INET6):
-        try:
-            # (Linux takes 0 for what the system does by default.)
-            sock.setsockopt(socket.IPPROTO_TCP, option, min(max(octets, 1), MAX_WINDOW))
-        except OSError as error:
-            log.debug("TCP_NOTSENT_LOWAT: %s", error)

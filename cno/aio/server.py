@@ -14,7 +14,7 @@ from typing import Any, Final, TypeAlias, cast
 
 from mypy_extensions import i64, mypyc_attr
 
-from cno.aio import failures, leftover
+from cno.aio import failures, leftover, lifecycle
 from cno.aio.arguments import check_handler, check_limits
 from cno.aio.connection import Connection, Exchange, current_task
 from cno.aio.messages import WORKED, WORKS, Request
@@ -332,7 +332,7 @@ class Server(Connection):
         request._task = None
         if task is not None:
             self._tasks.discard(task)
-        if self._loss_told:
+        if self._phase == lifecycle.CLOSED:
             if self._running == 0:
                 self._finished()
         elif self._waiting:

@@ -13,6 +13,7 @@ from mypy_extensions import i64, mypyc_attr
 
 from cno.aio.errors import StreamTimeoutError
 from cno.aio.exchange import Exchange
+from cno.aio.lifecycle import DRAINING, OPEN
 from cno.aio.output import Sending, log
 from cno.aio.progress import NEVER, acknowledged, is_taking
 from cno.aio.windows import Windows
@@ -95,7 +96,6 @@ class Timers(Windows):
         self._deaf = False  # the transport's reading is paused
         self._deaf_since = 0.0  # 0: it is not, or the peer is still there
         self._turn_since = 0.0  # 0: no request waits for a server that allows none
-        self._half_closed = False  # the peer sends no more, but waits for answers
         self._behind = False  # more has come than is worked off in one turn
 
     # -- what else a connection knows ------------------------------------------------------------
@@ -126,7 +126,7 @@ class Timers(Windows):
         """Something waits for the peer now: look as often as that needs."""
         if not self._brisk:
             self._brisk = True
-            if self._born != 0.0 and not self._closing and not self._half_closed:
+            if self._phase == OPEN or self._phase == DRAINING:
                 if self._stream_wait() > 0.0:
                     self._stop_timer()
                     self._arm()

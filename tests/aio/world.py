@@ -32,6 +32,7 @@ WORDS = {
     "ConnectionLostError": "lost",
     "StreamError": "failed",
     "StreamTimeoutError": "late",
+    "ConnectionTimeoutError": "late",
     "ZeroDivisionError": "raised",
     "UsageError": "refused",
 }
