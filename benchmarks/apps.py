@@ -1,7 +1,7 @@
-"""What every server under load serves: a greeting, a large page, and uploads that are read.
+"""The application of every server under load: a greeting, a large page, and uploads.
 
-`app` is for ASGI servers; `python -m benchmarks.apps PORT` serves the same by `cno`, and
-says so when it is ready. Knows nothing of who loads it.
+`app` is for ASGI servers; `python -m benchmarks.apps PORT` serves the same with `cno`, and prints a
+line when it is ready. Knows nothing of the load.
 """
 
 import argparse

@@ -1,8 +1,7 @@
-"""Counting instructions by `valgrind --tool=callgrind`, between marks that a script sets.
+"""Count instructions by `valgrind --tool=callgrind`, between marks that a script sets.
 
-One process runs all scripts: valgrind writes its counters down, and begins anew, whenever
-`getppid` of the C library is entered, which nothing else here calls. Knows nothing of what is
-counted.
+One process runs all scripts: valgrind writes and resets its counters whenever `getppid` of the C
+library is entered, which nothing else here calls. Knows nothing of the scripts.
 """
 
 import os
@@ -59,7 +58,7 @@ def count(module: str, args: list[str], folder: Path) -> list[tuple[int, Path]]:
     if done.returncode:
         sys.stderr.write(done.stderr)
         done.check_returncode()
-    # `out.1` was written at the first mark: what came before it. `out` itself is what comes last.
+    # `out.1` was written at the first mark and counts all before it; `out` itself comes last.
     numbered = sorted(folder.glob("out.*"), key=lambda path: int(path.suffix[1:]))
     return [(total(path), path) for path in numbered[1::2]]
 

@@ -1,7 +1,7 @@
 """Clients over loopback, all against the same server: `python -m benchmarks.client`.
 
-nghttpd answers HTTP/2 in clear text, nginx HTTP/1.1, on one core; the client has another one, and a
-process of its own for each turn (`clients.py`). 1, 10 and 100 requests at a time, then a large one.
+nghttpd answers HTTP/2 in clear text, nginx HTTP/1.1, on one core. The client runs on another core,
+in a new process for each run (`clients.py`): 1, 10 and 100 requests at a time, then a large one.
 """
 
 import json
@@ -33,7 +33,7 @@ GOALS: Final[dict[int, dict[str, float]]] = {
 
 
 def turn(name: str, url: str, count: int, seconds: float, core: set[int]) -> dict[str, Any]:
-    """A process that asks; what it saw."""
+    """Run a client process. Return its measurements."""
     command = [sys.executable, "-m", "benchmarks.clients", name, url, str(count), str(seconds)]
     try:
         done = lab.run_pinned(command, core, 60 + 10 * seconds)

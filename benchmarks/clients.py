@@ -1,9 +1,9 @@
-"""One client that asks for a page again and again, N at a time.
+"""One client that requests a page again and again, N at a time.
 
     python -m benchmarks.clients NAME URL N SECONDS
 
-Runs in a process of its own, N requests at a time, on uvloop if that is installed, and prints
-what it saw as JSON. Each response is read whole. Knows nothing of who compares them.
+Runs in a separate process, on uvloop if that is installed, and prints its measurements as JSON.
+Each response is read whole. Knows nothing of the comparison.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from benchmarks.lab import Missing, peer
 
-#: What the others send by themselves.
+#: The fields that the other clients send by default.
 HEADERS: Final = [
     ("user-agent", "benchmarks"),
     ("accept", "*/*"),

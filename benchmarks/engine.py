@@ -1,9 +1,8 @@
 """The engine in-process against h2, zttp, h11 and httptools: `python -m benchmarks.engine`.
 
-One connection each, fed the same octets in the same pieces by the loop below; every implementation
-hands over method, path, fields and bodies, and gives away what it would send (`drivers/`). What
-comes out is checked in a run before those that count. Times are of the processor, per request (or
-frame, or MiB).
+One connection of each implementation receives the same bytes in the same pieces from the loop
+below, and delivers method, path, fields and bodies, and its output (`drivers/`). A first run checks
+the output and does not count. Times are CPU time per request (or frame, or MiB).
 """
 
 from collections.abc import Callable
@@ -29,7 +28,7 @@ HTTP1: Final = ("cno", "h11", "zttp", "httptools")
 
 @dataclass
 class Case:
-    """What is fed to whom, and what must have come of it."""
+    """The input of a driver, and the required outcome of it."""
 
     name: str
     role: str  # the function of a driver: server1, server2, client1, client2
@@ -323,7 +322,7 @@ def size(case: Case, quick: bool) -> int:
 
 
 def sample(name: str, case: Case, chunks: list[bytes], count: int, times: int) -> float:
-    """The mean of so many connections, one after the other."""
+    """Return the mean of several connections, one after the other."""
     return sum(run(name, case, chunks, count, False) for _ in range(times)) / times
 
 

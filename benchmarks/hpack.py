@@ -18,7 +18,7 @@ from benchmarks.lab import Claim, Missing, Options, Row
 from cno.hpack import Decoder, Encoder, Examiner
 
 PUBLIC: Final = Path(__file__).resolve().parents[2] / "shared" / "vectors" / "hpack-test-case"
-#: Thinks nothing of any field: what the engine thinks of them is not HPACK's.
+#: Does not judge any field: the engine's rules for fields are not part of HPACK.
 EXAMINER: Final = Examiner()
 
 Pairs = list[tuple[str, str]]

@@ -1,4 +1,4 @@
-"""Whether the engine has become slower: `python -m benchmarks.instructions [--update]`.
+"""Detect whether the engine has become slower: `python -m benchmarks.instructions [--update]`.
 
 Counts instructions of fixed scripts (`scripts.py`) by callgrind, which varies by less than 0.1 %,
 and compares them with `instructions.json`: fails where there are 3 % more. The figures hold for one

@@ -1,7 +1,7 @@
-"""What all benchmarks share: rounds that alternate, rows of samples, ratios, tables, peers.
+"""Tools of all benchmarks: alternating rounds, rows of samples, ratios, tables, peers.
 
-Knows how samples become a table and what the machine is. Must never know what is measured, nor
-import `cno` or a peer when it is loaded itself.
+Knows how samples become a table, and the machine. Must never know the subject of a measurement, nor
+import `cno` or a peer when it is imported.
 """
 
 import argparse
@@ -86,7 +86,7 @@ class Row:
     goals: dict[str, float] = field(default_factory=dict)
     #: The figure that our own should not exceed, where it is not compared with another's.
     at_most: float | None = None
-    #: What the ratio is taken of.
+    #: The samples that the ratio compares.
     ours: str = "cno"
     note: str = ""
 
@@ -306,7 +306,7 @@ def markdown(claim: Claim) -> str:
 
 @dataclass
 class Options:
-    """What every benchmark is told: how often, how long, which cases."""
+    """The options of every benchmark: rounds, duration, cases."""
 
     rounds: int = 7
     quick: bool = False
@@ -332,7 +332,7 @@ def options(args: argparse.Namespace) -> Options:
 
 
 def folder(args: argparse.Namespace) -> Path:
-    """Where results go: what is quick or partial never overwrites what is kept."""
+    """The folder of results: a quick or partial run never overwrites what is kept."""
     if args.out:
         return Path(args.out)
     return temporary() if args.quick or args.only else RESULTS

@@ -1,4 +1,4 @@
-"""h2load and wrk, on one core: what they report, as numbers.
+"""Run h2load and wrk on one core, and parse their reports.
 
 Knows their flags and output. Must never know which server they load.
 """
@@ -27,7 +27,7 @@ class Failed(RuntimeError):
 
 @dataclass
 class Load:
-    """How a server is asked: so many connections, so many requests at once on each."""
+    """The load on a server: connections, and concurrent requests on each."""
 
     connections: int
     streams: int = 1
@@ -36,7 +36,7 @@ class Load:
 
 @dataclass
 class Report:
-    """`requests` were answered, so many a `rate` of seconds; latencies in milliseconds."""
+    """`requests` were answered, at `rate` a second; latencies in milliseconds."""
 
     requests: int
     rate: float
@@ -55,7 +55,7 @@ def run(command: list[str], core: set[int]) -> str:
 
 
 def h2load(url: str, load: Load, count: int, core: set[int], log: Path | None = None) -> Report:
-    """So many requests; with a `log`, latencies too. (By `--duration` it hangs now and then.)"""
+    """Send `count` requests; with a `log`, measure latencies. (`--duration` hangs now and then.)"""
     count = max(count, load.connections * load.streams)
     command = [program("h2load"), "-t1", f"-n{count}", f"-c{load.connections}"]
     command += [f"-m{load.streams}", "--window-bits=24", "--connection-window-bits=28"]

@@ -1,6 +1,6 @@
 """Plots of claims, as SVG by matplotlib: how many times faster, and how cost grows.
 
-Knows rows, not what they measure. Without matplotlib there is a report all the same.
+Knows rows, not their meaning. Without matplotlib, the report has no plots.
 """
 
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ def library() -> Any:
 
 
 def canvas(rows: int) -> tuple[Any, Any]:
-    """A figure for so many bars."""
+    """Return a figure for this number of bars."""
     figure, axes = library().subplots(figsize=(8, 0.8 + 0.34 * rows), layout="constrained")
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)

@@ -1,11 +1,11 @@
-"""A long way: downloads and uploads through a relay that delays and limits, against plain TCP.
+"""Downloads and uploads through a relay that simulates a long line, compared with plain TCP.
 
     python -m benchmarks.relay [--rate 25e6 125e6] [--delay 0.05] [--size 64e6] [--rounds 3]
 
 Everything is at its defaults: `cno.serve` on one side, `cno.connect` on the other, HTTP/2 in clear
-text; a process each for the server, the relay (tests/relay.py) and the clients. Plain TCP goes the
-same way in the same run: what it reaches is 100 %. Ten downloads at once share the rate; a request
-for 100 octets made meanwhile is timed in round trips. httpx and nghttp download what cno serves.
+text; a process each for the server, the relay (tests/relay.py) and the clients. Plain TCP uses the
+same relay in the same run, and its rate is 100 %. Ten concurrent downloads share the rate; a
+request for 100 bytes made meanwhile is timed in round trips. httpx and nghttp download from cno.
 """
 
 import argparse
@@ -70,7 +70,7 @@ async def serve(kind: str) -> None:
 
 @contextmanager
 def serving(kind: str) -> Iterator[int]:
-    """A server in a process of its own; gives its port."""
+    """Run a server in a separate process. Gives its port."""
     command = [sys.executable, "-m", "benchmarks.relay", "--serve", kind]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -143,7 +143,7 @@ async def nghttp_download(port: int, size: int) -> None:
     assert await process.wait() == 0
 
 
-# Which server, what it is called, what it does, which part of the size: nghttp would take minutes.
+# The server, its name, its task, and the part of the size: nghttp would take minutes.
 CASES: list[tuple[str, str, Callable[[int, int], Awaitable[None]], int]] = [
     ("plain", "TCP, down", plain_download, 1),
     ("plain", "TCP, up", plain_upload, 1),

@@ -17,7 +17,7 @@ from benchmarks.lab import Claim, Missing, Row
 
 CLAIMS: Final = ("engine", "hpack", "server", "syscalls", "client", "scale")
 
-#: What the README shows: claim, case, unit, peers.
+#: The rows of the README: claim, case, unit, peers.
 HEADLINE: Final = (
     ("engine", "server, 10 fields", ("h2", "zttp")),
     ("engine", "client, 10 fields", ("h2", "zttp")),
@@ -32,7 +32,7 @@ HEADLINE: Final = (
 
 
 def find(claims: list[Claim], name: str, case: str) -> Row | None:
-    """The first row of that case: what it is about."""
+    """Return the first row of the case."""
     for claim in claims:
         for row in claim.rows:
             if claim.name == name and row.case == case:

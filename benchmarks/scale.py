@@ -27,7 +27,7 @@ HTTP2: Final = ("cno", "h2", "zttp")
 
 
 def apart(part: str, name: str, count: int) -> float:
-    """One part, in a process of its own. Raises Missing."""
+    """Run one part in a separate process. Raises Missing."""
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.weigh", part, name, str(count)],
         cwd=HERE.parent,
@@ -55,7 +55,7 @@ class Scale:
             self.claim.rows.append(row)
 
     def samples(self, part: str, names: tuple[str, ...], count: int, rounds: int) -> lab.Samples:
-        """In turn; who fails once is left out, and the claim says why."""
+        """One after the other; a server that fails is left out, and the claim says why."""
         found: lab.Samples = {}
         able = list(names)
         for _ in range(rounds):
@@ -170,7 +170,7 @@ PATIENCE: Final = 5
 
 
 async def hold(port: int, count: int, server: servers.Running) -> int:
-    """The server's memory with so many connections, each of which has been answered once."""
+    """The server's memory with this number of connections, each of which has been answered once."""
     request = wire.CLIENT_PREFACE + wire.small([], 1)[0]
     kept = []
     for number in range(count):

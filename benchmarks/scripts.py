@@ -1,6 +1,6 @@
 """Fixed scripts of the compiled engine and asyncio layer, whose instructions are counted.
 
-Each makes its subject, warms it up, and runs so many more units between two marks. Nothing here
+Each makes its subject, warms it up, and runs a number of units between two marks. Nothing here
 depends on time, on hashes of strings, or on the network.
 """
 
@@ -19,7 +19,7 @@ from cno.hpack import Decoder, Encoder
 
 @dataclass(frozen=True)
 class Script:
-    """`run(units)` marks where those units begin and end; so many before them do not count."""
+    """`run(units)` marks where those units begin and end; earlier ones do not count."""
 
     name: str
     units: int
@@ -141,7 +141,7 @@ async def serve(chunks: list[bytes], http2: bool, handler: Any) -> None:
 
 
 async def ask(answers: list[bytes], http2: bool, width: int) -> None:
-    """A client's connection: so many requests at once; each is answered as soon as it is sent."""
+    """A client's connection with concurrent requests; each is answered as soon as it is sent."""
     loop = asyncio.get_running_loop()
     client = cno.Client(loop, "example.com", "http", force_http2=http2)
     transport = Memory()

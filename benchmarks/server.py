@@ -1,8 +1,9 @@
 """Servers over loopback: `python -m benchmarks.server`.
 
-One core is the server's, another one the load's. The same greeting, page of 1 MiB and upload of
-1 MiB from all; servers of Python run the same application (`apps.py`), on uvloop where not said
-otherwise. All are started beforehand, and loaded in turn: HTTP/2 by h2load, HTTP/1.1 by wrk.
+The server has one core, the load another one. All servers have the same greeting, page of 1 MiB and
+upload of 1 MiB; those in Python run the same application (`apps.py`), on uvloop unless the row says
+otherwise. All run from the beginning, and are loaded one after the other: HTTP/2 by h2load,
+HTTP/1.1 by wrk.
 """
 
 import statistics
@@ -61,7 +62,7 @@ class Bench:
     rates: dict[str, float] = field(default_factory=dict)
 
     def turn(self, case: Case, server: Running) -> dict[str, float]:
-        """Load a server once; what was seen, by what it is."""
+        """Load a server once. Return the measurements by their names."""
         url = server.url(case.way, case.path)
         before = server.cpu()
         if case.way == H1:
@@ -71,7 +72,7 @@ class Bench:
             report = h2load(url, case.load, count, self.core)
         seen = {RATE: report.rate, CPU: (server.cpu() - before) / report.requests * 1e6}
         if case.way != H1:
-            # Writing a line per request costs h2load time: a run of its own.
+            # Writing a line per request costs h2load time: a separate run.
             count = round(self.rates[server.name] * self.seconds / 3)
             report = h2load(url, case.load, count, self.core, self.log)
         seen |= {MEDIAN: report.median, SLOW: report.slow}

@@ -1,6 +1,6 @@
-"""The servers under load: how each is started, on one core, and what it takes of the machine.
+"""The servers under load: starting each on one core, and its use of CPU and memory.
 
-Knows commands and configuration files. Must never know what is measured of them.
+Knows commands and configuration files. Must never know the measurements.
 """
 
 import os
@@ -77,7 +77,7 @@ HYPERCORN: Final = "keep_alive_max_requests = 1000000000\nloglevel = 'CRITICAL'\
 
 
 def free_ports(count: int) -> list[int]:
-    """So many TCP ports that were free a moment ago."""
+    """Return `count` TCP ports that were free a moment ago."""
     listeners = [socket.create_server((HOST, 0)) for _ in range(count)]
     ports = [int(listener.getsockname()[1]) for listener in listeners]
     for listener in listeners:

@@ -1,7 +1,7 @@
-"""How often a server writes: `python -m benchmarks.syscalls`.
+"""Count the writes of servers: `python -m benchmarks.syscalls`.
 
-Runs servers under strace while h2load asks, and counts, between one wait for events and the next,
-the writes to each connection. Ours should write to none more than once.
+Runs servers under strace and h2load, and counts the writes to each connection between two waits for
+events. Ours should write at most once to each.
 """
 
 import re
@@ -28,7 +28,7 @@ CALL: Final = re.compile(r"^(\d+) +(\w+)\((\d+)")
 
 @dataclass
 class Count:
-    """What was seen of one server."""
+    """The measurements of one server."""
 
     turns: int = 0
     reads: int = 0

@@ -1,7 +1,7 @@
-"""Figures that each need a process of their own: `python -m benchmarks.weigh PART NAME COUNT`.
+"""Figures that each need a separate process: `python -m benchmarks.weigh PART NAME COUNT`.
 
-Prints one number. Memory is what the process has resident with many of something, less what it had
-with a few, so that it holds what any allocator took. Knows nothing of tables.
+Prints one number. Memory is the difference of the resident memory with many objects and with a few,
+which includes every allocator. Knows nothing of tables.
 """
 
 import gc
@@ -82,12 +82,12 @@ def per_unit(one: Callable[[], Any], count: int) -> float:
 
 
 def idle(name: str, count: int) -> float:
-    """KiB per connection that has answered one request, of so many."""
+    """KiB per connection that has answered one request, with `count` of them."""
     return per_unit(answered(name), count) / 1024
 
 
 def traced(name: str, count: int) -> float:
-    """The same by tracemalloc: what went through Python's allocators."""
+    """The same by tracemalloc, which counts Python's allocators only."""
     one = answered(name)
     kept = [one() for _ in range(10)]
     gc.collect()
@@ -113,7 +113,7 @@ def feed(subject: Any, role: str, chunks: list[bytes]) -> None:
 
 
 def aged(role: str, name: str, count: int) -> float:
-    """Microseconds of a request on a connection that has seen so many."""
+    """Microseconds of a request on a connection after `count` requests."""
     case = case_of(SMALL[role])
     subject = engine.start(name, case, 0)
     subject.feed(wire.CLIENT_PREFACE if role == "server2" else wire.SERVER_PREFACE)
@@ -151,7 +151,7 @@ def counted(role: str, ages: list[int]) -> None:
 
 
 def width(name: str, count: int) -> float:
-    """Nanoseconds per field of a request that has so many, all in the dynamic table."""
+    """Nanoseconds per field of a request with `count` fields, all in the dynamic table."""
     from benchmarks.drivers import ours
     from cno import Limits
 

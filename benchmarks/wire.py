@@ -1,7 +1,7 @@
-"""What the other end sends in the benchmarks of the engine, made before any clock runs.
+"""The input of the engine's benchmarks, made before any measurement.
 
-Knows frames, and the header fields that all implementations get. HPACK comes from the `hpack`
-package, as from a client of another make. Must never know who reads it.
+Knows frames, and the header fields that all implementations receive. The `hpack` package encodes
+them, as another client would. Must never know the reader.
 """
 
 from collections.abc import Iterator
@@ -43,7 +43,7 @@ GRPC_RESPONSE: Final[Fields] = [("content-type", "application/grpc"), ("grpc-enc
 GRPC_TRAILERS: Final[Fields] = [("grpc-status", "0"), ("grpc-message", "")]
 MESSAGE: Final = b"\0\0\0\0\x40" + bytes(range(64))
 
-PATHS: Final = 16  # requests ask for that many pages, in turn
+PATHS: Final = 16  # requests ask for that many pages, alternating
 PIECE: Final = 1 << 20  # what an application hands over at once, of a large body
 PIECE_OF_BODY: Final = bytes(PIECE)
 READ: Final = 1 << 15  # what a transport gives at once, of a large body
@@ -59,7 +59,7 @@ def settings(*pairs: tuple[int, int]) -> bytes:
     return frame(SETTINGS, 0, 0, body) + frame(SETTINGS, 1, 0)
 
 
-#: What a peer begins with that never lets flow control stop us.
+#: The start of a peer that never lets flow control stop us.
 WIDE: Final = settings((4, (1 << 31) - 1), (3, 1000))
 WIDE_WINDOW: Final = frame(WINDOW_UPDATE, 0, 0, (2_000_000_000).to_bytes(4, "big"))
 CLIENT_PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + WIDE + WIDE_WINDOW
@@ -88,7 +88,7 @@ def request_lists(method: str, fields: Fields) -> list[Fields]:
 
 
 def heads(blocks: Blocks, count: int, flags: int, first: int = 1) -> list[bytes]:
-    """HEADERS of so many streams, in order."""
+    """Return the HEADERS of `count` streams, in order."""
     found = zip(range(first, first + 2 * count, 2), blocks, strict=False)
     return [frame(HEADERS, flags | END_HEADERS, stream, block) for stream, block in found]
 
@@ -109,7 +109,7 @@ def grpc(count: int) -> list[bytes]:
 
 
 def echoed(streams: int, count: int) -> list[bytes]:
-    """So many DATA frames of 100 octets, on some streams in turn; a read has one of each."""
+    """So many DATA frames of 100 octets, on some streams alternating; a read has one of each."""
     opened = b"".join(heads(Blocks(request_lists("POST", [])), streams, 0))
     turn = b"".join(frame(DATA, 0, 1 + 2 * at, b"x" * 100) for at in range(streams))
     end = b"".join(frame(DATA, END_STREAM, 1 + 2 * at) for at in range(streams))

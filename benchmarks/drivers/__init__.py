@@ -1,1 +1,1 @@
-"""The same small servers and clients on each implementation; `benchmarks.engine` says what of."""
+"""The same small servers and clients on each implementation, for `benchmarks.engine`."""

@@ -1,7 +1,7 @@
-"""What a driver is: a server or client in-process, fed octets, that keeps what it would send.
+"""The interface of a driver: an in-process server or client that takes bytes and keeps its output.
 
-Every driver takes method, path, fields and bodies as its library gives them, answers by the same
-fields, counts the octets of bodies it got in `received` and messages that ended in `ended`.
+Every driver takes method, path, fields and bodies as its library gives them, answers with the same
+fields, and counts the bytes of received bodies in `received` and complete messages in `ended`.
 """
 
 from typing import Protocol

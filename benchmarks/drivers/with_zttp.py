@@ -18,7 +18,7 @@ SMALL = octets(RESPONSE)
 GRPC = octets(GRPC_RESPONSE)
 TRAILERS = octets(GRPC_TRAILERS)
 
-#: What it advertises and enforces; there is nothing to set.
+#: It advertises and enforces these; there is nothing to set.
 MAX_STREAMS = 128
 
 
