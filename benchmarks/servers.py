@@ -20,6 +20,12 @@ from benchmarks.lab import HERE, Missing, program
 
 HOST: Final = "127.0.0.1"
 
+#: What docs/tuning.md advises for uploads: glibc keeps freed memory. All servers get the same.
+KEEP_FREED: Final = {
+    "MALLOC_MMAP_THRESHOLD_": str(8 << 20),
+    "MALLOC_TRIM_THRESHOLD_": str(16 << 20),
+}
+
 #: Ways of talking: HTTP/2 and HTTP/1.1 in clear text, and HTTP/2 over TLS.
 H2C, H2, H1 = "h2c", "h2", "h1"
 
@@ -288,7 +294,7 @@ def start(name: str, site: Site, core: set[int]) -> Running:
                 command,
                 core,
                 cwd=work,
-                env={**os.environ, "PYTHONPATH": str(HERE.parent)},
+                env={**os.environ, "PYTHONPATH": str(HERE.parent), **KEEP_FREED},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -6,6 +6,7 @@ Runs against the installed build. The tests build wheels of the sources only, wh
 
 import json
 import os
+import platform
 import subprocess
 import sys
 import tarfile
@@ -160,6 +161,28 @@ CHEAP = {
 
 def test_import_loads_nothing_large() -> None:
     assert set(json.loads(python(IMPORTS))) <= CHEAP
+
+
+# Blocks that glibc has taken straight from the kernel, before and after a block of 4 MiB.
+MAPPED = """
+import ctypes, cno
+
+class Info(ctypes.Structure):
+    names = "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost"
+    _fields_ = [(name, ctypes.c_size_t) for name in names.split()]
+
+mallinfo = ctypes.CDLL(None).mallinfo2
+mallinfo.restype = Info
+before = mallinfo().hblks
+block = bytes(4 << 20)
+print(mallinfo().hblks - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="is about the allocator of glibc")
+def test_import_leaves_the_allocator_alone() -> None:
+    """Freed blocks of megabytes would raise the size from which others come from the kernel."""
+    assert python(MAPPED) == "1"
 
 
 # -- metadata -------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ what a request or a response is.
 import asyncio
 import time
 from ssl import SSLObject
-from typing import Any, Final, cast
+from typing import Any, cast
 
 from mypy_extensions import i64, mypyc_attr
 
@@ -33,13 +33,6 @@ from cno.core import CLOSED, H1_BLOCKED
 from cno.errors import ConnectionError, Reason, WouldBlockError
 from cno.limits import Limits
 from cno.settings import SettingsDict
-
-#: Octets of a block that is freed at once, untouched. From then on glibc keeps up to twice as much
-#: of freed memory for what comes next. By itself it keeps 128 KiB: a loop that reads from some
-#: connections and then runs their handlers would give back and ask for megabytes in every turn.
-#: (With uvloop that took a third of the time of uploads of 1 MiB.)
-BLOCK: Final = 8 * 2**20
-bytes(BLOCK)
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
