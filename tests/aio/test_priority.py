@@ -398,7 +398,9 @@ def test_ours_together(lab: Lab) -> None:
             await response.payload.read()
             order.append(priority)
 
-        wide = Limits(initial_window_size=16_777_216, max_connection_window=65_535)
+        wide = Limits(
+            initial_window_size=16_777_216, connection_window=65_535, max_connection_window=65_535
+        )
         async with lab.pair(HTTP2, handle, client_limits=wide) as client:
             wishes = ["u=7", "u=5", "u=6"]
             await asyncio.gather(*(get(client, "/10000000", each) for each in wishes))
