@@ -1,7 +1,7 @@
-"""A token bucket: so many at once, so many a second. What a peer may do that costs us but not it.
+"""A token bucket: a number of tokens, and a rate of refill. Bounds what is cheap for the peer only.
 
-A leaf. It is told the time; without a clock it never refills by itself, only by `refund`: what gets
-something done pays for what does not.
+A leaf. It gets the time from a clock. Without one, only `refund` refills it: useful traffic pays
+for useless traffic.
 """
 
 from collections.abc import Callable
@@ -11,23 +11,23 @@ from mypy_extensions import i64, mypyc_attr
 
 @mypyc_attr(acyclic=True)
 class Bucket:
-    """Holds `size` tokens and gains `rate` of them a second, up to `size`."""
+    """A bucket of `size` tokens that gains `rate` tokens per second, up to `size`."""
 
     def __init__(self, size: i64, rate: float) -> None:
         self.size: i64 = size
         self.left: i64 = size
         self.rate = rate
-        self.stamp = -1.0  # when it was last refilled; before the first spending: never
+        self.stamp = -1.0  # time of the last refill; negative before the first use
 
     def spend(self, amount: i64, clock: Callable[[], float] | None) -> bool:
-        """Take tokens; False if there are not enough."""
+        """Take tokens. Return False if there are not enough."""
         if clock is not None:
             self._refill(clock())
         self.left -= amount
         return self.left >= 0
 
     def refund(self, amount: i64) -> None:
-        """Give tokens back for traffic that got something done."""
+        """Return tokens for useful traffic."""
         if self.left < self.size:
             self.left = min(self.size, self.left + amount)
 
@@ -41,7 +41,7 @@ class Bucket:
             self.left = self.size
             self.stamp = now
         elif gained >= 1.0:
-            # What is less than a whole token is not lost: the time for it still counts.
+            # Keep the time for a fraction of a token: it counts in the next refill.
             whole = int(gained)
             self.left += whole
             self.stamp += whole / self.rate

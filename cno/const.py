@@ -1,16 +1,16 @@
-"""The numbers of the wire and of the API.
+"""Numbers of the protocols and of the API.
 
-Knows nothing but numbers. Compiled code inlines them; `cno.enums` has the same as enumerations, for
+Knows nothing but numbers. Compiled code inlines them; `cno.enums` has them as enumerations, for
 logs, debuggers and `match` statements.
 """
 
 from typing import Final
 
-# Who caused a thing: `side` of on_stream_end.
+# The side that caused an event: `side` of on_stream_end.
 CNO_REMOTE: Final = 0
 CNO_LOCAL: Final = 1
 
-# What a connection is.
+# The role of a connection.
 CNO_SERVER: Final = 0
 CNO_CLIENT: Final = 1
 
@@ -74,14 +74,14 @@ CNO_SETTINGS_MAX_HEADER_LIST_SIZE: Final = 6
 CNO_SETTINGS_ENABLE_CONNECT_PROTOCOL: Final = 8
 CNO_SETTINGS_NO_RFC7540_PRIORITIES: Final = 9  # RFC 9218 section 2.1
 
-# Bounds that the RFC itself sets.
-MAX_WINDOW: Final = 0x7FFF_FFFF  # RFC 9113 6.9.1, octets
+# Bounds that the RFC sets.
+MAX_WINDOW: Final = 0x7FFF_FFFF  # RFC 9113 6.9.1, bytes
 MAX_STREAM_ID: Final = 0x7FFF_FFFF  # RFC 9113 5.1.1
-DEFAULT_WINDOW: Final = 65_535  # RFC 9113 6.9.2, octets
-MIN_MAX_FRAME_SIZE: Final = 16_384  # RFC 9113 6.5.2, octets
-MAX_MAX_FRAME_SIZE: Final = 16_777_215  # RFC 9113 6.5.2, octets
-DEFAULT_HEADER_TABLE_SIZE: Final = 4_096  # RFC 9113 6.5.2, octets
+DEFAULT_WINDOW: Final = 65_535  # RFC 9113 6.9.2, bytes
+MIN_MAX_FRAME_SIZE: Final = 16_384  # RFC 9113 6.5.2, bytes
+MAX_MAX_FRAME_SIZE: Final = 16_777_215  # RFC 9113 6.5.2, bytes
+DEFAULT_HEADER_TABLE_SIZE: Final = 4_096  # RFC 9113 6.5.2, bytes
 MAX_U32: Final = 0xFFFF_FFFF
-MAX_CONTENT_LENGTH: Final = 0x7FFF_FFFF_FFFF_FFFF  # what an i64 holds
+MAX_CONTENT_LENGTH: Final = 0x7FFF_FFFF_FFFF_FFFF  # the largest i64
 
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"  # RFC 9113 3.4

@@ -1,8 +1,8 @@
-"""All the state of one connection, and the events it fires.
+"""The state of one connection, and its events.
 
-`Core` holds every field, grouped; behaviour is modules of functions over it: `streams` (both
-protocols), `h1.recv` / `h1.send`, `h2.recv` / `h2.send`, and `engine` (verbs and driver). No object
-here points back at its connection, so that a connection is freed the moment its last user lets go.
+`Core` holds every field, in groups. Behaviour is in modules of functions over it: `streams` (both
+protocols), `h1.recv` and `h1.send`, `h2.recv` and `h2.send`, `engine` (the verbs) and `drive` (the
+loop). No object refers back to its connection, so a connection is freed with its last reference.
 """
 
 from collections.abc import Callable
@@ -21,19 +21,19 @@ from cno.limits import Limits, bound, window, with_windows
 from cno.settings import Settings
 from cno.strict import typed
 
-# -- the states of a connection: what the next octet from the peer belongs to ---------------------
-# A handler returns the next one, only the driver loop assigns it. HTTP/1.1 hands over to HTTP/2 by
-# returning a number. WAIT (no state) says: no progress without more input.
+# -- the states of a connection: where the next byte of input belongs ------------------------------
+# A handler returns the next state; only the driver loop assigns it. HTTP/1.1 changes to HTTP/2 by
+# returning a state. WAIT is no state: more input is needed.
 WAIT: Final = -1
 INIT: Final = 0  # before begin()
-CLOSED: Final = 1  # after a fatal error, or the end: input is ignored
-H1_DETECT: Final = 2  # server: the start of either an HTTP/2 preface or a request
+CLOSED: Final = 1  # after a fatal error or the end: input is ignored
+H1_DETECT: Final = 2  # server: the start of an HTTP/2 preface or of a request
 H1_HEAD: Final = 3  # leading CRLF, request or status line, and fields
 H1_BODY: Final = 4  # a body of known length, or until the connection ends
 H1_CHUNKED: Final = 5  # chunk size, chunk data, trailers
-H1_BLOCKED: Final = 6  # the next message must wait: a pipelining bound, or an undecided upgrade
-H1_TUNNEL: Final = 7  # after 101 or CONNECT: octets as they come
-H1_IGNORE: Final = 8  # after the last message ("Connection: close"): read and drop
+H1_BLOCKED: Final = 6  # the next message waits for a response, or for a decision about an upgrade
+H1_TUNNEL: Final = 7  # after 101 or CONNECT: bytes without framing
+H1_IGNORE: Final = 8  # after the last message ("Connection: close"): input is dropped
 H2_PREFACE: Final = 9  # server: the rest of the connection preface
 H2_SETTINGS: Final = 10  # the peer's first frame
 H2_FRAME: Final = 11  # the start of a frame
@@ -41,10 +41,10 @@ H2_DATA: Final = 12  # inside a DATA frame
 H2_CONTINUATION: Final = 13  # inside a field block: only CONTINUATION may follow
 
 # -- reading and writing one message of a stream --------------------------------------------------
-DONE: Final = 0  # ended, reset, or never allowed
-HEAD: Final = 1  # the head (or another 1xx) comes next
-BODY: Final = 2  # data, trailers, or the end
-TUNNEL: Final = 3  # octets without message framing (CONNECT, 101)
+DONE: Final = 0  # complete, reset, or never allowed
+HEAD: Final = 1  # the head, or another 1xx, comes next
+BODY: Final = 2  # data, trailers, or the end come next
+TUNNEL: Final = 3  # bytes without message framing (CONNECT, 101)
 
 UNKNOWN_LENGTH: Final = -1
 
@@ -64,16 +64,16 @@ ON_PONG: Final = 1 << 11
 ON_SETTINGS: Final = 1 << 12
 ON_UPGRADE: Final = 1 << 13
 
-#: Of connections that are given none.
+#: For connections without limits of their own.
 _LIMITS: Final = Limits(
     initial_window_size=65_535, connection_window=65_535, max_unread_window=4_194_304
 )
-#: Output up to this many octets is copied together; larger payloads are passed through untouched.
+#: Shorter output, in bytes, is copied together. Longer payloads are passed on without a copy.
 COPY_BELOW: Final = 4_096
 
 
 class Frame:
-    """One HTTP/2 frame as `on_frame` and `on_frame_send` show it (padding already removed)."""
+    """An HTTP/2 frame, without padding, as `on_frame` and `on_frame_send` get it."""
 
     def __init__(self, type: int, flags: int, stream: int, payload: bytes) -> None:
         self.type = type
@@ -101,48 +101,48 @@ class Stream:
     def __init__(self, id: i64, local: bool, read: i64, write: i64) -> None:
         self.id: i64 = id
         self.local = local  # opened by us
-        self.ended = False  # and forgotten: costs a look, where asking the connection costs 250
-        # What may come, what may be sent: DONE, HEAD, BODY or TUNNEL.
+        self.ended = False  # set at the end: cheaper than a look-up in the connection
+        # What may be received, what may be sent: DONE, HEAD, BODY or TUNNEL.
         self.read: i64 = read
         self.write: i64 = write
-        # Octets of body still to come / to be sent by content-length; UNKNOWN_LENGTH without one.
+        # Bytes of body still to be received or sent, by content-length; UNKNOWN_LENGTH without one.
         self.read_left: i64 = UNKNOWN_LENGTH
         self.write_left: i64 = UNKNOWN_LENGTH
-        self.received: i64 = 0  # octets of body so far; counted only where they are bounded
-        # The request's method decides how its response is framed.
+        self.received: i64 = 0  # bytes of body so far, counted where `max_body_size` is set
+        # The method of the request decides how the response is framed.
         self.head = False  # HEAD: the response has no body
         self.connect = False  # CONNECT: a 2xx response opens a tunnel
-        self.body_suppressed = False  # our response has no body: data is taken and not sent
-        self.counted = False  # against a limit of concurrent streams
+        self.body_suppressed = False  # our response has no body: data is accepted and not sent
+        self.counted = False  # in a number of concurrent streams
         self.interim: i64 = 0  # 1xx responses received
-        self.authority = ""  # client: :authority of the request, and of all it may be pushed
-        # HTTP/2 windows, octets. Both are relative to the INITIAL_WINDOW_SIZE in force, so that a
-        # change of that setting costs nothing per stream (RFC 9113 6.9.2).
+        self.authority = ""  # client: :authority of the request and of its pushes
+        # HTTP/2 windows in bytes, relative to the INITIAL_WINDOW_SIZE in force: a change of that
+        # setting costs nothing per stream (RFC 9113 6.9.2).
         self.send_window: i64 = 0
         self.recv_window: i64 = 0
-        self.unread: i64 = 0  # received, not yet given back by consume()
-        self.credit: i64 = 0  # given back, not yet told to the peer
-        self.wider: i64 = 0  # by so much its window is larger than others are at first
-        # What it holds of the connection's bounds, until it ends.
-        self.small: i64 = 0  # of `Limits.small_frame_budget`, for what is unread
+        self.unread: i64 = 0  # bytes received and not yet consumed
+        self.credit: i64 = 0  # bytes consumed and not yet announced to the peer
+        self.wider: i64 = 0  # bytes by which its window exceeds the initial one
+        # Its share of the connection's bounds, until it ends.
+        self.small: i64 = 0  # of `Limits.small_frame_budget`, for unread bytes
         self.header_size: i64 = 0  # of `Limits.max_header_bytes_per_connection`
 
 
-#: The peer's settings until it sends some.
+#: The peer's settings until its first SETTINGS.
 DEFAULTS: Final = Settings()
-#: Stands where there is no stream.
+#: Placeholder where there is no stream.
 NO_STREAM: Final = Stream(-1, False, DONE, DONE)
-# Stand where there are none, as in most connections most of the time. Never to be changed.
+# Placeholders for empty lists, which most connections have most of the time. Not to be modified.
 NO_CHUNKS: Final[list[bytes]] = []
 NO_FRAMES: Final[list[Frame]] = []
-#: What local_settings() has made last, for a client and for a server: the limits of one connection
-#: mostly are those of the next.
+#: The last result of local_settings() for a client and for a server. Most connections have the
+#: limits of the previous one.
 _made: Final[list[tuple[Limits, Settings] | None]] = [None, None]
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Core:
-    """The state of a connection. Users see it as `cno.raw.Connection`."""
+    """The state of a connection. Users know it as `cno.raw.Connection`."""
 
     def __init__(
         self, server: bool, limits: Limits | None, clock: Callable[[], float] | None
@@ -155,83 +155,85 @@ class Core:
         self._server = server
         self._http2 = False
         self._state: i64 = INIT
-        #: What `:scheme` an HTTP/1.1 request gets.
+        #: The `:scheme` of an HTTP/1.1 request.
         self.scheme = "http"
         self.manual_flow_control = False
         self.disallow_h2_upgrade = True
         self.disallow_h2_prior_knowledge = False
 
         # -- input --------------------------------------------------------------------------------
-        self._in: bytes = b""  # being parsed, or cut short
-        self._pos: i64 = 0  # the first octet of it not yet taken
-        self._pending_input = NO_BYTES  # arrived since, behind _in
-        self._bytes_needed: i64 = 0  # octets that must be there before parsing can get on
-        self._receiving = False  # inside receive(): output is collected until it ends
+        self._in: bytes = b""  # input that is being parsed
+        self._pos: i64 = 0  # position of the first byte of it not yet taken
+        self._pending_input = NO_BYTES  # received after `_in`, not yet parsed
+        self._bytes_needed: i64 = 0  # bytes that must be available before parsing can continue
+        self._receiving = False  # inside receive(): output is collected until it returns
 
         # -- output -------------------------------------------------------------------------------
         self._out = NO_CHUNKS
-        self._writer = BytesWriter()  # small pieces, copied together; comes after _out
+        self._writer = BytesWriter()  # small pieces, copied together; they follow `_out`
         self._corked: i64 = 0
-        self._app_corks: i64 = 0  # how often of those by cork(), which the application calls
-        self._dates: DateSource | None = None  # server: gives responses their `Date`
-        # Bytes of the body that is written with the next head, which then tells of them. The head
-        # sets it back to UNKNOWN_LENGTH.
+        self._app_corks: i64 = 0  # calls of cork() by the application without uncork()
+        self._dates: DateSource | None = None  # server: source of the `Date` of responses
+        # Size in bytes of the body that is written with the next head, for its content-length. The
+        # head resets it to UNKNOWN_LENGTH.
         self._body_size: i64 = UNKNOWN_LENGTH
-        self._frames_to_show = NO_FRAMES  # among that, and to be shown to on_frame_send
-        self._frames_shown: i64 = 0  # how many of these have been
+        self._frames_to_show = NO_FRAMES  # frames in the output, for on_frame_send
+        self._frames_shown: i64 = 0  # number of calls of on_frame_send for these
 
         # -- streams ------------------------------------------------------------------------------
         self._streams: dict[int, Stream] = {}
-        self._current: Stream = NO_STREAM  # the one looked up last, if it has not ended
-        self._last_local: i64 = 0  # highest id opened here
+        self._current: Stream = NO_STREAM  # the stream looked up last, unless it has ended
+        self._last_local: i64 = 0  # highest id opened by us
         self._last_remote: i64 = 0  # highest id opened by the peer
-        self._count_local: i64 = 0  # open and counted against the peer's limit
-        self._count_remote: i64 = 0  # open and counted against ours
+        self._count_local: i64 = 0  # open streams that count against the peer's limit
+        self._count_remote: i64 = 0  # open streams that count against our limit
         self._max_streams: i64 = bound(self._limits.max_concurrent_streams)
-        # Shutting down: no new streams, on_close when the open ones are done.
+        # Shutting down: no new streams; on_close follows the end of the open ones.
         self._draining = False
         self._close_fired = False
         self._end_reason: Reason | None = None  # of the streams that events are reporting as ended
-        self._interim: Bucket | None = None  # for 1xx responses
-        self._transport_full = False  # the transport takes no more: see Engine.pause_writing
+        self._interim: Bucket | None = None  # budget of 1xx responses
+        self._transport_full = False  # between pause_writing() and resume_writing()
 
         # -- settings -----------------------------------------------------------------------------
-        # What we last announced; never changed in place, once it is.
+        # Our settings as last announced. Not modified after that.
         self._local = local_settings(self._limits, server)
         self._remote = DEFAULTS
 
         # -- one protocol's own -------------------------------------------------------------------
-        self._h1: Http1  # where it begins with HTTP/1.1
-        self._h2: Http2  # from the start of HTTP/2 on
+        self._h1: Http1  # if the connection begins with HTTP/1.1
+        self._h2: Http2  # from the start of HTTP/2
 
     # -- events: override what you care about -----------------------------------------------------
 
     def on_writev(self, chunks: list[bytes]) -> None:
-        """Send these, in order."""
+        """Send these pieces of output, in order."""
 
     def on_close(self) -> None:
-        """Nothing more will be written: close the transport."""
+        """Close the transport: no more output follows."""
 
     def on_stream_start(self, stream: int) -> None:
-        """A stream exists now. Fired once for each."""
+        """A stream has been opened. Fired once for each stream."""
 
     def on_stream_end(self, stream: int, code: int, side: int) -> None:
-        """A stream exists no longer. `code` is `CNO_RST_*`, `side` whose doing it was."""
+        """A stream has ended. `code` is one of `CNO_RST_*`, `side` the side that caused it."""
 
     def on_flow_increase(self, stream: int) -> None:
-        """More can be written on this stream; on any, if it is 0."""
+        """More data can be written on this stream; if it is 0, on all streams."""
 
     def on_message_head(
         self, stream: int, code: int, method: str, path: str, headers: list[tuple[str, str]]
     ) -> None:
-        """A request (`code` 0), or a response, 1xx ones included: `path` is '', `method` the reason
-        phrase (HTTP/1.1; '' in HTTP/2)."""
+        """A head has been received: of a request (`code` 0), or of a response, including 1xx.
+
+        For a response `path` is '' and `method` the reason phrase (HTTP/1.1; '' in HTTP/2).
+        """
 
     def on_message_data(self, stream: int, data: bytes) -> None:
-        """A piece of the body, as it arrives."""
+        """A piece of a body has been received."""
 
     def on_message_tail(self, stream: int, trailers: list[tuple[str, str]] | None) -> None:
-        """The message is complete."""
+        """A message is complete."""
 
     def on_message_push(
         self, stream: int, parent: int, method: str, path: str, headers: list[tuple[str, str]]
@@ -239,22 +241,22 @@ class Core:
         """The server promises to answer this request on `stream`."""
 
     def on_frame(self, frame: Frame) -> None:
-        """An HTTP/2 frame came in, extension frames included."""
+        """An HTTP/2 frame has been received, perhaps an extension frame."""
 
     def on_frame_send(self, frame: Frame) -> None:
-        """An HTTP/2 frame is about to be sent."""
+        """An HTTP/2 frame is going to be sent."""
 
     def on_pong(self, data: bytes) -> None:
         """The peer answered a `write_ping`."""
 
     def on_settings(self) -> None:
-        """The peer's settings have changed."""
+        """The peer has changed its settings."""
 
     def on_upgrade(self, stream: int) -> None:
-        """The request asks for another protocol: answer 101 now to get a tunnel."""
+        """A request asks for another protocol: write a 101 now to get a tunnel."""
 
     def close(self) -> None:
-        """Called after a fatal error; override it to close the transport."""
+        """Close the transport after a fatal error. The default does nothing."""
 
 
 typed(
@@ -286,9 +288,9 @@ _wanted: Final[WeakKeyDictionary[type, int]] = WeakKeyDictionary()
 
 
 def wanted(cls: type) -> int:
-    """Which events this class overrides, as a set of ON_* bits.
+    """Return which events this class overrides, as a set of ON_* bits.
 
-    A call that reaches nobody costs as much as one that does, so this is found out once per class.
+    The result is cached: a call of an event without an override would cost as much as one with it.
     """
     mask = _wanted.get(cls)
     if mask is None:
@@ -301,14 +303,17 @@ def wanted(cls: type) -> int:
 
 
 def local_settings(limits: Limits, server: bool) -> Settings:
-    """Our settings as the limits have them. Shared: copy them before you change any."""
+    """Return our settings according to the limits.
+
+    The object is shared: copy it before a change.
+    """
     made = _made[server]
     if made is not None and made[0] is limits:
         return made[1]
     settings = Settings()
     settings._header_table_size = limits.header_table_size
     settings._enable_push = 0
-    # Those of RFC 7540 we neither send nor look at; those of RFC 9218 we do.
+    # We neither send nor evaluate the priorities of RFC 7540; we support those of RFC 9218.
     settings._no_rfc7540_priorities = 1
     settings._initial_window_size = window(limits.initial_window_size)
     settings._max_frame_size = limits.max_frame_size
@@ -321,7 +326,7 @@ def local_settings(limits: Limits, server: bool) -> Settings:
 
 
 def waiting(core: Core) -> i64:
-    """How many octets have come and not been taken."""
+    """Return the number of bytes received and not yet taken."""
     return len(core._in) - core._pos + len(core._pending_input)
 
 
@@ -329,7 +334,7 @@ def waiting(core: Core) -> i64:
 
 
 def put(core: Core, data: bytes) -> None:
-    """Queue octets for sending: small ones are copied together, large ones are passed through."""
+    """Append bytes to the output. Short ones are copied together, long ones are not copied."""
     if len(data) < COPY_BELOW:
         core._writer.write(data)
         return
@@ -347,7 +352,7 @@ def cork(core: Core) -> None:
 
 
 def flush(core: Core) -> None:
-    """Hand the collected output to on_writev, in one call, unless more is to come."""
+    """Pass the collected output to on_writev in one call, unless it is corked."""
     if core._corked != 0:
         return
     try:
@@ -358,12 +363,16 @@ def flush(core: Core) -> None:
 
 
 def _announce(core: Core) -> None:
-    """Show what is about to be sent. Only here, where every frame is complete and all state is
-    settled: what the event writes comes behind, whatever it raises concerns nobody else."""
+    """Fire on_frame_send for frames in the output.
+
+    Called only where all frames are complete and all state is consistent. Output of the event comes
+    after these frames; its exceptions do not affect them.
+    """
     core._corked += 1
     try:
         while core._frames_shown < len(core._frames_to_show):
-            # Not kept here: if the event closes the connection, all others are shown before that.
+            # Not a local list: if the event closes the connection, the others are shown before
+            # that.
             frame = core._frames_to_show[core._frames_shown]
             core._frames_shown += 1
             core.on_frame_send(frame)

@@ -1,8 +1,8 @@
-"""The loop that drives a connection: octets in, states on, mistakes answered, output out.
+"""The driver loop: takes input, runs the state handlers, answers faults, writes output.
 
-One of two places that know both protocols (`engine` is the other), and where HTTP/1.1 hands over to
-HTTP/2. Handlers say which state follows; only this loop, and a handler about to fire an event, sets
-it.
+One of two modules that know both protocols (`engine` is the other). Here HTTP/1.1 changes to
+HTTP/2. A handler returns the next state; only this loop assigns it, and a handler that is about to
+fire an event.
 """
 
 from mypy_extensions import i64
@@ -37,12 +37,12 @@ Octets = bytes | bytearray | memoryview
 
 
 def octets_of(data: Octets) -> bytes:
-    """As bytes; TypeError for what is no octets (bytes() would make zeros of a number)."""
+    """Return the data as bytes. Raises TypeError for other types (bytes(5) would be five zeros)."""
     return data if isinstance(data, bytes) else bytes(memoryview(data))
 
 
 def receive(core: Core, given: Octets) -> None:
-    """Take octets from the peer and fire the events they cause; see `Engine.receive`."""
+    """Take input from the peer and fire the events that it causes; see `Engine.receive`."""
     data = octets_of(given)
     if core._state == CLOSED:
         return
@@ -66,10 +66,10 @@ def receive(core: Core, given: Octets) -> None:
 
 
 def _take(core: Core, data: bytes) -> bool:
-    """Put new octets behind what was left; False if they complete nothing.
+    """Append input to what is pending. Return False if it does not complete anything.
 
-    What was cut short is looked at again only when more of it makes a difference: a message that
-    comes octet by octet costs no more than one that comes whole.
+    Incomplete input is parsed again only when new input can make a difference: a message that
+    arrives byte by byte costs no more than one that arrives whole.
     """
     left: i64 = len(core._in) - core._pos
     if left == 0 and not core._pending_input:
@@ -85,7 +85,7 @@ def _take(core: Core, data: bytes) -> bool:
             _put_by(core, data)
             return False
         _put_by(core, data)
-        # Requests that must wait are left where they are: they may be many.
+        # Requests that must wait stay where they are: they may be many.
         if left == 0 or (state != H1_HEAD and state != H1_BLOCKED):
             _join(core)
     core._bytes_needed = (
@@ -95,21 +95,21 @@ def _take(core: Core, data: bytes) -> bool:
 
 
 def _put_by(core: Core, data: bytes) -> None:
-    """Put new octets behind those that are kept."""
+    """Append input to the pending input."""
     if core._pending_input is NO_BYTES:
         core._pending_input = bytearray()
     core._pending_input += data
 
 
 def _join(core: Core) -> None:
-    """Make one piece of the input and what was kept behind it."""
+    """Join the current and the pending input."""
     core._in = core._in[core._pos :] + bytes(core._pending_input)
     core._pos = 0
     core._pending_input = NO_BYTES
 
 
 def _keep(core: Core) -> None:
-    """Leave what could not be parsed yet, without much of what could."""
+    """Keep the input that could not be parsed yet, and drop what has been taken."""
     left: i64 = len(core._in) - core._pos
     if core._state == CLOSED or left == 0:
         core._in = b""
@@ -122,7 +122,7 @@ def _keep(core: Core) -> None:
 
 
 def _drive(core: Core) -> None:
-    """State by state, until the input is used up."""
+    """Run state handlers until they need more input."""
     while True:
         state = core._state
         if state >= H2_PREFACE:
@@ -144,7 +144,7 @@ def _drive(core: Core) -> None:
 
 
 def _detect(core: Core) -> i64:
-    """Tell a client with prior knowledge of HTTP/2 from one that sends a request."""
+    """Distinguish an HTTP/2 preface from an HTTP/1.1 request."""
     # > A client that knows that a server supports HTTP/2 can establish a TCP connection and
     # > send the connection preface followed by HTTP/2 frames.   (RFC 9113 3.3)
     if core.disallow_h2_prior_knowledge:
@@ -161,14 +161,14 @@ def _detect(core: Core) -> i64:
 
 
 def _hand_over(core: Core, follow: i64) -> i64:
-    """HTTP/1.1 has agreed on `Upgrade: h2c`: go on in HTTP/2."""
+    """Change to HTTP/2 after `Upgrade: h2c`."""
     if core._server:
         return h2_start.upgraded_server(core)
     return h2_start.upgraded_client(core, follow)
 
 
 def fail(core: Core, fault: ConnectionFault) -> ProtocolError:
-    """The one fatal path: answer, end everything, close."""
+    """Handle a fatal error, the only way there is: answer, end all streams, close."""
     if core._http2:
         h2_frame_writer.goaway(core, core._h2.delivered, fault.code, fault.text)
         code: i64 = fault.code
@@ -184,7 +184,7 @@ def fail(core: Core, fault: ConnectionFault) -> ProtocolError:
 
 
 def finish_now(core: Core, code: i64) -> None:
-    """Nothing more is read or written. Whatever an event raises, all of it happens."""
+    """End the connection now. All steps are done, even if an event raises."""
     core._state = CLOSED
     try:
         flush_all(core)
@@ -196,7 +196,7 @@ def finish_now(core: Core, code: i64) -> None:
 
 
 def end_call(core: Core) -> None:
-    """The end of a verb or of receive(): credit goes back, output out; close if all is done."""
+    """Finish a verb or receive(): announce credit, write output, close if all is done."""
     core._corked -= 1
     if core._corked != 0 or core._state == CLOSED:
         flush(core)

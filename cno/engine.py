@@ -1,8 +1,8 @@
 """The verbs of a connection.
 
-`Engine` checks what the application passes and sends each verb to the protocol in force; what comes
-in it gives to `drive`. No private methods: in an interpreted subclass each call of one would look
-for an override first, which costs as much as an event does. Functions are called directly.
+`Engine` checks arguments and passes each verb to the protocol in use; `drive` gets the input. It
+has no private methods: an interpreted subclass would look for an override before each call, which
+costs as much as an event. Functions are called directly.
 """
 
 from collections.abc import Callable
@@ -56,7 +56,7 @@ from cno.strict import typed
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Engine(Core):
-    """A connection without a face: `cno.raw.Connection` and the asyncio classes are faces of it."""
+    """All of a connection but its public class: `cno.raw.Connection`, or those for asyncio."""
 
     def __init__(
         self,
@@ -70,26 +70,26 @@ class Engine(Core):
             self._local = self._local.copy()
             self._local._enable_push = 1
 
-    # -- what it is -------------------------------------------------------------------------------
+    # -- properties -------------------------------------------------------------------------------
 
     @property
     def is_http2(self) -> bool:
-        """Whether HTTP/2 is in force."""
+        """Whether the connection speaks HTTP/2."""
         return self._http2
 
     @property
     def local_settings(self) -> Settings:
-        """Our settings as last configured (a copy)."""
+        """Our settings as last configured, as a copy."""
         return self._local.copy()
 
     @property
     def remote_settings(self) -> Settings:
-        """The peer's settings (a copy); the RFC's defaults until it has sent some."""
+        """The peer's settings, as a copy; the defaults of the RFC until its first SETTINGS."""
         return self._remote.copy()
 
     @property
     def next_stream(self) -> int:
-        """The id to send the next request with; of a server, that its next push will have."""
+        """The stream id of the next request; on a server, of the next push."""
         if self._last_local:
             return self._last_local + 2
         return 2 if self._server else 1
@@ -97,7 +97,7 @@ class Engine(Core):
     # -- the life of a connection -----------------------------------------------------------------
 
     def begin(self, is_http2: bool) -> None:
-        """Start, in HTTP/2 or in HTTP/1.1. Raises UsageError the second time."""
+        """Start in HTTP/2 or in HTTP/1.1. Raises UsageError if the connection has begun."""
         if self._state != INIT:
             raise UsageError("the connection has begun already")
         cork(self)
@@ -111,18 +111,18 @@ class Engine(Core):
             end_call(self)
 
     def receive(self, data: Octets) -> None:
-        """Take octets from the peer, cut anywhere, and fire the events they cause.
+        """Take bytes from the peer, cut anywhere, and fire the events that they cause.
 
-        Raises ProtocolError when the peer broke the protocol: it has been answered by then. Raises
-        WouldBlockError when too many HTTP/1.1 requests wait for their answers: the data is kept,
-        pass b'' to go on. Whatever an event raises comes out as well.
+        Raises ProtocolError if the peer broke the protocol; the error has been answered by then.
+        Raises WouldBlockError if too many HTTP/1.1 requests wait for responses: the data is kept,
+        pass b'' to continue. Exceptions of events are passed on.
         """
         receive(self, data)
 
     def end_of_input(self) -> None:
-        """The transport is gone: every open stream ends.
+        """End all open streams, because the transport is closed.
 
-        Raises ProtocolError if the peer was in the middle of a message.
+        Raises ProtocolError if the peer's message was incomplete.
         """
         if self._state == CLOSED or self._state == INIT:
             self._state = CLOSED
@@ -148,7 +148,7 @@ class Engine(Core):
             raise ProtocolError(text, rule="" if self._http2 else "RFC 9112 8")
 
     def shutdown(self) -> None:
-        """Take no new streams and close when the open ones are done (RFC 9113 6.8)."""
+        """Accept no new streams, and close when the open ones have ended (RFC 9113 6.8)."""
         _check_open(self)
         cork(self)
         try:
@@ -160,26 +160,26 @@ class Engine(Core):
             end_call(self)
 
     def cork(self) -> None:
-        """Collect what follows into one on_writev, until the matching uncork()."""
+        """Collect output until the matching uncork(), for one on_writev."""
         self._app_corks += 1
         cork(self)
 
     def uncork(self) -> None:
-        """Write what was collected since cork()."""
+        """Write the output collected since cork()."""
         if self._app_corks == 0:
             raise UsageError("uncork() without cork()")
         self._app_corks -= 1
         end_call(self)
 
     def pause_writing(self) -> None:
-        """The transport takes no more for now. From here to `resume_writing`, replies to the peer
-        (PING and SETTINGS acknowledgements, RST_STREAM) are counted: more than
-        `Limits.max_queued_control_frames` end the connection (CVE-2019-9512). Nothing is held back;
-        whoever never calls this has no such bound."""
+        """Report that the transport accepts no more output. Until `resume_writing`, replies to the
+        peer (PING and SETTINGS acknowledgements, RST_STREAM) are counted: more than
+        `Limits.max_queued_control_frames` end the connection (CVE-2019-9512). No output is held
+        back. Without these calls there is no such bound."""
         self._transport_full = True
 
     def resume_writing(self) -> None:
-        """The transport has drained."""
+        """Report that the transport accepts output again."""
         self._transport_full = False
         if self._http2:
             self._h2.replies = 0
@@ -197,8 +197,8 @@ class Engine(Core):
         max_header_list_size: int | None = None,
         enable_connect_protocol: int | None = None,
     ) -> None:
-        """Announce new settings of ours; what is not named stays. They bind the peer once it has
-        acknowledged them (RFC 9113 6.5.3). Raises UsageError for values the RFC does not allow."""
+        """Announce new settings; those left out keep their values. They bind the peer after its
+        acknowledgement (RFC 9113 6.5.3). Raises UsageError for values that the RFC forbids."""
         values = (
             header_table_size,
             enable_push,
@@ -241,11 +241,11 @@ class Engine(Core):
     ) -> None:
         """Send a request (client, `code` 0) or a response (server, `method` and `path` '').
 
-        1xx responses may precede the real one. In HTTP/1.1 a non-empty `method` of a response is
-        its reason phrase. `final`: there is no body. Raises WouldBlockError when the peer allows no
-        more streams or an earlier pipelined message must go first (a 100 is queued for its turn),
-        UsageError for what must not be sent, InvalidStreamError, DisconnectError: also once no
-        stream id is left. (RFC 9113 8.1, RFC 9112 2.1)
+        1xx responses may precede the final one. In HTTP/1.1 a non-empty `method` of a response is
+        its reason phrase. `final`: there is no body. Raises WouldBlockError if the peer allows no
+        more streams, or if an earlier pipelined message is incomplete (a 100 is queued instead);
+        UsageError for what must not be sent; InvalidStreamError; DisconnectError, also if all
+        stream ids have been used. (RFC 9113 8.1, RFC 9112 2.1)
         """
         _check_open(self)
         if stream < 0 or stream > MAX_STREAM_ID:
@@ -262,8 +262,8 @@ class Engine(Core):
     def write_push(
         self, stream: int, method: str, path: str, headers: list[tuple[str, str]]
     ) -> None:
-        """Promise to answer a request that the client has not made; its stream is told by the
-        events of a request. Nothing happens where the peer can't or won't take it (RFC 9113 8.4).
+        """Promise to answer a request that the client has not made. The events of a request report
+        its stream. Does nothing if the peer does not accept pushes (RFC 9113 8.4).
         """
         _check_open(self)
         _check_id(stream)
@@ -278,8 +278,8 @@ class Engine(Core):
             end_call(self)
 
     def write_data(self, stream: int, data: Octets, final: bool) -> int:
-        """Send body; returns how many octets were taken. Fewer than given: wait for
-        on_flow_increase of the stream or of 0, and give the rest again (RFC 9113 5.2)."""
+        """Send a part of a body. Returns the number of bytes accepted. If there are more, wait for
+        on_flow_increase of the stream or of 0, then pass the rest again (RFC 9113 5.2)."""
         _check_open(self)
         _check_id(stream)
         octets = octets_of(data)
@@ -292,7 +292,7 @@ class Engine(Core):
             end_call(self)
 
     def write_tail(self, stream: int, trailers: list[tuple[str, str]]) -> None:
-        """Send trailers, which end the message. HTTP/1.1: dropped unless the body is chunked."""
+        """Send trailers, which end the message. HTTP/1.1 drops them unless the body is chunked."""
         _check_open(self)
         _check_id(stream)
         cork(self)
@@ -305,8 +305,8 @@ class Engine(Core):
             end_call(self)
 
     def write_reset(self, stream: int, code: int) -> None:
-        """Give a stream up. Stream 0: the connection, by GOAWAY(code); with code 0 as shutdown().
-        HTTP/1.1 has no frame for it: the connection closes once it is idle (RFC 9113 6.4, 6.8)."""
+        """Reset a stream; stream 0: end the connection with GOAWAY(code), or like shutdown() if the
+        code is 0. HTTP/1.1: the connection closes as soon as it is idle (RFC 9113 6.4, 6.8)."""
         _check_open(self)
         _check_id(stream)
         if code < 0 or code > MAX_U32:
@@ -329,7 +329,7 @@ class Engine(Core):
             end_call(self)
 
     def write_ping(self, data: Octets) -> None:
-        """Send a PING of exactly 8 octets; on_pong tells of its answer (RFC 9113 6.7)."""
+        """Send a PING with exactly 8 bytes; on_pong reports the response (RFC 9113 6.7)."""
         _check_http2(self, "PING")
         octets = octets_of(data)
         cork(self)
@@ -351,8 +351,8 @@ class Engine(Core):
     # -- flow control -----------------------------------------------------------------------------
 
     def open_flow(self, stream: int, delta: int) -> None:
-        """Let the peer send `delta` more octets on a stream, or on all of them (0), at once.
-        With manual_flow_control needed for every chunk. HTTP/1.1: nothing (RFC 9113 6.9)."""
+        """Allow the peer to send `delta` more bytes on a stream, or on all of them (0), at once.
+        With manual_flow_control all data needs this. HTTP/1.1: does nothing (RFC 9113 6.9)."""
         _check_open(self)
         _check_id(stream)
         if not self._http2:
@@ -372,9 +372,9 @@ class Engine(Core):
             end_call(self)
 
     def consume(self, stream: int, size: int) -> None:
-        """With manual_flow_control: the application is done with `size` octets of a stream. The
-        peer is told once that is half a window, of the stream and of the connection; or earlier
-        where it could not go on without. Nothing happens on streams that there are not."""
+        """Report, with manual_flow_control, that `size` bytes of a stream have been processed. The
+        peer gets credit for half a window at a time, of the stream and of the connection, or
+        earlier if it could not go on otherwise. Does nothing for unknown streams."""
         if self._state == CLOSED or not self._http2 or stream < 0 or stream > MAX_STREAM_ID:
             return
         found = lookup(self, stream)
@@ -395,13 +395,13 @@ typed(Engine)
 
 
 def _check_id(stream: int) -> None:
-    """Numbers that no stream can have must not reach fixed-width arithmetic."""
+    """Raise InvalidStreamError for numbers that are no stream ids: i64 arithmetic would wrap."""
     if stream < 0 or stream > MAX_STREAM_ID:
         raise InvalidStreamError(f"{stream} is no stream id", rule="RFC 9113 5.1.1")
 
 
 def _no_id(core: Engine, stream: int) -> ConnectionError:
-    """What is wrong with a message on a stream that cannot be."""
+    """Return the error for a message on a stream that cannot exist."""
     if not core._server and stream == core.next_stream:
         # > A client that is unable to establish a new stream identifier can establish a new
         # > connection for new streams.   (RFC 9113 5.1.1)
@@ -410,7 +410,7 @@ def _no_id(core: Engine, stream: int) -> ConnectionError:
 
 
 def _check_open(core: Core) -> None:
-    """Whether anything can be written at all."""
+    """Raise unless the connection is open."""
     if core._state == CLOSED:
         raise DisconnectError("the connection is closed")
     if core._state == INIT:
@@ -424,7 +424,7 @@ def _check_http2(core: Core, what: str) -> None:
 
 
 def _check_setting(core: Core, key: int, value: int) -> None:
-    """Whether we may announce this value."""
+    """Raise UsageError unless we may announce this value."""
     rules.check_own(key, value, core._server)
     if key == CNO_SETTINGS_ENABLE_CONNECT_PROTOCOL and value < core._local.get(key) and core._http2:
         raise UsageError("enable_connect_protocol cannot be taken back", rule="RFC 8441 3")

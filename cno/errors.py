@@ -1,10 +1,10 @@
-"""What can go wrong, as exceptions.
+"""The exceptions of the package.
 
-Two families that never mix. `ConnectionError` and its subclasses are public: they come out of the
-methods of a connection. `ConnectionFault` and `StreamFault` are how inner functions say that *the
-peer* broke a rule; the driver turns them into frames, events and a `ProtocolError`.
+Two separate families. `ConnectionError` and its subclasses are public: methods of a connection
+raise them. `ConnectionFault` and `StreamFault` are internal: they say that *the peer* broke a rule.
+The driver turns them into frames, events and a `ProtocolError`.
 
-This module stays interpreted (see setup.py), so that applications can subclass the public ones.
+This module stays interpreted (see setup.py), so that applications can subclass the public classes.
 """
 
 import builtins
@@ -26,9 +26,9 @@ class ConnectionError(builtins.ConnectionError):
     """A call on a connection failed.
 
     `errno` is one of `CNO_ERRNO_*`, `strerror` the text. `stream` is the stream concerned (0: the
-    connection), `code` the HTTP/2 error code or HTTP/1.1 status sent because of it (0: none),
-    `rule` the section that was broken ('' where none was), `limit` the field of `Limits` that would
-    have to be raised, or switched on, to let it pass ('' where there is none).
+    connection), `code` the HTTP/2 error code or HTTP/1.1 status that was sent (0: none), `rule` the
+    section that was broken ('': none), `limit` the field of `Limits` to raise or to switch on to
+    accept this ('': none).
     """
 
     stream: int
@@ -68,7 +68,7 @@ class ConnectionError(builtins.ConnectionError):
         return ours and self.stream in (0, about.stream)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # OSError's own would call the class with `args`, which none of these classes takes.
+        # OSError.__reduce__ would call the class with `args`, which these classes do not accept.
         return rebuild, (type(self), self.args), self.__dict__
 
 
@@ -87,9 +87,9 @@ def rebuild(cls: type[ConnectionError], args: tuple[Any, ...]) -> ConnectionErro
 
 
 class UsageError(ConnectionError):
-    """The application called what it must not call now, or with values that must not be sent.
+    """The application made a call that is not allowed now, or passed values that must not be sent.
 
-    Nothing was written; the connection works on.
+    Nothing was written, and the connection still works.
     """
 
     def __init__(self, text: str, *, stream: int = 0, rule: str = "") -> None:
@@ -104,14 +104,14 @@ class NoMemoryError(ConnectionError):
 
 
 class UnsupportedError(ConnectionError):
-    """The protocol in force has no such thing (a PING in HTTP/1.1, say). Nothing was written."""
+    """The protocol in use does not support this (for example a PING in HTTP/1.1)."""
 
     def __init__(self, text: str, *, stream: int = 0, rule: str = "") -> None:
         super().__init__(CNO_ERRNO_NOT_IMPLEMENTED, text, stream=stream, rule=rule)
 
 
 class ProtocolError(ConnectionError):
-    """The peer broke the protocol. It has been answered already and `close()` has been called."""
+    """The peer broke the protocol. The error has been answered and `close()` called."""
 
     def __init__(
         self, text: str, *, stream: int = 0, code: int = 0, rule: str = "", limit: str = ""
@@ -120,21 +120,21 @@ class ProtocolError(ConnectionError):
 
 
 class InvalidStreamError(ConnectionError):
-    """There is no such stream (any more). Nothing was written."""
+    """There is no such stream. Nothing was written."""
 
     def __init__(self, text: str, *, stream: int = 0, rule: str = "") -> None:
         super().__init__(CNO_ERRNO_INVALID_STREAM, text, stream=stream, rule=rule)
 
 
 class WouldBlockError(ConnectionError):
-    """Not now: another message must go first, or the peer allows no more. Try again later."""
+    """Another message must be complete first, or the peer allows no more. Try again later."""
 
     def __init__(self, text: str, *, stream: int = 0, rule: str = "") -> None:
         super().__init__(CNO_ERRNO_WOULD_BLOCK, text, stream=stream, rule=rule)
 
 
 class DisconnectError(ConnectionError):
-    """The connection is closed, or takes no new streams."""
+    """The connection is closed, or accepts no new streams."""
 
     def __init__(self, text: str, *, stream: int = 0) -> None:
         super().__init__(CNO_ERRNO_DISCONNECT, text, stream=stream)
@@ -156,8 +156,8 @@ for _each in (
 class ConnectionFault(Exception):
     """The peer broke a rule in a way that ends the connection.
 
-    `code` is an HTTP/2 error code, or in HTTP/1.1 the status to answer with (0: just close).
-    `limit` is the field of `Limits` that would let it pass ('': none).
+    `code` is an HTTP/2 error code, or in HTTP/1.1 the status of the response (0: only close).
+    `limit` is the field of `Limits` that would accept this ('': none).
     """
 
     def __init__(self, code: int, text: str, rule: str, limit: str = "") -> None:
@@ -181,7 +181,7 @@ class StreamFault(Exception):
 
 
 class Reason:
-    """Why a stream or the connection is being ended: what a fault says, without its traceback."""
+    """Why a stream or the connection ends: the content of a fault without its traceback."""
 
     def __init__(self, text: str, rule: str, limit: str) -> None:
         self.text = text

@@ -1,6 +1,6 @@
-"""What a field may be made of: names, values, targets, authorities, lengths (RFC 9110 section 5).
+"""The grammar of fields: names, values, targets, authorities, lengths (RFC 9110 section 5).
 
-Takes text and gives verdicts; shared by both protocols and both directions. Knows no connection.
+Takes text, returns verdicts. Used by both protocols in both directions. Knows no connection.
 """
 
 import logging
@@ -24,22 +24,22 @@ _DIGIT: Final = b"0123456789"
 # > tchar = "!" / "#" / "$" / "%" / "&" / "'" / "*" / "+" / "-" / "." / "^" / "_" / "`" / "|" /
 # > "~" / DIGIT / ALPHA   (RFC 9110 5.6.2)
 _TCHAR: Final = b"!#$%&'*+-.^_`|~" + _DIGIT + _ALPHA + _ALPHA.lower()
-#: 1 where the octet may be in a token.
+#: 1 for bytes of a token.
 TOKEN: Final[bytes] = _table(_TCHAR)
-#: 1 where the octet may be in a lower-case field name.
+#: 1 for bytes of a lower-case field name.
 LOWER_TOKEN: Final[bytes] = _table(_TCHAR.translate(None, _ALPHA))
-#: 1 where the octet may be in a field value: HTAB, SP, VCHAR, obs-text (RFC 9110 5.5).
+#: 1 for bytes of a field value: HTAB, SP, VCHAR, obs-text (RFC 9110 5.5).
 FIELD_VALUE: Final[bytes] = _table(bytes([9, *range(0x20, 0x7F), *range(0x80, 0x100)]))
-#: 1 where the octet may be in a request target: VCHAR but "#", which begins a fragment.
+#: 1 for bytes of a request target: VCHAR except "#", which begins a fragment.
 TARGET: Final[bytes] = _table(bytes(o for o in range(0x21, 0x7F) if o != 0x23))
-#: The same where `Limits.allow_raw_targets` is on.
+#: The same with `Limits.allow_raw_targets`.
 RAW_TARGET: Final[bytes] = TARGET[:0x80] + b"\1" * 0x80
-#: 1 where the octet may be in a field value of a response: all but NUL, CR, LF.
+#: 1 for bytes of a field value in a response: all except NUL, CR, LF.
 RESPONSE_VALUE: Final[bytes] = _table(bytes(o for o in range(0x100) if o not in b"\0\r\n"))
-#: 1 where the octet may be in an authority: RFC 3986 3.2 without userinfo's "@".
+#: 1 for bytes of an authority: RFC 3986 3.2 without userinfo's "@".
 AUTHORITY: Final[bytes] = _table(b"-._~!$&'()*+,;=:[]%" + _DIGIT + _ALPHA + _ALPHA.lower())
 
-#: Digits a content-length may have: what 2^63-1 needs. Longer ones differ from reader to reader.
+#: Most digits of a content-length: 2^63-1 has 19. Parsers differ in longer numbers.
 MAX_LENGTH_DIGITS: Final = 19
 
 _BLANKS: Final = 0x2020202020202020
@@ -47,20 +47,20 @@ _ONES: Final = 0x0101010101010101
 _TENTH: Final = MAX_CONTENT_LENGTH // 10  # and 7 is its last digit
 
 HEXDIG: Final[bytes] = _table(b"0123456789abcdefABCDEF")
-#: 1 where the octet may be in an IPv6 address, zones not among them.
+#: 1 for bytes of an IPv6 address without a zone.
 IPV6: Final[bytes] = _table(b"0123456789abcdefABCDEF:.")
 
 
 def octets(text: str) -> bytes:
-    """Header text as it is on the wire: UTF-8, other octets by way of surrogateescape.
+    """Return header text as it is sent: UTF-8, with surrogate escapes for other bytes.
 
-    Raises UnicodeEncodeError for lone surrogates that stand for no octet.
+    Raises UnicodeEncodeError for surrogates that stand for no byte.
     """
     return text.encode("utf-8", "surrogateescape")
 
 
 def only(table: bytes, text: bytes) -> bool:
-    """Whether every octet of `text` is in `table`."""
+    """Whether all bytes of `text` are in `table`."""
     i: i64 = 0
     end: i64 = len(text)
     while i < end:
@@ -71,19 +71,19 @@ def only(table: bytes, text: bytes) -> bool:
 
 
 def is_token(text: str) -> bool:
-    """Whether this is a token, as methods and field names in HTTP/1.1 are."""
+    """Whether this is a token, such as a method or a field name in HTTP/1.1."""
     return text != "" and text.isascii() and only(TOKEN, text.encode())
 
 
 def is_lower_name(name: str) -> bool:
-    """Whether this is a field name as HTTP/2 has them: a token without upper case."""
+    """Whether this is a field name for HTTP/2: a token without upper case."""
     # > A field name MUST NOT contain characters in the ranges 0x00-0x20, 0x41-0x5a, or 0x7f-0xff
     # > (all inclusive).   (RFC 9113 8.2.1; a token is narrower still)
     return name != "" and name.isascii() and only(LOWER_TOKEN, name.encode())
 
 
 def is_value(value: str) -> bool:
-    """Whether this is a field value: no control octets but HTAB, no blanks at the edges."""
+    """Whether this is a field value: no control characters except HTAB, no blanks at the ends."""
     # > A field value MUST NOT start or end with an ASCII whitespace character (ASCII SP or HTAB,
     # > 0x20 or 0x09).   (RFC 9113 8.2.1)
     try:
@@ -94,7 +94,7 @@ def is_value(value: str) -> bool:
 
 
 def is_value_octets(text: bytes) -> bool:
-    """The same of a value as it is on the wire."""
+    """Whether these bytes are a field value; see `is_value`."""
     n: i64 = len(text)
     if n == 0:
         return True
@@ -112,7 +112,7 @@ def is_value_octets(text: bytes) -> bool:
 
 
 def is_response_value(value: str) -> bool:
-    """Whether this may be a field value of a response, apart from blanks at its ends."""
+    """Whether a response may have this field value, apart from blanks at its ends."""
     # > Field values containing other CTL characters [than CR, LF, NUL] are also invalid; however,
     # > recipients MAY retain such characters for the sake of robustness when they appear within a
     # > safe context   (RFC 9110 5.5)
@@ -120,26 +120,27 @@ def is_response_value(value: str) -> bool:
 
 
 def plain(eight: i64) -> bool:
-    """Whether eight octets, read as one number, are all of 0x20..0x7E.
+    """Whether eight bytes, read as one number, are all in 0x20..0x7E.
 
-    An octet below 0x20 borrows from its top bit when 0x20 is taken away, 0x7F gets it when 1 is
-    added, and others have it. None before the lowest such octet borrows or carries, so it shows.
+    A byte below 0x20 sets its top bit when 0x20 is subtracted, 0x7F sets it when 1 is added, and
+    larger bytes have it. No byte below the lowest such byte borrows or carries, so the test is
+    exact.
     """
     return ((eight - _BLANKS | eight + _ONES | eight) >> 2) & _BLANKS == 0
 
 
 def is_target(target: str) -> bool:
-    """Whether this may be a request target: visible ASCII without a fragment."""
+    """Whether this is a request target: visible ASCII without a fragment."""
     return target != "" and target.isascii() and only(TARGET, target.encode())
 
 
 def is_raw_target(target: str) -> bool:
-    """Whether this may be a request target where `Limits.allow_raw_targets` is on."""
+    """Whether this is a request target where `Limits.allow_raw_targets` is on."""
     return target != "" and only(RAW_TARGET, octets(target))
 
 
 def is_path(path: str, method: str) -> bool:
-    """Whether this may be a :path of a request with this method."""
+    """Whether this is a valid :path for a request with this method."""
     # > This pseudo-header field MUST NOT be empty for "http" or "https" URIs; "http" or "https"
     # > URIs that do not contain a path component MUST include a value of '/'. The exception to
     # > this rule is an OPTIONS request for an "http" or "https" URI that does not include a path
@@ -151,7 +152,7 @@ def is_path(path: str, method: str) -> bool:
 
 
 def is_authority(text: str) -> bool:
-    """Whether this may be a Host or :authority: host [":" port], no userinfo; may be empty."""
+    """Whether this is a valid Host or :authority: host [":" port] without userinfo, or empty."""
     # > ":authority" MUST NOT include the deprecated userinfo subcomponent for "http" or "https"
     # > schemed URIs.   (RFC 9113 8.3.1)
     if text == "":
@@ -194,10 +195,10 @@ def is_scheme(text: str) -> bool:
 
 
 def content_length(value: str) -> i64:
-    """The length a content-length field names; -1 if it is not 1*DIGIT below 2^63."""
+    """Return the length in a content-length field; -1 unless it is 1*DIGIT below 2^63."""
     # > Content-Length = 1*DIGIT ... a recipient MUST anticipate potentially large decimal numerals
     # > and prevent parsing errors due to integer conversion overflows.   (RFC 9110 8.6)
-    # Counted by hand: int() would take signs, blanks, underscores and digits of other scripts.
+    # Not int(), which accepts signs, blanks, underscores and digits of other scripts.
     try:
         text = value.encode()
     except UnicodeEncodeError:
@@ -215,13 +216,13 @@ def content_length(value: str) -> i64:
     return number
 
 
-#: Fields that say something about one hop only; HTTP/2 has no use for them.
+#: Fields that concern one hop only. HTTP/2 does not use them.
 CONNECTION_SPECIFIC: Final = frozenset(
     ("connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade")
 )
 
-#: Fields that are not delivered as trailers: they frame, route or authenticate a message, which is
-#: decided before its body is read.
+#: Fields that are not delivered as trailers: they frame, route or authenticate a message, which
+#: happens before its body is read.
 # > Many fields cannot be processed outside the header section because their evaluation is necessary
 # > prior to receiving the content, such as those that describe message framing, routing,
 # > authentication, request modifiers, response controls, or content format.   (RFC 9110 6.5.1)
@@ -263,7 +264,7 @@ def _without_dropped(trailers: list[tuple[str, str]]) -> list[tuple[str, str]]:
     return kept
 
 
-#: Methods that promise to change nothing (RFC 9110 9.2.1) or the same each time (9.2.2).
+#: Methods that are safe (RFC 9110 9.2.1) or idempotent (9.2.2).
 IDEMPOTENT: Final = frozenset(("GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE", "QUERY"))
-#: Methods that define a meaning for content: without any, a request says so (RFC 9110 8.6).
+#: Methods that define a meaning for content: a request without content says so (RFC 9110 8.6).
 EXPECT_CONTENT: Final = frozenset(("POST", "PUT", "PATCH"))

@@ -1,22 +1,22 @@
-"""Priorities of responses (RFC 9218): what a `priority` field says, and what several of them mean.
+"""Priorities of responses (RFC 9218): the value of a `priority` field, and how values combine.
 
-A leaf: text in, two small numbers out. Knows the grammar of dictionaries (RFC 8941 section 3.2);
-must never know streams, or who goes first.
+A leaf: takes text, returns two small numbers. Knows the grammar of dictionaries (RFC 8941 section
+3.2). Must never know streams, or the order of responses.
 """
 
 from typing import Final
 
 from mypy_extensions import i64, mypyc_attr
 
-#: Where nothing is said (RFC 9218 4.1).
+#: The default (RFC 9218 4.1).
 DEFAULT_URGENCY: Final = 3
 
-#: Octets of a priority that is looked at. What it can say takes six; what is longer says nothing.
+#: Longest priority, in bytes, that is parsed. A useful one has six bytes.
 MAX_PRIORITY: Final = 256
 
 ABSENT: Final = -1
 
-#: The rank of what nobody has said anything of: in turns with others of its urgency.
+#: The rank without any signal: responses of this urgency share the connection.
 SHARED: Final = DEFAULT_URGENCY * 2 + 1
 
 _KEY_START: Final = "abcdefghijklmnopqrstuvwxyz*"
@@ -29,7 +29,7 @@ _BASE64: Final = _ALPHA + _DIGITS + "+/="
 
 @mypyc_attr(acyclic=True)
 class Priority:
-    """What one signal says: `urgency` 0 (first) to 7, `incremental` 0 or 1, each ABSENT if not."""
+    """A priority signal: `urgency` 0 (first) to 7, `incremental` 0 or 1; ABSENT if missing."""
 
     def __init__(self, urgency: i64, incremental: i64) -> None:
         self.urgency: i64 = urgency
@@ -37,7 +37,7 @@ class Priority:
 
 
 def parse(text: str) -> Priority | None:
-    """What this field value says; None if it is no dictionary, and thus says nothing."""
+    """Parse a field value. Return None if it is no dictionary, which is no signal."""
     if len(text) > MAX_PRIORITY:
         return None
     said = Priority(ABSENT, ABSENT)
@@ -64,11 +64,11 @@ def parse(text: str) -> Priority | None:
             return None
         reader.skip(" \t")
         if reader.at == reader.size:
-            return None  # nothing after a comma
+            return None  # nothing follows the comma
     return said
 
 
-# What a value is: itself if it is an integer that an urgency can be, else one of these.
+# The result for a value: the value itself if it is an integer from 0 to 7, else one of these.
 _WRONG: Final = -1
 _OTHER: Final = -2
 _TRUE: Final = -3
@@ -76,7 +76,7 @@ _FALSE: Final = -4
 
 
 class _Reader:
-    """The rest of a field value. Each method takes what it reads, and says what that was."""
+    """The rest of a field value. Each method consumes what it parses, and returns its meaning."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -93,14 +93,14 @@ class _Reader:
         return True
 
     def skip(self, chars: str) -> int:
-        """Pass over these; how many there were."""
+        """Skip these characters. Return how many there were."""
         start = self.at
         while self.at < self.size and self.text[self.at] in chars:
             self.at += 1
         return self.at - start
 
     def key(self) -> str:
-        """A key, or '' if there is none."""
+        """Return a key, or '' if there is none."""
         start = self.at
         if self.peek() == "" or self.peek() not in _KEY_START:
             return ""
@@ -108,7 +108,10 @@ class _Reader:
         return self.text[start : self.at]
 
     def parameters(self) -> bool:
-        """Those of an item or list, which say nothing here; whether they are well-formed."""
+        """Skip the parameters of an item or list, which have no meaning here.
+
+        Return False if malformed.
+        """
         while self.take(";"):
             self.skip(" ")
             if not self.key():
@@ -129,7 +132,7 @@ class _Reader:
                 return _WRONG
 
     def item(self) -> int:
-        """A bare item."""
+        """Return the meaning of a bare item."""
         char = self.peek()
         if char == "":
             return _WRONG
@@ -182,10 +185,12 @@ class _Reader:
 
 
 def rank(client: Priority | None, server: Priority | None, expected: bool) -> i64:
-    """Twice the urgency; odd if it takes turns with others of this urgency. Smaller goes first.
+    """Return twice the urgency, plus 1 if responses of this urgency share the connection.
 
-    `client` is what the request, or the last PRIORITY_UPDATE, says; `server` what the response
-    does. `expected`: the client says something wherever it differs from the defaults.
+    Smaller ranks go first.
+
+    `client` is the signal of the request or of the last PRIORITY_UPDATE, `server` that of the
+    response. `expected`: the client sends a signal wherever it differs from the defaults.
     """
     urgency: i64 = DEFAULT_URGENCY
     incremental: i64 = 0 if expected else 1
@@ -204,7 +209,7 @@ def rank(client: Priority | None, server: Priority | None, expected: bool) -> i6
 
 
 def parse_fields(headers: list[tuple[str, str]]) -> Priority | None:
-    """What the `priority` fields among these say together; None: nothing, or nothing sound."""
+    """Return the signal of all `priority` fields together; None if there is no valid one."""
     found: str | None = None
     for name, value in headers:
         if name.lower() == "priority":

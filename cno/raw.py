@@ -1,7 +1,7 @@
 """`cno.raw`: HTTP/2 and HTTP/1.1 without a socket, one `Connection` object per connection.
 
-Bytes go in by `data_received` and come out by `on_writev`; what they mean comes out as calls of the
-other `on_*` methods: subclass `Connection` and override those you care about.
+Bytes go in by `data_received` and come out by `on_writev`. Other `on_*` methods report what the
+input means: subclass `Connection` and override those you need.
 
     class Server(cno.raw.Connection):
         def on_writev(self, chunks):
@@ -11,9 +11,9 @@ other `on_*` methods: subclass `Connection` and override those you care about.
             self.write_head(stream, 200, "", "", [("content-length", "2")], False)
             self.write_data(stream, b"hi", True)
 
-Text is `str` (UTF-8; other octets survive as surrogate escapes), header names are lower-case, a
-header list is a `list[tuple[str, str]]` in wire order. Any event may call any write method. An
-exception raised by an event comes out of the call that fired it.
+Text is `str` (UTF-8; other bytes become surrogate escapes), header names are lower-case, a header
+list is a `list[tuple[str, str]]` in wire order. An event may call any write method. The call that
+fired an event raises the exceptions of that event.
 """
 
 from mypy_extensions import mypyc_attr
@@ -105,28 +105,28 @@ from cno.strict import typed
 class Connection(Engine):
     """One connection, as server (`Connection(True)`) or client (`Connection(False)`).
 
-    `limits` bounds what the peer can make it do (`cno.Limits`); `clock`, a callable that gives
-    seconds, lets budgets refill with time (without it only useful traffic refills them). Who calls
-    `pause_writing` and `resume_writing` as the transport fills and drains also bounds the replies
-    that a peer can make pile up.
+    `limits` bounds what the peer can cause (`cno.Limits`). `clock`, a callable that returns
+    seconds, lets budgets refill with time; without it only useful traffic refills them. Call
+    `pause_writing` and `resume_writing` as the transport fills and drains, to bound the replies
+    that a peer can provoke.
     """
 
     def connection_made(self, is_http2: bool) -> None:
-        """Begin, in HTTP/2 or HTTP/1.1 mode. A server in HTTP/1.1 mode that reads the HTTP/2
-        preface first switches over, unless `disallow_h2_prior_knowledge`."""
+        """Begin in HTTP/2 or HTTP/1.1 mode. A server in HTTP/1.1 mode changes to HTTP/2 if it reads
+        the HTTP/2 preface first, unless `disallow_h2_prior_knowledge` is set."""
         self.begin(is_http2)
 
     def data_received(self, data: Octets) -> None:
-        """Take bytes from the transport, cut anywhere, and fire the events they cause.
+        """Take bytes from the transport, cut anywhere, and fire the events that they cause.
 
-        Raises ProtocolError if the peer broke the protocol: it has been answered, and `close()`
-        called, by then. Raises WouldBlockError in HTTP/1.1 mode when too many pipelined requests
-        wait: the data is kept, pass `b''` to try again.
+        Raises ProtocolError if the peer broke the protocol; by then the error has been answered and
+        `close()` called. Raises WouldBlockError in HTTP/1.1 mode if too many pipelined requests
+        wait for responses: the data is kept, pass `b''` to try again.
         """
         receive(self, data)
 
     def connection_lost(self, exc: BaseException | None = None) -> None:
-        """End of input: every open stream ends. Raises ProtocolError if a message was cut short."""
+        """End all open streams: no input follows. Raises ProtocolError if a message is cut off."""
         self.end_of_input()
 
 

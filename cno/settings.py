@@ -1,6 +1,6 @@
-"""HTTP/2 settings (RFC 9113 section 6.5): six values of the RFC, one of RFC 8441, and their rules.
+"""HTTP/2 settings (RFC 9113 section 6.5, RFC 8441, RFC 9218), and the rules for their values.
 
-Knows the numbers and what they may be; never when they take effect: that is `h2`'s business.
+Knows the numbers and their ranges. Must never know when they take effect: `h2` does.
 """
 
 from typing import Any
@@ -32,9 +32,9 @@ from cno.strict import typed
 
 @mypyc_attr(acyclic=True)
 class Settings:
-    """One side's settings. Public faces are read-only; a new one starts with the RFC's defaults.
+    """The settings of one side. Public attributes are read-only and begin with the RFC's defaults.
 
-    Sizes are in octets. "Unlimited" is 2**32 - 1, the largest value the wire can carry.
+    Sizes are in bytes. "Unlimited" is 2**32 - 1, the largest value of the wire format.
     """
 
     def __init__(self) -> None:
@@ -84,7 +84,7 @@ class Settings:
         return f"Settings({values})"
 
     def get(self, key: i64) -> i64:
-        """The value of the setting with this identifier; -1 for one we do not know."""
+        """Return the value of the setting with this identifier; -1 if it is unknown."""
         if key == CNO_SETTINGS_HEADER_TABLE_SIZE:
             return self._header_table_size
         if key == CNO_SETTINGS_ENABLE_PUSH:
@@ -104,7 +104,7 @@ class Settings:
         return -1
 
     def set(self, key: i64, value: i64) -> None:
-        """Store a value that has been checked. An unknown identifier is ignored."""
+        """Store a checked value. An unknown identifier is ignored."""
         # > An endpoint that receives a SETTINGS frame with any unknown or unsupported identifier
         # > MUST ignore that setting.  (RFC 9113 6.5.2)
         if key == CNO_SETTINGS_HEADER_TABLE_SIZE:
@@ -125,7 +125,7 @@ class Settings:
             self._no_rfc7540_priorities = value
 
     def copy(self) -> "Settings":
-        """An independent copy."""
+        """Return an independent copy."""
         other = Settings()
         for key in ALL_IDS:
             other.set(key, self.get(key))
@@ -155,7 +155,7 @@ IDS = (
     CNO_SETTINGS_ENABLE_CONNECT_PROTOCOL,
 )
 
-#: Also what is said once and for all, in the first SETTINGS (RFC 9218 2.1).
+#: The same, with the settings that are sent once, in the first SETTINGS (RFC 9218 2.1).
 ALL_IDS = (*IDS, CNO_SETTINGS_NO_RFC7540_PRIORITIES)
 
 NAMES = {
@@ -238,7 +238,7 @@ def _fault(text: str, rule: str = "RFC 9113 6.5.2") -> ConnectionFault:
 
 
 def encode(settings: Settings, known: Settings) -> bytes:
-    """The payload of a SETTINGS frame: what differs from what the peer knows, in order of ids."""
+    """Return the payload of a SETTINGS frame: the values that the peer does not know, by id."""
     payload = bytearray()
     for key in ALL_IDS:
         value = settings.get(key)

@@ -1,6 +1,6 @@
-"""Streams of either protocol: open, find, end by read, end by write, end all of them.
+"""Streams of both protocols: open, look up, end one direction, end all.
 
-Knows counts and events; never what a frame or a line looks like.
+Knows counts and events. Must never know the form of a frame or a line.
 """
 
 from mypy_extensions import i64
@@ -22,10 +22,10 @@ from cno.h2.state import NO_BYTES
 
 
 def lookup(core: Core, id: i64) -> Stream | None:
-    """The open stream with this id.
+    """Return the open stream with this id.
 
-    A stream is mostly the one of the call before: that costs a comparison, where the dictionary
-    takes some 250 instructions, number objects and all (a tenth of a small request in all).
+    In most cases it is the stream of the previous call: a comparison finds it, while the dictionary
+    costs some 250 instructions, number objects included (a tenth of a small request).
     """
     current = core._current
     if current.id == id:
@@ -37,7 +37,7 @@ def lookup(core: Core, id: i64) -> Stream | None:
 
 
 def start(core: Core, stream: Stream, counted: bool = True) -> None:
-    """Keep a stream, and tell. One reserved by a push counts only from its response on."""
+    """Register a stream and fire on_stream_start. A pushed stream counts from its response on."""
     core._streams[stream.id] = stream
     core._current = stream
     if counted:
@@ -56,7 +56,7 @@ def count(core: Core, stream: Stream) -> None:
 
 
 def end_read(core: Core, stream: Stream) -> None:
-    """The peer's message is complete."""
+    """End the peer's message."""
     stream.read = DONE
     if stream.write == DONE:
         _reward(core)
@@ -64,7 +64,7 @@ def end_read(core: Core, stream: Stream) -> None:
 
 
 def end_write(core: Core, stream: Stream) -> None:
-    """Our message is complete."""
+    """End our message."""
     stream.write = DONE
     if stream.read == DONE:
         _reward(core)
@@ -72,9 +72,9 @@ def end_write(core: Core, stream: Stream) -> None:
 
 
 def _reward(core: Core) -> None:
-    """A request has been answered, and all of it came and went: that pays for one that failed.
+    """Credit the error budget for a request and response that completed normally.
 
-    Without a clock nothing else would, and every connection would have an end.
+    Without a clock there is no other credit, and every long connection would fail in the end.
     """
     if core._http2:
         core._h2.resets.refund(1)
@@ -82,13 +82,13 @@ def _reward(core: Core) -> None:
 
 
 def interim(core: Core, stream: Stream) -> bool:
-    """Count a 1xx response; False if there are too many, and they come too fast."""
+    """Count a 1xx response. Return False if there are too many in too short a time."""
     stream.interim += 1
     most = core._limits.max_informational
     if most is None:
         return True
-    # All draw on it, and who goes beyond the number for one response needs something to be left: a
-    # response may take hours, and tell of its progress, as many may begin at once.
+    # All responses share this bucket. A response beyond its own number needs a token: it may take
+    # hours and report its progress, and many responses may begin at once.
     if core._interim is None:
         core._interim = Bucket(most, core._limits.informational_rate)
     left = core._interim.spend(1, core._clock)
@@ -98,12 +98,12 @@ def interim(core: Core, stream: Stream) -> bool:
 
 
 def end(core: Core, stream: Stream, code: i64, side: i64) -> None:
-    """Forget a stream, and tell; the connection ends with its last one if it is draining."""
+    """Remove a stream and fire on_stream_end. A draining connection ends with its last stream."""
     if stream.ended:
         return
     stream.ended = True
     if len(core._streams) == 1:
-        core._streams.clear()  # its table too: an idle connection is 160 octets smaller for it
+        core._streams.clear()  # free the table: an idle connection is 160 bytes smaller
     else:
         del core._streams[stream.id]
     if core._current is stream:
@@ -123,7 +123,7 @@ def end(core: Core, stream: Stream, code: i64, side: i64) -> None:
     if stream.wider != 0:
         core._h2.wider -= stream.wider
     if stream.unread != 0:
-        # What nobody will read any more must not keep the other streams from being read.
+        # Credit data that nobody will read, so that other streams can go on.
         core._h2.recv_credit += stream.unread
         stream.unread = 0
     if core._http2 and core._h2.priorities:
@@ -138,7 +138,7 @@ def end_all(core: Core, code: i64, side: i64) -> None:
 
 
 def end_each(core: Core, ids: list[int], code: i64, side: i64) -> None:
-    """End these streams, all of them: what on_stream_end raises first comes out afterwards."""
+    """End these streams. The first exception of on_stream_end is raised after the last one."""
     raised: BaseException | None = None
     for id in ids:
         stream = lookup(core, id)
@@ -154,7 +154,7 @@ def end_each(core: Core, ids: list[int], code: i64, side: i64) -> None:
 
 
 def finish(core: Core) -> None:
-    """The connection is over: nothing is read or written from here on; on_close, once."""
+    """End the connection: no more input or output. Fire on_close once."""
     core._state = CLOSED
     core._in = b""
     core._pos = 0
@@ -172,7 +172,7 @@ def finish(core: Core) -> None:
 
 
 def flush_all(core: Core) -> None:
-    """Write what was collected even though more might follow: the transport is to be closed."""
+    """Write the collected output even if it is corked, before the transport closes."""
     corked = core._corked
     core._corked = 0
     try:

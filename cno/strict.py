@@ -1,8 +1,8 @@
-"""Sources that refuse arguments of wrong types, as compiled code does.
+"""Argument checks for the interpreted sources, like those of compiled code.
 
-mypyc checks every argument of a public method, and every value that an attribute is given, against
-the annotations, and raises TypeError. `typed` has a class of the sources do the same; it does
-nothing where the extensions run. A leaf: knows annotations, and nothing of connections.
+mypyc checks every argument of a public method, and every value assigned to an attribute, against
+the annotations, and raises TypeError. `typed` adds the same checks to a class of the sources. It
+does nothing in the compiled build. A leaf: knows annotations, and nothing of connections.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,17 +14,17 @@ from mypy_extensions import i64, mypyc_attr
 
 COMPILED: Final = not __file__.endswith(".py")
 
-#: What `i64` holds.
+#: The range of `i64`.
 _LEAST: Final = -(1 << 63)
 _MOST: Final = (1 << 63) - 1
 
 
 class _Kind:
-    """What one annotation admits."""
+    """The check for one annotation."""
 
     def __init__(self, annotation: Any) -> None:
-        self.types: tuple[type, ...] = ()  # empty: any
-        #: `bool` and other subclasses become the type itself.
+        self.types: tuple[type, ...] = ()  # empty: any type
+        #: Values of subclasses, such as `bool`, are converted to the type itself.
         self.exact = annotation in (int, float, i64)
         self.bounded = annotation is i64
         self.pairs = False
@@ -41,7 +41,7 @@ class _Kind:
             self.types = (annotation,)
 
     def admit(self, name: str, value: Any) -> Any:
-        """The value as compiled code would take it; raises TypeError."""
+        """Return the value as compiled code would receive it. Raises TypeError."""
         if self.types and not isinstance(value, self.types):
             wanted = " or ".join(each.__name__ for each in self.types)
             raise TypeError(f"{name}: {wanted} expected, got {type(value).__name__}")
@@ -56,7 +56,7 @@ class _Kind:
 
 
 def _members(union: tuple[Any, ...]) -> tuple[type, ...]:
-    """The classes of a union; none if compiled code does not look at all of them."""
+    """Return the classes of a union; none if compiled code does not check all of them."""
     for each in union:
         if not isinstance(each, type) or each in (memoryview, BaseException):
             return ()
@@ -71,7 +71,7 @@ def _is_pair(item: object) -> bool:
 
 @mypyc_attr(native_class=False)  # mypyc has no native subclasses of list
 class _Faulty(list[Any]):
-    """A list with an element that is no pair of str: TypeError where a loop comes to it."""
+    """A list with an element that is not a pair of str. Iteration raises TypeError there."""
 
     def __iter__(self) -> Iterator[Any]:
         for item in super().__iter__():
@@ -81,7 +81,7 @@ class _Faulty(list[Any]):
 
 
 def _checked(function: FunctionType) -> Callable[..., Any]:
-    """The method, which looks at its arguments first."""
+    """Return the method with a check of its arguments in front."""
     code = function.__code__
     names = code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount]
     kinds = {name: _Kind(function.__annotations__.get(name)) for name in names}
@@ -115,13 +115,13 @@ class _Attribute:
 
 
 def typed(cls: type, **attributes: type) -> None:
-    """Have the public methods of a class, and these attributes, refuse what is of a wrong type."""
+    """Make the public methods and these attributes of a class refuse values of wrong types."""
     if not COMPILED:
         check_types(cls, **attributes)
 
 
 def check_types(cls: type, **attributes: type) -> None:
-    """Do that in either build: for a module that stays interpreted."""
+    """Do the same in both builds, for a module that stays interpreted."""
     for name, member in list(vars(cls).items()):
         events = name.startswith("on_") or name == "close"
         public = name == "__init__" or not (name.startswith("_") or events)
