@@ -15,7 +15,19 @@ from cno.aio import ending, intake, leftover, lifecycle, room, truncation
 from cno.aio.arguments import check_loop
 from cno.aio.errors import StreamError, StreamTimeoutError, name_of
 from cno.aio.exchange import Exchange as Exchange
-from cno.aio.lifecycle import CLOSE, CLOSING, CONNECTION_MADE, FLUSHING, HALF_CLOSED, LOST, SHUTDOWN
+from cno.aio.lifecycle import (
+    BY_ABORT,
+    BY_RESET,
+    CLOSE,
+    CLOSING,
+    CONNECTION_MADE,
+    FLUSHING,
+    HALF_CLOSED,
+    IN_SHORT,
+    LOST,
+    SHUTDOWN,
+    WITH_LINGER,
+)
 from cno.aio.output import Headers, log
 from cno.aio.pings import Pings
 from cno.aio.proxy_header import Announced
@@ -62,10 +74,6 @@ class Connection(Timers):
         self._kept_back = False  # more was pipelined than may wait: the engine keeps it
 
         # -- the end -----------------------------------------------------------------------------
-        self._linger = False  # the peer may still be sending
-        self._truncated = False  # HTTP/1.1: what was to end with the connection ended before it
-        self._was_tunnel = False  # HTTP/1.1: it has become one, and that has ended
-        self._given_up = False  # HTTP/1.1: the client does not want what the server still sends
         # The peer has not said that this is the end. (Some loops tell of no other end of TLS.)
         self._cut_off = True
         self._input_ended = False  # eof_received() has been called
@@ -130,7 +138,7 @@ class Connection(Timers):
         except ConnectionError as error:
             # Answered by the engine already, which has called close() too.
             log.debug("%s", error)
-            self._linger = True
+            self._close_by(WITH_LINGER)
         except Exception as bug:
             self._broken(bug)
         self._busy = False
@@ -241,7 +249,7 @@ class Connection(Timers):
             if not self._http2:
                 failed = exchange._tunnel and code != CNO_RST_NO_ERROR and side == CNO_LOCAL
                 if failed or truncation.is_cut(self, stream):
-                    self._truncated = True
+                    self._close_by(BY_RESET)
             inflow = exchange._inflow
             if inflow is not None:
                 left = inflow.detach()
@@ -252,12 +260,12 @@ class Connection(Timers):
                         intake.listen(self)
             if not exchange._complete:
                 if not self._http2:
-                    # If this closes the connection, more may be coming.
-                    self._was_tunnel = exchange._tunnel
-                    if self._server or exchange._tunnel:
-                        self._linger = True
+                    if exchange._tunnel and not self._clear_text:
+                        self._close_by(IN_SHORT)  # which is all that a tunnel in TLS can tell
+                    elif self._server or exchange._tunnel:
+                        self._close_by(WITH_LINGER)  # more may be coming
                     else:
-                        self._given_up = True
+                        self._close_by(BY_ABORT)  # nobody wants what the server still sends
                 exchange._failed(self._reason(stream, code, side, exchange._where()))
             if sending is not None:
                 self._resolve(
@@ -292,7 +300,7 @@ class Connection(Timers):
 
     def write_reset(self, stream: int, code: int) -> None:
         if stream == 0 and code != CNO_RST_NO_ERROR:
-            self._linger = True
+            self._close_by(WITH_LINGER)
         super().write_reset(stream, code)
 
     def shutdown(self) -> None:
@@ -324,9 +332,6 @@ class Connection(Timers):
 
     def _lose(self, why: Reason) -> None:
         ending.vanished(self, why)
-
-    def _linger_on(self) -> None:
-        self._linger = True
 
     def _half_close(self) -> None:
         """HTTP/1.1: tell the other side of a tunnel that this one has no more to say."""

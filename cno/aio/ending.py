@@ -12,13 +12,16 @@ from typing import TYPE_CHECKING, Final
 from cno.aio import intake, truncation
 from cno.aio.errors import name_of, said
 from cno.aio.lifecycle import (
+    BY_ABORT,
     CLOSE_TRANSPORT,
     CONNECTION_LOST,
     EOF_RECEIVED,
     FLUSHING,
+    IN_ORDER,
     LINGERING,
     LOST,
     TOLD,
+    WITH_LINGER,
     WRITE_EOF,
 )
 from cno.aio.output import log
@@ -50,23 +53,24 @@ def close_transport(conn: "Connection") -> None:
     conn._flush()
     if conn._phase >= LINGERING:
         return  # too much waited in the transport: it has been aborted
-    given_up = conn._given_up or (conn._linger and conn._http2 and conn._full)
-    if truncation.cuts(conn) or given_up:
+    mode = conn._close_mode
+    if conn._http2 and conn._full and mode == WITH_LINGER:
+        mode = BY_ABORT
+    if truncation.cuts(conn) or mode == BY_ABORT:
         # What is left of a request that was given up helps nobody; nor does it help to tell a
         # peer that does not read why it is cut off.
         conn._fire(CLOSE_TRANSPORT)
         truncation.cut_off(conn)
         return
     secure = secured_by(conn.transport) is not None
-    if conn._linger and not (secure and (conn._http2 or conn._was_tunnel)):
+    if mode == WITH_LINGER and not (secure and conn._http2):
         # Closing while the peer is sending would make its system throw away what we said.
         # > If a server performs an immediate close of a TCP connection, there is a significant
         # > risk that the client will not be able to read the last HTTP response.
         # > (RFC 9112 9.6)
         try:
-            # TLS cannot half-close; the last response of HTTP/1.1 announces the close. A tunnel
-            # announces nothing, and after a GOAWAY for an error the peer may wait for the end of
-            # the connection: both are closed at once.
+            # TLS cannot half-close; the last response of HTTP/1.1 announces the close. After a
+            # GOAWAY for an error, the peer may wait for the end of the connection.
             if not secure:
                 conn.transport.write_eof()
         except (OSError, NotImplementedError, RuntimeError):
@@ -89,7 +93,7 @@ def close_transport(conn: "Connection") -> None:
     # answers that, or sends more, or `linger_timeout` has passed. (A client has all it wants by
     # now, and some servers never answer that TLS is closed.)
     limits = conn._limits
-    patient = conn._server and not conn._linger
+    patient = conn._server and mode == IN_ORDER
     patience = limits.shutdown_timeout if patient else limits.linger_timeout
     if patience is not None:
         give_time(conn, patience)

@@ -9,6 +9,7 @@ from cno.aio import intake
 from cno.aio.channel import Channel
 from cno.aio.errors import StreamError
 from cno.aio.exchange import Exchange
+from cno.aio.lifecycle import WITH_LINGER
 from cno.const import CNO_RST_CANCEL, CNO_RST_NO_ERROR
 from cno.h2 import flow
 
@@ -91,5 +92,6 @@ def parted(conn: "Connection", exchange: Exchange) -> None:
     # > response.   (RFC 9113 8.1)
     # > If a server ... does not read the entire request content ... it closes the connection
     # > (RFC 9112 9.3)
-    conn._linger = conn._linger or not conn._http2
+    if not conn._http2:
+        conn._close_by(WITH_LINGER)
     conn.write_reset(exchange.stream, CNO_RST_NO_ERROR if conn._server else CNO_RST_CANCEL)

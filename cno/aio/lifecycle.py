@@ -84,6 +84,22 @@ EVENTS: Final = (
     "HAND_OVER",
 )
 
+# -- how the transport is closed, in the end -------------------------------------------------------
+
+#: In order: what has been written arrives, in `shutdown_timeout`.
+IN_ORDER: Final = 0
+#: In order, in `linger_timeout`.
+IN_SHORT: Final = 1
+#: Our side first: the peer may still be sending, and must be able to read why it should not. Over
+#: TLS, which has no such half, HTTP/1.1 waits as long, and HTTP/2 ends `IN_SHORT`.
+WITH_LINGER: Final = 2
+#: Aborted: what is left to write or to read helps nobody.
+BY_ABORT: Final = 3
+#: Aborted, and seen to be: an end in order would seem to be that of a message.
+BY_RESET: Final = 4
+
+CLOSINGS: Final = ("IN_ORDER", "IN_SHORT", "WITH_LINGER", "BY_ABORT", "BY_RESET")
+
 # -- the table -------------------------------------------------------------------------------------
 
 #: (phases, event, the next phase, what is done then). An event that is not here changes nothing.

@@ -15,7 +15,15 @@ from typing import Final, TypeAlias
 from mypy_extensions import i64, mypyc_attr
 
 from cno.aio.errors import ConnectionLostError, claim, end_error, fresh
-from cno.aio.lifecycle import ABORT, CONNECTING, FLUSHING, LINGERING, LOST, after
+from cno.aio.lifecycle import (
+    ABORT,
+    CONNECTING,
+    FLUSHING,
+    IN_ORDER,
+    LINGERING,
+    LOST,
+    after,
+)
 from cno.aio.transports import bound_unsent, write_buffer
 from cno.aio.waiters import wake
 from cno.core import INIT, UNKNOWN_LENGTH
@@ -105,6 +113,7 @@ class Output(Engine, asyncio.Protocol):
             self.configure(**settings)
         self._busy = False  # inside data_received: output and new work are dealt with at its end
         self._phase: i64 = CONNECTING  # written by `_fire` alone
+        self._close_mode: i64 = IN_ORDER  # how the transport will be closed; by `_close_by` alone
         self._end = "the connection is closed"  # and how that came
         self._timed_out: Reason | None = None  # which limit ended the connection
         self._outbox: list[bytes] = []
@@ -138,6 +147,11 @@ class Output(Engine, asyncio.Protocol):
         before = self._phase
         self._phase = after(before, event)
         return self._phase != before
+
+    def _close_by(self, mode: i64) -> None:
+        """Close the transport this way in the end, unless that is to be harsher already."""
+        if self._close_mode < mode:
+            self._close_mode = mode
 
     @property
     def _closing(self) -> bool:
