@@ -71,6 +71,7 @@ async def join(
 async def copy(
     tunnel: cno.Tunnel, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 ) -> None:
+    """Copy in both directions. An error of the host resets the stream by CONNECT_ERROR."""
     try:
         async with asyncio.TaskGroup() as group:
             group.create_task(up(tunnel, writer))
@@ -85,7 +86,7 @@ async def copy(
 
 
 def is_about(error: Exception, tunnel: cno.Tunnel) -> bool:
-    """Whether the client has gone, and not the host."""
+    """Return whether an error is about the client's connection, not the host's."""
     return isinstance(error, cno.ConnectionError) and error.concerns(tunnel)
 
 
@@ -105,6 +106,7 @@ async def down(reader: asyncio.StreamReader, tunnel: cno.Tunnel) -> None:
 
 
 async def serve(host: str, port: int, ports: frozenset[int]) -> None:
+    """Run the proxy."""
     server = cno.serve(Proxy(ports).handle, host, port)
     async with server:
         name = server.sockets[0].getsockname()

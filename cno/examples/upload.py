@@ -57,6 +57,7 @@ class Uploads:
 
 
 async def serve(host: str, port: int, limit: int) -> None:
+    """Run the service."""
     server = cno.serve(Uploads(limit).handle, host, port)
     async with server:
         name = server.sockets[0].getsockname()

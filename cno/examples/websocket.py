@@ -248,6 +248,7 @@ def printable(message: str | bytes | None) -> str:
 
 
 async def serve(host: str, port: int, cert: str | None, key: str | None) -> None:
+    """Run the echo server, over TLS if there is a certificate."""
     server = cno.serve(echo, host, port, certfile=cert, keyfile=key, settings=SETTINGS)
     async with server:
         name = server.sockets[0].getsockname()
