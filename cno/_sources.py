@@ -1,10 +1,9 @@
-"""What C cannot carry of a definition, read from its source when something asks: for `help()`,
-`inspect` and the like.
+"""The source of compiled functions and classes, for `help()` and `inspect`.
 
-A compiled class has its docstring and its methods' ones, their names and defaults; a compiled
-coroutine function leads to the function of the sources by `__wrapped__` (see setup.py). The wheel
-carries the sources; without them, annotations are missing. Knows the shape of modules. Must never
-know what the package does. Stays interpreted.
+Compiled code has docstrings, names and defaults, but no annotations. The `__wrapped__` of a
+compiled coroutine function (see setup.py) and the `__signature__` of a compiled class are made here
+when they are first read, from the source in the wheel. Without sources, annotations are missing.
+Knows the shape of modules. Must never know what the package does. Stays interpreted.
 """
 
 import ast
@@ -17,7 +16,7 @@ from typing import Any, Final, TypeAlias
 
 from cno._build import SourceFinder
 
-#: What mypyc gives to classes that are no native ones.
+#: The docstring that mypyc gives to each class that is not a native one.
 NO_DOCSTRING: Final = "mypyc filler docstring"
 
 CONSTRUCTORS: Final = ("__new__", "__init__")
@@ -27,7 +26,7 @@ Definition: TypeAlias = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 @lru_cache(None)
 def definitions(module: str) -> dict[str, tuple[Definition, str]]:
-    """The classes, methods and functions of a module, each with the path of its source."""
+    """Return the classes, methods and functions of a module, each with the path of its source."""
     parent = sys.modules[module.rpartition(".")[0]]
     spec = SourceFinder().find_spec(module, parent.__path__)
     if spec is None or spec.origin is None:
@@ -47,7 +46,7 @@ def definitions(module: str) -> dict[str, tuple[Definition, str]]:
 
 @lru_cache(None)
 def made(module: str, qualname: str) -> Any:
-    """The function or class as it would be uncompiled; AttributeError where there is no source."""
+    """Return the interpreted function or class. Raise AttributeError if there is no source."""
     definition, path = definitions(module).get(qualname, (None, ""))
     if definition is None:
         raise AttributeError(f"no source of {module}.{qualname}")
@@ -63,16 +62,16 @@ def made(module: str, qualname: str) -> Any:
 
 
 def function_of(compiled: Any) -> Any:
-    """The function of the sources that a compiled coroutine function was made of."""
+    """Return the interpreted function of a compiled coroutine function."""
     if not isinstance(compiled.__module__, str):  # `describe` has not seen it
         raise AttributeError(f"no source of {compiled.__qualname__}")
     return made(compiled.__module__, compiled.__qualname__)
 
 
 class ClassSignature:
-    """The `__signature__` of a compiled class, from its `__init__` in the sources.
+    """The `__signature__` of a compiled class, from its `__init__` in the source.
 
-    Not that of subclasses with constructors of their own.
+    A subclass with another constructor does not inherit it.
     """
 
     def __init__(self, owner: type) -> None:
@@ -99,7 +98,7 @@ def constructor_of(cls: type) -> inspect.Signature:
 
 
 class ClassDocstring:
-    """The `__doc__` of a compiled class that is no native one."""
+    """The `__doc__` of a compiled class that is not a native one."""
 
     def __get__(self, instance: object, cls: type) -> str | None:
         definition, _ = definitions(cls.__module__).get(cls.__qualname__, (None, ""))
@@ -107,10 +106,10 @@ class ClassDocstring:
 
 
 def describe(public: Iterable[object], coroutine: type, module: str) -> None:
-    """Let public classes with their bases, and coroutine functions, be looked up in the sources.
+    """Connect public classes, their bases, and coroutine functions with their source.
 
-    `coroutine` is the type of compiled coroutine functions, `module` where those are that are no
-    methods.
+    `coroutine` is the type of compiled coroutine functions, `module` the module of those that are
+    not methods.
     """
     classes: set[type] = set()
     for each in public:
@@ -120,7 +119,7 @@ def describe(public: Iterable[object], coroutine: type, module: str) -> None:
             each.__module__ = module
     for cls in classes:
         if (sys.modules[cls.__module__].__file__ or "").endswith(".py"):
-            continue  # it is interpreted, and knows all of this
+            continue  # the class is interpreted
         if cls.__doc__ == NO_DOCSTRING:
             setattr(cls, "__doc__", ClassDocstring())  # noqa: B010  # type checkers want a str
         setattr(cls, "__signature__", ClassSignature(cls))  # noqa: B010  # typeshed knows none

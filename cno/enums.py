@@ -1,21 +1,21 @@
 """The numbers of `cno.const` as enumerations, for logs, debuggers and `match` statements.
 
-Knows nothing but numbers; the engine does without it. Stays interpreted: mypyc gives such
-classes no docstrings.
+Knows nothing but numbers. The engine does not need it. Stays interpreted: mypyc drops the
+docstrings of such classes.
 """
 
 from enum import IntEnum, IntFlag
 
 
 class Side(IntEnum):
-    """Whose doing it was: the `side` of `on_stream_end`."""
+    """Who ended a stream: the `side` of `on_stream_end`."""
 
     REMOTE = 0
     LOCAL = 1
 
 
 class Role(IntEnum):
-    """What a connection is."""
+    """The role of a connection."""
 
     SERVER = 0
     CLIENT = 1
@@ -29,7 +29,7 @@ class Version(IntEnum):
 
 
 class Errno(IntEnum):
-    """`ConnectionError.errno`: what kind of failure it was."""
+    """`ConnectionError.errno`: the kind of the failure."""
 
     OK = 0
     ASSERTION = 1

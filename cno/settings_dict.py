@@ -1,13 +1,13 @@
-"""The settings that an application asks for, as a dictionary: a type, and nothing else.
+"""The type of the settings that an application passes.
 
-A leaf. Stays interpreted: mypyc keeps neither the docstring nor the annotations of such a class.
+A leaf. Stays interpreted: mypyc drops the docstring and the annotations of such a class.
 """
 
 from typing import TypedDict
 
 
 class SettingsDict(TypedDict, total=False):
-    """Settings to announce, by name; what is left out, or None, stays as it is."""
+    """Settings to announce, by name. A setting that is missing or None keeps its value."""
 
     header_table_size: int | None
     enable_push: int | None

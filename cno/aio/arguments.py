@@ -1,6 +1,6 @@
-"""What applications pass when they set something up: refused at once where it cannot work.
+"""Checks of the arguments that applications pass: refuse at once what cannot work.
 
-Knows kinds of callables, limits and settings. Must never know what is done with them.
+Knows kinds of callables, limits and settings. Must never know what uses them.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from typing import Final
 from cno.limits import Limits
 from cno.settings import check_dict
 
-#: Wrappers of a handler that are looked through.
+#: Wrappers around a handler that `unwrapped` removes at most.
 MAX_WRAPPERS: Final = 16
 
 
@@ -24,7 +24,7 @@ def check_limits(limits: object) -> None:
     if not isinstance(limits, Limits):
         raise TypeError(f"limits must be cno.Limits, not {type(limits).__name__}")
     if limits.initial_window_size == 0:
-        # Windows grow by what has been read. (`raw.Connection` has `open_flow`.)
+        # The asyncio layer opens windows by what was read. (`raw.Connection` has `open_flow`.)
         raise ValueError("initial_window_size=0: no peer could send a body")
 
 
@@ -41,10 +41,10 @@ def check_loop(own: asyncio.AbstractEventLoop) -> None:
 
 
 def check_handler(handler: object) -> None:
-    """Raise TypeError for what certainly returns nothing to wait for.
+    """Raise TypeError for a handler that cannot return an awaitable.
 
-    A handler need not be a coroutine function: it may return an awaitable. Whether it does is
-    known beforehand only of plain functions without any other result than None.
+    A handler need not be a coroutine function: it may return any awaitable. A plain function is
+    refused only if all of its `return` statements return None.
     """
     if not callable(handler):
         raise TypeError(f"a handler must be callable: {handler!r} is not")
@@ -62,7 +62,7 @@ def check_handler(handler: object) -> None:
 
 
 def unwrapped(handler: object) -> object:
-    """The function that runs when a handler is called, as far as that can be told."""
+    """Return the function that runs when a handler is called, if it can be found."""
     for _ in range(MAX_WRAPPERS):
         if isinstance(handler, partial):
             handler = handler.func
@@ -80,7 +80,7 @@ def unwrapped(handler: object) -> object:
 
 @lru_cache(64)
 def returns_none(code: CodeType) -> bool:
-    """Whether a function returns, and never anything but None."""
+    """Return whether a function can return, and returns nothing but None."""
     found = False
     previous: dis.Instruction | None = None
     for each in dis.get_instructions(code):

@@ -1,12 +1,12 @@
-"""Bodies that come in, as the application sees them: a buffer, and a reader over it.
+"""The body of a message that is being received: a buffer, and a reader over it.
 
-Knows the engine only so far as to give back what has been read (`consume`), and to ask for a body
-that waits to be asked for (100). Must never know connections, transports or tasks.
+Knows two calls of the engine: `consume` returns flow-control credit for bytes that were read, and
+`write_head` sends a 100 (Continue). Must never know connections, transports or tasks.
 """
 
 import asyncio
 
-# By name as well: that is where the base class is, and compiled classes look there.
+# Compiled classes look for their base class in this module, so it is imported by name too.
 import asyncio.streams
 from collections.abc import Coroutine
 from typing import Any, Final
@@ -17,48 +17,49 @@ from cno.aio.errors import fresh
 from cno.aio.waiters import wake
 from cno.engine import Engine
 
-#: Octets of the longest line that `readline` and `readuntil` return: what asyncio has.
+#: The longest line that `readline` and `readuntil` return, in bytes; asyncio's default.
 LINE_LIMIT: Final = 65_536
-#: Pieces that wait are joined when they are more than so many, and of fewer octets on average.
+#: Buffered pieces are joined when there are more than MANY of them, of fewer than PIECE bytes on
+#: average.
 MANY: Final = 64
 PIECE: Final = 1_024
 
 
 class Inflow:
-    """A body that is being received: a buffer, its end, and what its sender may send ahead.
+    """The buffer of a body that is being received.
 
-    What is read is given back to the connection, and with it to the sender. While a reader waits
-    for more than there is, what is there counts as read: else a sender with a small window, and a
-    reader that wants more at once, would wait for each other.
+    Reading returns flow-control credit to the sender. While a reader waits for more bytes than the
+    buffer has, the buffered bytes count as read: otherwise a sender with a small window and a
+    reader that needs many bytes at once would wait for each other.
     """
 
     def __init__(self, conn: Engine, stream: int, loop: asyncio.AbstractEventLoop) -> None:
-        self._conn: Engine | None = conn  # None: there is nobody to give anything back to
+        self._conn: Engine | None = conn  # None: no credit is returned any more
         self._stream = stream
         self._loop = loop
-        # The buffer: what was joined, to be cut, and behind it pieces as they came.
+        # The buffer: joined bytes, followed by pieces in the order in which they were received.
         self._joined = bytearray()
         self._pieces: list[bytes] = []
         self._size: i64 = 0
-        self._fed: i64 = 0  # octets in all that came
-        self._taken: i64 = 0  # of these, read
-        self._returned: i64 = 0  # of these, given back
+        self._fed: i64 = 0  # bytes received in all
+        self._taken: i64 = 0  # of these, bytes that were read
+        self._returned: i64 = 0  # of these, bytes whose credit was returned
         self._ended = False
         self._error: Exception | None = None
         self._waiter: asyncio.Future[None] | None = None
-        #: The sender waits for a 100 before it sends anything.
+        #: The sender waits for a 100 (Continue) before it sends the body.
         self.awaited = False
-        # -- for whoever measures it ---------------------------------------------------------------
-        self.fed_before: i64 = 0  # octets that had come ...
-        self.returned_before: i64 = 0  # ... and were given back ...
-        self.marked_at = 0.0  # ... at this time; 0: never
-        self.fed_seen: i64 = 0  # octets that had come ...
-        self.waiting_since = 0.0  # ... when that was seen, while a reader waits (0: none does)
+        # -- measurements of windows and timeouts ------------------------------------------------
+        self.fed_before: i64 = 0  # `_fed` at the time of `mark`
+        self.returned_before: i64 = 0  # `_returned` at the time of `mark`
+        self.marked_at = 0.0  # when `mark` was called, by the loop's clock; 0: never
+        self.fed_seen: i64 = 0  # `_fed` at the time `waiting_since`
+        self.waiting_since = 0.0  # since when a reader waits without new data; 0: none waits
 
     # -- the connection's side -------------------------------------------------------------------
 
     def feed(self, data: bytes) -> None:
-        """More has come."""
+        """Add received bytes to the buffer."""
         size: i64 = len(data)
         if size == 0 or self._ended or self._error is not None:
             return
@@ -72,26 +73,26 @@ class Inflow:
         self._wake()
 
     def end(self) -> None:
-        """That was all."""
+        """Note that the body is complete."""
         if self._error is None:
             self._ended = True
             self._wake()
 
     def fail(self, error: Exception) -> None:
-        """The rest will never come. What is here can still not be taken for the whole."""
+        """Note that the rest will never be received: reads fail after the buffered bytes."""
         if not self._ended and self._error is None:
             self._error = error
             self._wake()
 
     def detach(self) -> i64:
-        """Give nothing back from now on; how many octets that leaves."""
+        """Stop returning credit; return the number of bytes whose credit is still held."""
         self._conn = None
         left = self._fed - self._returned
         self._returned = self._fed
         return left
 
     def drop(self) -> None:
-        """Nobody will read this: give back what is here."""
+        """Discard the buffered bytes, and return their credit."""
         self._joined = bytearray()
         self._pieces = []
         self._size = 0
@@ -99,17 +100,17 @@ class Inflow:
         self._give_back(0)
 
     def mark(self, now: float) -> None:
-        """Count from here."""
+        """Start a measurement for `moved`."""
         self.marked_at = now
         self.fed_before = self._fed
         self.returned_before = self._returned
 
     def moved(self) -> i64:
-        """Octets that have come, and been given back, since the mark."""
+        """Return how many bytes were received and read since `mark`."""
         return min(self._fed - self.fed_before, self._returned - self.returned_before)
 
     def waits(self) -> bool:
-        """Whether a reader waits for more."""
+        """Return whether a reader waits for more data."""
         return self._waiter is not None and not self._waiter.done()
 
     # -- the reader's side -----------------------------------------------------------------------
@@ -121,7 +122,7 @@ class Inflow:
         return self._error
 
     async def read(self, n: int) -> bytes:
-        """Up to `n` octets, b"" at the end; with -1, all up to the end."""
+        """Return up to `n` bytes, and b"" at the end; with -1, all bytes up to the end."""
         if n < 0:
             return await self._read_all()
         if n == 0:
@@ -174,7 +175,7 @@ class Inflow:
         except asyncio.IncompleteReadError as end:
             return end.partial
         except asyncio.LimitOverrunError as error:
-            # As asyncio does it: the overlong line, or the part of it that is here, is dropped.
+            # As in asyncio: discard the line that is too long, or the buffered part of it.
             consumed = error.consumed
             if self._joined.startswith(b"\n", consumed):
                 self._take(consumed + 1)
@@ -224,15 +225,17 @@ class Inflow:
         return data
 
     def _took(self, n: i64) -> None:
-        """So many octets are no longer here: they have been read."""
+        """Account for `n` bytes that left the buffer, and return their credit."""
         self._size -= n
         self._taken += n
         self._give_back(0)
 
     def _take_some(self, n: i64) -> bytes:
-        """Up to `n` octets: large pieces as they came, if so many fit that it is at least half of
-        that. (Filling it up would copy all of it, and what is left, twice: of uploads of 1 MiB over
-        uvloop, whose pieces are 256,000 octets, that was more than half of the time.)"""
+        """Return up to `n` bytes.
+
+        Return whole pieces if they make up at least half of `n`: cutting a piece copies both parts
+        of it twice, which matters for the large pieces that uvloop receives.
+        """
         pieces = self._pieces
         if PIECE <= n < self._size and not self._joined and len(pieces) <= MANY:
             size: i64 = 0
@@ -250,7 +253,7 @@ class Inflow:
         return self._take(n)
 
     def _take_pieces(self, taken: list[bytes]) -> None:
-        """Take all there is, to be joined with more: only once, unless the pieces are small."""
+        """Move all buffered pieces to `taken`; join them first only if they are small."""
         if self._joined or len(self._pieces) * PIECE > self._size:
             taken.append(self._take(self._size))
             return
@@ -259,7 +262,7 @@ class Inflow:
         self._took(self._size)
 
     def _give_back(self, ahead: i64) -> None:
-        """Return what has been taken, and of what is here as much as is being waited for."""
+        """Return the credit of the bytes that were read, and of up to `ahead` buffered bytes."""
         due = min(self._taken + ahead, self._fed) - self._returned
         if due > 0:
             self._returned += due
@@ -267,7 +270,7 @@ class Inflow:
                 self._conn.consume(self._stream, due)
 
     async def _more(self, want: i64) -> None:
-        """Wait until something happens; `want` octets in all will be taken at once."""
+        """Wait for data, the end or an error. The reader needs `want` bytes at once."""
         if self._waiter is not None:
             raise RuntimeError("another task is already waiting for this body")
         if self.awaited and self._conn is not None:
@@ -286,17 +289,17 @@ class Inflow:
         wake(self._waiter)
 
 
-# It looks and works like a StreamReader (and is one, for those who ask), but buffers elsewhere.
+# A StreamReader by its type and its methods; the buffer is a separate object.
 @mypyc_attr(native_class=False)
 class Payload(asyncio.StreamReader):
     """The body of a message, an `asyncio.StreamReader`: `read`, `readline`, `async for` lines ...
 
-    What is read lets the peer send more. A body that is cut short raises `cno.StreamError` or
-    `cno.ConnectionLostError` once what did come has been read.
+    Reading lets the peer send more. A body that is cut short raises `cno.StreamError` or
+    `cno.ConnectionLostError` after the bytes that were received have been read.
     """
 
     def __init__(self, inflow: Inflow) -> None:
-        # Not StreamReader's: every method of it that uses what it sets up is replaced.
+        # StreamReader's own __init__ is not called: every method that needs it is overridden.
         self._inflow = inflow
 
     def __repr__(self) -> str:

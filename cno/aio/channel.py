@@ -1,6 +1,6 @@
 """A queue that can be closed, for bodies that are produced piece by piece.
 
-Stays interpreted (see setup.py), so that applications can subclass it. Knows asyncio's queues only.
+Knows asyncio's queues only. Stays interpreted (see setup.py), so that applications can subclass it.
 """
 
 import asyncio
@@ -19,33 +19,33 @@ else:
 
     T = TypeVar("T")
 
-#: Numbers of channels: which one has raised an error, without holding it.
+#: Numbers of channels: an error has the number of its channel, not a reference to it.
 NUMBERS: Final = itertools.count(1)
 
 
 class Channel(asyncio.Queue[T]):
-    """An `asyncio.Queue` that can be closed, and is an asynchronous iterator until then.
+    """An `asyncio.Queue` that can be closed, and an asynchronous iterator over its items.
 
-    `maxsize` items can wait in it (0: any number). Iteration ends once it is closed and empty.
-    `put` after `close` raises BrokenPipeError, also one that was waiting; `get` from a channel that
-    is closed and empty raises EOFError. `loop` is accepted for old programs, and ignored.
+    The channel holds up to `maxsize` items (0: any number). Iteration ends when the channel is
+    closed and empty; `get` raises EOFError then. `put` raises BrokenPipeError once the channel is
+    closed, even if it was waiting by then. `loop` is accepted for old programs, and ignored.
     """
 
     def __init__(self, maxsize: int = 0, *, loop: asyncio.AbstractEventLoop | None = None) -> None:
         super().__init__(maxsize)
         self._shut = False
         self._number = next(NUMBERS)
-        # Of our own: those of Queue cannot be woken by anything but an item.
+        # Separate from those of Queue, which only an item can wake.
         self._consumers: deque[asyncio.Future[None]] = deque()
         self._producers: deque[asyncio.Future[None]] = deque()
 
     @property
     def closed(self) -> bool:
-        """Whether `close` has been called. Items may still be waiting."""
+        """Whether `close` has been called. The channel may still hold items."""
         return self._shut
 
     def close(self) -> None:
-        """No more items: wake everybody who waits."""
+        """Accept no more items; wake all tasks that wait in `put` or `get`."""
         self._shut = True
         while self._consumers:
             wake_first(self._consumers)
@@ -53,7 +53,7 @@ class Channel(asyncio.Queue[T]):
             wake_first(self._producers)
 
     def shutdown(self, immediate: bool = False) -> None:
-        """What `close` is called in `asyncio.Queue`, from Python 3.13 on."""
+        """Close the channel, as `asyncio.Queue` does from Python 3.13 on."""
         while immediate and not self.empty():
             self.get_nowait()
             self.task_done()
@@ -95,13 +95,13 @@ class Channel(asyncio.Queue[T]):
 
 
 def channel_of(error: BrokenPipeError) -> int:
-    """The number of the channel that raised this; 0: none did."""
+    """Return the number of the channel that raised this error; 0 if none did."""
     number = error.__dict__.get("_channel", 0)
     return number if isinstance(number, int) else 0
 
 
 async def _wait_in(line: deque[asyncio.Future[None]]) -> None:
-    """Wait for one's turn; who is woken and cannot go passes it on."""
+    """Wait to be woken. A task that is cancelled after it was woken wakes the next one."""
     waiter = asyncio.get_running_loop().create_future()
     line.append(waiter)
     try:

@@ -1,6 +1,6 @@
-"""One stream as a connection sees it: what is coming in on it, and how it ended.
+"""The state of one stream in the asyncio layer: the peer's message, and the end of the stream.
 
-Requests and responses are built on it. Must never know what either of them is.
+The base of `Request` and `Response`. Must never know what either of them is.
 """
 
 import asyncio
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 class Exchange:
-    """One stream: what is coming in on it, and how it ended.
+    """One stream: the message that is being received, and how the stream ended.
 
-    `stream` is its id, `headers` those of the message coming in, `trailers` likewise (None until
-    it is complete, and where there are none).
+    `stream` is the id of the stream. `headers` and `trailers` are those of the message; `trailers`
+    is None until the message is complete, and if it has none.
     """
 
     def __init__(self, conn: "Connection", stream: int, headers: Headers) -> None:
@@ -31,19 +31,19 @@ class Exchange:
         self.trailers: Headers | None = None
         self._inflow: Inflow | None = None
         self._reader: Payload | None = None
-        self._complete = False  # all of the peer's message has come
-        self._sent = False  # all of ours has gone
-        self._ended = False  # the stream exists no longer
-        self._discard = False  # nobody is interested in the rest of the peer's message
+        self._complete = False  # the peer's message is complete
+        self._sent = False  # our message is complete
+        self._ended = False  # the stream is closed
+        self._discard = False  # drop the rest of the peer's message
         self._drained: i64 = 0  # octets of it that came nevertheless
         self._parting: asyncio.TimerHandle | None = None  # until when that may go on
-        self._tunnel = False  # octets without end of message go either way
+        self._tunnel = False  # the stream is a byte stream in both directions
         self._error: Exception | None = None  # why the peer's message will never be complete
         self._error_delivered = False  # its waiter gets the error, and is not cancelled
 
     @property
     def payload(self) -> asyncio.StreamReader:
-        """The body that is coming in."""
+        """The body of the message, as a reader."""
         if self._reader is None:
             self._reader = Payload(self._flow())
         return self._reader
@@ -63,7 +63,7 @@ class Exchange:
         return inflow
 
     def _open_tunnel(self) -> None:
-        """There are no messages on this stream any more."""
+        """Turn the stream into a byte stream in both directions."""
         self._tunnel = True
         intake.resume_input(self._conn)
 
@@ -74,7 +74,7 @@ class Exchange:
             self._inflow.end()
 
     def _gone(self, text: str) -> Exception:
-        """The error to raise for what the end of the stream makes impossible."""
+        """Return the error for a call that needs an open stream."""
         if self._error is not None:
             return fresh(self._error)
         gone = ConnectionLostError(text, stream=self.stream)
@@ -82,11 +82,11 @@ class Exchange:
         return gone
 
     def _where(self) -> str:
-        """What the peer had sent of its message when the connection ended, for an error's text."""
+        """Return how much of its message the peer had sent, for the text of an error."""
         return " in the middle of a tunnel" if self._tunnel else " in the middle of the request"
 
     def _failed(self, error: Exception) -> None:
-        """The peer's message will never be complete."""
+        """Note that the peer's message will never be complete."""
         claim(error, self._conn._number)
         if not self._complete and self._error is None:
             self._error = error

@@ -1,6 +1,6 @@
-"""What a handler raised: whether it says that its client has gone, or that the handler failed.
+"""The exception of a handler: did its client go away, or did the handler fail?
 
-Knows which errors a connection raises for its own streams. Must never know what becomes of them.
+Knows which errors a connection raises for its own streams. Must never know how they are handled.
 """
 
 import asyncio
@@ -12,17 +12,19 @@ from cno.errors import ConnectionError
 
 
 def write_state(request: Request) -> int:
-    """How far our message is on the stream of a request: DONE, HEAD, BODY or TUNNEL. (The handler
-    may have written some of it by the verbs of the connection.)"""
+    """Return the engine's write state of a request's stream: DONE, HEAD, BODY or TUNNEL.
+
+    A handler can write a response by the methods of the connection, so `Request` does not know it.
+    """
     stream = request._conn._streams.get(request.stream)
     return DONE if stream is None else int(stream.write)
 
 
 def says_gone(error: BaseException, request: Request) -> bool:
-    """Whether this says only that the client of `request` has gone, or wants no body.
+    """Return whether an exception means only that the client of `request` has gone.
 
-    The same error of another connection, an upstream server's for instance, is a failure of the
-    handler. A group says so if all errors in it do.
+    The error of another connection, for instance of an upstream server, is a failure of the
+    handler. An exception group means it if all exceptions in it do.
     """
     left = [error]
     while left:
@@ -36,7 +38,7 @@ def says_gone(error: BaseException, request: Request) -> bool:
 
 def _says_gone(error: BaseException, request: Request) -> bool:
     if isinstance(error, BrokenPipeError):
-        # The producer of a body that the connection has closed.
+        # The handler put an item into the channel of the response after it was closed.
         channel = request._channel
         ours = channel is not None and channel_of(error) == channel._number
         return ours and (request._ended or request._sent)

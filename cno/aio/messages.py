@@ -1,7 +1,7 @@
-"""Requests and responses as users meet them: what came, and what can be done about it.
+"""`Request`, `Response` and `Push`: the objects that applications work with.
 
-Knows how a message is written through its connection, and what HTTP says of its parts. Must never
-know when a handler runs, or how a connection was made.
+Knows how a message is written through its connection, and what HTTP requires of its parts. Must
+never know when a handler runs, or how a connection was made.
 """
 
 import asyncio
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from cno.aio.client import Client
     from cno.aio.server import Server
 
-# What the handler of a request does.
-WAITS: Final = 0  # it has not been called
-WORKS: Final = 1
-WORKED: Final = 2  # it has returned
+# The state of a request's handler.
+HANDLER_PENDING: Final = 0  # it has not been called
+HANDLER_RUNNING: Final = 1
+HANDLER_DONE: Final = 2  # it has returned
 
 
 def listed(headers: Iterable[tuple[str, str]]) -> Headers:
@@ -43,7 +43,7 @@ def listed(headers: Iterable[tuple[str, str]]) -> Headers:
 
 
 def value_of(headers: Headers, name: str) -> str | None:
-    """The first value of a field; None if there is none."""
+    """Return the first value of a field; None if there is none."""
     for key, value in headers:
         if key == name:
             return value
@@ -51,7 +51,7 @@ def value_of(headers: Headers, name: str) -> str | None:
 
 
 def with_length(headers: Headers, size: int) -> Headers:
-    """The headers with a content-length, unless they say how the body is framed already."""
+    """Return the headers with a content-length, unless they frame the body already."""
     for name, _ in headers:
         if name.lower() in ("content-length", "transfer-encoding"):
             return headers
@@ -61,10 +61,11 @@ def with_length(headers: Headers, size: int) -> Headers:
 class Request(Exchange):
     """A request that a server's handler is to answer.
 
-    `method`, `path` (with its query) and `headers` are as received: `:scheme` and `:authority` (and
-    `:protocol`, RFC 8441) come first in `headers`, a list of (name, value), names in lower case, as
-    all lists of fields here. `conn` is the connection, `stream` the id of the stream, `payload` the
-    body, an `asyncio.StreamReader`, `trailers` what followed it (None: nothing, or not yet).
+    `method`, `path` (with its query) and `headers` are as received. `headers` is a list of (name,
+    value) with names in lower case, like all lists of fields here; it begins with `:scheme` and
+    `:authority` (and `:protocol`, RFC 8441). `conn` is the connection, `stream` the id of the
+    stream. `payload` is the body, an `asyncio.StreamReader`. `trailers` is None until the body is
+    complete, and if it has none.
     """
 
     def __init__(
@@ -73,13 +74,13 @@ class Request(Exchange):
         super().__init__(conn, stream, headers)
         self.method = method
         self.path = path
-        self._begun = False  # the handler runs, or has run
-        self._work: i64 = 0  # WAITS, WORKS or WORKED
-        self._pushed = False  # the server's own
-        self._stray = False  # it was reset while the handler worked
-        self._channel: Channel[bytes] | None = None  # that of the response
-        self._reply: Headers | None = None  # of the response
-        self._answered = False  # a response has been begun
+        self._begun = False  # the handler has been called
+        self._work: i64 = HANDLER_PENDING
+        self._pushed = False  # the server itself made the request, by a push
+        self._stray = False  # the stream was reset while the handler ran
+        self._channel: Channel[bytes] | None = None  # the body of the response
+        self._reply: Headers | None = None  # the headers of the response
+        self._answered = False  # the response has begun
         self._upgradable = False  # HTTP/1.1: the client asks for another protocol
         self._task: asyncio.Task[None] | None = None
 
@@ -88,13 +89,16 @@ class Request(Exchange):
 
     @property
     def peer(self) -> tuple[str, int] | None:
-        """The client's host and port: those that a trusted proxy announced (`serve(...,
-        proxy_protocol=)`), or else the transport's. None where there are none (a Unix socket)."""
+        """The client's host and port; None on a Unix socket.
+
+        They are those that a trusted proxy announced (`serve(..., proxy_protocol=)`), or else those
+        of the transport.
+        """
         return peer_of(self._conn)
 
     @property
     def conn(self) -> "Server":
-        """The connection that the request came over."""
+        """The connection that received the request."""
         return cast("Server", self._conn)
 
     async def respond(
@@ -105,17 +109,17 @@ class Request(Exchange):
         *,
         trailers: Headers | None = None,
     ) -> None:
-        """Send the response; wait until all of it is in the transport's hands.
+        """Send the response; wait until the transport has accepted all of it.
 
         `data` is bytes-like, a binary file (read in a thread, from its position on; its size is
         sent as content-length), an `asyncio.StreamReader` (read in pieces), a `Channel`, or any
-        other iterable of bytes, asynchronous or not. `trailers` are looked at when the body has
-        ended, so that they can be filled meanwhile. In response to HEAD, and with 204 and 304, the
-        body is left out.
+        other iterable of bytes, asynchronous or not. `trailers` are read after the end of the body,
+        so you can fill the list meanwhile. The body is not sent in response to HEAD, and with 204
+        and 304.
 
-        Raises UsageError for a second response or what must not be sent, TypeError or ValueError
-        for what is no body, EOFError for a file that has become shorter; StreamError or
-        ConnectionLostError when the client has gone. (RFC 9110 6.4, RFC 9113 8.1)
+        Raises UsageError for a second response and for a message that must not be sent, TypeError
+        or ValueError if `data` is no body, EOFError if a file has become shorter, StreamError or
+        ConnectionLostError if the client has gone. (RFC 9110 6.4, RFC 9113 8.1)
         """
         source = None if isinstance(data, bytes) else in_pieces(data)
         if source is not None:
@@ -127,7 +131,7 @@ class Request(Exchange):
         body = data if isinstance(data, bytes) else at_once(data)
         whole = Sending(self.stream, b"" if bodiless else body, True)
         if self._conn._http2 or not trailers:
-            whole.length = len(body)  # (in HTTP/1.1, trailers need chunks)
+            whole.length = len(body)  # in HTTP/1.1, trailers need chunked framing instead
         whole.headers = fields
         whole.code = code
         whole.trailers = None if bodiless else trailers
@@ -159,7 +163,7 @@ class Request(Exchange):
         except BaseException as error:
             failure = error
         if failure is not None:
-            # Who produces the body must learn that nobody will take it. (As in `write_body`.)
+            # Close the source, so that its producer stops. (Not in a `finally`: see `write_body`.)
             await dispose(source)
             try:
                 raise failure
@@ -176,10 +180,10 @@ class Request(Exchange):
             await dispose(source)
 
     async def inform(self, code: int, headers: Iterable[tuple[str, str]] = ()) -> None:
-        """Send a 1xx response ahead of the real one: 103 Early Hints, say (RFC 8297).
+        """Send an interim (1xx) response, for instance 103 Early Hints (RFC 8297).
 
-        A client of HTTP/1.0 is not told (RFC 9110 15.2). Raises UsageError for other codes, 101
-        among them, and once the response has begun; else as `respond`.
+        Does nothing for a client of HTTP/1.0 (RFC 9110 15.2). Raises UsageError for other codes and
+        for 101, and after the response has begun; otherwise as `respond`.
         """
         if code < 100 or code > 199 or code == 101:
             raise UsageError(
@@ -196,12 +200,14 @@ class Request(Exchange):
         await self._conn._perform(head)
 
     def push(self, method: str, path: str, headers: Iterable[tuple[str, str]] = ()) -> None:
-        """Promise the client the answer to a request that it has not made.
+        """Promise the client the response to a request that it has not made.
 
-        The request is given to the handler, like any other. `:scheme` and `:authority` are those of
-        this request unless `headers` have others. Nothing happens where pushes are not possible: in
-        HTTP/1.1, or when the client does not take them. Raises UsageError for what must not be
-        promised; StreamError or ConnectionLostError when the client has gone. (RFC 9113 8.4)
+        The handler is called with the promised request, as with any other. `:scheme` and
+        `:authority` are those of this request unless `headers` contain others. Does nothing in
+        HTTP/1.1, and if the client does not accept pushes. (RFC 9113 8.4)
+
+        Raises UsageError for a request that must not be promised, StreamError or
+        ConnectionLostError if the client has gone.
         """
         fields = listed(headers)
         own = []
@@ -213,11 +219,11 @@ class Request(Exchange):
         self._conn.write_push(self.stream, method, path, own + fields)
 
     async def upgrade(self, headers: Iterable[tuple[str, str]] = ()) -> Tunnel:
-        """Agree to what the client asks for, and turn the stream into a byte stream.
+        """Accept the upgrade that the client asks for, and turn the stream into a byte stream.
 
-        HTTP/1.1 `Upgrade` is answered with 101 (`connection` and `upgrade` fields are added where
-        they are missing), CONNECT of either protocol, extended CONNECT included, with 200.
-        Raises UsageError if the client asked for none of these. (RFC 9110 7.8, RFC 8441)
+        Sends 101 for an HTTP/1.1 `Upgrade`, with the fields `connection` and `upgrade` unless
+        `headers` contain them; sends 200 for CONNECT and extended CONNECT. Raises UsageError if the
+        client asked for none of these. (RFC 9110 7.8, RFC 8441)
         """
         fields = listed(headers)
         if self.method == "CONNECT":
@@ -255,7 +261,7 @@ class Request(Exchange):
         return inflow
 
     async def _switch(self, head: Sending) -> None:
-        """Send a 101. The request is complete; what comes from then on is not its body."""
+        """Send a 101. The bytes that follow the request are not its body."""
         inflow, reader = self._inflow, self._reader
         self._inflow = None
         self._reader = None
@@ -268,12 +274,12 @@ class Request(Exchange):
             raise
 
     async def _send_head(self, head: Sending) -> None:
-        """Begin the response, or all of it."""
+        """Send the head of the response, and its body if that is in `head`."""
         if not self._begin(head):
             await self._finish(head)
 
     def _begin(self, head: Sending) -> bool:
-        """The same as far as it goes at once; whether that was all. If not: `_finish`."""
+        """Send as much as possible without waiting; return whether that was all of it."""
         self._answered = True
         self._reply = head.headers
         if self._inflow is not None:
@@ -281,7 +287,7 @@ class Request(Exchange):
         try:
             return self._conn._start(head)
         except BaseException:
-            # Unless it has been written, another response may be.
+            # If the head has not been written, the handler can send another response.
             self._answered = head.headers is None
             raise
 
@@ -307,13 +313,15 @@ class Request(Exchange):
 
 
 class Response(Exchange):
-    """The answer to a request: `code`, `headers`, `payload` (an `asyncio.StreamReader`), and what
-    came along. `conn` is the connection, `stream` the id of the stream. `reason` is the reason
-    phrase of an HTTP/1.1 response; HTTP/2 has none, it is '' there (RFC 9113 8.3.2).
+    """The response to a request.
 
-    `informational` holds the 1xx responses that came before it, as (code, headers), the first
-    `Limits.max_informational` of them; `trailers` what came after its body; `pushed` iterates over
-    the pushes that came with it. Leaving `async with` gives up what has not been received.
+    `code` is the status, `headers` are the fields, `payload` is the body, an
+    `asyncio.StreamReader`. `conn` is the connection, `stream` the id of the stream. `reason` is the
+    reason phrase in HTTP/1.1; in HTTP/2, which has none, it is '' (RFC 9113 8.3.2).
+
+    `informational` has the first `Limits.max_informational` interim (1xx) responses, as (code,
+    headers). `trailers` is None until the body is complete, and if it has none. `pushed` iterates
+    over the pushes of the server. Leaving `async with` cancels the rest of the response.
     """
 
     def __init__(self, conn: Connection, stream: int) -> None:
@@ -321,53 +329,53 @@ class Response(Exchange):
         self.code = 0
         self.reason = ""
         self.informational: list[tuple[int, Headers]] = []
-        self._interim: i64 = 0  # how many have come, those that are not kept included
-        self._sent_at = 0.0  # the loop's time; HTTP/2 only
-        self._sent_mark: i64 = 0  # how often something had come on the connection by then
-        self._reused = False  # others had been answered when the request was sent
+        self._interim: i64 = 0  # interim responses received, kept or not
+        self._sent_at = 0.0  # when the request was sent, by the loop's clock; HTTP/2 only
+        self._sent_mark: i64 = 0  # the connection's count of inputs by then
+        self._reused = False  # the connection had delivered a response before the request was sent
         self._head: asyncio.Future[None] | None = None
-        self._proceed: asyncio.Future[None] | None = None  # an upload waits for 100
-        self._bidden = False  # that has come
-        self._declined = False  # the body has not been sent, and will not be
+        self._proceed: asyncio.Future[None] | None = None  # an upload waits for 100 (Continue)
+        self._bidden = False  # a 100 has been received
+        self._declined = False  # the body of the request is never sent
         self._upload: asyncio.Task[None] | None = None
-        self._channel: Channel[bytes] | None = None  # its source
+        self._channel: Channel[bytes] | None = None  # the body of the request
         self._pushes: Pushes | None = None
-        self._late_since = 0.0  # 0: nobody waits for a head, or for a push
-        self._late_mark: i64 = 0  # how much had come by then
+        self._late_since = 0.0  # since when the head or a push is awaited; 0: it is not
+        self._late_mark: i64 = 0  # the connection's count of inputs by then
 
     def __repr__(self) -> str:
         return f"<Response {self.code} stream={self.stream}>"
 
     @property
     def conn(self) -> "Client":
-        """The connection that the response comes over."""
+        """The connection that receives the response."""
         return cast("Client", self._conn)
 
     @property
     def pushed(self) -> "Pushes":
-        """The pushes that come with this response, until it has ended. Of those that nobody takes
-        from here, not much is received."""
+        """The pushes of this response, until its stream ends.
+
+        Of the pushes that you do not take from here, only a part is received.
+        """
         if self._pushes is None:
             self._pushes = Pushes(self._conn, self._ended)
         return self._pushes
 
     def cancel(self, code: int = CNO_RST_CANCEL) -> None:
-        """Give up on what has not been received or sent yet: reset the stream.
-
-        In HTTP/1.1 that takes the connection along.
-        """
+        """Reset the stream unless it has ended. In HTTP/1.1, this closes the connection."""
         if not self._ended and not self._conn._gone:
             self._conn.write_reset(self.stream, code)
         if self._pushes is not None:
             self._pushes.cancel()
 
     def reprioritize(self, urgency: int = DEFAULT_URGENCY, incremental: bool = False) -> None:
-        """Tell the server how urgent this response is now: 0 most, 7 least; `incremental` if a part
-        of it is of use. (The request may say so from the start: `("priority", "u=1, i")`.)
+        """Change the priority of this response. `urgency` is 0 (most urgent) to 7.
 
-        Nothing is sent where it would be ignored: over HTTP/1.1, to a server that has not said
-        that it knows of this, and once the response is here. Raises UsageError for an urgency that
-        there is not. (RFC 9218 7.1, 2.1.1)
+        `incremental` means that parts of the body are useful by themselves. A request can state its
+        priority from the start by a field: `("priority", "u=1, i")`.
+
+        Does nothing over HTTP/1.1, if the server has not announced that it supports this, and after
+        the response is complete. Raises UsageError for another urgency. (RFC 9218 7.1, 2.1.1)
         """
         if urgency < 0 or urgency > 7:
             raise UsageError(f"{urgency} is no urgency", stream=self.stream, rule="RFC 9218 4.1")
@@ -400,12 +408,12 @@ class Response(Exchange):
         return " in the middle of the response" if self.code != 0 else " before the response"
 
     def _answer(self, code: int, reason: str, headers: Headers) -> None:
-        """The head has come."""
+        """Store the head, and wake the tasks that wait for it."""
         self.code = code
         self.reason = reason
         self.headers = headers
         self._wake()
-        self._head = None  # nobody will wait for that any more
+        self._head = None
 
     def _wake(self) -> None:
         wake(self._head)
@@ -418,7 +426,7 @@ class Response(Exchange):
             if waiter is None:
                 waiter = self._head = self._conn.loop.create_future()
             self._conn._hurry()
-            # Several may wait for the response to a push; none of them may end it for the others.
+            # Several tasks can wait for the response to a push: cancelling one affects no other.
             await asyncio.shield(waiter)
         if self.code == 0 and self._error is not None:
             raise fresh(self._error)
@@ -426,9 +434,9 @@ class Response(Exchange):
 
 
 class Push:
-    """A request that the server has made on our behalf, and its response.
+    """A push: a request that the server promises to answer, and its response.
 
-    `method`, `path` and `headers` are those of a request that the server promises to answer.
+    `method`, `path` and `headers` are those of the promised request.
     """
 
     def __init__(
@@ -445,23 +453,25 @@ class Push:
 
     @property
     def response(self) -> Coroutine[Any, Any, Response]:
-        """What to wait for: the response. Raises as a request of ours would."""
+        """An awaitable that returns the response. It raises what `Client.request` raises."""
         return self._answer._arrived()
 
     def cancel(self, code: int = CNO_RST_CANCEL) -> None:
-        """Tell the server that this is not wanted."""
+        """Reset the stream of the push."""
         self._unclaimed.release(self._answer.stream)
         self._answer.cancel(code)
 
 
 class Pushes:
-    """An asynchronous iterator over the pushes of a response. Those that nobody takes from it are
-    cancelled when it, or its response, is done with."""
+    """An asynchronous iterator over the pushes of a response.
+
+    Pushes that are not taken from it are cancelled with the iterator or the response.
+    """
 
     def __init__(self, conn: Connection, ended: bool) -> None:
         self._conn = conn
         self._waiting: deque[Push] = deque()
-        self._count: i64 = 0  # that have come
+        self._count: i64 = 0  # pushes received
         self._ended = ended
         self._waiter: asyncio.Future[None] | None = None
 
@@ -486,12 +496,12 @@ class Pushes:
         self._wake()
 
     def end(self) -> None:
-        """The response has ended: no more will come."""
+        """Note that the response has ended, and end the iteration."""
         self._ended = True
         self._wake()
 
     def cancel(self) -> None:
-        """Cancel those that nobody has taken."""
+        """Cancel the pushes that were not taken."""
         while self._waiting:
             self._waiting.popleft().cancel()
 
@@ -501,7 +511,7 @@ class Pushes:
                 conn = self._conn
                 conn.loop.call_soon_threadsafe(cancel_all, self._waiting, context=conn._context)
             except RuntimeError:
-                pass  # the loop is closed, and with it all connections
+                pass  # the loop is closed, and so are its connections
 
     def _wake(self) -> None:
         wake(self._waiter)

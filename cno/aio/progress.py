@@ -1,8 +1,8 @@
-"""How far output has got: the bytes that the peer has not acknowledged, as the system counts them.
+"""Progress of output: the bytes that the peer has not acknowledged, as the system counts them.
 
-A transport tells when the system takes bytes, and that may be once in megabytes: a slow but steady
-peer looks like one that has stopped. Timers ask only when they are about to give a connection up.
-Must never know what the bytes mean.
+A transport notices only when the system accepts bytes, which can be once in megabytes: by that
+alone, a slow peer looks like one that has stopped. Timers look here before they give a connection
+up. Must never know what the bytes mean.
 """
 
 import asyncio
@@ -48,19 +48,21 @@ def unacknowledged(transport: asyncio.BaseTransport) -> i64:
 
 
 def acknowledged(conn: "Timers") -> i64:
-    """A count that grows as the peer takes output. (With TLS it counts from an unknown number.)"""
+    """Return a count that grows as the peer acknowledges output. With TLS, its start is unknown."""
     waiting: i64 = conn.transport.get_write_buffer_size()
     return conn._written - waiting - unacknowledged(conn.transport)
 
 
 def is_sending(transport: asyncio.Transport) -> bool:
-    """Whether output is under way to the peer. How long that may take is bounded elsewhere."""
+    """Return whether output is buffered or unacknowledged. Its timeouts are elsewhere."""
     return transport.get_write_buffer_size() != 0 or unacknowledged(transport) != 0
 
 
 def is_taking(conn: "Timers") -> bool:
-    """Whether output is under way to the peer, some of which it has taken since this was asked
-    last; or else for the first time."""
+    """Return whether output is pending and the peer has acknowledged some since the last call.
+
+    The first call returns True if output is pending.
+    """
     waiting: i64 = conn.transport.get_write_buffer_size()
     queued = unacknowledged(conn.transport)
     if waiting == 0 and queued == 0:

@@ -17,7 +17,7 @@ from mypy_extensions import i64, mypyc_attr
 from cno.aio import failures, leftover, lifecycle
 from cno.aio.arguments import check_handler, check_limits
 from cno.aio.connection import Connection, Exchange, current_task
-from cno.aio.messages import WORKED, WORKS, Request
+from cno.aio.messages import HANDLER_DONE, HANDLER_RUNNING, Request
 from cno.aio.output import Headers, Sending, log
 from cno.const import (
     CNO_RST_CANCEL,
@@ -272,7 +272,7 @@ class Server(Connection):
         self._running += 1
         if request._pushed:
             self._pushed += 1
-        request._work = WORKS
+        request._work = HANDLER_RUNNING
         try:
             task = self._make_task(self._run(request), eager)
         except (SystemExit, KeyboardInterrupt) as error:
@@ -327,7 +327,7 @@ class Server(Connection):
             self._pushed -= 1
         elif request._stray:
             self._stray -= 1
-        request._work = WORKED
+        request._work = HANDLER_DONE
         task = request._task
         request._task = None
         if task is not None:
@@ -425,7 +425,7 @@ class Server(Connection):
 
     def _over(self, exchange: Exchange, clean: bool) -> None:
         request = cast(Request, exchange)
-        if request._work != WORKS:
+        if request._work != HANDLER_RUNNING:
             if self._waiting:
                 self._waiting.pop(request.stream, None)
             return

@@ -1,7 +1,7 @@
-"""`cno.serve`: its arguments, as users and type checkers see them.
+"""`cno.serve`: its arguments, their types and their defaults.
 
-Knows which of them say where to listen. Must never know how that is done. Stays interpreted, so
-that its annotations can be seen.
+Knows which arguments name the address. Must never know how sockets are made. Stays interpreted, so
+that `inspect` finds its annotations.
 """
 
 import socket
@@ -18,7 +18,7 @@ from cno.settings import SettingsDict
 
 
 class Options(TypedDict, total=False):
-    """What `serve` takes wherever it listens."""
+    """The arguments of `serve` that do not depend on the kind of address."""
 
     ssl: SSLContext | None
     certfile: tls.Path | None

@@ -1,4 +1,4 @@
-"""Bodies that the application gives, of whatever kind, as bytes or as asynchronous iterators.
+"""Bodies that the application passes, as bytes or as asynchronous iterators.
 
 Knows files, readers and iterables. Must never know requests, responses or connections.
 """
@@ -15,22 +15,22 @@ from mypy_extensions import i64
 
 from cno.aio.channel import Channel
 
-#: What a body may be. Of these, a file is read from its position, in a thread, and not closed; an
-#: `asyncio.StreamReader` (a `payload`, say) is read in pieces, not in lines; an iterable gives
-#: bytes-like objects, and is iterated over in the event loop, so it must not block.
+#: The types of a body. A file is read from its position, in a thread, and is not closed. An
+#: `asyncio.StreamReader`, for instance a `payload`, is read in pieces and not in lines. An iterable
+#: yields bytes-like objects; it runs in the event loop and must not block.
 Body: TypeAlias = (
     bytes | bytearray | memoryview | AsyncIterable[bytes] | Iterable[bytes] | BinaryIO | None
 )
 
-#: Bytes of a file or reader that are read at once.
+#: Bytes that one read of a file or reader asks for.
 PIECE: Final = 131_072
 
-#: The end of an iterator: what no iterator gives.
+#: Marks the end of an iterator; no iterator yields it.
 END: Final = object()
 
 
 def octets(data: object) -> bytes:
-    """Any bytes-like object as bytes; TypeError for others (text and numbers among them)."""
+    """Return a bytes-like object as bytes. Raise TypeError for others, such as text and numbers."""
     if isinstance(data, bytes):
         return data
     try:
@@ -40,7 +40,7 @@ def octets(data: object) -> bytes:
 
 
 def at_once(data: object) -> bytes:
-    """A body that is here, all of it, as bytes. Raises TypeError where it is none."""
+    """Return a body that is in memory as bytes. Raise TypeError if the argument is no body."""
     if data is None:
         return b""
     if isinstance(data, (list, tuple)):
@@ -49,10 +49,10 @@ def at_once(data: object) -> bytes:
 
 
 def in_pieces(data: object) -> AsyncIterable[bytes] | None:
-    """The iterator over a body that comes piece by piece; None if it is here (see `at_once`).
+    """Return an iterator over a body that is read in pieces; None if it is in memory.
 
-    Raises TypeError for what is no body (text, text files, mappings), ValueError for files that
-    cannot be read.
+    Raises TypeError for arguments that are no body (text, text files, mappings), ValueError for
+    files that cannot be read.
     """
     if data is None or isinstance(data, (bytes, bytearray, memoryview, list, tuple)):
         return None
@@ -74,7 +74,7 @@ def in_pieces(data: object) -> AsyncIterable[bytes] | None:
 
 
 def is_buffer(data: object) -> bool:
-    """Whether something is bytes-like."""
+    """Return whether an object is bytes-like."""
     try:
         memoryview(cast("Any", data)).release()
     except TypeError:
@@ -83,17 +83,17 @@ def is_buffer(data: object) -> bool:
 
 
 def size_of(source: object) -> int:
-    """How many bytes a source is going to give; -1 if that is not known."""
+    """Return the number of bytes that a source yields; -1 if it is not known."""
     return source.size if isinstance(source, FileSource) else -1
 
 
 def rewind(source: object) -> bool:
-    """Have a source begin again, if it can."""
+    """Make a source start again; return whether that is possible."""
     return isinstance(source, FileSource) and source.rewind()
 
 
 async def dispose(source: object) -> None:
-    """Tell the producer of a body that no more of it is wanted."""
+    """Close a source: its producer learns that nobody reads the rest."""
     if isinstance(source, Channel):
         source.close()
     elif hasattr(source, "aclose"):
@@ -101,7 +101,7 @@ async def dispose(source: object) -> None:
 
 
 class ReaderSource:
-    """What an `asyncio.StreamReader`, or anything with such a `read`, gives."""
+    """The bytes of an `asyncio.StreamReader`, or of any object with such a `read`."""
 
     def __init__(self, reader: Any) -> None:
         self._reader = reader
@@ -117,7 +117,7 @@ class ReaderSource:
 
 
 class IterableSource:
-    """What a synchronous iterable gives."""
+    """The items of a synchronous iterable."""
 
     def __init__(self, iterable: Iterable[bytes]) -> None:
         self._iterator: Iterator[bytes] = iter(iterable)
@@ -140,7 +140,7 @@ class IterableSource:
 
 
 def file_source(file: Any, read: Any) -> AsyncIterable[bytes]:
-    """A source for something with a method `read`. Raises TypeError, ValueError."""
+    """Return the source for an object with a method `read`. Raises TypeError, ValueError."""
     if inspect.iscoroutinefunction(read):
         return ReaderSource(file)
     if isinstance(file, io.TextIOBase) or isinstance(getattr(file, "encoding", None), str):
@@ -154,10 +154,10 @@ def file_source(file: Any, read: Any) -> AsyncIterable[bytes]:
 
 
 class FileSource:
-    """What a binary file has from its position on, read piece by piece in a thread.
+    """The bytes of a binary file from its position on, read in pieces in a thread.
 
-    `size` is how many bytes that is, if the file is a regular one or in memory; else -1. If it has
-    become shorter when its end is reached, EOFError is raised; what was added is left out.
+    `size` is their number if the file is a regular one or in memory; else -1. Bytes that are added
+    to the file meanwhile are not read. If the file has become shorter, EOFError is raised.
     """
 
     def __init__(self, file: Any) -> None:
@@ -166,8 +166,8 @@ class FileSource:
         self._start: i64 = position_of(file)  # -1: it cannot be rewound
         self._size: i64 = -1 if self._start < 0 else bytes_behind(file, self._start)
         self._left: i64 = self._size
-        self._moved = False  # it has to be rewound before it is read
-        #: A read that was begun in a thread. Who waited for it may have been cancelled: it goes on.
+        self._moved = False  # seek to the start before the next read
+        #: The read that runs in a thread. It goes on if the task that waited for it is cancelled.
         self._reading: asyncio.Future[Any] | None = None
 
     @property
@@ -175,7 +175,7 @@ class FileSource:
         return self._size
 
     def rewind(self) -> bool:
-        """Begin again at the next read; whether that is possible."""
+        """Start again at the next read; return whether that is possible."""
         if self._start < 0:
             return False
         self._moved = True
@@ -205,7 +205,7 @@ class FileSource:
         return piece
 
     async def _call(self, function: Any, argument: int) -> Any:
-        """Call a method of the file in a thread, after what it is still doing there."""
+        """Call a method of the file in a thread, after the call that still runs there."""
         if self._in_memory:
             return function(argument)
         if self._reading is not None:
@@ -217,7 +217,7 @@ class FileSource:
 
 
 def position_of(file: Any) -> int:
-    """Where a file stands; -1 if it cannot return there."""
+    """Return the position of a file; -1 if it cannot seek to it."""
     try:
         return int(file.tell()) if file.seekable() else -1
     except (AttributeError, OSError, ValueError):
@@ -225,10 +225,10 @@ def position_of(file: Any) -> int:
 
 
 def bytes_behind(file: Any, position: int) -> int:
-    """How many bytes a file has from this position on; -1 if that is not certain.
+    """Return the number of bytes of a file from this position on; -1 if it is not certain.
 
-    Certain it is in memory and of regular files, as long as nothing (a decompressor, say) is
-    between them and `file`.
+    It is certain for a file in memory, and for a regular file that is read directly, not through a
+    decompressor for instance.
     """
     if isinstance(file, io.BytesIO):
         return max(0, len(file.getbuffer()) - position)
@@ -238,9 +238,9 @@ def bytes_behind(file: Any, position: int) -> int:
     try:
         if not stat.S_ISREG(os.fstat(raw.fileno()).st_mode):
             return -1
-        end = int(file.seek(0, os.SEEK_END))  # what was written and not flushed yet is counted
+        end = int(file.seek(0, os.SEEK_END))  # counts unflushed writes too
         file.seek(position)
     except (OSError, ValueError):
         return -1
-    # Of the files of /proc and the like, the system says that they are empty.
+    # The system reports a size of 0 for the files of /proc and the like.
     return max(0, end - position) if end > 0 else -1

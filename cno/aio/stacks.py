@@ -1,8 +1,8 @@
-"""Where each task waits: for a handler or a request that seems to hang.
+"""The stacks of tasks, to find where a handler or a request hangs.
 
-asyncio shows the outermost frame of a task; that of a handler belongs to this package, and compiled
-coroutines have no frames. Knows coroutines of both kinds. Must never know connections. Stays
-interpreted: it is for debugging, and looks at the innards of compiled coroutines from outside.
+asyncio shows only the outermost frame of a task. For a handler that is a frame of this package, and
+compiled coroutines have no frames. Knows interpreted and compiled coroutines. Must never know
+connections. Stays interpreted: it is for debugging, and follows compiled coroutines by `gc`.
 """
 
 import asyncio
@@ -13,15 +13,15 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import Any, Final, TextIO
 
-#: Where coroutines, generators and asynchronous generators keep their frame, and what they await.
+#: The attributes of coroutines, generators and asynchronous generators: frame, awaited object.
 PARTS: Final = (("cr_frame", "cr_await"), ("gi_frame", "gi_yieldfrom"), ("ag_frame", "ag_await"))
 
 
 def print_stacks(file: TextIO | None = None) -> None:
-    """Print the stack of each task of the running event loop: where it waits, innermost call last.
+    """Print the stack of each task of the running event loop, the innermost call last.
 
-    A handler's task is named `cno.Server`. Of code that is compiled, there are names but no lines.
-    `file` is by default standard error. For a server that can be asked while it hangs:
+    The task of a handler is named `cno.Server`. Compiled coroutines appear by name, without lines.
+    `file` is standard error by default. To print the stacks of a server that hangs, on a signal:
 
         loop.add_signal_handler(signal.SIGUSR1, cno.print_stacks)
 
@@ -36,7 +36,7 @@ def print_stacks(file: TextIO | None = None) -> None:
 
 
 def calls(start: Any) -> Iterator[str]:
-    """Describe a coroutine and, after it, whatever it waits in."""
+    """Yield a line for a coroutine, and for each coroutine that it awaits, directly or not."""
     left = [start]
     seen = set()
     while left:
@@ -55,10 +55,10 @@ def calls(start: Any) -> Iterator[str]:
             kind = type(each)
             if kind.__name__.endswith("_gen"):
                 yield f"  {kind.__module__}: {kind.__name__.removesuffix('_gen')} (compiled)\n"
-            # What has ended refers to nothing, so this leads to what is awaited.
+            # A coroutine that has ended holds no references, so these are awaited.
             left += [found for found in gc.get_referents(each) if is_awaited(type(found))]
 
 
 def is_awaited(kind: type) -> bool:
-    """Whether these are coroutines, generators, or what awaits the next item of one."""
+    """Return whether objects of this type are coroutines or generators, or iterators over one."""
     return hasattr(kind, "send") or hasattr(kind, "asend")

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 class Tunnel:
     """A byte stream in both directions, over one stream of either protocol.
 
-    `reader` is an `asyncio.StreamReader`; `headers` are those of the other side. Leaving
-    `async with` closes it.
+    `reader` is an `asyncio.StreamReader`, `headers` are the fields that the peer sent. Leaving
+    `async with` closes the tunnel.
     """
 
     def __init__(self, exchange: Exchange) -> None:
@@ -52,14 +52,14 @@ class Tunnel:
         return self._exchange.payload
 
     def read(self, n: int = -1) -> Coroutine[Any, Any, bytes]:
-        """Up to `n` octets, b"" at the end; with -1, all up to the end."""
+        """Return up to `n` bytes, and b"" at the end; with -1, all bytes up to the end."""
         return self._exchange._flow().read(n)
 
     async def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Send; wait until the other side's window and the transport have taken all of it.
+        """Send bytes; wait until the peer's window and the transport have accepted all of them.
 
-        Raises StreamError or ConnectionLostError when the other side has gone; UsageError after
-        `write_eof`, and while another task is writing.
+        Raises StreamError or ConnectionLostError if the peer has gone, UsageError after `write_eof`
+        and while another task writes.
         """
         self._check()
         chunk = octets(data)
@@ -67,8 +67,11 @@ class Tunnel:
             await self._conn._perform(Sending(self.stream, chunk, False))
 
     async def write_eof(self) -> None:
-        """Send no more; reading goes on. (HTTP/1.1 over TLS: the other side is told by `close`.)
-        Raises UsageError while another task is writing."""
+        """End the sending direction; reading continues.
+
+        Over HTTP/1.1 with TLS, the peer learns of the end by `close` only. Raises UsageError while
+        another task writes.
+        """
         exchange = self._exchange
         if self._finished or exchange._ended:
             return
@@ -79,22 +82,24 @@ class Tunnel:
         if self._conn._http2:
             await self._conn._perform(Sending(self.stream, b"", True))
         elif exchange._complete:
-            self._conn.write_data(self.stream, b"", True)  # the end of the connection as well
+            self._conn.write_data(self.stream, b"", True)  # closes the connection
         else:
             self._conn._half_close()
 
     async def close(self) -> None:
-        """Send no more, and give up what the other side still has to send. While another task is
-        writing: reset the stream."""
+        """End the sending direction, and drop the bytes that the peer still sends.
+
+        Resets the stream if another task writes.
+        """
         exchange = self._exchange
-        if self.stream in self._conn._stalled:  # nothing must seem complete
+        if self.stream in self._conn._stalled:  # an orderly end would look complete
             self._conn.write_reset(self.stream, CNO_RST_CANCEL)
             return
         await self.write_eof()
         if exchange._ended or self._conn._gone:
             return
         if self._conn._http2:
-            # A reset could overtake, at the other side, what was written before.
+            # A reset could overtake the bytes that were written before.
             leftover.part(self._conn, exchange)
         else:
             self._conn.write_data(self.stream, b"", True)
