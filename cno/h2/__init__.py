@@ -1,1 +1,1 @@
-"""HTTP/2 (RFC 9113): frames is a leaf; reader, message, recv, send and flow act on a Core."""
+"""HTTP/2 (RFC 9113): `frames` and `message` are leaves; the other modules act on a `Core`."""

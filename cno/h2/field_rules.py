@@ -1,7 +1,6 @@
-"""What kind of field a field is, by RFC 9113 section 8, and whether it may be. Knows no message.
+"""The kind of a field by RFC 9113 section 8, and whether it is valid. Knows no message.
 
-Each is examined once, when its text has come: one that a table holds costs a look the next time it
-is referred to.
+Each field is examined once, when it is decoded. Entries of a table keep their verdict.
 """
 
 from typing import Final
@@ -23,14 +22,14 @@ from cno.headers import (
 from cno.hpack import UNTRIMMED, Examiner
 from cno.limits import Limits
 
-# Verdicts. Pseudo-header fields come last.
+# Verdicts. Those of pseudo-header fields come last.
 PLAIN: Final = 1
 MALFORMED: Final = 2
 HOST: Final = 3
 CONTENT_LENGTH: Final = 4
 COOKIE: Final = 5
 TE: Final = 6
-CONTROLS: Final = 7  # plain, with control characters that only a response may have
+CONTROLS: Final = 7  # plain, with control characters, which only a response may have
 METHOD: Final = 8
 SCHEME: Final = 9
 AUTHORITY: Final = 10
@@ -50,7 +49,7 @@ KINDS: Final[dict[str, int]] = {
     "content-length": CONTENT_LENGTH,
     "cookie": COOKIE,
     "te": TE,
-    # Names met often, so that their octets need no look.
+    # Common names, which need no check of their characters.
     "accept": PLAIN,
     "accept-encoding": PLAIN,
     "accept-language": PLAIN,
@@ -73,7 +72,7 @@ KINDS: Final[dict[str, int]] = {
 }
 
 
-#: Sections that say which values a field may have, where any field value would be too much.
+#: The section with the rule for a field that cannot have every field value.
 VALUE_RULES: Final[dict[str, str]] = {
     ":method": "RFC 9110 9.1",
     ":scheme": "RFC 9113 8.3.1",
@@ -88,7 +87,7 @@ VALUE_RULES: Final[dict[str, str]] = {
 
 
 class Rules(Examiner):
-    """The examiner of HTTP/2. The arguments are the fields of `Limits` of the same names."""
+    """The examiner of HTTP/2. The arguments are the fields of `Limits` with the same names."""
 
     def __init__(self, allow_raw_targets: bool, allow_any_authority: bool) -> None:
         self.allow_raw_targets = allow_raw_targets
@@ -116,13 +115,13 @@ class Rules(Examiner):
         return kind
 
     def _unusual(self, kind: i64, value: str) -> i64:
-        """Return the verdict on a value that is not as it should be."""
+        """Return the verdict on a value that does not follow the grammar of its field."""
         if kind < FIRST_PSEUDO:
             # > A field value MUST NOT start or end with an ASCII whitespace character (ASCII SP or
             # > HTAB, 0x20 or 0x09).   (RFC 9113 8.2.1)
-            # HTTP/1.1 trims every value (RFC 9112 5), those that frame and route included, so the
-            # trimmed value is what all readers agree on. Pseudo-header fields are no fields
-            # (RFC 9113 8.3): they become a start line, where a blank ends what stands before it.
+            # HTTP/1.1 trims every value (RFC 9112 5), also of fields that frame and route, so that
+            # all parsers agree on the trimmed value. Pseudo-header fields are not fields (RFC 9113
+            # 8.3): they become a start line, in which a blank ends the previous word.
             if value.startswith((" ", "\t")) or value.endswith((" ", "\t")):
                 return UNTRIMMED
             if (kind == PLAIN or kind == COOKIE) and is_response_value(value):
@@ -139,7 +138,7 @@ class Rules(Examiner):
 
 
 def _fits(kind: i64, value: str) -> bool:
-    """Whether a value without control characters is one that this kind of field may have."""
+    """Whether this kind of field may have this value, which has no control characters."""
     if kind == PLAIN or kind == COOKIE:
         return True
     if kind == METHOD or kind == PROTOCOL:
@@ -159,7 +158,7 @@ def _fits(kind: i64, value: str) -> bool:
     return value.lower() == "trailers"
 
 
-#: For all connections, by their switches: an examiner remembers nothing of a connection.
+#: Shared by all connections: an examiner has no state.
 _made: Final[dict[tuple[bool, bool], Rules]] = {}
 
 

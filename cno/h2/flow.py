@@ -1,8 +1,8 @@
-"""Flow control (RFC 9113 section 5.2, 6.9): what may come, what may go, and who is told.
+"""Flow control (RFC 9113 section 5.2, 6.9): what may be received and sent, and WINDOW_UPDATE.
 
-Windows of streams are kept relative to INITIAL_WINDOW_SIZE, so that a change of it costs nothing
-per stream. Credit is returned for what has been consumed, and announced once it is half a window,
-or earlier where octets that nobody has consumed leave little of the window.
+Windows of streams are relative to INITIAL_WINDOW_SIZE, so that a change of it costs nothing per
+stream. Consumed bytes become credit. Credit is announced when it is half a window, or earlier if
+unread bytes fill most of the rest.
 """
 
 from typing import Final
@@ -22,14 +22,14 @@ from cno.h2.frame_writer import write_u32_frame
 from cno.streams import lookup
 
 _RULE = "RFC 9113 6.9.1"
-#: DATA frames of fewer octets cost their receiver more than their content does.
+#: DATA frames with fewer bytes cost the receiver more than their content.
 SMALL_FRAME: Final = 256
-#: Octets of a window below which senders like ours do not send (`Limits.min_data_frame`).
+#: Senders like ours do not use a smaller window, in bytes (`Limits.min_data_frame`).
 LEAST_WINDOW: Final = 1_024
 
 
 def charge_connection(core: Core, size: i64) -> None:
-    """A DATA frame of this many octets, padding included, has begun."""
+    """Charge a DATA frame of `size` bytes, padding included, to the connection's window."""
     # > The entire DATA frame payload is included in flow control, including the Pad Length and
     # > Padding fields if present.   (RFC 9113 6.1)
     h2 = core._h2
@@ -41,7 +41,7 @@ def charge_connection(core: Core, size: i64) -> None:
 
 
 def charge_stream(core: Core, stream: Stream, size: i64) -> None:
-    """The same for the stream it is on."""
+    """Charge a DATA frame to the window of its stream."""
     if size > core._h2.acked._initial_window_size + stream.recv_window:
         raise StreamFault(
             stream.id, CNO_RST_FLOW_CONTROL_ERROR, "DATA exceeds the stream's window", _RULE
@@ -50,17 +50,17 @@ def charge_stream(core: Core, stream: Stream, size: i64) -> None:
 
 
 def discard(core: Core, size: i64) -> None:
-    """Octets that nobody will read: the connection gets them back at once."""
+    """Return bytes that nobody will read to the connection's window."""
     core._h2.recv_credit += size
 
 
 def charge_small(core: Core, stream: Stream, size: i64) -> None:
-    """A DATA frame of so few octets is going to wait for its reader."""
+    """Charge a small DATA frame of `size` bytes, which will wait for its reader."""
     h2 = core._h2
     short = SMALL_FRAME - size
     stream.small += short
     h2.small_used += short
-    # As much as half the connection's window is paid for by that window.
+    # The window pays for small frames up to half of it.
     if h2.small_used > h2.small_most and h2.small_used * 2 > h2.recv_size:
         raise ConnectionFault(
             CNO_RST_ENHANCE_YOUR_CALM,
@@ -71,18 +71,18 @@ def charge_small(core: Core, stream: Stream, size: i64) -> None:
 
 
 def read(core: Core, stream: Stream, size: i64) -> None:
-    """The application has read so many of a stream's unread octets."""
+    """Record that the application has read `size` unread bytes of a stream."""
     unread = stream.unread
     stream.unread = unread - size
     if stream.small != 0:
-        # What the frames cost is spread over their octets.
+        # Spread the cost of the frames over their bytes.
         paid = stream.small if size == unread else stream.small * size // unread
         stream.small -= paid
         core._h2.small_used -= paid
 
 
 def forget(core: Core, id: i64, size: i64) -> None:
-    """Octets that nobody reads: the connection gets them back, the stream does not."""
+    """Return unread bytes to the connection's window, not to the stream's."""
     stream = lookup(core, id)
     if stream is None:
         return
@@ -93,7 +93,7 @@ def forget(core: Core, id: i64, size: i64) -> None:
 
 
 def consume(core: Core, stream: Stream, size: i64) -> None:
-    """The application is done with octets of this stream: give them back."""
+    """Return `size` bytes, which the application has processed, to both windows."""
     core._h2.recv_credit += size
     if stream.read == DONE:
         return
@@ -102,12 +102,12 @@ def consume(core: Core, stream: Stream, size: i64) -> None:
 
 
 def _is_due(credit: i64, window: i64, size: i64, least: i64) -> bool:
-    """Whether a peer needs this credit to go on.
+    """Whether a peer needs this credit to continue.
 
-    `window` is what it may send without that, `size` the whole window. Half of that is enough in
-    any case. Where octets that nobody has consumed take the rest, half may never come: then credit
-    is due once it is no less than the window and that is below an eighth; or once the window is too
-    small for a sender, and `least` octets are not.
+    `window` is what it may send without the credit, `size` the whole window. Half a window is
+    always enough. If unread bytes fill the rest, there may never be half a window. Then credit is
+    due as soon as it is not less than `window` while that is below an eighth of `size`; or as soon
+    as `window` is too small for a sender, and both together have `least` bytes.
     """
     if credit * 2 >= size:
         return True
@@ -117,18 +117,18 @@ def _is_due(credit: i64, window: i64, size: i64, least: i64) -> bool:
 
 
 def announce(core: Core, stream: Stream) -> None:
-    """Tell the peer about a stream's credit, if that is due."""
+    """Announce a stream's credit, if it is due."""
     size = core._h2.acked._initial_window_size + stream.wider
     window = core._h2.acked._initial_window_size + stream.recv_window
-    # What a slow reader reads is announced in pieces of a 16th, for the peer to send no smaller.
+    # A slow reader frees credit in pieces of at least a 16th, so that the peer sends no smaller.
     if _is_due(stream.credit, window, size, max(LEAST_WINDOW, size >> 4)):
         _update(core, stream)
 
 
 def _update(core: Core, stream: Stream) -> None:
-    """Tell the peer about a stream's credit."""
-    # The peer knows of our latest settings when this arrives. (As far as that fits: `open_flow` may
-    # have widened the window although what was unread was still to be given back.)
+    """Announce a stream's credit."""
+    # Our latest settings reach the peer before this frame. (The credit is limited because
+    # `open_flow` may have widened the window while unread bytes were still to be returned.)
     room = MAX_WINDOW - core._local._initial_window_size - stream.recv_window
     credit = min(stream.credit, room)
     if credit > 0:
@@ -138,7 +138,7 @@ def _update(core: Core, stream: Stream) -> None:
 
 
 def remind(core: Core) -> None:
-    """Announce all credit of windows that are half used: the peer may wonder if anybody reads."""
+    """Announce all credit of windows that are half used, as a sign of life to the peer."""
     h2 = core._h2
     size = h2.acked._initial_window_size
     for stream in core._streams.values():
@@ -150,7 +150,7 @@ def remind(core: Core) -> None:
 
 
 def lowered(core: Core) -> None:
-    """Our INITIAL_WINDOW_SIZE is smaller now: what was not worth telling may be all there is."""
+    """Announce credit that a lower INITIAL_WINDOW_SIZE of ours has made due."""
     # > When the value of SETTINGS_INITIAL_WINDOW_SIZE changes, a receiver MUST adjust the size of
     # > all stream flow-control windows that it maintains by the difference. ... A change can cause
     # > the available space in a flow-control window to become negative.   (RFC 9113 6.9.2)
@@ -160,14 +160,14 @@ def lowered(core: Core) -> None:
 
 
 def check_own_window(core: Core, size: i64) -> None:
-    """Raise UsageError if announcing this INITIAL_WINDOW_SIZE would break the connection."""
+    """Raise UsageError if this INITIAL_WINDOW_SIZE of ours would overflow a window."""
     for stream in core._streams.values():
         if size + stream.recv_window + stream.credit > MAX_WINDOW:
             raise UsageError("stream window above 2^31-1", stream=int(stream.id), rule=_RULE)
 
 
 def flush_credit(core: Core) -> None:
-    """Tell the peer about the connection's credit, if that is due."""
+    """Announce the connection's credit, if it is due."""
     h2 = core._h2
     credit = h2.recv_credit
     if credit != 0 and _is_due(credit, h2.recv_window, h2.recv_size, LEAST_WINDOW):
@@ -175,7 +175,7 @@ def flush_credit(core: Core) -> None:
 
 
 def _update_connection(core: Core) -> None:
-    """Tell the peer about the connection's credit."""
+    """Announce the connection's credit."""
     h2 = core._h2
     credit = min(h2.recv_credit, MAX_WINDOW - h2.recv_window)
     if credit > 0:
@@ -185,7 +185,7 @@ def _update_connection(core: Core) -> None:
 
 
 def grant(core: Core, stream: Stream | None, size: i64) -> None:
-    """Widen a window at once: a stream's, or the connection's if `stream` is None."""
+    """Widen a stream's window at once; the connection's if `stream` is None."""
     h2 = core._h2
     if stream is None:
         if h2.recv_window + h2.recv_credit + size > MAX_WINDOW:
@@ -207,9 +207,9 @@ def grant(core: Core, stream: Stream | None, size: i64) -> None:
 
 
 def widen(core: Core, stream: Stream | None, size: i64) -> None:
-    """Let the peer be `size` octets further ahead than now, for good; of all streams if None.
+    """Widen a stream's window by `size` bytes for good; the connection's if `stream` is None.
 
-    Not a setting: other streams, and those to come, keep their windows.
+    This is no setting: other streams, open and future, keep their windows.
     """
     h2 = core._h2
     if stream is None:
@@ -229,7 +229,7 @@ def widen(core: Core, stream: Stream | None, size: i64) -> None:
 
 
 def sendable(core: Core, stream: Stream, size: i64) -> i64:
-    """How many of `size` octets may be sent on this stream now."""
+    """Return how many of `size` bytes may be sent on this stream now."""
     window = core._remote._initial_window_size + stream.send_window
     if window < size:
         size = window
@@ -239,15 +239,15 @@ def sendable(core: Core, stream: Stream, size: i64) -> i64:
 
 
 def worth_sending(core: Core, size: i64) -> i64:
-    """All of `size` octets, which a small window leaves of a larger piece; or none of them yet.
+    """Return `size`, the bytes of a larger piece that fit a small window, or 0 to wait for more.
 
-    A peer that widens its window octet by octet is not answered octet by octet (CVE-2019-9511).
-    Some small frames it gets all the same, about one for each large one: it may wait for just these
-    octets to go on.
+    A peer that widens its window byte by byte does not get a frame for each byte (CVE-2019-9511).
+    It gets some small frames, about one for each large one, since it may need just these bytes to
+    continue.
     """
     h2 = core._h2
     if size == 0 or size >= core._remote._initial_window_size:
-        return size  # more cannot be hoped for
+        return size  # the window cannot become larger
     if h2.small_sent_left < h2.min_sent:
         return 0
     h2.small_sent_left -= h2.min_sent
@@ -255,7 +255,7 @@ def worth_sending(core: Core, size: i64) -> i64:
 
 
 def window_update(core: Core, id: i64, stream: Stream | None, increment: i64) -> None:
-    """The peer widened a window: the connection's (id 0), or that of a stream that is open."""
+    """Handle a WINDOW_UPDATE of the peer, for the connection (id 0) or for an open stream."""
     h2 = core._h2
     # > A receiver MUST treat the receipt of a WINDOW_UPDATE frame with a flow-control window
     # > increment of 0 as a stream error (Section 5.4.2) of type PROTOCOL_ERROR; errors on the
@@ -288,7 +288,7 @@ def window_update(core: Core, id: i64, stream: Stream | None, increment: i64) ->
 
 
 def check_initial_window(core: Core, size: i64) -> None:
-    """A new INITIAL_WINDOW_SIZE of the peer must not push a stream's window over the top."""
+    """Raise ConnectionFault if this INITIAL_WINDOW_SIZE of the peer would overflow a window."""
     # > An endpoint MUST treat a change to SETTINGS_INITIAL_WINDOW_SIZE that causes any flow-control
     # > window to exceed the maximum size as a connection error (Section 5.4.1) of type
     # > FLOW_CONTROL_ERROR.   (RFC 9113 6.9.2)

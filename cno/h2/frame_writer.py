@@ -1,6 +1,6 @@
-"""Frames into a connection's output, one function per kind; `on_frame_send` is told of them.
+"""Writes frames to a connection's output, one function per type, and shows them to on_frame_send.
 
-Knows octets and order; whether a frame may be sent now is decided by the callers.
+Knows bytes and their order. The callers decide whether a frame may be sent now.
 """
 
 from librt.strings import BytesWriter
@@ -30,7 +30,7 @@ def _show(core: Core, type: i64, flags: i64, stream: i64, payload: bytes) -> Non
 
 
 def write_frame(core: Core, type: i64, flags: i64, stream: i64, payload: bytes) -> None:
-    """Any frame, whole."""
+    """Write a frame of any type."""
     if core._wants & ON_FRAME_SEND:
         _show(core, type, flags, stream, payload)
     write_header(core._writer, len(payload), type, flags, stream)
@@ -38,7 +38,7 @@ def write_frame(core: Core, type: i64, flags: i64, stream: i64, payload: bytes) 
 
 
 def write_u32_frame(core: Core, type: i64, stream: i64, value: i64) -> None:
-    """WINDOW_UPDATE and RST_STREAM: four octets."""
+    """Write a frame with four bytes of payload: WINDOW_UPDATE or RST_STREAM."""
     if core._wants & ON_FRAME_SEND:
         _show(core, type, 0, stream, int(value).to_bytes(4, "big"))
     write_header(core._writer, 4, type, 0, stream)
@@ -46,35 +46,35 @@ def write_u32_frame(core: Core, type: i64, stream: i64, value: i64) -> None:
 
 
 def rst_stream(core: Core, stream: i64, code: i64) -> None:
-    """RST_STREAM (RFC 9113 6.4)."""
+    """Write RST_STREAM (RFC 9113 6.4)."""
     write_u32_frame(core, CNO_FRAME_RST_STREAM, stream, code)
 
 
 def goaway(core: Core, last: i64, code: i64, text: str) -> None:
-    """GOAWAY (RFC 9113 6.8); the text goes along as debug data, for people with a packet dump."""
+    """Write GOAWAY (RFC 9113 6.8), with a text as debug data."""
     debug = text.encode("ascii", "replace")[:256] if code != CNO_RST_NO_ERROR else b""
     head = int(last).to_bytes(4, "big") + int(code).to_bytes(4, "big")
     write_frame(core, CNO_FRAME_GOAWAY, 0, 0, head + debug)
 
 
 def ping(core: Core, data: bytes, ack: bool) -> None:
-    """PING (RFC 9113 6.7): eight octets."""
+    """Write PING (RFC 9113 6.7) with eight bytes."""
     write_frame(core, CNO_FRAME_PING, CNO_FLAG_ACK if ack else 0, 0, data)
 
 
 def settings(core: Core, payload: bytes, ack: bool) -> None:
-    """SETTINGS (RFC 9113 6.5)."""
+    """Write SETTINGS (RFC 9113 6.5)."""
     write_frame(core, CNO_FRAME_SETTINGS, CNO_FLAG_ACK if ack else 0, 0, payload)
 
 
 def largest_frame(core: Core) -> i64:
-    """Octets of payload that one frame of ours may have."""
+    """Return the most bytes of payload for a frame of ours."""
     most = core._remote._max_frame_size
     return most if most < MAX_SENT else i64(MAX_SENT)
 
 
 def data(core: Core, stream: i64, payload: bytes, start: i64, end: i64, flags: i64) -> None:
-    """payload[start:end] as DATA frames; `flags` go on the last one."""
+    """Write payload[start:end] as DATA frames. The last one has these `flags`."""
     most = largest_frame(core)
     while True:
         stop = min(end, start + most)
@@ -104,12 +104,12 @@ def field_block(
     date: Stamp | None = None,
     content_length: i64 = UNKNOWN_LENGTH,
 ) -> None:
-    """HEADERS or PUSH_PROMISE (`prefix`: its promised id), and CONTINUATION where it is too long.
+    """Write HEADERS or PUSH_PROMISE (`prefix`: its promised id), with CONTINUATION if necessary.
 
-    `status` goes first, unless it is 0, then the `date` and the `content_length`, if there are
-    any; `fields` are as `outgoing.clean` leaves them.
+    `status` goes first, unless it is 0, then `date` and `content_length`, if present. `fields` are
+    the result of `send_fields.clean`.
 
-    The block is encoded right behind the place of its frame's header, which is filled in later.
+    The block is encoded in place, after room for the frame header, which is filled in later.
     """
     shown = (core._wants & ON_FRAME_SEND) != 0
     out = BytesWriter() if shown else core._writer

@@ -1,6 +1,6 @@
-"""HTTP/2 frames as octets (RFC 9113 section 4.1): headers written and patched. A leaf.
+"""The wire format of HTTP/2 frames (RFC 9113 section 4.1): headers and integers. A leaf.
 
-Writes are of signed 32-bit numbers; what is above those wraps, as two's complement does.
+Integers are written as signed 32-bit numbers; larger ones wrap, as two's complement.
 """
 
 from typing import Final
@@ -9,12 +9,13 @@ from librt.strings import BytesWriter, write_i32_be
 from mypy_extensions import i32, i64, u8
 
 HEADER_SIZE: Final = 9
-#: The largest payload we send, whatever the peer allows: others want their turn as well.
+#: The largest payload of our frames, even if the peer allows more: other streams share the
+#: connection.
 MAX_SENT: Final = 262_144
 
 
 def write_header(out: BytesWriter, length: i64, type: i64, flags: i64, stream: i64) -> None:
-    """Append the nine octets that begin a frame."""
+    """Append the nine bytes of a frame header."""
     write_u32(out, length << 8 | type)
     out.append(u8(flags))
     write_i32_be(out, i32(stream))
@@ -23,7 +24,7 @@ def write_header(out: BytesWriter, length: i64, type: i64, flags: i64, stream: i
 def patch_header(
     out: BytesWriter, at: i64, length: i64, type: i64, flags: i64, stream: i64
 ) -> None:
-    """Overwrite the nine octets at `at`, kept free for a frame whose length is now known."""
+    """Overwrite the nine bytes at `at`, reserved for a frame whose length is known now."""
     out[at] = u8((length >> 16) & 0xFF)
     out[at + 1] = u8((length >> 8) & 0xFF)
     out[at + 2] = u8(length & 0xFF)
@@ -36,21 +37,21 @@ def patch_header(
 
 
 def write_u32(out: BytesWriter, value: i64) -> None:
-    """Append four octets, big-endian; `value` below 2^32."""
+    """Append four bytes, big-endian; `value` is below 2^32."""
     if value > 0x7FFF_FFFF:
         value -= 0x1_0000_0000
     write_i32_be(out, i32(value))
 
 
 def read_u16(data: bytes, at: i64) -> i64:
-    """Two octets, big-endian."""
+    """Read two bytes, big-endian."""
     high: i64 = data[at]
     low: i64 = data[at + 1]
     return high << 8 | low
 
 
 def read_u32(data: bytes, at: i64) -> i64:
-    """Four octets, big-endian."""
+    """Read four bytes, big-endian."""
     high: i64 = read_u16(data, at)
     low: i64 = read_u16(data, at + 2)
     return high << 16 | low

@@ -1,4 +1,4 @@
-"""From decoded fields to a message, by the rules of RFC 9113 section 8. Knows no connection."""
+"""Makes messages from decoded fields, by the rules of RFC 9113 section 8. Knows no connection."""
 
 from typing import Final, cast
 
@@ -34,12 +34,12 @@ from cno.headers import (
 )
 from cno.hpack import Block, NeverIndexed
 
-#: Stands where a message has no such field.
+#: The position of a field that a message does not have.
 _NONE: Final = -1
 
 
 class Malformed(Exception):
-    """A message that breaks a rule of section 8: `text` says which field and why."""
+    """A message breaks a rule of section 8: `text` says which field, and why."""
 
     def __init__(self, text: str, rule: str = "RFC 9113 8.1.1", limit: str = "") -> None:
         super().__init__(text)
@@ -50,7 +50,7 @@ class Malformed(Exception):
 
 @mypyc_attr(acyclic=True)
 class Message:
-    """The head of a request (code 0) or response, checked."""
+    """The checked head of a request (code 0) or response."""
 
     def __init__(self, of_response: bool = False) -> None:
         self.of_response = of_response
@@ -63,12 +63,12 @@ class Message:
         self.length: i64 = UNKNOWN_LENGTH  # of the body, by content-length
         # -- while it is put together -------------------------------------------------------------
         self.host: object | None = None
-        self.cookie_at: i64 = _NONE  # of `headers`: the first crumb
-        self.crumbs: list[object] | None = None  # all of them, if there are more
+        self.cookie_at: i64 = _NONE  # position of the first cookie field in `headers`
+        self.crumbs: list[object] | None = None  # all cookie fields, if there are several
 
 
 def _explain(pair: object) -> Malformed:
-    """Why a field was refused."""
+    """Return why a field was refused."""
     name, value = cast(tuple[str, str], pair)
     if name in CONNECTION_SPECIFIC:
         return Malformed(f"connection-specific field {name!r}", "RFC 9113 8.2.2")
@@ -118,7 +118,7 @@ def _take_special(message: Message, pair: object, kind: i64) -> None:
 
 
 def _join_cookies(message: Message, crumbs: list[object]) -> None:
-    """Put the crumbs of `cookie` together."""
+    """Join the values of several `cookie` fields."""
     # > If there are multiple Cookie header fields after decompression, these MUST be concatenated
     # > into a single octet string using the two-octet delimiter of 0x3b, 0x20 (the ASCII string
     # > "; ") before being passed into a non-HTTP/2 context ... or a generic HTTP server
@@ -128,7 +128,7 @@ def _join_cookies(message: Message, crumbs: list[object]) -> None:
     for crumb in crumbs:
         secret = secret or isinstance(crumb, NeverIndexed)
     pairs = cast(list[object], message.headers)
-    # No conditional expression: compiled, it would be a mere pair in either case.
+    # Not a conditional expression: compiled, it would lose the class NeverIndexed.
     if secret:
         pairs[message.cookie_at] = NeverIndexed(pair)
     else:
@@ -136,7 +136,7 @@ def _join_cookies(message: Message, crumbs: list[object]) -> None:
 
 
 def request(block: Block) -> Message:
-    """Check and assemble a request's head; raises Malformed."""
+    """Check the fields of a request, and return its head. Raises Malformed."""
     pairs, verdicts = block
     fields = cast(list[object], pairs)
     method: object | None = None
@@ -184,7 +184,7 @@ def request(block: Block) -> Message:
 
 
 def _take_regular(message: Message, fields: list[object], verdicts: BytesWriter, at: i64) -> None:
-    """Gather the fields from `at` on."""
+    """Take the regular fields from position `at` on."""
     pairs = cast(list[object], message.headers)
     count: i64 = len(fields)
     while at < count:
@@ -209,7 +209,7 @@ def _check_request(
     authority: object | None,
     path: object | None,
 ) -> None:
-    """The rules that look at several fields of a request at once."""
+    """Check the rules about several fields of a request. Raises Malformed."""
     if method is None:
         raise Malformed("no :method", "RFC 9113 8.3.1")
     message.method = _value(method)
@@ -236,7 +236,7 @@ def _check_request(
 
 
 def _choose_authority(message: Message, authority: object | None, at: i64) -> None:
-    """One authority for the application: `:authority`, from Host where that alone is there."""
+    """Set the authority of a request: `:authority`, or Host if that is missing."""
     host = message.host
     if authority is not None:
         message.authority = _value(authority)
@@ -251,7 +251,7 @@ def _choose_authority(message: Message, authority: object | None, at: i64) -> No
 
 
 def response(block: Block) -> Message:
-    """Check and assemble a response's head, a 1xx included; raises Malformed."""
+    """Check the fields of a response, perhaps a 1xx, and return its head. Raises Malformed."""
     pairs, verdicts = block
     fields = cast(list[object], pairs)
     if not fields:
@@ -274,7 +274,7 @@ def response(block: Block) -> Message:
 
 
 def trailers(block: Block, of_response: bool) -> list[tuple[str, str]]:
-    """Check a trailer section; raises Malformed. Returns what the application gets of it."""
+    """Check the fields of a trailer section, and return those to be delivered. Raises Malformed."""
     # > Pseudo-header fields MUST NOT appear in trailer sections.   (RFC 9113 8.1)
     pairs, verdicts = block
     at: i64 = 0
@@ -290,7 +290,7 @@ def trailers(block: Block, of_response: bool) -> list[tuple[str, str]]:
 
 
 def _check_dropped(pair: object) -> None:
-    """Raise Malformed unless only the meaning of a trailer is wrong, which nobody looks at."""
+    """Raise Malformed, unless the field is dropped anyway and only its meaning is wrong."""
     name, value = cast(tuple[str, str], pair)
     if (name != "content-length" and name != "host") or not is_value(value):
         raise _explain(pair)

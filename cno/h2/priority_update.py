@@ -1,6 +1,6 @@
-"""PRIORITY_UPDATE (RFC 9218 section 7.1): which frames are allowed, and what is kept of them.
+"""PRIORITY_UPDATE (RFC 9218 section 7.1): which frames are valid, and what is stored of them.
 
-Knows streams and their ids. Who is served first is decided by those who write.
+Knows streams and their ids. The writers of responses decide about the order.
 """
 
 from typing import Final
@@ -15,14 +15,14 @@ from cno.h2.state import NO_PRIORITIES
 from cno.h2.stream_rules import beyond_goaway, glitch, is_idle, is_ours
 from cno.priority import MAX_PRIORITY, parse
 
-#: Streams not yet open whose priority is kept, where we allow any number of them.
+#: Most future streams whose priority is stored, if their number has no limit.
 MAX_IDLE: Final = 100
 
 _RULE: Final = "RFC 9218 7.1"
 
 
 def update(core: Core, id: i64, data: bytes, start: i64, end: i64) -> None:
-    """A whole frame, on stream `id`: its payload is data[start:end]."""
+    """Handle a frame on stream `id` with the payload data[start:end]."""
     if not core._server:
         # > Servers MUST NOT send PRIORITY_UPDATE frames. If a client receives a PRIORITY_UPDATE
         # > frame, it MUST respond with a connection error of type PROTOCOL_ERROR.
@@ -46,7 +46,7 @@ def update(core: Core, id: i64, data: bytes, start: i64, end: i64) -> None:
     glitch(core, 1)
     if _is_wanted(core, target) and end - start - 4 <= MAX_PRIORITY:
         # > Failure to parse the Priority Field Value MAY be treated as a connection error.  (7)
-        # It need not: nothing is lost but a wish.
+        # Not an error here: it only loses a wish of the client.
         said = parse(data[start + 4 : end].decode("latin-1"))
         if said is not None:
             if core._h2.priorities is NO_PRIORITIES:
@@ -60,7 +60,7 @@ def _fault(text: str) -> ConnectionFault:
 
 
 def _is_wanted(core: Core, id: i64) -> bool:
-    """Whether there is, or may be, something to send on this stream."""
+    """Whether a response on this stream is or may become possible."""
     if beyond_goaway(core, id):
         return False
     if is_idle(core, id):
@@ -74,12 +74,12 @@ def _is_wanted(core: Core, id: i64) -> bool:
 
 
 def _has_room(core: Core) -> bool:
-    """Whether the priority of one more stream that is not yet open may be kept."""
+    """Whether the priority of another future stream may be stored."""
     kept = core._h2.priorities
     most = core._max_streams
     if len(kept) + core._count_remote < min(most, MAX_IDLE):
         return True
-    # Those of streams that were passed over, and will never be opened, are still among them.
+    # They include those of skipped streams, which will never be opened.
     for id in list(kept):
         if id not in core._streams and not is_idle(core, id):
             del kept[id]

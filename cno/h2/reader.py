@@ -1,4 +1,4 @@
-"""Octets into frames: the preface, frame headers, DATA as it arrives, everything else when whole.
+"""Splits input into frames: the preface, frame headers, DATA piece by piece, other frames whole.
 
 Knows where a frame begins and ends; `recv` knows what it means.
 """
@@ -37,7 +37,7 @@ from cno.h2.stream_rules import stream_error
 
 
 def step(core: Core, state: i64) -> i64:
-    """Handle what the input holds, as far as one state goes; the next state, or WAIT."""
+    """Handle the input of one state. Return the next state, or WAIT."""
     if state == H2_DATA:
         return _data(core)
     if state == H2_PREFACE:
@@ -46,7 +46,7 @@ def step(core: Core, state: i64) -> i64:
 
 
 def _preface(core: Core) -> i64:
-    """The connection preface of a client (RFC 9113 3.4)."""
+    """Check the connection preface of a client (RFC 9113 3.4)."""
     # > Clients and servers MUST treat an invalid connection preface as a connection error
     # > (Section 5.4.1) of type PROTOCOL_ERROR.
     h2 = core._h2
@@ -63,15 +63,15 @@ def _preface(core: Core) -> i64:
 
 
 def _frames(core: Core, state: i64) -> i64:
-    """Frame after frame, until one leads to another state or is not there as a whole."""
+    """Handle complete frames until the state changes or a frame is incomplete."""
     h2 = core._h2
     follow: i64 = H2_FRAME
     while True:
         if h2.frames >= h2.pause_at:
-            core._bytes_needed = 0  # no more octets are needed, just another call
+            core._bytes_needed = 0  # another call is needed, not more bytes
             return WAIT
         if not core._streams and send.drained(core):
-            # The call ends with on_close: what is behind is as late as if it came after that.
+            # This call ends with on_close: ignore the input, as if it came later.
             return WAIT
         data = core._in
         pos = core._pos
@@ -92,7 +92,7 @@ def _frames(core: Core, state: i64) -> i64:
                 core._bytes_needed = HEADER_SIZE + 1
                 return WAIT
             _begin_data(core, length, flags, stream)
-            # Mostly all of the frame is there: it is not worth another turn of the driver.
+            # In most cases the whole frame is here: save a round of the driver.
             follow = _data(core)
             if follow != H2_FRAME:
                 return follow
@@ -108,8 +108,8 @@ def _frames(core: Core, state: i64) -> i64:
             follow = recv.block_state(flags)
         elif type == CNO_FRAME_CONTINUATION:
             follow = recv.block_state(flags)
-        # The frame is done with, whatever its events do: even if one raises, the next octet is
-        # what follows it.
+        # The frame is complete, whatever its events do: if one raises, the next byte begins the
+        # next frame.
         core._state = follow
         try:
             recv.frame(core, type, flags, stream, data, start, start + length)
@@ -120,7 +120,7 @@ def _frames(core: Core, state: i64) -> i64:
 
 
 def _check_header(core: Core, state: i64, length: i64, type: i64, flags: i64, stream: i64) -> None:
-    """What can be said of a frame from its first nine octets."""
+    """Check what the first nine bytes of a frame say."""
     # > An endpoint MUST send an error code of FRAME_SIZE_ERROR if a frame exceeds the size defined
     # > in SETTINGS_MAX_FRAME_SIZE.   (RFC 9113 4.2)
     if length > core._h2.acked._max_frame_size:
@@ -148,7 +148,7 @@ def _check_header(core: Core, state: i64, length: i64, type: i64, flags: i64, st
 
 
 def _begin_data(core: Core, length: i64, flags: i64, stream: i64) -> None:
-    """Take a DATA frame's header and pad length; its content is delivered as it comes."""
+    """Take a DATA frame's header and pad length. Its content is delivered as it arrives."""
     h2 = core._h2
     pad: i64 = 0
     content = length
@@ -175,7 +175,7 @@ def _begin_data(core: Core, length: i64, flags: i64, stream: i64) -> None:
     h2.data_stream = stream
     if core._wants & ON_FRAME:
         h2.data_seen = bytearray()
-    # From here on octets belong to this frame, even if the stream cannot have them.
+    # From here on bytes belong to this frame, even if its stream does not accept them.
     core._state = H2_DATA
     try:
         recv.begin_data(core, stream, length, content)
@@ -184,7 +184,7 @@ def _begin_data(core: Core, length: i64, flags: i64, stream: i64) -> None:
 
 
 def _data(core: Core) -> i64:
-    """Deliver what has arrived of a DATA frame; at its end, go on with the next."""
+    """Deliver the received part of a DATA frame. Go on with the next frame at its end."""
     h2 = core._h2
     data = core._in
     pos = core._pos
@@ -199,13 +199,13 @@ def _data(core: Core) -> i64:
     try:
         recv.data(core, h2.data_stream, piece)
     finally:
-        # Whatever the event raises: if this was the end of a message, it is told.
+        # Even if the event raises: the end of a message is reported.
         follow = _data_end(core)
     return follow
 
 
 def _data_end(core: Core) -> i64:
-    """The end of a DATA frame, if it is there: padding, and END_STREAM."""
+    """Handle the end of a DATA frame, if it has arrived: padding, and END_STREAM."""
     h2 = core._h2
     if core._state == CLOSED:
         return CLOSED

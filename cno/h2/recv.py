@@ -1,7 +1,7 @@
-"""What each frame of the peer means: one function per frame type (RFC 9113 section 6).
+"""Handles frames of the peer, one function per frame type (RFC 9113 section 6).
 
-Gets whole frames (DATA piece by piece) from `reader`; changes state, fires events, and raises
-ConnectionFault or StreamFault where a rule is broken. `fields` goes on with whole field blocks.
+Gets whole frames (DATA piece by piece) from `reader`. Changes state, fires events, and raises
+ConnectionFault or StreamFault for faults of the peer. `recv_fields` handles whole field blocks.
 """
 
 from typing import Final
@@ -71,26 +71,26 @@ from cno.h2.stream_rules import (
 )
 from cno.streams import end, end_each, lookup
 
-#: Octets of a DATA frame that pay for an empty one.
+#: A DATA frame with this many bytes pays for an empty one.
 PAYING: Final = 16
 
 
 def block_state(flags: i64) -> i64:
-    """What follows a frame that carries a piece of a field block."""
+    """Return the state after a frame with a piece of a field block."""
     return H2_FRAME if flags & CNO_FLAG_END_HEADERS else H2_CONTINUATION
 
 
 def frame(
     core: Core, type: i64, flags: i64, stream: i64, data: bytes, start: i64, end: i64
 ) -> None:
-    """Handle one whole frame: its payload is data[start:end]."""
+    """Handle a whole frame with the payload data[start:end]."""
     if type == CNO_FRAME_HEADERS:
         _headers(core, flags, stream, data, start, end)
         return
     if type == CNO_FRAME_PUSH_PROMISE:
         _push_promise(core, flags, stream, data, start, end)
         return
-    # Whatever on_frame raises, the frame counts: HPACK, windows and settings are shared state.
+    # Even if on_frame raises, handle the frame: HPACK, windows and settings are shared state.
     try:
         _show(core, type, flags, stream, data, start, end)
     finally:
@@ -144,14 +144,14 @@ def _wrong_size(text: str, rule: str) -> ConnectionFault:
 
 
 def begin_data(core: Core, id: i64, length: i64, content: i64) -> None:
-    """A DATA frame's header: `length` octets for flow control, `content` of them of body."""
+    """Handle a DATA frame's header: `length` bytes for flow control, `content` bytes of body."""
     if id == 0:
         raise _protocol_error("DATA on stream 0", "RFC 9113 6.1")
     flow.charge_connection(core, length)
     if length != content:
         flow.discard(core, length - content)
     h2 = core._h2
-    h2.data_stream = 0  # discard the content, unless all is well
+    h2.data_stream = 0  # discard the content, unless the checks succeed
     stream = find(core, id, "DATA")
     if stream is None:
         return
@@ -178,7 +178,7 @@ def begin_data(core: Core, id: i64, length: i64, content: i64) -> None:
     if most is not None:
         stream.received += content
         if stream.received > most:
-            # Our policy, which the peer cannot know: no mistake.
+            # A policy of ours, which the peer cannot know: not its fault.
             glitch(core, 1)
             reply(core)
             why = Reason("body too large", "RFC 9110 15.5.14", "max_body_size")
@@ -186,13 +186,13 @@ def begin_data(core: Core, id: i64, length: i64, content: i64) -> None:
             return
     h2.data_stream = id
     if length != content:
-        # Padding is nobody's to read: the stream gets it back at once.
+        # Nobody reads padding: return it to the stream at once.
         h2.recv_credit -= length - content
         flow.consume(core, stream, length - content)
 
 
 def _small_data(core: Core, stream: Stream, content: i64) -> None:
-    """A DATA frame that ends nothing and brings little, or nothing."""
+    """Charge a DATA frame with little or no content that does not end a stream."""
     if content == 0:
         if not core._h2.empty.spend(1, core._clock):
             raise ConnectionFault(
@@ -206,7 +206,7 @@ def _small_data(core: Core, stream: Stream, content: i64) -> None:
 
 
 def data(core: Core, id: i64, piece: bytes) -> None:
-    """A piece of a DATA frame's content."""
+    """Deliver a piece of a DATA frame's content."""
     size: i64 = len(piece)
     stream = lookup(core, id) if id != 0 else None
     if stream is None or stream.read == DONE:
@@ -216,7 +216,7 @@ def data(core: Core, id: i64, piece: bytes) -> None:
     if manual:
         stream.unread += size
         if stream.credit != 0:
-            flow.announce(core, stream)  # the rest of the window may be all that is left
+            flow.announce(core, stream)  # these bytes may be the rest of the window
     try:
         if core._wants & ON_MESSAGE_DATA:
             core.on_message_data(id, piece)
@@ -229,7 +229,7 @@ def data(core: Core, id: i64, piece: bytes) -> None:
 
 
 def end_data(core: Core, id: i64) -> None:
-    """END_STREAM on a DATA frame."""
+    """Handle END_STREAM on a DATA frame."""
     stream = lookup(core, id) if id != 0 else None
     if stream is not None and stream.read != DONE:
         recv_fields.complete(core, stream, None)
@@ -239,9 +239,9 @@ def end_data(core: Core, id: i64) -> None:
 
 
 def _unpad(flags: i64, data: bytes, start: i64, end: i64, fixed: i64, rule: str) -> i64:
-    """Where the content of a frame ends; it begins one octet later if PADDED is set.
+    """Return the end of a frame's content; it begins one byte later if PADDED is set.
 
-    `fixed` octets of the content are no part of the field block fragment.
+    `fixed` bytes of the content precede the field block fragment.
     """
     pad: i64 = 0
     if flags & CNO_FLAG_PADDED:
@@ -267,7 +267,7 @@ def _headers(core: Core, flags: i64, id: i64, data: bytes, start: i64, end: i64)
     try:
         _show(core, CNO_FRAME_HEADERS, flags, id, data, start, end)
     finally:
-        # The priority of RFC 7540 is deprecated and ignored (RFC 9113 5.3.2), but for one error.
+        # The priorities of RFC 7540 are deprecated and ignored (RFC 9113 5.3.2), except one error.
         if fixed != 0 and read_u32(data, start) & 0x7FFF_FFFF == id:
             flags |= recv_fields.DEPENDS_ON_ITSELF
         if core._state != CLOSED:
@@ -292,7 +292,7 @@ def _push_promise(core: Core, flags: i64, id: i64, data: bytes, start: i64, end:
 
 
 def _reserve(core: Core, flags: i64, id: i64, data: bytes, start: i64, end: i64) -> None:
-    """The id that a PUSH_PROMISE promises, and its field block."""
+    """Reserve the stream that a PUSH_PROMISE promises, and handle its field block."""
     promised = read_u32(data, start) & 0x7FFF_FFFF
     # > A receiver MUST treat the receipt of a PUSH_PROMISE that promises an illegal stream
     # > identifier (Section 5.1.1) as a connection error of type PROTOCOL_ERROR.   (RFC 9113 6.6)
@@ -307,7 +307,7 @@ def _reserve(core: Core, flags: i64, id: i64, data: bytes, start: i64, end: i64)
 def _fragment(
     core: Core, flags: i64, id: i64, promised: i64, data: bytes, start: i64, end: i64
 ) -> None:
-    """The first piece of a field block: all of it, or kept until the rest is there."""
+    """Handle the first piece of a field block, or keep it until the rest has arrived."""
     h2 = core._h2
     if end - start > h2.block_most:
         raise _too_long(core, 0)
@@ -388,12 +388,12 @@ def _rst_stream(core: Core, id: i64, data: bytes, start: i64, stop: i64) -> None
         return
     unanswered = stream.write != DONE if core._server else stream.read != DONE
     if unanswered and not stream.local:
-        charge_reset(core, id)  # a request taken back, or a push
+        charge_reset(core, id)  # a request or push has been taken back
     end(core, stream, read_u32(data, start), CNO_REMOTE)
 
 
 def _closed(core: Core, id: i64) -> None:
-    """RST_STREAM or WINDOW_UPDATE on a closed stream."""
+    """Handle RST_STREAM or WINDOW_UPDATE on a closed stream."""
     if was_reset(core, id):
         late(core)
     else:
@@ -441,7 +441,7 @@ def _settings(core: Core, flags: i64, id: i64, data: bytes, start: i64, end: i64
 
 
 def apply_settings(core: Core, data: bytes, start: i64, end: i64) -> None:
-    """Check and store the peer's values, in the order they stand in."""
+    """Check and store the peer's values in their order."""
     if core._remote is DEFAULTS:
         core._remote = DEFAULTS.copy()
     remote = core._remote
@@ -467,7 +467,7 @@ def apply_settings(core: Core, data: bytes, start: i64, end: i64) -> None:
 
 
 def _settings_ack(core: Core) -> None:
-    """The peer has applied our oldest unacknowledged settings: now they bind it."""
+    """Put our oldest unacknowledged settings into force: the peer has applied them."""
     h2 = core._h2
     if not h2.unacked:
         glitch(core, 10)
@@ -525,7 +525,7 @@ def _goaway(core: Core, id: i64, data: bytes, start: i64, stop: i64) -> None:
         return
     h2.goaway_received = last
     if last >= core._last_local:
-        return  # many of these must not cost a look at every stream
+        return  # GOAWAY without effect must not cost a look at every stream
     # > Any streams that the sender might have acted upon ... activity on streams numbered lower or
     # > equal to the last stream identifier might still complete successfully.   (RFC 9113 6.8)
     refused = [id for id in sorted(core._streams) if id > last and is_ours(core, id)]

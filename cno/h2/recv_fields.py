@@ -1,6 +1,6 @@
-"""A whole field block: decoded always, then a request, a response, trailers or a promise.
+"""Handles field blocks: decodes them, then makes a request, response, trailers or a promise.
 
-Decoding comes first, whatever becomes of the message, so that the next block still decodes.
+Every block is decoded, whatever happens to its message, so that the next block can be decoded.
 """
 
 from typing import Final
@@ -45,7 +45,7 @@ from cno.h2.stream_rules import (
 from cno.hpack import Block, HPACKError
 from cno.streams import count, end_read, interim, lookup, start
 
-#: In the flags of a HEADERS frame, beyond the bits of the wire: its stream depends on itself.
+#: A bit for the flags of a HEADERS frame, beyond those of the wire: its stream depends on itself.
 DEPENDS_ON_ITSELF: Final = 0x100
 
 
@@ -57,15 +57,15 @@ def depends_on_itself(id: i64) -> StreamFault:
     )
 
 
-#: How often a header list may be as large as its block, for one that is too large by honest means:
-#: the usual ones have four times as many octets, most of it from the tables.
+#: Largest ratio of a header list to its block for an honest list that is too large. Usual lists
+#: have a ratio of four, most of it from the tables.
 AMPLIFIED: Final = 8
 
 
 def block(
     core: Core, flags: i64, id: i64, promised: i64, data: bytes, first: i64, last: i64
 ) -> None:
-    """Decode data[first:last] and give it to whom it concerns."""
+    """Decode the block data[first:last] and handle its fields."""
     decoder = core._h2.decoder
     # > A decoding error in a field block MUST be treated as a connection error (Section 5.4.1) of
     # > type COMPRESSION_ERROR.   (RFC 9113 4.3)
@@ -113,7 +113,7 @@ def block(
 
 
 def _check_dependency(core: Core, id: i64) -> None:
-    """Raise for a stream that depends on itself. A new one counts as opened."""
+    """Raise for a stream that depends on itself. A new stream counts as opened."""
     if core._server and _is_new(core, id):
         if beyond_goaway(core, id):
             return
@@ -125,7 +125,7 @@ def _check_dependency(core: Core, id: i64) -> None:
 
 
 def _keep(core: Core, stream: Stream) -> bool:
-    """Count the list just decoded for a stream of the peer's; False if there is no room for it."""
+    """Count the list just decoded for a stream of the peer. Return False if there is no room."""
     h2 = core._h2
     size = h2.decoder.list_size
     if h2.header_bytes + size > h2.header_most:
@@ -142,7 +142,7 @@ def _stream_fault(id: i64, error: Malformed) -> StreamFault:
 
 
 def complete(core: Core, stream: Stream, trailers: list[tuple[str, str]] | None) -> None:
-    """The peer's message has ended."""
+    """End the peer's message."""
     # > A request or response is also malformed if the value of a Content-Length header field does
     # > not equal the sum of the DATA frame payload lengths that form the content.   (8.1.1)
     if stream.read_left > 0:
@@ -236,7 +236,7 @@ def _new_request(
         return
     stream = Stream(id, False, BODY, HEAD)
     if not _keep(core, stream):
-        # The peer cannot know of this bound: what it announces to keep to says nothing of a sum.
+        # The peer cannot know this bound on the sum: it only knows the one for each list.
         _charge_list(core, size)
         _refuse(core, id, ended)
         return
@@ -244,7 +244,7 @@ def _new_request(
 
 
 def _charge_list(core: Core, size: i64) -> None:
-    """Charge for a message whose header list, of `size` octets on the wire, has no room."""
+    """Charge a message whose header list, of `size` bytes on the wire, has no room."""
     if core._h2.decoder.list_size > AMPLIFIED * size:
         charge_error(core)
     else:
@@ -252,7 +252,7 @@ def _charge_list(core: Core, size: i64) -> None:
 
 
 def _refuse_early(core: Core, id: i64, ended: bool) -> None:
-    """Refuse a stream beyond our limit to a client that need not have heard of it."""
+    """Refuse a stream beyond our limit to a client that may not know the limit yet."""
     # > The initial value of [SETTINGS_MAX_CONCURRENT_STREAMS] has no limit.   (RFC 9113 6.5.2, and
     # > 6.5.3: values take effect when they are acknowledged)
     h2 = core._h2
@@ -262,7 +262,7 @@ def _refuse_early(core: Core, id: i64, ended: bool) -> None:
 
 
 def _refuse(core: Core, id: i64, ended: bool) -> None:
-    """Refuse a stream that the application has not seen, at no charge."""
+    """Refuse a stream that the application has not seen, without charge."""
     reply(core)
     remember_reset(core._h2, id)
     if not ended:
@@ -271,7 +271,7 @@ def _refuse(core: Core, id: i64, ended: bool) -> None:
 
 
 def deliver_request(core: Core, stream: Stream, request: Message, ended: bool) -> None:
-    """A good request: its stream, its head, and its end if that has come as well."""
+    """Start the stream of a valid request, deliver its head, and its end if it has come."""
     h2 = core._h2
     id = stream.id
     if core._clock is not None and id - h2.young_last >= OBSERVED:
@@ -285,7 +285,7 @@ def deliver_request(core: Core, stream: Stream, request: Message, ended: bool) -
     h2.requests_left -= 1
     if h2.requests_left == 0 and not core._draining:
         send.shutdown(core)
-    # Whatever an event raises, the next ones fire: a stream must not stay half open.
+    # Whatever an event raises, the later events are fired: a stream must not stay half-open.
     try:
         try:
             start(core, stream)
@@ -367,7 +367,7 @@ def _promise(core: Core, id: i64, promised: i64, fields: Block, too_large: bool)
             CNO_RST_PROTOCOL_ERROR, "PUSH_PROMISE on a closed stream", "RFC 9113 6.6"
         )
     most = core._limits.max_pushes
-    # On a client every stream that is not ours is a push.
+    # A client's streams that are not its own are pushes.
     if most is not None and len(core._streams) - core._count_local >= most:
         _reject(core, promised, CNO_RST_REFUSED_STREAM)
         return
@@ -396,7 +396,7 @@ def _promise(core: Core, id: i64, promised: i64, fields: Block, too_large: bool)
 
 
 def _check_promise(parent: Stream, request: Message) -> None:
-    """What may be pushed."""
+    """Raise Malformed unless this request may be pushed."""
     # > Promised requests MUST be safe (see Section 9.2.1 of [HTTP]), MUST be cacheable ... and
     # > MUST NOT indicate the presence of request content. ... The server MUST include a value in
     # > the ":authority" pseudo-header field for which the server is authoritative.  (RFC 9113 8.4)

@@ -1,7 +1,7 @@
-"""What the application sends over HTTP/2: heads, data, trailers, pushes, resets, pings.
+"""HTTP/2, output: heads, data, trailers, pushes, resets, pings.
 
-Every function checks first and writes then: one that raises has written nothing. Knows nothing of
-what comes in.
+Each function checks its arguments before it writes: one that raises has written nothing. Knows
+nothing of what comes in.
 """
 
 from typing import Final
@@ -44,11 +44,11 @@ from cno.h2.state import SMALL_SENT, SMALL_WINDOW, expect_late, remember_reset
 from cno.headers import EXPECT_CONTENT
 from cno.streams import count, end, end_write, lookup, start
 
-#: What our PING during a graceful shutdown carries.
+#: The data of our PING during a graceful shutdown.
 SHUTDOWN_PING: Final = b"shutdown"
-#: The field of a message without content.
+#: The content-length of a message without content.
 NO_CONTENT: Final[object] = ("content-length", "0")
-#: Octets of the PING that measures a round trip.
+#: The data of the PING that measures the round-trip time.
 PROBE_PING: Final = b"\0cno rtt"
 
 
@@ -61,7 +61,7 @@ def write_head(
     headers: list[tuple[str, str]],
     final: bool,
 ) -> None:
-    """A request (client) or a response (server), 1xx included."""
+    """Write a request (client) or a response, perhaps a 1xx (server)."""
     if core._server:
         _write_response(core, id, code, headers, final)
     else:
@@ -124,7 +124,7 @@ def _write_request(
 
 
 def _check_new_request(core: Core, id: i64) -> None:
-    """Whether a request may be sent with this id now."""
+    """Raise unless a request may be sent with this id now."""
     if id <= core._last_local:
         raise InvalidStreamError(
             f"stream {id} has been used", stream=int(id), rule="RFC 9113 5.1.1"
@@ -209,7 +209,7 @@ def date_of(core: Core, fields: list[object]) -> Stamp | None:
 
 
 def _open_pushed(core: Core, stream: Stream) -> None:
-    """A reserved stream counts from its response on (RFC 9113 5.1.2)."""
+    """Count a reserved stream, whose response begins (RFC 9113 5.1.2)."""
     if core._count_local >= core._remote._max_concurrent_streams:
         raise WouldBlockError(
             "as many streams are open as the peer allows",
@@ -220,7 +220,7 @@ def _open_pushed(core: Core, stream: Stream) -> None:
 
 
 def _writable(core: Core, id: i64) -> Stream:
-    """The stream with this id, if our message on it has not ended."""
+    """Return the stream with this id. Raises unless our message on it is incomplete."""
     stream = lookup(core, id)
     if stream is None or stream.write == DONE:
         raise InvalidStreamError(f"stream {id} is not open for writing", stream=int(id))
@@ -228,7 +228,7 @@ def _writable(core: Core, id: i64) -> Stream:
 
 
 def write_push(core: Core, id: i64, method: str, path: str, headers: list[tuple[str, str]]) -> None:
-    """Promise the answer to a request the client has not made; nothing where it takes none."""
+    """Promise to answer a request that the client has not made, if it accepts pushes."""
     parent = lookup(core, id)
     # > PUSH_PROMISE frames MUST only be sent on a peer-initiated stream that is in either the
     # > "open" or "half-closed (remote)" state.   (RFC 9113 6.6)
@@ -269,7 +269,7 @@ def write_push(core: Core, id: i64, method: str, path: str, headers: list[tuple[
 
 
 def write_data(core: Core, id: i64, data: bytes, final: bool) -> i64:
-    """As much as the windows allow; how much that was."""
+    """Write as much data as the windows allow. Return how much."""
     stream = _writable(core, id)
     if stream.write == HEAD:
         raise UsageError("data before the head", stream=int(id))
@@ -297,8 +297,8 @@ def write_data(core: Core, id: i64, data: bytes, final: bool) -> i64:
     if taken > 0 or last:
         h2.send_window -= taken
         if taken == size or taken >= SMALL_WINDOW:
-            # Each frame may be answered by some WINDOW_UPDATEs, and by a PING; not those that the
-            # peer's own window makes tiny.
+            # Each frame pays for some WINDOW_UPDATEs and a PING, unless the peer's own window has
+            # cut it.
             h2.free_updates += 10 + 10 * (taken >> 14)
             h2.glitches.refund(1)
         if h2.small_sent_left < SMALL_SENT:
@@ -313,7 +313,7 @@ def write_data(core: Core, id: i64, data: bytes, final: bool) -> i64:
 
 
 def write_tail(core: Core, id: i64, trailers: list[tuple[str, str]]) -> None:
-    """Trailers, which end the message."""
+    """Write trailers, which end the message."""
     stream = _writable(core, id)
     if stream.write != BODY:
         raise UsageError("trailers come after a body", stream=int(id), rule="RFC 9113 8.1")
@@ -332,7 +332,7 @@ def write_tail(core: Core, id: i64, trailers: list[tuple[str, str]]) -> None:
 
 
 def write_reset(core: Core, id: i64, code: i64) -> None:
-    """RST_STREAM; nothing on a stream that has ended already."""
+    """Write RST_STREAM, unless the stream has ended."""
     stream = lookup(core, id)
     if stream is None:
         last = core._last_local if (id & 1 == 0) == core._server else core._last_remote
@@ -362,7 +362,7 @@ def refuse_rest(core: Core, stream: Stream, code: i64, why: Reason) -> None:
 
 
 def write_ping(core: Core, data: bytes) -> None:
-    """PING; on_pong tells of the answer."""
+    """Write PING; on_pong reports the response."""
     if len(data) != 8:
         raise UsageError("a PING carries exactly 8 octets", rule="RFC 9113 6.7")
     core._h2.pings += 1
@@ -370,13 +370,13 @@ def write_ping(core: Core, data: bytes) -> None:
 
 
 def probe(core: Core) -> None:
-    """A PING that the application is not told about: `Http2.probing` until it is answered."""
+    """Write a PING that the application does not see; `Http2.probing` until the response."""
     core._h2.probing = True
     frame_writer.ping(core, PROBE_PING, False)
 
 
 def write_frame(core: Core, type: int, flags: int, id: int, payload: bytes) -> None:
-    """A frame of a type that RFC 9113 does not define. The numbers are the application's."""
+    """Write a frame of a type that RFC 9113 does not define."""
     if type < CNO_FRAME_UNKNOWN or type > 0xFF:
         raise UsageError(f"{type} is no extension frame type", rule="RFC 9113 5.5")
     if flags < 0 or flags > 0xFF:
@@ -388,7 +388,7 @@ def write_frame(core: Core, type: int, flags: int, id: int, payload: bytes) -> N
 
 
 def shutdown(core: Core) -> None:
-    """Take no new streams; say so in two steps as a server, at once as a client."""
+    """Accept no new streams. A server announces this in two steps, a client at once."""
     # > A server that is attempting to gracefully shut down a connection SHOULD send an initial
     # > GOAWAY frame with the last stream identifier set to 2^31-1 and a NO_ERROR code. ... After
     # > allowing time for any in-flight stream creation (at least one round-trip time), the server
@@ -409,7 +409,7 @@ def shutdown(core: Core) -> None:
 
 
 def final_goaway(core: Core) -> None:
-    """Say which streams of the peer are the last ones."""
+    """Announce the last stream of the peer that will be handled."""
     h2 = core._h2
     h2.goaway_ping = False
     h2.goaway_sent = core._last_remote
@@ -417,7 +417,7 @@ def final_goaway(core: Core) -> None:
 
 
 def drained(core: Core) -> bool:
-    """Whether nothing is left to do on a connection that takes no new streams."""
+    """Whether a connection that accepts no new streams has nothing left to do."""
     h2 = core._h2
     if core._streams or h2.goaway_ping:
         return False
@@ -427,7 +427,7 @@ def drained(core: Core) -> bool:
 
 
 def refuse(core: Core, id: i64, status: i64, ended: bool) -> None:
-    """Answer a request that is never shown to the application."""
+    """Answer a request that the application does not see."""
     flags: i64 = CNO_FLAG_END_STREAM
     fields: list[object] = [NO_CONTENT]
     date = date_of(core, fields)

@@ -1,6 +1,6 @@
-"""Header lists that the application wants sent, checked and put in order. Knows no connection.
+"""Checks and orders the fields of messages to be sent. Knows no connection.
 
-Everything is checked here before the encoder sees anything, so that a refused list changes nothing.
+All checks come before the encoder is used, so that a refused list changes nothing.
 """
 
 from typing import Final, cast
@@ -24,23 +24,24 @@ from cno.headers import (
 from cno.hpack import Encoder, Field, NeverIndexed
 from cno.hpack.fields import DATE, LENGTH, PSEUDO
 
-# What a list that has been checked holds beside its fields.
+# Names whose values are not stored below, and the bounds of the stores.
 _SECRETS: Final = frozenset(("authorization", "proxy-authorization", "cookie", "set-cookie"))
 _MAX_KNOWN: Final = 2_048
 _MAX_KNOWN_TEXT: Final = 160
 
-#: Pairs found to be plain and good before: their next sending costs one look-up. Bounded; secrets
-#: and long ones are never kept.
+#: Pairs that were checked and are plain: sending them again costs one look-up. Bounded. Secrets and
+#: long pairs are never stored.
 _known: Final[dict[object, bool]] = {}
 
 
-#: Names of servers that requests went to before.
+#: Authorities that were checked.
 _authorities: Final[dict[str, bool]] = {}
 
 
 def clean(encoder: Encoder, headers: list[tuple[str, str]], trailer: bool) -> list[object]:
-    """The regular fields, names lowered, without what HTTP/2 has no use for: a pair each, or the
-    encoder's entry. What has one has been through here before, on this connection.
+    """Return the regular fields with lower-case names, without those that HTTP/2 does not use.
+
+    Each is a pair, or an entry of the encoder, which was checked on this connection before.
 
     Raises UsageError for names and values that must not be sent, and for pseudo-header fields.
     """
@@ -60,12 +61,12 @@ def clean(encoder: Encoder, headers: list[tuple[str, str]], trailer: bool) -> li
 
 
 def _check(item: object, trailer: bool) -> object | None:
-    """One field as it is to be sent; None if it is to be left out."""
+    """Return a field as it is sent; None if it is left out."""
     name, value = cast(tuple[str, str], item)
     lowered = name.lower()
-    # Before it was lowered: some letters become ASCII ones (the Kelvin sign, say).
     if name.startswith(":"):
         raise UsageError(f"{name} cannot be given here", rule="RFC 9113 8.3")
+    # Check before lowering: some letters become ASCII ones (for example the Kelvin sign).
     if not name.isascii() or not is_lower_name(lowered):
         raise UsageError(f"invalid field name {name!r}", rule="RFC 9113 8.2.1")
     if not is_value(value):
@@ -95,7 +96,7 @@ def _check(item: object, trailer: bool) -> object | None:
 def request(
     encoder: Encoder, scheme: str, method: str, path: str, headers: list[tuple[str, str]]
 ) -> tuple[list[object], str, str]:
-    """A request's fields in order, pseudo-header fields first; its authority; its protocol."""
+    """Return the fields of a request, pseudo-header fields first; its authority; its protocol."""
     protocol = ""
     authority: object | None = None
     host: object | None = None
@@ -158,7 +159,7 @@ def _check_authority(name: str) -> None:
 
 
 def _check_target(method: str, protocol: str, path: str, scheme_pair: object) -> None:
-    """The parts of a request that are no regular fields."""
+    """Raise UsageError unless the pseudo-header fields of a request are valid."""
     if method != "GET" and not is_token(method):
         raise UsageError(f"invalid method {method!r}", rule="RFC 9110 9.1")
     _, scheme = cast(tuple[str, str], scheme_pair)
@@ -177,7 +178,7 @@ def _check_target(method: str, protocol: str, path: str, scheme_pair: object) ->
 
 
 def length_of(fields: list[object]) -> i64:
-    """The content-length among checked fields; UNKNOWN_LENGTH without one."""
+    """Return the content-length among checked fields; UNKNOWN_LENGTH without one."""
     length: i64 = UNKNOWN_LENGTH
     for item in fields:
         if isinstance(item, Field):
@@ -208,7 +209,7 @@ def has_date(fields: list[object]) -> bool:
 
 
 def without_length(fields: list[object]) -> list[object]:
-    """Checked fields but for content-length."""
+    """Return checked fields without content-length."""
     return [item for item in fields if not _is_length(item)]
 
 
@@ -219,7 +220,7 @@ def _is_length(item: object) -> bool:
 
 
 def list_size(encoder: Encoder, fields: list[object]) -> i64:
-    """What a peer counts against its MAX_HEADER_LIST_SIZE (RFC 9113 6.5.2), octets."""
+    """Return the size in bytes that counts against MAX_HEADER_LIST_SIZE (RFC 9113 6.5.2)."""
     size: i64 = 0
     for item in fields:
         if isinstance(item, Field):
@@ -231,6 +232,6 @@ def list_size(encoder: Encoder, fields: list[object]) -> i64:
 
 
 def check_id(stream: int) -> None:
-    """Raise UsageError for numbers that are no stream id."""
+    """Raise UsageError unless this number can be a stream id."""
     if stream < 0 or stream > MAX_STREAM_ID:
         raise UsageError(f"{stream} is no stream id", rule="RFC 9113 5.1.1")

@@ -1,6 +1,6 @@
-"""How HTTP/2 begins on a connection: at once, or taken over from HTTP/1.1; and our settings.
+"""The start of HTTP/2 on a connection, at once or after HTTP/1.1; and our settings.
 
-Knows the connection preface and what `Upgrade: h2c` leaves behind.
+Knows the connection preface and the result of `Upgrade: h2c`.
 """
 
 from mypy_extensions import i64
@@ -25,7 +25,7 @@ from cno.settings import Settings, encode
 
 
 def begin(core: Core) -> i64:
-    """Send what opens the connection; the state that waits for the peer's part."""
+    """Send our part of the connection preface. Return the state that waits for the peer's part."""
     # > This sequence MUST be followed by a SETTINGS frame (Section 6.5), which MAY be empty. ...
     # > The server connection preface consists of a potentially empty SETTINGS frame (Section 6.5)
     # > that MUST be the first frame the server sends in the HTTP/2 connection.   (RFC 9113 3.4)
@@ -39,7 +39,7 @@ def begin(core: Core) -> i64:
         known._enable_push = local._enable_push
     else:
         put(core, PREFACE)
-    # These bind the peer from its first frame on: it has them before it can do what they forbid.
+    # These bind the peer from its first frame on: it receives them before it can violate them.
     acked = h2.acked
     acked._enable_push = local._enable_push
     acked._max_header_list_size = local._max_header_list_size
@@ -55,13 +55,13 @@ def begin(core: Core) -> i64:
 
 
 def announce(core: Core, known: Settings) -> None:
-    """Send SETTINGS with what differs from what the peer knows; it is to acknowledge them."""
+    """Send SETTINGS with the values that the peer does not know, for it to acknowledge."""
     core._h2.unacked = [*core._h2.unacked, core._local]
     frame_writer.settings(core, encode(core._local, known), False)
 
 
 def upgraded_server(core: Core) -> i64:
-    """101 has been sent: the request that asked for HTTP/2 becomes stream 1."""
+    """Make the request that asked for HTTP/2 stream 1, after our 101."""
     # > The HTTP/1.1 request that is sent prior to upgrade is assigned a stream identifier of 1
     # > ... Stream 1 is implicitly "half-closed" from the client toward the server.  (RFC 7540 3.2)
     h1 = core._h1
@@ -80,7 +80,7 @@ def upgraded_server(core: Core) -> i64:
 
 
 def upgraded_client(core: Core, follow: i64) -> i64:
-    """101 has come: send the preface; the response to our request comes on stream 1."""
+    """Send the preface after the peer's 101. Our request becomes stream 1."""
     begin(core)
     # > Explicit acknowledgement of these settings (Section 6.5.3) is not necessary, since a 101
     # > response serves as implicit acknowledgement.   (RFC 7540 3.2.1; of HTTP2-Settings)
@@ -92,7 +92,7 @@ def upgraded_client(core: Core, follow: i64) -> i64:
 
 
 def cut_short(core: Core) -> bool:
-    """Whether the end of input leaves a message of the peer's incomplete."""
+    """Whether the end of input leaves a message of the peer incomplete."""
     h2 = core._h2
     if waiting(core) or core._state == H2_CONTINUATION or h2.data_left or h2.pad_left:
         return True

@@ -1,6 +1,6 @@
-"""HTTP/2's own rules about streams: whose an id is, whether it is idle or closed, what errors cost.
+"""HTTP/2's rules about streams: who opens an id, whether it is idle or closed, what faults cost.
 
-The one place where stream errors are answered and charged, and where useless frames are.
+The only place where stream errors are answered and charged, and useless frames are charged.
 """
 
 from typing import Final
@@ -19,15 +19,15 @@ from cno.h2 import frame_writer
 from cno.h2.state import Http2, remember_reset
 from cno.streams import end, lookup
 
-#: Seconds after which a stream that the peer resets is no rapid reset. (Twice as many where streams
-#: are observed all the time: only two moments are remembered.)
+#: A stream that is reset after this time, in seconds, is no rapid reset. (After twice the time for
+#: some streams: only two points in time are stored.)
 LIVED: Final = 0.25
-#: Ids from one request at which the clock is read to the next: every 16th, and at each reset.
+#: Read the clock once for this many ids: for every 16th request, and for each reset.
 OBSERVED: Final = 32
 
 
 def glitch(core: Core, weight: i64) -> None:
-    """Charge for a frame that moves nothing forward."""
+    """Charge a frame without use."""
     if not core._h2.glitches.spend(weight, core._clock):
         raise ConnectionFault(
             CNO_RST_ENHANCE_YOUR_CALM,
@@ -38,7 +38,7 @@ def glitch(core: Core, weight: i64) -> None:
 
 
 def late(core: Core) -> None:
-    """Charge for a frame of a stream that we gave up, if more come than can be under way."""
+    """Charge a frame of a stream that we gave up, beyond those that can be in flight."""
     h2 = core._h2
     if h2.late_left > 0:
         h2.late_left -= 1
@@ -47,7 +47,7 @@ def late(core: Core) -> None:
 
 
 def reply(core: Core) -> None:
-    """Count an answer that the peer makes us write, while the transport takes none."""
+    """Count a reply to the peer that is written while the transport is full."""
     if core._transport_full:
         core._h2.replies += 1
         if core._h2.replies > core._h2.replies_most:
@@ -60,7 +60,7 @@ def reply(core: Core) -> None:
 
 
 def charge_error(core: Core) -> None:
-    """Charge for a RST_STREAM, or a refusal, that the peer's mistake makes us send."""
+    """Charge a RST_STREAM or a refusal that a fault of the peer causes."""
     reply(core)
     if not core._h2.errors.spend(1, core._clock):
         raise ConnectionFault(
@@ -72,10 +72,10 @@ def charge_error(core: Core) -> None:
 
 
 def charge_reset(core: Core, id: i64) -> None:
-    """Charge for a request or push that the peer took back before its answer (rapid reset)."""
+    """Charge a request or push that the peer took back before it was answered (rapid reset)."""
     if core._clock is not None and _has_lived(core._h2, id, core._last_remote, core._clock()):
-        # Not rapid: who gives up what takes too long can do so no faster than
-        # `max_concurrent_streams` for each such time.
+        # Not rapid: a peer that gives up slow requests does so at most `max_concurrent_streams`
+        # times in this period.
         return
     if not core._h2.resets.spend(1, core._clock):
         raise ConnectionFault(
@@ -87,7 +87,7 @@ def charge_reset(core: Core, id: i64) -> None:
 
 
 def observe(h2: Http2, last: i64, now: float) -> None:
-    """Note that the peer has opened all its streams up to `last` by now."""
+    """Record that the peer has opened all its streams up to `last` by now."""
     if now - h2.young_since >= LIVED:
         h2.old_last = h2.young_last
         h2.old_at = h2.young_at
@@ -97,7 +97,7 @@ def observe(h2: Http2, last: i64, now: float) -> None:
 
 
 def _has_lived(h2: Http2, id: i64, last: i64, now: float) -> bool:
-    """Whether this stream has been open for LIVED seconds, as far as has been observed."""
+    """Whether this stream has been open for LIVED seconds, as far as is known."""
     if now - h2.young_at >= LIVED:
         h2.lived_last = h2.young_last
     elif now - h2.old_at >= LIVED:
@@ -107,7 +107,7 @@ def _has_lived(h2: Http2, id: i64, last: i64, now: float) -> bool:
 
 
 def stream_error(core: Core, fault: StreamFault) -> None:
-    """Answer a mistake that concerns one stream: the one place where that is done."""
+    """Answer a fault that concerns one stream. There is no other place for this."""
     id = fault.stream
     if is_idle(core, id):
         # > PRIORITY can be received in any state; anything else on an idle stream MUST be treated
@@ -127,17 +127,17 @@ def stream_error(core: Core, fault: StreamFault) -> None:
 
 
 def is_ours(core: Core, id: i64) -> bool:
-    """Whether a stream with this id would be opened by us."""
+    """Whether we open streams with this id."""
     return (id & 1 == 0) == core._server
 
 
 def is_idle(core: Core, id: i64) -> bool:
-    """Whether no stream up to this id has been opened by the side it belongs to."""
+    """Whether neither this stream nor a later one of its side has been opened."""
     return id > (core._last_local if is_ours(core, id) else core._last_remote)
 
 
 def is_reserved(stream: Stream) -> bool:
-    """Whether a push has promised this stream and its response has not begun."""
+    """Whether a stream has been promised and its response has not begun."""
     return not stream.counted
 
 
@@ -149,13 +149,13 @@ def _reserved(what: str) -> ConnectionFault:
 
 
 def check_reserved(stream: Stream, what: str) -> None:
-    """Refuse what cannot come on a stream that the peer has promised."""
+    """Raise ConnectionFault for a frame that cannot come on a promised stream."""
     if not stream.local and is_reserved(stream):
         raise _reserved(what)
 
 
 def beyond_goaway(core: Core, id: i64) -> bool:
-    """Whether we have said that we will not handle this stream of the peer's."""
+    """Whether our GOAWAY excludes this stream of the peer."""
     # > After sending a GOAWAY frame, the sender can discard frames for streams initiated by the
     # > receiver with identifiers higher than the identified last stream.   (RFC 9113 6.8)
     sent = core._h2.goaway_sent
@@ -163,14 +163,16 @@ def beyond_goaway(core: Core, id: i64) -> bool:
 
 
 def was_reset(core: Core, id: i64) -> bool:
-    """Whether a closed stream has been reset by us, or may have been: who gives up a lot at once,
-    by its own choice, must not take for a mistake what the peer had sent by then."""
+    """Whether we have reset a closed stream, or may have.
+
+    If we give up many streams by choice, frames in flight must not count as faults of the peer.
+    """
     h2 = core._h2
     return id in h2.reset_ids or id <= h2.forgotten or id <= h2.early_last
 
 
 def find(core: Core, id: i64, what: str) -> Stream | None:
-    """The stream that DATA or HEADERS belong to; None if they are to be ignored.
+    """Return the stream of DATA or HEADERS; None if they are to be ignored.
 
     Raises for streams that are idle, or closed otherwise than by our own RST_STREAM.
     """
@@ -195,7 +197,7 @@ def find(core: Core, id: i64, what: str) -> Stream | None:
     if what == "HEADERS":
         # > An endpoint MAY treat receipt of any other type of frame on a closed stream as a
         # > connection error (Section 5.4.1) of type STREAM_CLOSED   (RFC 9113 5.1)
-        # No frame that was under way looks like this: the peer has ended or reset the stream.
+        # No frame in flight looks like this: the peer has ended or reset the stream.
         raise ConnectionFault(
             CNO_RST_STREAM_CLOSED, f"HEADERS on closed stream {id}", "RFC 9113 5.1"
         )
