@@ -67,7 +67,7 @@ def test_clear_text_is_http1(nginx: Nginx) -> None:
     result = cno("get", "-i", f"{nginx.clear}/hello.txt")
     assert (result.status, result.stderr) == (0, "")
     head, _, body = result.text.partition("\r\n\r\n")
-    assert head.startswith("HTTP/1.1 200\r\n")
+    assert head.startswith("HTTP/1.1 200 OK\r\n")
     assert "\r\ncontent-length: 13\r\n" in head
     assert body == "hello, world\n"
 
@@ -83,7 +83,7 @@ def test_versions_can_be_insisted_on(nginx: Nginx) -> None:
     url = f"{nginx.secure}/hello.txt"
     result = cno("get", "-v", "--http1.1", "-k", url)
     assert (result.status, result.stdout) == (0, b"hello, world\n")
-    assert "< HTTP/1.1 200\n" in result.stderr
+    assert "< HTTP/1.1 200 OK\n" in result.stderr
     assert "< HTTP/2 200\n" in cno("get", "-v", "--http2", "-k", url).stderr
 
 
@@ -150,7 +150,7 @@ def test_status_is_no_failure_unless_asked(nginx: Nginx) -> None:
 @pytest.mark.parametrize("scheme", ["clear", "secure"])
 def test_redirects(nginx: Nginx, scheme: str) -> None:
     url = getattr(nginx, scheme)
-    assert cno("get", "-k", "-i", f"{url}/moved").text.splitlines()[0].endswith(" 302")
+    assert cno("get", "-k", "-i", f"{url}/moved").text.splitlines()[0].startswith("HTTP/1.1 302 ")
     several = [f"{url}/{name}" for name in ("moved", "moved", "hello.txt", "moved")]
     result = cno("get", "-k", "-L", *several)
     assert (result.status, result.stdout) == (0, b"hello, world\n" * 4)
