@@ -5,6 +5,7 @@ never know a connection.
 """
 
 import time
+from collections.abc import Callable
 from typing import Final
 
 from mypy_extensions import i64, mypyc_attr
@@ -41,11 +42,14 @@ class DateSource:
     """Gives the field of the present second."""
 
     def __init__(self) -> None:
+        #: Seconds since the epoch. (Kept here: to look `time.time` up each time takes as long again
+        #: as to call it.)
+        self.clock: Callable[[], float] = time.time
         self._latest = Stamp(0)
 
     def now(self) -> Stamp:
         """Return the field of the present second."""
-        second = i64(time.time())
+        second = i64(self.clock())
         latest = self._latest
         if latest.second != second:
             latest = self._latest = Stamp(second)

@@ -11,6 +11,7 @@ from functools import partial
 import pytest
 
 from cno import aio
+from cno.date import SYSTEM
 from cno.limits import Limits
 from tests import frames as f
 from tests.aio.lab import HOST, HTTP1, HTTP2, Headers, Lab, Peer, Wire, hello
@@ -238,7 +239,7 @@ class Clock:
 @CLEAR
 def test_it_changes_with_the_second(lab: Lab, clear: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
-    monkeypatch.setattr(time, "time", clock)
+    monkeypatch.setattr(SYSTEM, "clock", clock)
 
     async def main() -> None:
         async with lab.pair(clear, hello) as client:
@@ -261,7 +262,7 @@ def test_hpack_indexes_it_once_a_second(lab: Lab, monkeypatch: pytest.MonkeyPatc
     """The first response of a second carries the text, the others an index: a byte each for the
     status, the date and the length."""
     clock = Clock()
-    monkeypatch.setattr(time, "time", clock)
+    monkeypatch.setattr(SYSTEM, "clock", clock)
 
     async def main() -> None:
         async with lab.serving(HTTP2, hello) as url, await Peer.connect_http2(url) as peer:
