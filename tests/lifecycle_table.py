@@ -7,7 +7,7 @@
 import re
 from pathlib import Path
 
-from cno.aio.lifecycle import CLOSINGS, CONNECTION_LOST, EVENTS, PHASES, TRANSITIONS, after
+from cno.aio.lifecycle import CLOSINGS, CONNECTION_LOST, ENDS, EVENTS, PHASES, TRANSITIONS, after
 from tests.tree import PACKAGE, ROOT
 
 BEGIN, END = "<!-- life cycle -->", "<!-- end of life cycle -->"
@@ -54,6 +54,8 @@ def page() -> str:
     lines += [f"| `{name}` | {meaning[name]} |" for name in EVENTS]
     lines += ["", "| how the transport is closed, each harsher than those above | |", "|---|---|"]
     lines += [f"| `{name}` | {meaning[name]} |" for name in CLOSINGS]
+    lines += ["", "| how the peer's side ended | |", "|---|---|"]
+    lines += [f"| `{name}` | {meaning[name]} |" for name in ENDS]
     lines += ["", "| phase | event | next phase | what is done then |", "|---|---|---|---|"]
     for phases, event, following, action in TRANSITIONS:
         names = ", ".join(f"`{PHASES[phase]}`" for phase in phases)

@@ -19,7 +19,7 @@ from cno.aio.connection import Connection, Exchange, current_task
 from cno.aio.doubt import given_up, sent
 from cno.aio.errors import ConnectionLostError, StreamError, fresh
 from cno.aio.forward import ForwardProxy
-from cno.aio.lifecycle import HAND_OVER
+from cno.aio.lifecycle import HAND_OVER, NO_END
 from cno.aio.messages import Response, Tunnel, listed
 from cno.aio.orders import Once, Order, completed, tunnel_order
 from cno.aio.output import Headers, Sending
@@ -211,7 +211,7 @@ class Client(Connection):
         self._fire(HAND_OVER)
         if self._deaf:
             self._context.copy().run(self.transport.resume_reading)
-        return self.transport, early, self._input_ended
+        return self.transport, early, self._peer_end != NO_END
 
     async def __aenter__(self) -> "Client":
         return self

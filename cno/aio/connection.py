@@ -16,15 +16,18 @@ from cno.aio.arguments import check_loop
 from cno.aio.errors import StreamError, StreamTimeoutError, name_of
 from cno.aio.exchange import Exchange as Exchange
 from cno.aio.lifecycle import (
+    BARE_END,
     BY_ABORT,
     BY_RESET,
     CLOSE,
     CLOSING,
     CONNECTION_MADE,
     FLUSHING,
+    FULL_END,
     HALF_CLOSED,
     IN_SHORT,
     LOST,
+    NO_END,
     SHUTDOWN,
     WITH_LINGER,
 )
@@ -74,11 +77,8 @@ class Connection(Timers):
         self._kept_back = False  # more was pipelined than may wait: the engine keeps it
 
         # -- the end -----------------------------------------------------------------------------
-        # The peer has not said that this is the end. (Some loops tell of no other end of TLS.)
-        self._cut_off = True
-        self._input_ended = False  # eof_received() has been called
+        self._peer_end: i64 = NO_END
         self._loss: Exception | None = None  # what connection_lost() was told
-        self._abrupt = False  # that was no orderly end
         self._hung_up = False  # by the peer, or the network, and not within a message
         self._closed: asyncio.Future[None] | None = None
         self._pings: Pings | None = None  # that the application waits for
@@ -148,9 +148,10 @@ class Connection(Timers):
 
     def eof_received(self) -> bool:
         """Whether the transport stays open for what is still to be written."""
-        self._input_ended = True
-        if self._clear_text:
-            self._cut_off = False
+        secured = secured_by(self.transport)
+        secure = secured is not None
+        whole = secured is None or said_goodbye(secured)
+        self._peer_end = FULL_END if whole else BARE_END
         while self._behind and self._phase < FLUSHING:
             intake.catch_up(self)
         if not self._http2 and self._state == H1_BLOCKED:
@@ -159,13 +160,9 @@ class Connection(Timers):
             self._flush()  # the transport may be closed before that happens by itself
         if self._http2 or self._phase >= FLUSHING or not self._exchanges:
             return False
-        secured = secured_by(self.transport)
-        secure = secured is not None
-        if secured is not None:
-            self._cut_off = not said_goodbye(secured)
         for exchange in list(self._exchanges.values()):
             if exchange._tunnel:
-                if not secure or not self._cut_off:
+                if whole:
                     exchange._completed(None)
                 return not secure
             if secure or not self._server or not exchange._complete:

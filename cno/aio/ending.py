@@ -14,12 +14,16 @@ from cno.aio.errors import name_of, said
 from cno.aio.lifecycle import (
     BY_ABORT,
     CLOSE_TRANSPORT,
+    CLOSED_HERE,
     CONNECTION_LOST,
+    CUT_OFF,
     EOF_RECEIVED,
     FLUSHING,
+    FULL_END,
     IN_ORDER,
     LINGERING,
     LOST,
+    NO_END,
     TOLD,
     WITH_LINGER,
     WRITE_EOF,
@@ -156,34 +160,37 @@ def lost(conn: "Connection", exc: Exception | None) -> None:
     if not conn._fire(CONNECTION_LOST):
         return
     conn._stop_timer()
-    conn._hung_up = not closed
     conn._loss = exc
-    # Clear text has an end that the event loop announces. A loss without it is none, whatever the
-    # event loop says: asyncio may have forgotten why a write failed.
-    conn._abrupt = exc is not None or (conn._clear_text and not closed and not conn._input_ended)
-    if conn._abrupt or closed:
-        conn._cut_off = True
     if closed or conn._born == 0.0:
         conn._behind = False
         conn._later = bytearray()
-    elif not conn._input_ended:
+    elif conn._peer_end == NO_END:
         rescue(conn)
+    if closed:
+        conn._peer_end = CLOSED_HERE
+    elif exc is not None or (conn._clear_text and conn._peer_end == NO_END):
+        # Clear text has an end that the event loop announces. A loss without it is none, whatever
+        # the event loop says: asyncio may have forgotten why a write failed.
+        conn._peer_end = CUT_OFF
     work_off(conn)
 
 
 def end_of(conn: "Connection") -> str:
     """Return how a connection ended, and by whom."""
-    if conn._timed_out is not None and not conn._hung_up:
+    here = conn._peer_end == CLOSED_HERE
+    if conn._timed_out is not None and here:
         return f"{conn._timed_out.text}: the connection was closed here"
     if conn._loss is not None:
         return f"the connection was lost: {said(conn._loss)}"
-    if not conn._hung_up:
+    if here:
         return "the connection was closed here"
     if conn._http2 and conn._h2.goaway_code != 0:
         return f"the peer closed the connection: {name_of(conn._h2.goaway_code)}"
-    if not conn._clear_text and conn._cut_off:
-        return "the peer closed the connection without ending TLS (no close_notify)"
-    return "the connection was cut off" if conn._abrupt else "the peer closed the connection"
+    if conn._peer_end == CUT_OFF:
+        return "the connection was cut off"
+    if conn._peer_end == FULL_END:
+        return "the peer closed the connection"
+    return "the peer closed the connection without ending TLS (no close_notify)"
 
 
 def vanished(conn: "Connection", why: Reason) -> None:
@@ -209,10 +216,10 @@ def work_off(conn: "Connection") -> None:
 def tell(conn: "Connection") -> None:
     """Tell everybody who waits for something of the peer that it will never come."""
     conn._end = end_of(conn)
-    conn._hung_up = conn._hung_up and is_quiet(conn)
+    conn._hung_up = conn._peer_end != CLOSED_HERE and is_quiet(conn)
     conn._loss = None  # its traceback may hold the connection
     conn._later = bytearray()
-    if conn._cut_off:
+    if conn._peer_end != FULL_END:
         # A body that lasts until the connection ends, or a tunnel, has not ended well.
         # > A response that has neither chunked transfer coding nor Content-Length is complete
         # > only if a valid closure alert has been received.   (RFC 9112 9.8)

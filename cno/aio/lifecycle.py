@@ -100,6 +100,21 @@ BY_RESET: Final = 4
 
 CLOSINGS: Final = ("IN_ORDER", "IN_SHORT", "WITH_LINGER", "BY_ABORT", "BY_RESET")
 
+# -- how the peer's side ended ---------------------------------------------------------------------
+
+#: It has not, or the event loop has not said so.
+NO_END: Final = 0
+#: By FIN, where TLS was to end with close_notify: anybody on the way can do that.
+BARE_END: Final = 1
+#: In order: by FIN in clear text, by close_notify over TLS.
+FULL_END: Final = 2
+#: The connection has been closed or aborted here; what came after that was ignored.
+CLOSED_HERE: Final = 3
+#: By an error of the network, or the connection was lost without a FIN.
+CUT_OFF: Final = 4
+
+ENDS: Final = ("NO_END", "BARE_END", "FULL_END", "CLOSED_HERE", "CUT_OFF")
+
 # -- the table -------------------------------------------------------------------------------------
 
 #: (phases, event, the next phase, what is done then). An event that is not here changes nothing.

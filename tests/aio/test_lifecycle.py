@@ -125,6 +125,35 @@ def test_an_event_in_a_phase(pair: Pair, contexts: dict[tuple[str, str], Context
     )
 
 
+#: How the connection of a request that waits can end, and what the error says of that.
+ENDS = [
+    (False, "eof", "the peer closed the connection"),
+    (True, "eof", "the peer closed the connection without ending TLS (no close_notify)"),
+    (True, "notify", "the peer closed the connection"),
+    (False, "vanished", "the connection was cut off"),
+    (True, "lost", "the connection was lost: reset"),
+    (True, "abort", "the connection was closed here"),
+]
+
+
+@pytest.mark.parametrize("protocol", ["http/1.1", "http/2"])
+@pytest.mark.parametrize(("tls", "event", "text"), ENDS)
+def test_what_an_error_says_of_the_end(
+    protocol: str,
+    tls: bool,
+    event: str,
+    text: str,
+    contexts: dict[tuple[str, str], Contexts],
+) -> None:
+    async def script(world: World) -> None:
+        await EVENTS[event](world)
+        await world.settle()
+        assert world.texts[0].startswith(text)
+        assert not world.texts[0].removeprefix(text).strip(" ").startswith("without")
+
+    run(Pair("client", protocol, tls, "waiting", event, ""), contexts, script)
+
+
 #: What may happen at any time to a connection that has begun.
 ANYTIME = [event for event in EVENTS if event not in ("made", "notify")]
 

@@ -51,6 +51,7 @@ class World:
     tls: Contexts | None = None
     pen: f.FrameFactory = field(default_factory=f.FrameFactory)
     told: list[str] = field(default_factory=list)  # how what the application does has ended
+    texts: list[str] = field(default_factory=list)  # of errors
     more: bytes = b""  # what the peer may well send next; b"": another request
     bad: bytes = b""  # what it must not
     stream: int = 1  # HTTP/2: the peer's next one
@@ -127,6 +128,7 @@ class World:
             await work
         except BaseException as error:
             self.told.append(type(error).__name__)
+            self.texts.append(str(error))
             raise
         self.told.append("done")
 
