@@ -26,7 +26,7 @@ PATIENCE: Final = 1.0
 
 # What OpenSSL calls bytes that are not TLS.
 _NOT_TLS: Final = ("WRONG_VERSION_NUMBER", "PACKET_LENGTH_TOO_LONG", "HTTP_REQUEST")
-_ENDED: Final = (ConnectionResetError, ConnectionAbortedError, ssl.SSLEOFError)
+_ENDED: Final = (ConnectionResetError, ssl.SSLEOFError)
 NO_TLS_HINT: Final = "if the server does not use TLS, the URL begins with http:"
 TLS_HINT: Final = "if the server uses TLS, the URL begins with https:"
 
@@ -187,9 +187,9 @@ class Origins:
 
 def connect_reason(error: OSError, secure: bool) -> str:
     """Return why a connection could not be made, with the option that may help."""
-    cause = error.__cause__ if isinstance(error, ConnectError) else error
-    if not isinstance(cause, OSError):
-        return reason(error)
+    cause = error
+    while isinstance(cause, ConnectError) and isinstance(cause.__cause__, OSError):
+        error, cause = cause, cause.__cause__
     text = reason(cause)
     first = re.search(r"\[Errno (\d+)\]", str(cause))
     if cause.errno is None and first is not None:
@@ -200,6 +200,6 @@ def connect_reason(error: OSError, secure: bool) -> str:
         text += f" ({NO_TLS_HINT})"
     elif secure and isinstance(cause, _ENDED) and not isinstance(error, ProxyError):
         text = f"the server ended the connection during the TLS handshake ({NO_TLS_HINT})"
-    if isinstance(error, ProxyError):
+    if isinstance(error, ProxyError) and error is not cause:
         return str(error).replace(said(cause), text)  # it names the proxy
     return text

@@ -343,3 +343,12 @@ def test_the_proxy_of_the_environment(here: Here, monkeypatch: pytest.MonkeyPatc
     assert one_line(here("get", "--proxy", "env", "http://b.example/"), 2).startswith(
         "cno: --proxy"
     )
+
+
+def test_a_connection_that_takes_too_long(here: Here) -> None:
+    """The message names the timeout."""
+    with answering(b"", hold=True) as url:
+        line = one_line(
+            here("get", "--limit", "handshake_timeout=0.3", url.replace("http:", "https:"))
+        )
+    assert "no connection within 0.3 s" in line and "--limit handshake_timeout=" in line
