@@ -1,6 +1,6 @@
-"""HPACK, the header compression of HTTP/2 (RFC 7541): bytes to fields and fields to bytes.
+"""HPACK, the header compression of HTTP/2 (RFC 7541).
 
-One `Decoder` and one `Encoder` per connection; they share nothing.
+A connection has one `Decoder` and one `Encoder`, which share nothing.
 """
 
 from cno.hpack.decoder import UNTRIMMED, Block, Decoder, Examiner

@@ -1,7 +1,7 @@
-"""Bytes to fields (RFC 7541 3, 5, 6): one object per connection, for what the peer sends.
+"""Decodes header blocks (RFC 7541 3, 5, 6): one object per connection, for its input.
 
-Keeps the table that the peer's encoder steers, and the bounds on what one block may cost. Never
-knows what a field means: names and values of any octets pass.
+Holds the dynamic table that the peer's encoder controls, and the bounds on the cost of a block.
+Must never know what a field means: names and values may have any bytes.
 """
 
 from typing import Final, TypeAlias, cast
@@ -23,29 +23,30 @@ from cno.hpack.tables import (
     static_pairs,
 )
 
-#: No limit is ever reached there.
+#: No limit reaches this number.
 _UNBOUNDED: Final = (1 << 62) - 1
-#: Octets after an integer's prefix: five hold 35 bits, more than any number here may need.
+#: Most bytes after an integer's prefix: five hold 35 bits, more than any integer here has.
 _MAX_CONTINUATION: Final = 5
-#: The greatest integer: table sizes are settings of 32 bits, and nothing else can be larger.
+#: Largest integer: table sizes are 32-bit settings, and no other number is larger.
 _MAX_INTEGER: Final = (1 << 32) - 1
-#: Octets of a block: what is counted here in octets must fit a note. Who reads from a peer has
-#: bounds of its own that are far lower.
+#: Largest block, in bytes, so that its sizes fit into notes and records. Connections have much
+#: lower bounds.
 _MAX_BLOCK: Final = 1 << 27
 _NONE_DUE: Final = -1
-#: Octets that are appended one by one faster than sliced first.
+#: Up to this length, in bytes, appending byte by byte is faster than slicing.
 _SHORT: Final = 32
 
-# An entry's note: its size, octets of its name, a verdict. What has no text yet has none.
+# A note on a table entry: its size, the length of its name, a verdict. An entry whose literal has
+# not been decoded has the verdict _UNRESOLVED.
 _NAME_SHIFT: Final = 4
 _NAME_OCTETS: Final = (1 << (SIZE_SHIFT - _NAME_SHIFT)) - 1
 _VERDICT: Final = 15
 _UNRESOLVED: Final = 15
-#: The verdict of an examiner that wants to see the value again, without the blanks at its ends. The
-#: list and the table then hold that value. The sizes stay those of what was sent.
+#: The verdict of an examiner that wants to examine the value again, without blanks at its ends. The
+#: list and the table then hold the trimmed value. The sizes stay those of the value as it was sent.
 UNTRIMMED: Final = 14
 _BLANKS: Final = " \t"
-# A record: where a literal begins in the block's text, where its value does, and flags.
+# A record of a literal: where it begins in the block's text, where its value begins, and flags.
 _BEGIN_SHIFT: Final = 32
 _VALUE_SHIFT: Final = 2
 _VALUE_MASK: Final = (1 << (_BEGIN_SHIFT - _VALUE_SHIFT)) - 1
@@ -54,27 +55,27 @@ _NEVER_INDEXED: Final = 1
 _FIRST_RECORDS: Final = 8
 
 _NO_NUMBERS: Final = vec[i64]()
-#: Stands where there is none. Never to be written to.
+#: Placeholder. Nothing may be written to it.
 _NO_TEXT: Final = BytesWriter()
 
 
-#: A block, decoded: `(name, value)` of each field, those never to be indexed as `NeverIndexed`; and
-#: of each the examiner's verdict, an octet, if there is an examiner.
+#: A decoded block: the `(name, value)` of each field, as `NeverIndexed` where the peer asked for
+#: it; and, if there is an examiner, its verdict on each field, one byte each.
 Block: TypeAlias = tuple[list[tuple[str, str]], BytesWriter]
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Examiner:
-    """Judges each field once, when its text has come; the tables keep the verdict.
+    """Examines each field once, when it is decoded. The tables keep the verdict.
 
-    This one has none on anything.
+    This class has the verdict 0 on every field.
     """
 
     def __init__(self) -> None:
         verdicts = vec[i64]([0])
         for name, value in static_pairs():
             verdicts = append(verdicts, _checked(self.examine(name, value)))
-        #: Those on the fields of the static table, by index.
+        #: The verdicts on the fields of the static table, by index.
         self.static: vec[i64] = verdicts
 
     def examine(self, name: str, value: str) -> i64:
@@ -84,7 +85,7 @@ class Examiner:
 
 @mypyc_attr(acyclic=True)
 class Decoder:
-    """Decodes the header blocks of one direction of one connection, in the order they came in."""
+    """Decodes the header blocks of one direction of one connection, in their order."""
 
     def __init__(
         self,
@@ -94,44 +95,44 @@ class Decoder:
         max_fields: int | None = 256,
         examiner: Examiner | None = None,
     ) -> None:
-        """`max_table_size`: octets of table that the peer may use, as it knows already.
+        """`max_table_size`: bytes of table that the peer may use, as it already knows.
 
-        `max_list_size` (octets of names and values, and 32 for each field) and `max_fields` bound
-        one list; None is no bound. `examiner` is asked about each field.
+        `max_list_size` (bytes of names and values, and 32 for each field) and `max_fields` bound
+        one list; None means no bound. `examiner` examines each field.
         """
-        #: Of the last block, all of it: octets as `max_list_size` counts them, fields, whether it
-        #: was beyond the limits.
+        #: Of the whole last block: its size, as `max_list_size` counts it, its number of fields,
+        #: and whether it exceeds the limits.
         self.list_size: i64 = 0
         self.field_count: i64 = 0
         self.too_large = False
-        #: Octets one list may have; may be changed between blocks.
+        #: Most bytes of a list. May be changed between blocks.
         self.max_list_size: i64 = _UNBOUNDED if max_list_size is None else max_list_size
         self._max_fields: i64 = _UNBOUNDED if max_fields is None else max_fields
         self._table = DynamicTable(max_table_size)
-        # What our acknowledged settings allow the table, and the lowest that they did since the
-        # last block, if the peer must answer to that with an update.
+        # The size of the table that our acknowledged settings allow. And the lowest since the last
+        # block, if the peer must respond to it with a size update.
         self._limit: i64 = max_table_size
         self._update_due: i64 = _NONE_DUE
-        # Where the piece read last ended.
+        # The position after the piece read last.
         self._pos: i64 = 0
         self._examiner = examiner
-        # The text of a block's literals is decoded all at once, in the end. Until then each has a
-        # record, and in its place among the fields stands its name, if that is known; None; or -1
-        # less the place of the field whose name it has. Their entries hold these places, and so do
-        # fields that refer to them. There are none between blocks.
+        # The text of a block's literals is decoded at once, at the end. Until then each has a
+        # record, and its place among the fields holds one of these: its name, if known; None; or,
+        # for the name of another field at place n, -1 - n. Their table entries hold these places,
+        # and so do fields that refer to the entries. Between blocks there are no records.
         self._records: vec[i64] = _NO_NUMBERS
-        self._first: i64 = 0  # the number of the first entry that the block makes
+        self._first: i64 = 0  # number of the first table entry of this block
         self._broken = False
 
     @property
     def table_size(self) -> int:
-        """Octets used in the dynamic table (RFC 7541 4.1)."""
+        """Bytes used in the dynamic table (RFC 7541 4.1)."""
         return self._table.size
 
     def set_max_table_size(self, size: int) -> None:
-        """Our SETTINGS_HEADER_TABLE_SIZE is `size`, and the peer has acknowledged that.
+        """Apply our SETTINGS_HEADER_TABLE_SIZE, which the peer has acknowledged.
 
-        If the table is larger than that, the next block must begin with an update.
+        If the table is larger, the next block must begin with a size update.
         """
         self._limit = size
         lowest = self._update_due
@@ -141,11 +142,10 @@ class Decoder:
             self._update_due = self._limit
 
     def decode(self, block: bytes) -> list[tuple[str, str]]:
-        """The fields of a whole block, in order; those never to be indexed as `NeverIndexed`.
+        """Return the fields of a whole block in order, as `NeverIndexed` where the peer wants it.
 
-        Names and values are UTF-8; octets that are not are kept by `surrogateescape`.
-        Raises HPACKError where it breaks RFC 7541, HeaderListTooLarge where the list is beyond the
-        limits.
+        Names and values are UTF-8, with surrogate escapes for other bytes. Raises HPACKError if the
+        block breaks RFC 7541, HeaderListTooLarge if the list exceeds the limits.
         """
         pairs: list[tuple[str, str]] = []
         self._decode(block, 0, len(block), cast("list[object]", pairs))
@@ -157,17 +157,17 @@ class Decoder:
         return pairs
 
     def decode_fields(self, block: bytes, start: i64, end: i64) -> Block:
-        """The fields of the block that is `block[start:end]`, and what the examiner says of each.
+        """Return the fields of the block `block[start:end]`, and the examiner's verdicts on them.
 
-        Sets `list_size`, `field_count`, `too_large`. A list beyond the limits is cut there; the
-        rest of the block is still decoded, as the table depends on it. Raises HPACKError.
+        Sets `list_size`, `field_count`, `too_large`. A list is cut at the limits. The rest of the
+        block is decoded all the same, for the table. Raises HPACKError.
         """
         pairs: list[tuple[str, str]] = []
         verdicts = self._decode(block, start, end, cast("list[object]", pairs))
         return pairs, BytesWriter() if self._examiner is None else verdicts
 
     def _decode(self, block: bytes, start: i64, end: i64, found: list[object]) -> BytesWriter:
-        """Decode a block into `found`; what is said of its fields, if anybody is asked."""
+        """Decode a block into `found`. Return the examiner's verdicts, if there is one."""
         pos = self._begin(block, start, end)
         examiner = self._examiner
         verdicts = _NO_TEXT if examiner is None else BytesWriter()
@@ -228,11 +228,11 @@ class Decoder:
         return verdicts
 
     def _begin(self, block: bytes, start: i64, end: i64) -> i64:
-        """Where the fields of a block begin."""
+        """Start a block. Return the position of its first field."""
         if self._broken:
             raise HPACKError("an earlier block was broken, the table is not what the peer has")
         self._broken = True
-        if end - start > _MAX_BLOCK:  # pragma: no cover - takes 128 mebibytes
+        if end - start > _MAX_BLOCK:  # pragma: no cover - takes 128 MiB
             raise HPACKError(f"a block of {end - start} octets (RFC 7541 7.4)")
         self._first = self._table.newest + 1
         return self._size_updates(block, start, end)
@@ -242,7 +242,7 @@ class Decoder:
         return BytesWriter()
 
     def _size_updates(self, block: bytes, pos: i64, end: i64) -> i64:
-        """Obey the size updates that begin a block; where its fields begin."""
+        """Handle the size updates that begin a block. Return the position of its first field."""
         updates: i64 = 0
         while pos < end and block[pos] & 0xE0 == 0x20:
             # > This dynamic table size update MUST occur at the beginning of the first header block
@@ -279,7 +279,7 @@ class Decoder:
         return pos
 
     def _no_entry(self, index: i64) -> HPACKError:
-        """Why an index is wrong."""
+        """Return the error for an index without an entry."""
         # > The index value of 0 is not used. It MUST be treated as a decoding error if found in an
         # > indexed header field representation.   (RFC 7541 6.1)
         if index == 0:
@@ -294,17 +294,17 @@ class Decoder:
     def _literal(
         self, out: BytesWriter, block: bytes, octet: i64, end: i64, room: i64, found: list[object]
     ) -> i64:
-        """Read the literal that `octet` began, enter it in the table if it is to be; its size.
+        """Read the literal that begins with `octet`, insert it if due, return its size.
 
-        It gets a place in `found` and a record, and its octets go to `out`, unless it is larger
-        than `room` and the table does not hold it either. Moves `_pos` behind it.
+        It gets a place in `found` and a record, and its text goes to `out`, unless it is larger
+        than `room` and not in the table either. Moves `_pos` to its end.
         """
         mask: i64 = 0x0F
         indexing = octet & 0x40 != 0
         if indexing:
             mask = 0x3F
         elif octet & 0x20 != 0:
-            # Size updates come first in a block; see _size_updates().
+            # Size updates are allowed at the start of a block only; see _size_updates().
             raise HPACKError("size update after a field (RFC 7541 4.2)")
         index = octet & mask
         if index == mask:
@@ -351,7 +351,7 @@ class Decoder:
     def _resolve_literals(
         self, octets: bytes, found: list[object], listed: i64, verdicts: BytesWriter
     ) -> None:
-        """Give the literals of the block their text; `listed` is where the list will be cut."""
+        """Decode the text of the block's literals. `listed` is where the list will be cut."""
         records = self._records
         self._records = _NO_NUMBERS
         examiner = self._examiner
@@ -390,8 +390,8 @@ class Decoder:
                 number += 1
             held = flags & _ENTERED != 0 and self._table.holds(number)
             if place >= listed and not held:
-                # Neither listed nor in the table any more: nobody but another may want its name. To
-                # make and examine more of it would cost thousands of times what it cost the peer.
+                # Neither in the list nor in the table: at most its name is still needed. Anything
+                # more would cost thousands of times what it cost the peer.
                 found[place] = name
                 continue
             value = text[value_at:end] if ascii else _text(octets, value_at, end)
@@ -410,7 +410,7 @@ class Decoder:
                 self._table.set_entry(number, pair, verdict)
 
     def _string(self, out: BytesWriter, block: bytes, end: i64) -> None:
-        """Append the octets of the string at `_pos` to `out`; move that on."""
+        """Append the string at `_pos` to `out`, decoded. Move `_pos` to its end."""
         pos = self._pos
         if pos >= end:
             raise HPACKError("the block ends before a string (RFC 7541 5.2)")
@@ -436,7 +436,7 @@ class Decoder:
         self._pos = stop
 
     def _integer(self, block: bytes, pos: i64, end: i64, value: i64) -> i64:
-        """An integer whose prefix was all ones, `value`, and that goes on at `pos`. Sets `_pos`."""
+        """Return the integer with the full prefix `value` that continues at `pos`. Set `_pos`."""
         # > Integer encodings that exceed implementation limits -- in value or octet length -- MUST
         # > be treated as decoding errors.   (RFC 7541 5.1)
         shift: i64 = 0

@@ -1,8 +1,8 @@
 """The dynamic table (RFC 7541 2.3.2, 4): a ring of entries, first in, first out.
 
-Nothing is moved or copied when an entry enters or leaves; one that has left is let go of at once.
-Entries have numbers, from 1 in the order they came, and are known by these. Never knows what an
-entry means, nor which end of a connection it serves.
+Nothing is moved or copied when an entry is inserted or evicted; an evicted entry is released at
+once. Entries are numbered from 1 in the order of insertion. Must never know what an entry means, or
+which end of a connection it serves.
 """
 
 from typing import Final
@@ -11,45 +11,45 @@ from librt.vecs import vec
 from mypy_extensions import i64, mypyc_attr
 
 _FIRST_SLOTS: Final = 4
-#: A note: the entry's size from this bit on, and below whatever its owner wants to know of it.
+#: A note has the entry's size from this bit on, and data of the table's owner below it.
 SIZE_SHIFT: Final = 34
-#: Of a note: what is said of an entry that is settled.
+#: The part of a note with the verdict on a resolved entry.
 _VERDICT: Final = 15
 
 
 @mypyc_attr(acyclic=True)
 class DynamicTable:
-    """Entries in order of age, and their size in octets, which never exceeds `max_size`."""
+    """Entries in order of age. Their size in bytes never exceeds `max_size`."""
 
     def __init__(self, max_size: i64) -> None:
-        #: Octets, as RFC 7541 4.1 counts them: in use, and at most.
+        #: Bytes, as RFC 7541 4.1 counts them: in use, and at most.
         self.size: i64 = 0
         self.max_size: i64 = max_size
-        #: Entries held.
+        #: Entries in the table.
         self.count: i64 = 0
-        #: Entries ever inserted: the number of the newest.
+        #: Number of entries ever inserted, which is the number of the newest.
         self.newest: i64 = 0
-        #: The rings: what was entered, None in slots that hold nothing, and notes. An entry is in
-        #: the slot that is its number, masked.
+        #: The rings: items, None in empty slots, and notes. The slot of an entry is its number,
+        #: masked.
         self.items: list[object] = [None] * _FIRST_SLOTS
         self.notes: vec[i64] = vec[i64]([0] * _FIRST_SLOTS)
         self.mask: i64 = _FIRST_SLOTS - 1
 
     def holds(self, number: i64) -> bool:
-        """Whether the entry of this number is still there."""
+        """Whether the entry with this number is in the table."""
         return number > self.newest - self.count
 
     def set_entry(self, number: i64, item: object, verdict: i64) -> None:
-        """What was entered turns out to be `item`, if it has not left yet."""
+        """Set the item and the verdict of an entry, if it is still in the table."""
         if self.holds(number):
             at = number & self.mask
             self.items[at] = item
             self.notes[at] = self.notes[at] & ~_VERDICT | verdict
 
     def insert(self, item: object, note: i64) -> i64:
-        """Enter something, at the cost of the oldest; its number.
+        """Insert an item, evicting old ones. Return its number.
 
-        What is larger than the table empties it: 0.
+        An item that is larger than the table empties it. Return 0 then.
         """
         # > Before a new entry is added to the dynamic table, entries are evicted from the end of
         # > the dynamic table until the size of the dynamic table is less than or equal to
@@ -72,7 +72,7 @@ class DynamicTable:
         return self.newest
 
     def shrink(self, size: i64) -> None:
-        """Let the oldest entries go until no more than `size` octets are used."""
+        """Evict entries until at most `size` bytes are in use."""
         while self.size > size and self.count > 0:
             oldest = self.oldest() & self.mask
             self.size -= self.notes[oldest] >> SIZE_SHIFT
@@ -80,7 +80,7 @@ class DynamicTable:
             self.count -= 1
 
     def oldest(self) -> i64:
-        """The number of the entry that will leave next. `count` must not be 0."""
+        """Return the number of the oldest entry. `count` must not be 0."""
         return self.newest - self.count + 1
 
     def resize(self, max_size: i64) -> None:
@@ -92,7 +92,7 @@ class DynamicTable:
         self.shrink(max_size)
 
     def _grow(self) -> None:
-        # Only ever called when the ring is full.
+        # Called only when the ring is full.
         items = self.items
         notes = self.notes
         old = self.mask

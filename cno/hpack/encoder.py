@@ -1,7 +1,7 @@
-"""Fields to bytes (RFC 7541 5, 6): one object per connection, for what we send.
+"""Encodes header blocks (RFC 7541 5, 6): one object per connection, for its output.
 
-Decides what the dynamic table holds and what must never be in one. Takes names in lower case that
-somebody else has found valid; never validates what a field means.
+Decides what the dynamic table holds and what must not be in one. Takes valid fields with lower-case
+names; must never know what a field means.
 """
 
 from collections.abc import Iterable
@@ -23,10 +23,10 @@ from cno.hpack.fields import (
 from cno.hpack.huffman import huffman_encode
 from cno.hpack.tables import STATIC_COUNT, static_pairs
 
-#: What both ends take for granted before any SETTINGS (RFC 9113 6.5.2).
+#: Both ends assume this before any SETTINGS (RFC 9113 6.5.2).
 _INITIAL_TABLE_SIZE: Final = 4096
 
-# First octets and prefix masks of the representations (RFC 7541 6).
+# First bytes and prefix masks of the representations (RFC 7541 6).
 _INDEXED: Final = 0x80
 _INDEXED_MASK: Final = 0x7F
 _WITH_INDEXING: Final = 0x40
@@ -40,16 +40,15 @@ _STATUS_200: Final = 0x88
 _HUFFMAN: Final = 0x80
 _LENGTH_MASK: Final = 0x7F
 
-# How the values of a name are sent, measured on the stories of `hpack-test-case` (see benchmarks):
-# - Most are entered in the table at once, and cost an octet from then on.
-# - Those that mostly belong to one resource are entered only when they come a second time in a
-#   row: one that changes every time pushes nothing useful out and costs no entry, one that stays
-#   (the path of an RPC, the length of a fixed answer) is indexed all the same. In all that takes
-#   2 % less octets than entering everything, and 40 % of the entries. `date` and `referer` are not
-#   among them: they stay for a burst of messages.
-# - Secrets are never indexed, so that nobody can try out guesses against the table, here or at the
-#   next hop (RFC 7541 7.1.3). `set-cookie` is such a secret before it is a cookie; it costs 0.5 %.
-#   Cookies are long enough not to be guessed, or short.
+# How the values of a name are encoded, measured with the stories of `hpack-test-case`:
+# - Most values are inserted in the table at once, and cost one byte from then on.
+# - Volatile values, which mostly belong to one resource, are inserted when they come twice in a
+#   row. A value that always changes costs no entry and evicts nothing; a stable one (the path of an
+#   RPC, the length of a fixed response) is indexed. This saves 2 % of the bytes and 60 % of the
+#   entries. `date` and `referer` are not volatile: they stay the same for a burst of messages.
+# - Secrets are never indexed, so that an attacker cannot test guesses against the table, here or at
+#   the next hop (RFC 7541 7.1.3). `set-cookie` is a secret too; this costs 0.5 %. Cookies are long
+#   enough not to be guessed, or short.
 _STABLE: Final = 0
 _VOLATILE: Final = 1
 _SECRET: Final = 2
@@ -60,38 +59,38 @@ _VOLATILE_NAMES: Final = """
     if-range if-unmodified-since last-modified location range
 """
 _SECRET_NAMES: Final = "authorization proxy-authorization set-cookie"
-#: Octets of a cookie that is not worth a guess.
+#: A cookie with this many bytes cannot be guessed.
 _LONG_COOKIE: Final = 20
-#: Entries, less one, that recall() compares: more would cost what a dictionary does.
+#: Most entries, less one, that recall() compares. For more, a dictionary would cost less.
 _LOOKS: Final = 15
 
 
 @mypyc_attr(acyclic=True)
 class _Name:
-    """What an encoder knows about a field name."""
+    """The encoder's knowledge about a field name."""
 
     def __init__(self, octets: i32, index: i16, policy: u8, values: dict[str, Field]) -> None:
         #: Length on the wire without Huffman coding.
         self.octets: i32 = octets
-        #: Of its first entry in the static table; 0 if there is none.
+        #: Index of its first entry in the static table; 0 if there is none.
         self.index: i16 = index
         self.policy: u8 = policy
-        #: Whether `values` is of all encoders.
+        #: Whether all encoders share `values`.
         self.shared = True
-        #: A dynamic entry of this name. Most names have but one: a dictionary would take 184 octets
-        #: more for each of them.
+        #: A dynamic entry of this name. Most names have only one: a dictionary would take 184 bytes
+        #: more for each name.
         self.entry: Field | None = None
-        #: The tables' other entries by their values; shared by all encoders until one of them has
-        #: a second dynamic entry.
+        #: Other entries by their values. All encoders share this until one of them has a second
+        #: dynamic entry.
         self.values = values
-        #: The `note` of the newest dynamic one, 0 if there is none.
+        #: The `note` of the newest dynamic entry; 0 if there is none.
         self.newest: i64 = 0
-        #: The value sent last, if it is volatile.
+        #: The value sent last, if the name is volatile.
         self.last = ""
 
 
 def _names() -> dict[str, _Name]:
-    """What all encoders know at first. An entry's `note` is its index, negative."""
+    """Return what all encoders know at the start. The `note` of an entry is minus its index."""
     names: dict[str, _Name] = {}
     index: i16 = 0
     for name, value in static_pairs():
@@ -111,16 +110,17 @@ _NAMES: Final[dict[str, _Name]] = _names()
 
 @mypyc_attr(acyclic=True)
 class _Entries(DynamicTable):
-    """The fields that the peer's decoder knows as well."""
+    """The dynamic table of the peer's decoder, as fields."""
 
     def __init__(self, max_size: i64) -> None:
         super().__init__(max_size)
         self._recalled: i64 = 0
 
     def recall(self, pair: object) -> Field | None:
-        """The entry whose `pair` is this very object, if it is soon behind the one recalled last.
+        """Return the entry with this very `pair`, if it is near the one recalled last.
 
-        Who sends the same objects again sends them in the same order: mostly the first look is it.
+        Applications that send the same objects again mostly send them in the same order, so that
+        the first comparison finds the entry.
         """
         items = self.items
         mask = self.mask
@@ -142,18 +142,18 @@ class _Entries(DynamicTable):
 
 @mypyc_attr(acyclic=True)
 class Encoder:
-    """Encodes the header blocks of one direction of one connection, in the order they go out."""
+    """Encodes the header blocks of one direction of one connection, in their order."""
 
     def __init__(self, max_table_size: int = 4096) -> None:
-        """`max_table_size`: octets of table that we use at most, whatever the peer allows."""
+        """`max_table_size`: most bytes of table that we use, even if the peer allows more."""
         self._cap: i64 = max_table_size
         self._table = _Entries(_INITIAL_TABLE_SIZE)
         # The table's size as the peer knows it, and the lowest since the last block.
         self._announced: i64 = _INITIAL_TABLE_SIZE
         self._lowest: i64 = _INITIAL_TABLE_SIZE
-        # Names that were used, of those that all encoders know, and names of entries.
+        # Used names of those that all encoders know, and names of entries.
         self._names: dict[str, _Name] = {}
-        # Entries of the fields that write_date() and write_length() have sent last.
+        # Entries of the last fields of write_date() and write_length().
         self._date: Field | None = None
         self._length: Field | None = None
         self._length_value: i64 = -1
@@ -161,11 +161,11 @@ class Encoder:
 
     @property
     def table_size(self) -> int:
-        """Octets used in the dynamic table (RFC 7541 4.1)."""
+        """Bytes used in the dynamic table (RFC 7541 4.1)."""
         return self._table.size
 
     def set_max_table_size(self, size: int) -> None:
-        """The peer's SETTINGS_HEADER_TABLE_SIZE is `size`; the next block tells what we use."""
+        """Apply the peer's SETTINGS_HEADER_TABLE_SIZE. The next block announces our size."""
         limit: i64 = size
         if limit > self._cap:
             limit = self._cap
@@ -175,12 +175,12 @@ class Encoder:
         self._table.max_size = limit
 
     def encode(self, headers: Iterable[tuple[str, str]]) -> bytes:
-        """A whole block. Names are lowered; a `NeverIndexed` goes out as that.
+        """Encode a whole block. Names are lowered; a `NeverIndexed` is encoded as such.
 
-        Raises UnicodeEncodeError, before anything has changed, for text that has no octets.
+        Raises UnicodeEncodeError, before anything has changed, for text that cannot be encoded.
         """
-        # First whatever may fail, then what changes the table. An entry found at first may have
-        # left it by the time that it is its turn.
+        # First the steps that may fail, then those that change the table. The table may evict an
+        # entry before its field is written.
         found: list[object] = []
         for pair in cast("Iterable[object]", headers):
             found.append(self._find(pair))
@@ -194,7 +194,7 @@ class Encoder:
         return out.getvalue()
 
     def begin(self, out: BytesWriter) -> None:
-        """Begin a block: size updates, if the peer must be told."""
+        """Begin a block with the size updates that are due."""
         size = self._table.max_size
         # > In the case that this size is changed more than once in this interval, the smallest
         # > maximum table size that occurs in that interval MUST be signaled in a dynamic table size
@@ -208,21 +208,21 @@ class Encoder:
         self._lowest = size
 
     def recall(self, pair: object) -> Field | None:
-        """The entry that a block of before made of this very object, if it is easily found.
+        """Return the entry made of this very object, if it is easy to find.
 
-        Applications send the same constants again and again. To know one by its identity costs a
-        tenth of checking and looking up what it says (2,000 instructions a response, of 17,000). A
-        pair cannot change, and the entry holds it, so nothing else can be at its address.
+        Applications send the same constants again and again. Recognizing one by its identity costs
+        a tenth of a check and a look-up (2,000 of 17,000 instructions for a response). A pair
+        cannot change, and the entry refers to it, so its address is not used for another object.
         """
         return self._table.recall(pair)
 
     def size_of(self, field: Field) -> i64:
-        """What a field that recall() has just found takes in a list, octets (RFC 7541 4.1)."""
+        """Return the size in bytes of a field that recall() has just found (RFC 7541 4.1)."""
         table = self._table
         return table.notes[field.note & table.mask] >> SIZE_SHIFT
 
     def write_field(self, out: BytesWriter, field: Field) -> None:
-        """One field that recall() has found, since when others may have pushed it out."""
+        """Write a field that recall() has found. Its entry may have been evicted since."""
         note = field.note
         if self._table.holds(note) or note < 0:
             _write_integer(out, _INDEXED, _INDEXED_MASK, self._index(note))
@@ -230,7 +230,7 @@ class Encoder:
             self.write_pair(out, field.pair)
 
     def write_pair(self, out: BytesWriter, pair: object) -> None:
-        """One field, `(name, value)`; its name in lower case, both valid; see write()."""
+        """Write a valid field, `(name, value)` with a lower-case name; see write()."""
         name, value = cast("tuple[str, str]", pair)
         if type(pair) is tuple:
             self.write(out, name, value, False, pair)
@@ -238,14 +238,17 @@ class Encoder:
             self.write(out, name, value, isinstance(pair, NeverIndexed))
 
     def write_status(self, out: BytesWriter, code: i64) -> None:
-        """`:status`, 100 to 999."""
+        """Write `:status`, 100 to 999."""
         if code == 200:
             out.append(_STATUS_200)
         else:
             self.write(out, ":status", str(int(code)), False)
 
     def write_date(self, out: BytesWriter, pair: object) -> None:
-        """Write `date`. Responses of the same second give the same `pair`: one look finds it."""
+        """Write `date`.
+
+        Responses of one second have the same `pair`, which one comparison finds.
+        """
         field = self._date
         if field is None or field.pair is not pair or not self._table.holds(field.note):
             self.write_pair(out, pair)
@@ -255,7 +258,7 @@ class Encoder:
             _write_integer(out, _INDEXED, _INDEXED_MASK, self._index(field.note))
 
     def write_length(self, out: BytesWriter, length: i64) -> None:
-        """Write `content-length`. The same one as the last time is found without looking it up."""
+        """Write `content-length`. The same length as last time is found without a look-up."""
         field = self._length
         if field is None or self._length_value != length or not self._table.holds(field.note):
             value = str(int(length))
@@ -274,9 +277,9 @@ class Encoder:
     def write(
         self, out: BytesWriter, name: str, value: str, never: bool, pair: object = None
     ) -> None:
-        """A field, `never` to be indexed; its entry is to know `pair`, if any, the next time.
+        """Write a field, `never` to be indexed. Its entry stores `pair`, if given.
 
-        Raises UnicodeEncodeError, before anything has changed, for text that has no octets.
+        Raises UnicodeEncodeError, before anything has changed, for text that cannot be encoded.
         """
         known = self._names.get(name)
         if known is None:
@@ -312,7 +315,7 @@ class Encoder:
         _write_string(out, octets)
 
     def _index(self, note: i64) -> i64:
-        """The index of the entry with this note."""
+        """Return the index of the entry with this note."""
         if note < 0:
             return -note
         return STATIC_COUNT + 1 + self._table.newest - note
@@ -320,14 +323,14 @@ class Encoder:
     def _learn(self, name: str) -> _Name:
         known = _NAMES.get(name)
         if known is None:
-            # Kept only if it gets an entry, or else there would be no end of names.
+            # Stored only with an entry, so that the number of names stays bounded.
             return _Name(len(_octets(name)), 0, _STABLE, {})
         known = _Name(known.octets, known.index, known.policy, known.values)
         self._names[name] = known
         return known
 
     def _insert(self, known: _Name, name: str, value: str, value_octets: i64, pair: object) -> bool:
-        """Enter a field in the table, unless it would push out the better part of it."""
+        """Insert a field in the table, unless it would evict more than half of it."""
         size = i64(known.octets) + value_octets + ENTRY_OVERHEAD
         table = self._table
         if size > table.max_size >> 1:
@@ -372,9 +375,9 @@ class Encoder:
                     del self._names[name]
 
     def _find(self, pair: object) -> object:
-        """The entry for a pair, else the pair with its name lowered.
+        """Return the entry for a pair, else the pair with a lower-case name.
 
-        Raises UnicodeEncodeError if it cannot be sent.
+        Raises UnicodeEncodeError if the text cannot be encoded.
         """
         name, value = cast("tuple[str, str]", pair)
         never = type(pair) is not tuple and isinstance(pair, NeverIndexed)
@@ -386,7 +389,7 @@ class Encoder:
         else:
             lowered = name.lower()
             _octets(lowered)
-            # Not one expression: compiled, it would be a plain tuple in either case.
+            # Not one expression: compiled, it would lose the class NeverIndexed.
             if never:
                 pair = NeverIndexed((lowered, value))
             elif lowered != name:
@@ -396,7 +399,7 @@ class Encoder:
 
 
 def _entry(known: _Name, value: str) -> Field | None:
-    """The tables' entry of this name and value."""
+    """Return the entry with this name and value; None if there is none."""
     entry = known.entry
     if entry is not None and cast("tuple[str, ...]", entry.pair)[1] == value:
         return entry
@@ -411,7 +414,7 @@ def _octets(text: str) -> bytes:
 
 
 def _write_integer(out: BytesWriter, first: i64, mask: i64, value: i64) -> None:
-    """An integer behind the bits of `first`, in a prefix that is `mask` wide (RFC 7541 5.1)."""
+    """Write an integer after the bits of `first`, with a prefix of `mask` (RFC 7541 5.1)."""
     if value < mask:
         out.append(u8(first | value))
         return
@@ -424,10 +427,10 @@ def _write_integer(out: BytesWriter, first: i64, mask: i64, value: i64) -> None:
 
 
 def _write_string(out: BytesWriter, octets: bytes) -> None:
-    """A string, Huffman-coded if that is shorter (RFC 7541 5.2)."""
+    """Write a string, Huffman-coded if that is shorter (RFC 7541 5.2)."""
     length: i64 = len(octets)
-    # Code first and fill the length in afterwards: that saves a pass to find it out, where it fits
-    # its prefix, as it nearly always does.
+    # Encode first and set the length afterwards: this saves a pass, if the length fits its prefix,
+    # as in nearly all cases.
     at: i64 = len(out)
     out.append(0)
     huffman_encode(out, octets)

@@ -1,15 +1,15 @@
-"""What goes wrong with a compressed header block.
+"""Errors in a compressed header block.
 
-Knows nothing of streams or connections: whoever owns the decoder answers COMPRESSION_ERROR.
+Knows nothing of streams or connections: the decoder's owner answers COMPRESSION_ERROR.
 """
 
 
 class HPACKError(Exception):
-    """A block that RFC 7541 does not allow; the text says what is wrong and by which section.
+    """A block that breaks RFC 7541. The text names the fault and the section.
 
-    The decoder is out of step with its peer from then on and must not be used again.
+    After it the decoder's table differs from the peer's, so that it must not be used again.
     """
 
 
 class HeaderListTooLarge(HPACKError):
-    """The block was sound, but its list is beyond the limits; the decoder is still in step."""
+    """The block is valid, but its list exceeds the limits. The decoder may be used again."""

@@ -1,13 +1,13 @@
-"""Header fields as the decoder gives them, and as the encoder's table holds them.
+"""Header fields as the decoder returns them, and as the encoder's table holds them.
 
-Knows what a field costs; never whether its name or value make sense.
+Knows the size of a field. Must never know whether its name or value is valid.
 """
 
 from typing import Final
 
 from mypy_extensions import i16, i64, mypyc_attr
 
-#: What an entry costs beside its octets.
+#: Size of an entry beside its name and value, in bytes.
 # > The size of an entry is the sum of its name's length in octets (as defined in Section 5.2), its
 # > value's length in octets, and 32.   (RFC 7541 4.1)
 ENTRY_OVERHEAD: Final = 32
@@ -20,10 +20,10 @@ DATE: Final = 3  # date
 
 @mypyc_attr(native_class=False)
 class NeverIndexed(tuple[str, str]):
-    """A `(name, value)` that no table may hold, here or at any next hop (RFC 7541 6.2.3).
+    """A `(name, value)` that no table may hold, here or at a later hop (RFC 7541 6.2.3).
 
-    An ordinary pair otherwise. The decoder makes them of never-indexed literals, the encoder sends
-    them as such: a list received and forwarded keeps the mark.
+    Otherwise an ordinary pair. The decoder returns it for a never-indexed literal, and the encoder
+    sends it as one: a forwarded list keeps the mark.
     """
 
     __slots__ = ()
@@ -34,12 +34,12 @@ class NeverIndexed(tuple[str, str]):
 
 @mypyc_attr(acyclic=True)
 class Field:
-    """A header field that the encoder's table holds."""
+    """A header field in the encoder's table."""
 
     def __init__(self, pair: object, kind: i16, note: i64) -> None:
-        #: `(name, value)`, the object that it was made of or was met as last.
+        #: The `(name, value)` that it was made of, or that was sent last.
         self.pair: object = pair
-        #: What the encoder's owner must know about it: REGULAR, LENGTH, PSEUDO or DATE.
+        #: REGULAR, LENGTH, PSEUDO or DATE, for the encoder's owner.
         self.kind: i16 = kind
-        #: Its number in the table; in the static table its index, negative.
+        #: Its number in the dynamic table; minus its index in the static table.
         self.note: i64 = note

@@ -1,8 +1,8 @@
-"""The static Huffman code of HPACK (RFC 7541 5.2 and appendix B), both ways.
+"""The static Huffman code of HPACK (RFC 7541 5.2 and appendix B), in both directions.
 
-Takes octets and gives octets. The code is canonical: codes of one length are consecutive numbers in
-the order of their symbols, and each length starts where the one before it ended. So the symbols of
-each length are all there is to write down; the tables are made from them at import.
+Takes bytes and returns bytes. The code is canonical: codes of one length are consecutive numbers in
+the order of their symbols, and each length starts where the previous one ended. So the source has
+only the symbols of each length. The tables are made from them at import.
 """
 
 from typing import Final
@@ -20,7 +20,7 @@ from mypy_extensions import i32, i64, u8
 
 from cno.hpack.errors import HPACKError
 
-#: Symbols by the length of their codes in bits; the end-of-string symbol, 256, is the last one.
+#: Symbols by the length of their codes in bits. The end-of-string symbol, 256, is the last.
 _SYMBOLS: Final[dict[int, str]] = {
     5: "012aceiost",
     6: " %-./3456789=A_bdfghlmnpru",
@@ -51,18 +51,18 @@ _EOS: Final = 256
 #: Bits of the longest code.
 _LONGEST: Final = 30
 _ALL_ONES: Final = (1 << _LONGEST) - 1
-#: Bits looked up at once when decoding: enough for two of the commonest symbols. (A table for more
-#: would be larger than many a processor's nearest cache.)
+#: Bits of one look-up in the decoder: enough for two of the most frequent symbols. (A larger table
+#: would not fit into the first-level cache of many processors.)
 _WINDOW: Final = 13
 _WINDOW_MASK: Final = (1 << _WINDOW) - 1
-#: Bits of a number of 64 that are behind its first window.
+#: Bits after the first window in a 64-bit number.
 _REST: Final = 64 - _WINDOW
-#: Windows looked up in turn in such a number: their eight symbols at most fit another one.
+#: Look-ups in such a number. They give eight symbols at most, which fit into another one.
 _LOOKS: Final = 4
 
 
 def _codes() -> list[tuple[int, int, int]]:
-    """(symbol, length in bits, code), in the order of codes."""
+    """Return (symbol, length in bits, code) in the order of codes."""
     rows = []
     code = 0
     last = 0
@@ -76,7 +76,7 @@ def _codes() -> list[tuple[int, int, int]]:
 
 
 def _encoding_table(rows: list[tuple[int, int, int]]) -> bytes:
-    """By symbol, eight octets each: the code, then six bits of length."""
+    """Return eight bytes for each symbol: its code, then six bits of length."""
     entries = [0] * (_EOS + 1)
     for symbol, length, code in rows:
         entries[symbol] = code << 6 | length
@@ -84,11 +84,11 @@ def _encoding_table(rows: list[tuple[int, int, int]]) -> bytes:
 
 
 def _window_table(rows: list[tuple[int, int, int]]) -> vec[i32]:
-    """By the next `_WINDOW` bits: the whole codes that they begin with.
+    """Return, for the next `_WINDOW` bits, the one or two whole codes that they begin with.
 
-    The octets of an entry, the lowest first: bits of these one or two codes; bits of their symbols,
-    8 or 16; first symbol; second, if any. All are 0 where even the first code is longer than the
-    window. (Symbols of short codes are below 128.)
+    The bytes of an entry, lowest first: bits of these codes; bits of their symbols, 8 or 16; first
+    symbol; second symbol, if any. All are 0 if the first code is longer than the window. (Symbols
+    of short codes are below 128.)
     """
     table = vec[i32]([i32(0)] * (1 << _WINDOW))
     short = [row for row in rows if row[1] <= _WINDOW]
@@ -104,18 +104,18 @@ def _window_table(rows: list[tuple[int, int, int]]) -> vec[i32]:
 
 
 def _fill(table: vec[i32], code: i64, length: i64, entry: i64) -> None:
-    """Put this wherever a window begins with these bits."""
+    """Store an entry for all windows that begin with this code."""
     room = _WINDOW - length
     for at in range(code << room, (code + 1) << room):
         table[at] = i32(entry)
 
 
 def _long_table(rows: list[tuple[int, int, int]]) -> tuple[bytes, bytes]:
-    """For codes longer than the window: a row of four numbers per length, and their symbols.
+    """Return a row of four numbers for each length beyond the window, and the symbols.
 
-    The numbers, of four octets each: the first code beyond those of this length, filled up to 30
-    bits; the length; its first code; where its first symbol is among the symbols. The last row is
-    that of the end-of-string symbol.
+    The numbers, of four bytes each: the first code beyond those of this length, extended to 30
+    bits; the length; its first code; the position of its first symbol. The last row is that of the
+    end-of-string symbol.
     """
     numbers: list[int] = []
     symbols: list[int] = []
@@ -136,9 +136,9 @@ _LONG_SYMBOLS: Final[bytes] = _long_table(_ROWS)[1]
 
 
 def huffman_encode(out: BytesWriter, text: bytes) -> None:
-    """Append the Huffman coding of `text`, padded to whole octets."""
+    """Append the Huffman code of `text`, padded to whole bytes."""
     table = _ENCODING
-    # The codes of the symbols so far, less what is written already: the low `bits` bits.
+    # The codes that have not been written yet: the low `bits` bits.
     pending: i64 = 0
     bits: i64 = 0
     i: i64 = 0
@@ -167,9 +167,9 @@ def huffman_encode(out: BytesWriter, text: bytes) -> None:
 
 
 def huffman_decode(out: BytesWriter, block: bytes, start: i64, end: i64) -> None:
-    """Append what `block[start:end]` is the code of to `out`.
+    """Decode `block[start:end]`, and append the result to `out`.
 
-    Raises HPACKError where there is the end-of-string symbol or wrong padding.
+    Raises HPACKError for the end-of-string symbol and for wrong padding.
     """
     table = _DECODING
     size: i64 = len(out)
@@ -178,14 +178,14 @@ def huffman_decode(out: BytesWriter, block: bytes, start: i64, end: i64) -> None
     stop = end * 8
     while spent < stop:
         left = stop - spent
-        # What is next, the first bit highest.
+        # The next bits, the first one highest.
         if left >= 64:
             pending = read_i64_be(block, spent >> 3) << (spent & 7)
         else:
-            # The last codes: let ones follow, so that a window is always full.
+            # The last codes: append ones, so that a window is always full.
             pending = read_i64_be(block, end - 8) if end >= 8 else _big_endian(block, end)
             pending = (pending + 1 << 64 - left) - 1
-        # Four entries: up to eight octets, the first one lowest, and the sum of the entries' bits.
+        # Four entries: up to eight bytes, the first one lowest, and the sum of the entries' bits.
         ready: i64 = 0
         sums: i64 = 0
         entry: i64 = 0
@@ -197,13 +197,12 @@ def huffman_decode(out: BytesWriter, block: bytes, start: i64, end: i64) -> None
             pending <<= entry & 0xFF
             looks -= 1
         spent += sums & 0xFF
-        # All eight are written, and those kept that are there: no branch to be guessed wrong.
+        # Write all eight bytes and keep the valid ones: this avoids a mispredicted branch.
         write_i64_le(out, ready)
         size += sums >> 11
         out.truncate(size)
         if entry == 0 and spent <= stop:
-            # No code of the window's size, so there are twelve ones or more: padding, or a longer
-            # code.
+            # The code is longer than the window: at least twelve bits, or padding of ones.
             if stop - spent < 8:
                 return
             code = _long_code(block, spent, end)
@@ -217,11 +216,11 @@ def huffman_decode(out: BytesWriter, block: bytes, start: i64, end: i64) -> None
 
 
 def _long_code(block: bytes, spent: i64, end: i64) -> i64:
-    """Length and symbol (low octet) of the code behind `spent` bits, longer than the window.
+    """Return length and symbol (low byte) of the code after `spent` bits, which exceeds the window.
 
-    Raises HPACKError where it is the end-of-string symbol's or not whole.
+    Raises HPACKError for the end-of-string symbol and for an incomplete code.
     """
-    # Five octets have 30 bits from any bit of the first octet on.
+    # Five bytes contain 30 bits after any bit of the first byte.
     pos = spent >> 3
     pending: i64 = 0
     for at in range(pos, pos + 5):
@@ -245,7 +244,7 @@ def _long_code(block: bytes, spent: i64, end: i64) -> i64:
 
 
 def _big_endian(block: bytes, end: i64) -> i64:
-    """The first `end` octets, fewer than eight, as a number."""
+    """Return the first `end` bytes, fewer than eight, as a number."""
     number: i64 = 0
     for at in range(end):
         number = number << 8 | i64(block[at])

@@ -7,7 +7,7 @@ from mypy_extensions import i64
 
 from cno.hpack.fields import ENTRY_OVERHEAD
 
-#: Entries of the static table; the dynamic table's newest entry has the next index.
+#: Entries of the static table. The newest entry of the dynamic table has the next index.
 STATIC_COUNT: Final = 61
 
 _WITH_VALUES: Final = (
@@ -28,16 +28,16 @@ _NAMES_ONLY: Final = """
 
 
 def static_pairs() -> list[tuple[str, str]]:
-    """The table's fields in order; the first has index 1."""
+    """Return the fields of the table in order. The first has index 1."""
     return [*_WITH_VALUES, *((name, "") for name in _NAMES_ONLY.split())]
 
 
-# The decoder's table by index; what is at 0 is never referred to.
+# The decoder's table by index. Index 0 is never used.
 STATIC_PAIRS: Final[list[object]] = [("", ""), *static_pairs()]
 STATIC_NAMES: Final[list[str]] = ["", *(name for name, _ in static_pairs())]
-#: Octets of the names.
+#: Bytes of the names.
 STATIC_NAME_SIZES: Final[vec[i64]] = vec[i64]([len(name) for name in STATIC_NAMES])
-#: What the fields take in a list.
+#: The sizes of the fields in a list.
 STATIC_SIZES: Final[vec[i64]] = vec[i64](
     [0] + [len(name) + len(value) + ENTRY_OVERHEAD for name, value in static_pairs()]
 )
