@@ -24,7 +24,15 @@ LAYERS = (
     # what keeps connections; the public names.
     ("raw", "aio.errors", "aio.waiters", "aio.hosts", "aio.tls", "aio.arguments"),
     ("aio.lifecycle", "aio.transports"),
-    ("aio.channel", "aio.urls", "aio.signals", "aio.pings", "aio.body", "aio.output", "aio.racing"),
+    (
+        "aio.channel",
+        "aio.urls",
+        "aio.signals",
+        "aio.pings",
+        "aio.body",
+        "aio.output",
+        "aio.happy_eyeballs",
+    ),
     ("aio.sources", "aio.unclaimed"),
     ("pool",),
     ("aio.",),

@@ -1,6 +1,6 @@
-"""From a URL to a connection, or right to a response.
+"""Connect to the server that a URL names; send one request over a new connection.
 
-Knows how a server is reached, and when TLS is meant. Must never know what a connection does.
+Knows when TLS, a proxy or a Unix socket is used. Must never know what a connection does.
 """
 
 import asyncio
@@ -11,12 +11,12 @@ from typing import Any, overload
 from cno.aio import tls
 from cno.aio.client import Client
 from cno.aio.errors import StreamError
+from cno.aio.happy_eyeballs import open_connection
 from cno.aio.hosts import tls_name
 from cno.aio.messages import Response, listed
 from cno.aio.output import Headers
 from cno.aio.probe import has_input, let_transport_read, socket_number
 from cno.aio.proxy import ProxyRoute
-from cno.aio.racing import open_connection
 from cno.aio.repeat import requires_http1
 from cno.aio.sources import Body
 from cno.aio.unreachable import closed_at_once, connect_error, too_slow
@@ -26,7 +26,7 @@ from cno.settings import SettingsDict
 
 
 class Route:
-    """How servers are reached: what TLS is to be like, whether by a proxy or by a Unix socket."""
+    """How to reach servers: the TLS context, and a proxy or a Unix socket if there is one."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class Route:
         self._context = ssl_ctx
         self._own = ssl_ctx
         self._http1_context: SSLContext | None = None
-        self._checked = ssl_ctx is None  # whether it offers protocols
+        self._alpn_checked = ssl_ctx is None  # the context offers protocols by ALPN
         self._hostname = None if ssl_hostname is None else tls_name(ssl_hostname)
         self._proxies = None if proxy is None else ProxyRoute(proxy, proxy_ssl_ctx, proxy_tunnel)
         self._unix_path = unix
@@ -59,16 +59,16 @@ class Route:
         return self._http1_context
 
     def _tls(self) -> SSLContext:
-        """The context to use, in all connections the same."""
+        """Return the TLS context, the same for all connections."""
         if self._context is None:
             self._context = tls.default_context()
-        elif not self._checked:
-            tls.offer(self._context)
-            self._checked = True
+        elif not self._alpn_checked:
+            tls.offer_protocols(self._context)
+            self._alpn_checked = True
         return self._context
 
     def check(self, target: Target) -> None:
-        """Raise ValueError if the environment names what is no proxy for requests to `target`."""
+        """Raise ValueError if the environment names a malformed proxy for requests to `target`."""
         if self._proxies is not None:
             self._proxies.proxy_for(target)
 
@@ -101,7 +101,7 @@ class Route:
 
 
 def with_loop(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
-    """The arguments with a loop in front, if there is none: it may be left out."""
+    """Return positional arguments that begin with an event loop, or None in its place."""
     if "loop" in kwargs:
         return (kwargs.pop("loop"), *args)
     if args and (args[0] is None or isinstance(args[0], asyncio.AbstractEventLoop)):
@@ -145,28 +145,28 @@ async def connect(
 async def connect(*args: Any, **kwargs: Any) -> Client:
     """Connect to the server that a URL names.
 
-    `http:` is clear text, `https:` TLS with ALPN `h2` and `http/1.1`; `h2c:` and `h2:` are the
-    same with HTTP/2 in any case, as is `force_http2`. A `user:password@` in the URL is sent with
-    each request, as credentials of the Basic scheme, unless its headers have an `authorization`.
+    `http:` means clear text, `https:` TLS with ALPN `h2` and `http/1.1`. `h2c:` and `h2:` mean the
+    same, but always HTTP/2; so does `force_http2`. A `user:password@` in the URL is sent with each
+    request, as credentials of the Basic scheme, unless its headers have an `authorization`.
 
-    `ssl_ctx` is by default one that trusts the system's certificates. One of your own is used as it
-    is; only if it offers nothing by ALPN yet, it is made to offer `h2` and `http/1.1`, from then on
-    (`ssl_ctx.set_alpn_protocols(["http/1.1"])` before, and HTTP/2 is not offered). `ssl_hostname`
-    is whom the certificate must name, by default the URL's host.
+    `ssl_ctx` is the TLS context; by default it trusts the system's certificates. A context that
+    offers no protocols by ALPN is changed to offer `h2` and `http/1.1`. To offer HTTP/1.1 alone,
+    call `ssl_ctx.set_alpn_protocols(["http/1.1"])` before. `ssl_hostname` is the name that the
+    certificate must have, by default the URL's host.
 
     `proxy` is the URL of an HTTP proxy (`http://[user:password@]host:port`, or `https:` for TLS to
     the proxy, with `proxy_ssl_ctx` or the system's certificates). The proxy forwards the requests
-    to an `http:` URL. For `https:`, HTTP/2 in clear text, and with `proxy_tunnel`, it is asked for
-    a tunnel by CONNECT; TLS to the server is inside the tunnel. `proxy="env"` uses the proxy that
-    the environment variables HTTP_PROXY, HTTPS_PROXY and ALL_PROXY name, but for the hosts in
-    NO_PROXY; without it, no environment variables are read. `unix` is the path of a Unix socket, to
-    be used whatever host the URL names. `settings` and `limits` are as for `cno.Client`.
+    to an `http:` URL. For `https:`, for HTTP/2 in clear text and with `proxy_tunnel`, it opens a
+    tunnel (CONNECT), with TLS to the server inside. `proxy="env"` uses the proxy that the
+    environment variables HTTP_PROXY, HTTPS_PROXY and ALL_PROXY name, except for the hosts in
+    NO_PROXY; without it, no environment variable is read. `unix` is the path of a Unix socket,
+    which is used instead of the URL's host. `settings` and `limits` are as for `cno.Client`.
 
-    The host is a name, an IPv4 address of four decimals, or an IPv6 address in brackets, with a
-    zone if need be (`[fe80::1%25eth0]`, which is not sent). Names outside ASCII are converted by
-    IDNA 2008 and UTS 46, with the extra `cno[idna]`; without it, only where IDNA 2003 agrees. What
-    other programs might take for another host is refused: addresses like `0x7f.1` and `127.1`,
-    percent-encoded hosts, backslashes, several `@`, control characters.
+    The host is a name, an IPv4 address of four decimals, or an IPv6 address in brackets, which may
+    have a zone (`[fe80::1%25eth0]`; the zone is not sent). Names outside ASCII are converted by
+    IDNA 2008 and UTS 46 with the extra `cno[idna]`, and without it only where IDNA 2003 agrees.
+    Hosts that other parsers could read differently are refused: addresses like `0x7f.1` and
+    `127.1`, percent-encoded hosts, backslashes, several `@`, control characters.
 
     Raises ValueError for a URL that cannot be used. Raises ConnectError if there is no connection:
     its `__cause__` is what the system or `ssl` raised. Subclasses are ProxyError, if the proxy
@@ -216,7 +216,9 @@ async def dial(
     patience = client._limits.handshake_timeout
     problem: OSError | None = None
     try:
-        await within(patience, loop, route.connect(loop, target, client, http1_only), client)
+        await connect_within(
+            patience, loop, route.connect(loop, target, client, http1_only), client
+        )
     except OSError as error:
         problem = error
     if problem is None and await was_closed(client):
@@ -225,7 +227,7 @@ async def dial(
         try:
             raise connect_error(target, problem)
         finally:
-            problem = None  # else it would hold, by its traceback, what holds it
+            problem = None  # else this frame and the traceback of the error keep each other alive
     return client
 
 
@@ -243,13 +245,13 @@ async def was_closed(client: Client) -> bool:
     return True
 
 
-async def within(
+async def connect_within(
     patience: float | None,
     loop: asyncio.AbstractEventLoop,
     work: Coroutine[Any, Any, None],
     client: Client,
 ) -> None:
-    """Connect `client` by this work, or raise ConnectTimeoutError after `patience` seconds."""
+    """Await `work`, which connects `client`; raise ConnectTimeoutError after `patience` seconds."""
     if patience is None:
         await work
         return
@@ -258,10 +260,10 @@ async def within(
     try:
         await asyncio.wait((task,), timeout=patience)
     except asyncio.CancelledError:
-        give_up(task, client)
+        abandon(task, client)
         raise
     if not task.done():
-        give_up(task, client)
+        abandon(task, client)
         raise too_slow(patience)
     problem = task.exception()
     task = None
@@ -269,18 +271,18 @@ async def within(
         try:
             raise problem
         finally:
-            problem = None  # else it would hold, by its traceback, what holds it
+            problem = None  # else this frame and the traceback of the error keep each other alive
 
 
-def give_up(task: "asyncio.Task[None]", client: Client) -> None:
-    """Make no connection, whatever has become of it by now."""
-    task.add_done_callback(retrieve)
+def abandon(task: "asyncio.Task[None]", client: Client) -> None:
+    """Cancel a connection attempt, and abort the connection if there is one already."""
+    task.add_done_callback(retrieve_exception)
     task.cancel()
     client.abort()
 
 
-def retrieve(task: "asyncio.Task[None]") -> None:
-    """Take note of how a task ended, that asyncio need not report it."""
+def retrieve_exception(task: "asyncio.Task[None]") -> None:
+    """Retrieve the exception of a task, so that asyncio does not report it."""
     if not task.cancelled():
         task.exception()
 
@@ -327,10 +329,11 @@ async def request(
 
 
 async def request(*args: Any, **kwargs: Any) -> Response:
-    """Send one request over a connection of its own, which closes after the response.
+    """Send one request over a new connection, which closes after the response.
 
-    Takes what `Client.request` takes, with a URL in place of the path, and what `connect` takes by
-    name; raises what they raise. Read the payload to its end, or use `async with`.
+    Takes the arguments of `Client.request`, with a URL in place of the path, and the keyword
+    arguments of `connect`; raises what these raise. Read the payload to its end, or use
+    `async with`.
     """
     return await _request(*with_loop(args, kwargs), **kwargs)
 

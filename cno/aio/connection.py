@@ -35,7 +35,7 @@ from cno.aio.output import Headers, log
 from cno.aio.pings import Pings
 from cno.aio.proxy_header import Announced
 from cno.aio.timers import Timers
-from cno.aio.tls import adequate, said_goodbye, secured_by
+from cno.aio.tls import is_adequate, received_close_notify, ssl_object_of
 from cno.aio.transports import gathers, most_whole, write_buffer
 from cno.const import (
     CNO_LOCAL,
@@ -107,7 +107,7 @@ class Connection(Timers):
             http2 = secured.selected_alpn_protocol() == "h2"
             self.disallow_h2_prior_knowledge = True
             self.begin(http2 or self._clear_http2())
-            if http2 and not adequate(secured):
+            if http2 and not is_adequate(secured):
                 self.write_reset(0, CNO_RST_INADEQUATE_SECURITY)
         if self._http2:
             self._announced_at = self._born
@@ -148,9 +148,9 @@ class Connection(Timers):
 
     def eof_received(self) -> bool:
         """Whether the transport stays open for what is still to be written."""
-        secured = secured_by(self.transport)
+        secured = ssl_object_of(self.transport)
         secure = secured is not None
-        whole = secured is None or said_goodbye(secured)
+        whole = secured is None or received_close_notify(secured)
         self._peer_end = FULL_END if whole else BARE_END
         while self._behind and self._phase < FLUSHING:
             intake.catch_up(self)
@@ -332,7 +332,7 @@ class Connection(Timers):
 
     def _half_close(self) -> None:
         """HTTP/1.1: tell the other side of a tunnel that this one has no more to say."""
-        if not self._http2 and self._phase < FLUSHING and secured_by(self.transport) is None:
+        if not self._http2 and self._phase < FLUSHING and ssl_object_of(self.transport) is None:
             self._flush()
             self.transport.write_eof()
 

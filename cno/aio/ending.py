@@ -31,7 +31,7 @@ from cno.aio.lifecycle import (
 from cno.aio.output import log
 from cno.aio.progress import acknowledged, is_taking
 from cno.aio.repeat import is_quiet
-from cno.aio.tls import secured_by
+from cno.aio.tls import ssl_object_of
 from cno.aio.waiters import wake
 from cno.core import waiting
 from cno.errors import ConnectionError, Reason
@@ -66,7 +66,7 @@ def close_transport(conn: "Connection") -> None:
         conn._fire(CLOSE_TRANSPORT)
         truncation.cut_off(conn)
         return
-    secure = secured_by(conn.transport) is not None
+    secure = ssl_object_of(conn.transport) is not None
     if mode == WITH_LINGER and not (secure and conn._http2):
         # Closing while the peer is sending would make its system throw away what we said.
         # > If a server performs an immediate close of a TCP connection, there is a significant
@@ -251,7 +251,7 @@ def rescue(conn: "Connection") -> None:
     (What the system holds of TLS is lost: there is no way to give it to the event loop's TLS.)
     """
     try:
-        secured = secured_by(conn.transport)
+        secured = ssl_object_of(conn.transport)
         if secured is None:
             conn._later += from_system(conn.transport)
         else:

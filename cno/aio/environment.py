@@ -1,9 +1,9 @@
 """Proxies that environment variables name: `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`.
 
-Takes a mapping and the URL of a request, and gives the proxy. Must never know a connection.
+Takes a mapping and the URL of a request, and returns the proxy. Must never know a connection.
 
-There is no standard. Where curl, Go and Python agree, this does as they do; where they differ, it
-does as curl does. The differences are named below.
+No standard defines these variables. Where curl, Go and Python agree, this module does the same;
+where they differ, it follows curl. The docstrings below name the differences.
 """
 
 import os
@@ -24,7 +24,7 @@ class Environment:
 
     def __init__(self, variables: Mapping[str, str] | None = None) -> None:
         found = os.environ if variables is None else variables
-        # Windows makes no difference between upper and lower case, so neither can be trusted there.
+        # Names are case-insensitive on Windows, so the client sets both variants there.
         in_cgi = "REQUEST_METHOD" in found
         http = "" if in_cgi and os.name == "nt" else found.get("http_proxy", "")
         if not http and not in_cgi:
@@ -40,7 +40,7 @@ class Environment:
     def proxy_for(self, target: Target) -> Target | None:
         """Return the proxy for requests to the host of `target`; None: connect directly.
 
-        Raises ValueError if the variable that names the proxy is no URL of a proxy.
+        Raises ValueError if the value of the variable is not the URL of a proxy.
         """
         url = self._urls[target.scheme].strip()
         if not url:
@@ -50,7 +50,7 @@ class Environment:
                 return None
         proxy = self._proxies.get(url)
         if proxy is None:
-            # curl and Go take a value without a scheme for a host and port.
+            # curl and Go accept host and port without a scheme.
             proxy = parse_proxy(url if "://" in url else f"http://{url}")
             self._proxies[url] = proxy
         return proxy
@@ -72,8 +72,8 @@ def parse_proxy(url: str) -> Target:
 class Exemption:
     """An entry of `NO_PROXY`: hosts to connect to directly.
 
-    `network` is an address or network (an object of `ipaddress`), or None for a name. A name covers
-    itself (but for `*.name`, `is_suffix_only`) and all names below it. `port` 0 stands for all.
+    `network` is an object of `ipaddress`, or None for a name. A name matches itself, unless
+    `is_suffix_only` (`*.name`), and all its subdomains. `port` 0 matches every port.
     """
 
     def __init__(self, network: Any, name: str, is_suffix_only: bool, port: int) -> None:
@@ -83,7 +83,7 @@ class Exemption:
         self._port = port
 
     def matches(self, host: str, port: int) -> bool:
-        """Return whether this is about a host (`hosts.Host.address`) and port."""
+        """Return whether the entry covers a host (`hosts.Host.address`) and port."""
         if self._port not in (0, port):
             return False
         if self._name == "*":
@@ -97,13 +97,12 @@ class Exemption:
 
 
 def parse_exemptions(text: str) -> list[Exemption]:
-    """Return the entries of a `NO_PROXY` variable: separated by commas or blanks.
+    """Return the entries of a `NO_PROXY` variable, which commas or blanks separate.
 
     An entry is `*` (all hosts), an address or a network (`10.0.0.0/8`, `fd00::/8`), or a name. A
-    dot before a name changes nothing, as with curl and Python (with Go, it excludes the name
-    itself); `*.` before it excludes the name itself, as with Go. All but networks may have a port
-    behind them. What is none of these is ignored. Loopback addresses are no exception (with Go,
-    they are).
+    dot before a name has no meaning, as in curl and Python (in Go, it excludes the name itself).
+    `*.` before a name excludes the name itself, as in Go. Names and addresses may have a port.
+    Malformed entries are ignored. Loopback addresses need an entry too (in Go, they do not).
     """
     entries = text.replace(",", " ").split()
     parsed = [parse_exemption(entry) for entry in entries]
@@ -137,7 +136,7 @@ def parse_exemption(entry: str) -> Exemption | None:
 
 
 def unbracketed(text: str) -> str:
-    """Return an IPv6 address without the brackets that may be around it."""
+    """Return the text without a pair of brackets around it."""
     if text.startswith("[") and text.endswith("]"):
         return text[1:-1]
     return text

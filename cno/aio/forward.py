@@ -1,6 +1,6 @@
 """Requests that a proxy forwards: the absolute-form of their target (RFC 9112 section 3.2.2).
 
-Takes a request and gives the request that the proxy gets. Must never know a connection.
+Takes a request and returns the target and fields to send. Must never know a connection.
 """
 
 from typing import Final
@@ -10,7 +10,7 @@ from cno.aio.output import Headers
 
 
 class ForwardProxy:
-    """A proxy that forwards the requests of a connection, as each request has to address it.
+    """How requests on a connection address the proxy that forwards them.
 
     `credentials` is the value of the `proxy-authorization` field, None if there is none.
     """

@@ -1,7 +1,7 @@
-"""The host and port of a URL (RFC 3986 sections 3.2.2 and 3.2.3), and the name that DNS knows.
+"""The host and port of a URL (RFC 3986 sections 3.2.2 and 3.2.3), and names for DNS.
 
-Takes text and gives text, or raises ValueError: a host that other parsers read in another way is
-refused, never guessed. Must never know schemes, sockets or connections.
+Takes text and returns text, or raises ValueError: a host that other parsers could read differently
+is refused. Must never know schemes, sockets or connections.
 """
 
 import socket
@@ -10,34 +10,34 @@ from typing import Any, Final
 
 from cno.headers import HEXDIG, IPV6, only
 
-#: The longest name that DNS can hold, in bytes and without a dot at its end (RFC 1035 2.3.4).
+#: Bytes of the longest name and label of DNS, without a dot at the end (RFC 1035 2.3.4).
 MAX_NAME: Final = 253
 MAX_LABEL: Final = 63
 
 _LABEL: Final = b"abcdefghijklmnopqrstuvwxyz0123456789-_"
-#: 1 where the byte may be in a label. The underscore is in no host name of RFC 952, but in many
-#: names of machines and containers.
+#: 1 where the byte may be in a label. RFC 952 has no underscore, but names of machines and
+#: containers do.
 LABEL: Final[bytes] = bytes(1 if byte in _LABEL else 0 for byte in range(256))
-#: 1 where the byte may be in a zone id: unreserved (RFC 3986 2.3).
+#: 1 where the byte may be in a zone id: the unreserved characters (RFC 3986 2.3).
 ZONE: Final[bytes] = bytes(
     1 if byte in _LABEL + _LABEL.upper() + b".~" else 0 for byte in range(256)
 )
 
 
 class Host:
-    """A host in the three forms that are needed: to connect, to name it in a message, for TLS."""
+    """A host in three forms: to connect to, for URLs and messages, and for TLS."""
 
     def __init__(self, address: str, named: str, server_name: str) -> None:
-        #: What to look up or connect to. An IPv6 address may have a zone: `fe80::1%eth0`.
+        #: The name to resolve, or the address. An IPv6 address may have a zone: `fe80::1%eth0`.
         self.address = address
-        #: As in a URL: an IPv6 address is in brackets.
+        #: As in a URL: an IPv6 address has brackets, and no zone.
         self.named = named
-        #: Whom a certificate must name, and what SNI says.
+        #: The name that a certificate must have, and that SNI sends.
         self.server_name = server_name
 
 
 def parse_host(text: str) -> Host:
-    """Parse the host of a URL. Raises ValueError for one that is none."""
+    """Parse the host of a URL. Raises ValueError if it is malformed."""
     if text.startswith("["):
         return _ipv6_literal(text)
     name = host_name(text)
@@ -45,8 +45,8 @@ def parse_host(text: str) -> Host:
 
 
 def _ipv6_literal(text: str) -> Host:
-    # > IP-literal = "[" ( IPv6address / IPvFuture  ) "]"   (RFC 3986 3.2.2; nobody has defined a
-    # > version of IPvFuture)
+    # > IP-literal = "[" ( IPv6address / IPvFuture  ) "]"   (RFC 3986 3.2.2; no version of IPvFuture
+    # has been defined)
     if not text.endswith("]"):
         raise ValueError(f"{text!r} does not end with its bracket")
     digits, percent, zone = text[1:-1].partition("%25")
@@ -59,7 +59,7 @@ def _ipv6_literal(text: str) -> Host:
 
 
 def ipv6(text: str) -> str:
-    """An IPv6 address in its canonical form (RFC 5952). Raises ValueError for anything else."""
+    """Return an IPv6 address in canonical form (RFC 5952). Raises ValueError for other text."""
     if text.isascii() and only(IPV6, text.encode()):
         try:
             return socket.inet_ntop(socket.AF_INET6, socket.inet_pton(socket.AF_INET6, text))
@@ -69,9 +69,9 @@ def ipv6(text: str) -> str:
 
 
 def host_name(text: str) -> str:
-    """A name as DNS knows it, in lower case, or an IPv4 address. Raises ValueError for others.
+    """Return a DNS name in lower case, or an IPv4 address. Raises ValueError for other text.
 
-    Names outside ASCII are converted by `ascii_name`.
+    `ascii_name` converts names outside ASCII.
     """
     name = text.lower() if text.isascii() else ascii_name(text)
     bare = without_dot(name)
@@ -82,22 +82,24 @@ def host_name(text: str) -> str:
         if label == "" or len(label) > MAX_LABEL or not only(LABEL, label.encode()):
             raise ValueError(f"{text!r} is not a host name")
     if is_number(labels[len(labels) - 1]) and (name != text or not is_ipv4(name)):
-        # What `inet_aton` reads as an address other programs take for a name (0x7f.1, 127.1,
-        # 0177.0.0.1): a check of one would be passed by the other. No top-level domain is a number.
+        # `inet_aton` reads 0x7f.1, 127.1 and 0177.0.0.1 as addresses; other parsers take them for
+        # names, which lets them pass checks of addresses. No top-level domain is a number.
         raise ValueError(f"{text!r} is neither a host name nor an IPv4 address of four decimals")
     return name
 
 
 def without_dot(name: str) -> str:
-    """The name without the dot that marks it as absolute."""
+    """Return the name without the dot that marks it as absolute."""
     # > The hostname is represented as a byte string using ASCII encoding without a trailing dot.
     # > (RFC 6066 3)
     return name.removesuffix(".")
 
 
 def tls_name(text: str) -> str:
-    """Whom a certificate is to name, as `ssl` wants it (which knows IDNA 2003 only): a name in
-    ASCII without a dot at its end, or an address. Raises ValueError; "" stays as it is."""
+    """Return the name that a certificate must have, in ASCII and without a dot at its end.
+
+    (`ssl` itself would convert by IDNA 2003.) An address or "" stays as it is. Raises ValueError.
+    """
     if text == "":
         return ""
     if ":" in text:
@@ -106,12 +108,12 @@ def tls_name(text: str) -> str:
 
 
 def is_number(label: str) -> bool:
-    """Whether `inet_aton` might take this, at the end of a name, for a number."""
+    """Return whether `inet_aton` would read the last label of a name as a number."""
     return label.isdigit() or (label.startswith("0x") and only(HEXDIG, label[2:].encode()))
 
 
 def is_ipv4(text: str) -> bool:
-    """Whether this is an IPv4 address as RFC 3986 has it: four decimals without leading zeros."""
+    """Return whether this is an IPv4 address of RFC 3986: four decimals without leading zeros."""
     parts = text.split(".")
     for part in parts:
         if not part.isdigit() or len(part) > 3 or str(int(part)) != part or int(part) > 255:
@@ -120,7 +122,7 @@ def is_ipv4(text: str) -> bool:
 
 
 def is_address(host: str) -> bool:
-    """Whether a host that is valid (see `Host.address`) is an address, not a name."""
+    """Return whether a valid host (`Host.address`) is an address, not a name."""
     return ":" in host or is_ipv4(host)
 
 
@@ -136,7 +138,7 @@ def ip_address(host: str) -> Any:
 
 
 def port_of(text: str) -> int | None:
-    """The port of a URL, None for an empty one. Raises ValueError for what is none."""
+    """Return the port of a URL; None if it is empty. Raises ValueError for other text."""
     # > port = *DIGIT   (RFC 3986 3.2.3)
     if text == "":
         return None
@@ -153,18 +155,18 @@ NEEDS_IDNA: Final = (
 
 
 def ascii_name(text: str) -> str:
-    """A name outside ASCII in its ASCII form, by IDNA 2008 (RFC 5891) and UTS 46, non-transitional.
+    """Return the ASCII form of a name, by IDNA 2008 (RFC 5891) and UTS 46, non-transitional.
 
-    That is what the package `idna` does. Without it, only those names are converted whose form is
-    beyond doubt (see `certain_label`). Raises ValueError for all others.
+    The package `idna` converts it. Without the package, this converts only names on which IDNA 2003
+    and 2008 agree (see `unambiguous_label`), and raises ValueError for others.
     """
     if len(text) > MAX_NAME + 1:
         raise ValueError(f"a host name of {len(text)} characters: {MAX_NAME} are possible")
     try:
-        # By its name: the package need not be there, neither to run nor to build this one.
+        # Imported by name: neither running nor building cno needs the package.
         idna: Any = import_module("idna")
     except ImportError:
-        return ".".join([certain_label(label, text) for label in text.split(".")])
+        return ".".join([unambiguous_label(label, text) for label in text.split(".")])
     try:
         encoded: bytes = idna.encode(text, uts46=True)
     except UnicodeError as error:
@@ -172,12 +174,12 @@ def ascii_name(text: str) -> str:
     return encoded.decode("ascii")
 
 
-def certain_label(label: str, name: str) -> str:
-    """A label of `name` in its ASCII form, which is the same by IDNA 2003 and by IDNA 2008.
+def unambiguous_label(label: str, name: str) -> str:
+    """Return the ASCII form of a label of `name`, if IDNA 2003 and IDNA 2008 agree on it.
 
-    Letters, marks and digits that neither standard maps to others: they were in Unicode 3.2, which
-    is what IDNA 2003 knows, and normalization and case folding leave them alone, then and now.
-    Raises ValueError for all others, upper case outside ASCII among them.
+    They agree on letters, marks and digits of Unicode 3.2, the version of IDNA 2003, that neither
+    normalization nor case folding changes, in that version and today. Raises ValueError for others,
+    such as upper case outside ASCII.
     """
     if label.isascii():
         return label.lower()
@@ -185,26 +187,26 @@ def certain_label(label: str, name: str) -> str:
     from encodings.idna import nameprep
 
     lowered = "".join([each.lower() if each.isascii() else each for each in label])
-    certain = not lowered.startswith("xn--")
+    agreed = not lowered.startswith("xn--")
     for each in lowered:
-        if not each.isascii() and not is_certain(each):
-            certain = False
+        if not each.isascii() and not is_unambiguous(each):
+            agreed = False
     try:
-        certain = (
-            certain
+        agreed = (
+            agreed
             and nameprep(lowered) == lowered
             and unicodedata.normalize("NFKC", lowered.casefold()) == lowered
             and unicodedata.category(lowered[0])[0] != "M"
         )
     except UnicodeError:
-        certain = False
-    if not certain:
+        agreed = False
+    if not agreed:
         raise ValueError(f"{name!r} is not a plain host name, and {NEEDS_IDNA}")
     return "xn--" + lowered.encode("punycode").decode("ascii")
 
 
-def is_certain(character: str) -> bool:
-    """Whether a character is a letter, mark or digit of Unicode 3.2 that is not ignorable."""
+def is_unambiguous(character: str) -> bool:
+    """Return whether a character is a letter, mark or digit of Unicode 3.2, and not ignorable."""
     import unicodedata
 
     point = ord(character)

@@ -1,7 +1,7 @@
-"""Through an HTTP proxy: it forwards requests, or opens a tunnel by CONNECT, with TLS inside.
+"""Connections through an HTTP proxy, which forwards requests or opens a tunnel by CONNECT.
 
-Knows how a transport passes from one protocol to another. Must never know who wants the connection,
-or what is going to be said on it. (RFC 9110 9.3.6, RFC 9112 3.2.2)
+Knows how a transport passes from one protocol to another. Must never know which requests are sent
+over the connection. (RFC 9110 9.3.6, RFC 9112 3.2.2)
 """
 
 import asyncio
@@ -21,9 +21,9 @@ from cno.aio.errors import (
     said,
 )
 from cno.aio.forward import ForwardProxy
+from cno.aio.happy_eyeballs import open_connection
 from cno.aio.messages import Response
 from cno.aio.output import Headers
-from cno.aio.racing import open_connection
 from cno.aio.urls import Target
 from cno.limits import Limits
 
@@ -32,11 +32,11 @@ MAX_REFUSAL: Final = 65_536
 
 
 class ProxyRoute:
-    """Which proxy a request goes through, and how.
+    """The choice of a proxy for each server, and of tunnel or forwarding.
 
-    `url` is a proxy's URL, or "env": the environment's variables name it (see `Environment`).
+    `url` is a proxy's URL, or "env": environment variables name the proxy (see `Environment`).
     `context` is for TLS to a proxy (`https:`). `tunnels`: ask for a tunnel even where the proxy
-    could forward the requests. Raises ValueError for what is no URL of a proxy.
+    could forward the requests. Raises ValueError if the URL names no proxy.
     """
 
     def __init__(self, url: str, context: SSLContext | None, tunnels: bool) -> None:
@@ -48,7 +48,7 @@ class ProxyRoute:
     def proxy_for(self, target: Target) -> Target | None:
         """Return the proxy for requests to `target`; None: connect directly.
 
-        Raises ValueError if the environment names what is no proxy.
+        Raises ValueError if the variable that names the proxy is malformed.
         """
         if self._environment is None:
             return self._proxy
@@ -63,10 +63,10 @@ class ProxyRoute:
         context: SSLContext | None,
         hostname: str | None,
     ) -> None:
-        """Connect `client` to what `target` names, over TLS if there is a context.
+        """Connect `client` to the server of `target`, over TLS if `context` is not None.
 
-        Raises ProxyError if the proxy refuses, is gone or cannot be reached, OSError and
-        ssl.SSLError for what the server does.
+        Raises ProxyError if the proxy cannot be reached, refuses or closes the connection. Raises
+        OSError and ssl.SSLError if the TLS handshake with the server fails.
         """
         outer: SSLContext | None = None
         if proxy.scheme == "https":
@@ -75,26 +75,26 @@ class ProxyRoute:
             await connect_through(loop, proxy, outer, target, client, context, hostname)
             return
         client._forward = ForwardProxy(proxy.credentials)
-        await reach(loop, proxy, outer, client)
-        client.scheme = target.scheme  # the TLS is the proxy's
+        await connect_to_proxy(loop, proxy, outer, client)
+        client.scheme = target.scheme  # TLS ends at the proxy
 
 
-async def reach(
+async def connect_to_proxy(
     loop: asyncio.AbstractEventLoop, proxy: Target, context: SSLContext | None, client: Client
 ) -> None:
-    """Connect `client` to the proxy itself, by HTTP/1.1. Raises ProxyError."""
+    """Connect `client` to the proxy itself, to speak HTTP/1.1. Raises ProxyError."""
     name = proxy.server_name if context is not None else None
     try:
         await open_connection(loop, lambda: client, proxy.host, proxy.port, context, name)
     except OSError as error:
-        raise unreachable(proxy, error) from error.with_traceback(None)
+        raise proxy_connect_error(proxy, error) from error.with_traceback(None)
     if client.is_http2:
         client.abort()
         raise ProxyError("the proxy chose HTTP/2: proxy_ssl_ctx must offer http/1.1 alone by ALPN")
 
 
-def unreachable(proxy: Target, error: OSError) -> ProxyError:
-    """Return what is raised where no connection to the proxy itself can be made."""
+def proxy_connect_error(proxy: Target, error: OSError) -> ProxyError:
+    """Return the error for a proxy that cannot be connected to."""
     failure = ProxyError(f"cannot connect to the proxy {proxy.authority}: {said(error)}")
     failure.retryable = not isinstance(error, SSLCertVerificationError)
     return failure
@@ -109,29 +109,32 @@ async def connect_through(
     context: SSLContext | None,
     hostname: str | None,
 ) -> None:
-    """Connect `client` by a tunnel. `outer` is for TLS to the proxy, `context` for TLS inside."""
-    transport, early, ended = await open_tunnel(loop, proxy, outer, target, client._limits)
+    """Connect `client` through a tunnel.
+
+    `outer` is the context for TLS to the proxy, `context` that for TLS inside the tunnel.
+    """
+    transport, early, at_eof = await open_tunnel(loop, proxy, outer, target, client._limits)
     if context is None:
-        # Nothing can have come in between: whoever awaited this runs on at once.
+        # No input can have come since: a coroutine continues its caller without a loop iteration.
         transport.set_protocol(client)
         client.connection_made(transport)
-        client.scheme = target.scheme  # whatever is between the proxy and here
+        client.scheme = target.scheme  # TLS ends at the proxy
         if early:
             client.data_received(early)
-        if ended and not client.eof_received():
+        if at_eof and not client.eof_received():
             transport.close()
         return
-    if early or ended:
+    if early or at_eof:
         transport.abort()
-        what = "says something" if early else "ends the connection"
-        raise ProxyError(f"the proxy {what} before TLS has begun")
+        what = "sent data" if early else "ended the connection"
+        raise ProxyError(f"the proxy {what} before the TLS handshake")
     if outer is not None:
         tls.prepare_for_tls_inside(transport)
-    antechamber = Antechamber()
-    secured = await loop.start_tls(transport, antechamber, context, server_hostname=hostname)
+    buffering = BufferingProtocol()
+    secured = await loop.start_tls(transport, buffering, context, server_hostname=hostname)
     if secured is None:
         raise ConnectionLostError("the connection ended during the handshake", retryable=True)
-    antechamber.pass_on(secured, client)
+    buffering.hand_over(secured, client)
 
 
 async def open_tunnel(
@@ -141,38 +144,40 @@ async def open_tunnel(
     target: Target,
     limits: Limits,
 ) -> tuple[asyncio.Transport, bytes, bool]:
-    """A transport that leads to `target`, what came on it right behind the proxy's answer, and
-    whether that is all."""
-    asker = Client(loop, proxy.authority, "http", limits=limits)
-    await reach(loop, proxy, outer, asker)
+    """Return a transport to `target`, the bytes that followed the proxy's response, and whether
+    end of file came after them."""
+    proxy_client = Client(loop, proxy.authority, "http", limits=limits)
+    await connect_to_proxy(loop, proxy, outer, proxy_client)
     fields: Headers = []
     if proxy.credentials is not None:
         fields.append(("proxy-authorization", proxy.credentials))
     done = False
     try:
-        problem = await ask(asker, target, fields)
+        problem = await request_tunnel(proxy_client, target, fields)
         if problem is None:
-            found = asker.hand_over()
+            found = proxy_client.hand_over()
             done = True
             return found
     except ConnectionLostError as lost:
         problem = ProxyError(f"the proxy is gone: {said(lost)}")
     finally:
         if not done:
-            asker.abort()
+            proxy_client.abort()
     try:
         raise problem
     finally:
-        problem = None  # else it would hold, by its traceback, what holds it
+        problem = None  # else this frame and the traceback of the error keep each other alive
 
 
-async def ask(asker: Client, target: Target, fields: Headers) -> ConnectError | None:
-    """Ask the proxy for a tunnel; return why there is none, None if there is one.
+async def request_tunnel(
+    proxy_client: Client, target: Target, fields: Headers
+) -> ConnectError | None:
+    """Send CONNECT to the proxy; return the error if it refuses, None if the tunnel is open.
 
     Raises ConnectionLostError.
     """
     try:
-        await asker.tunnel(target.address, fields)
+        await proxy_client.tunnel(target.address, fields)
         return None
     except UpgradeRefused as refusal:
         response = refusal.response
@@ -184,16 +189,16 @@ async def ask(asker: Client, target: Target, fields: Headers) -> ConnectError | 
         malformed.limit = fault.limit
         malformed.retryable = False
         return malformed
-    return await refused(asker, response, target)
+    return await refusal_error(proxy_client, response, target)
 
 
-async def refused(asker: Client, response: Response, target: Target) -> ProxyError:
-    """Return the error for a proxy that answered with another status than 2xx.
+async def refusal_error(proxy_client: Client, response: Response, target: Target) -> ProxyError:
+    """Return the error for a proxy that responded with another status than 2xx.
 
-    Waits `Limits.linger_timeout` at most for the content of the answer.
+    Reads the content of the response for `Limits.linger_timeout` at most.
     """
     content = bytearray()
-    timer = asker.loop.call_later(asker._limits.linger_timeout, asker.abort)
+    timer = proxy_client.loop.call_later(proxy_client._limits.linger_timeout, proxy_client.abort)
     try:
         while len(content) < MAX_REFUSAL:
             piece = await response.payload.read(MAX_REFUSAL - len(content))
@@ -201,7 +206,7 @@ async def refused(asker: Client, response: Response, target: Target) -> ProxyErr
                 break
             content += piece
     except OSError:
-        pass  # what there is of it will do
+        pass  # the error keeps the part that has come
     finally:
         timer.cancel()
     reason = f" {response.reason}" if response.reason else ""
@@ -214,8 +219,8 @@ async def refused(asker: Client, response: Response, target: Target) -> ProxyErr
     )
 
 
-class Antechamber(asyncio.Protocol):
-    """Keeps what comes over TLS until the one whom it is for is told of the connection."""
+class BufferingProtocol(asyncio.Protocol):
+    """Buffers the events of a transport until another protocol takes it over."""
 
     def __init__(self) -> None:
         self._data: list[bytes] = []
@@ -234,8 +239,8 @@ class Antechamber(asyncio.Protocol):
         self._lost = True
         self._error = exc
 
-    def pass_on(self, transport: asyncio.Transport, client: Client) -> None:
-        """Give the connection to `client`, with all that has happened to it so far."""
+    def hand_over(self, transport: asyncio.Transport, client: Client) -> None:
+        """Make `client` the transport's protocol, and replay the buffered events to it."""
         transport.set_protocol(client)
         client.connection_made(transport)
         for data in self._data:

@@ -1,7 +1,8 @@
-"""The header by which a proxy announces whom it connects for: the PROXY protocol, versions 1 and 2.
+"""The header by which a proxy announces its client: PROXY protocol, versions 1 and 2.
 
-Takes bytes and gives what they say, or raises ValueError. Must never know a socket or a connection.
-(https://www.haproxy.org/download/2.6/doc/proxy-protocol.txt; `#:` below cites its sections)
+Takes bytes and returns the parsed header, or raises ValueError. Must never know a socket or a
+connection. The sections cited are those of
+https://www.haproxy.org/download/2.6/doc/proxy-protocol.txt
 """
 
 import socket
@@ -9,16 +10,16 @@ from typing import Final
 
 from cno.aio.hosts import ipv6, is_ipv4
 
-#: What version 2 begins with (2.2).
+#: The first bytes of version 2 (2.2), and of version 1 (2.1).
 SIGNATURE: Final = b"\r\n\r\n\x00\r\nQUIT\n"
 PREFIX: Final = b"PROXY "
 #: Bytes of the longest line of version 1, with its line break (2.1).
 MAX_LINE: Final = 107
-#: Bytes of the longest header of version 2 that is accepted. It may have 65,551; proxies send less
-#: than 536, with certificates some more.
+#: Bytes of the longest header of version 2 that is accepted. The format allows 65,551; proxies send
+#: fewer than 536, or some more with the names in a client's certificate.
 MAX_HEADER: Final = 4_096
 
-#: Address families of version 2, and the bytes that two addresses with their ports take (2.2).
+#: Address families of version 2, and the size in bytes of the two addresses and ports (2.2).
 UNSPECIFIED: Final = 0
 INET: Final = 1
 INET6: Final = 2
@@ -27,17 +28,17 @@ SIZES: Final = (0, 12, 36, 216)
 
 
 class Announced:
-    """What a header says of the client: its host and port; None: it has none (a Unix socket)."""
+    """The client that a header announces: host and port; None: a Unix socket."""
 
     def __init__(self, address: tuple[str, int] | None) -> None:
         self.address = address
 
 
 class ProxyHeader:
-    """A header: its size in bytes, and what it says of the client.
+    """A header: its size in bytes, and the client that it announces.
 
-    `announced` None: nothing. The connection is the proxy's own (LOCAL: a health check), or of a
-    kind that the proxy does not know (UNKNOWN).
+    `announced` is None for a connection of the proxy's own (LOCAL: a health check), and for an
+    address family that the proxy does not know (UNKNOWN).
     """
 
     def __init__(self, size: int, announced: Announced | None) -> None:
@@ -46,9 +47,9 @@ class ProxyHeader:
 
 
 def parse(data: bytes) -> ProxyHeader | None:
-    """Return the header that data begins with; None: it is not complete.
+    """Return the header at the start of `data`; None: it is incomplete.
 
-    Raises ValueError for what is no header, as soon as that is certain.
+    Raises ValueError if the header is malformed, as soon as `data` shows it.
     """
     if data.startswith(SIGNATURE[: len(data)]):
         return parse_binary(data) if len(data) >= 16 else None
@@ -66,7 +67,7 @@ def parse(data: bytes) -> ProxyHeader | None:
 
 
 def parse_line(line: bytes) -> Announced | None:
-    """Return what a line says of the client (2.1). Raises ValueError."""
+    """Return the client that a line announces (2.1). Raises ValueError."""
     text = line.decode("latin-1")
     if not text.endswith("\r\n"):
         raise ValueError("a PROXY header's line does not end with CR LF")
@@ -94,8 +95,7 @@ def address_of(text: str, version6: bool) -> str:
 
 def number_of(text: str) -> int:
     """Return a port. Raises ValueError."""
-    # > TCP source port represented as a decimal integer in the range [0..65535] inclusive. ...
-    # > Leading zeroes are not permitted
+    # A decimal number from 0 to 65535 without leading zeros (2.1).
     well_formed = text.isascii() and text.isdigit() and len(text) <= 5
     if not well_formed or str(int(text)) != text or int(text) > 65_535:
         raise ValueError("a malformed port in a PROXY header")
@@ -106,7 +106,7 @@ def number_of(text: str) -> int:
 
 
 def parse_binary(data: bytes) -> ProxyHeader | None:
-    """Return a header of version 2 (2.2); None: it is not complete. Raises ValueError."""
+    """Return a header of version 2 (2.2); None: it is incomplete. Raises ValueError."""
     version, command = data[12] >> 4, data[12] & 15
     family, transport = data[13] >> 4, data[13] & 15
     length = int.from_bytes(data[14:16], "big")
@@ -131,7 +131,7 @@ def parse_binary(data: bytes) -> ProxyHeader | None:
 
 
 def source_of(family: int, block: bytes) -> tuple[str, int] | None:
-    """Return the source of an address block; None: it is a Unix socket, without a port."""
+    """Return the source address and port of an address block; None: a Unix socket."""
     if family == INET:
         return socket.inet_ntop(socket.AF_INET, block[:4]), int.from_bytes(block[8:10], "big")
     if family == INET6:
@@ -140,7 +140,7 @@ def source_of(family: int, block: bytes) -> tuple[str, int] | None:
 
 
 def check_extensions(data: bytes, at: int, end: int) -> None:
-    """Pass over what follows the addresses (type, length, value; 2.2.). Raises ValueError."""
+    """Skip the extensions (type, length, value) after the addresses (2.2). Raises ValueError."""
     while at < end:
         if at + 3 > end:
             raise ValueError("a PROXY header that ends within an extension")

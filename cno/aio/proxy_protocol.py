@@ -1,9 +1,9 @@
-"""Servers behind proxies that announce their clients: a PROXY header comes before all else.
+"""Servers behind proxies that announce their clients by a PROXY header.
 
-Knows sockets, and which addresses must send a header. Must never know what is said on a connection.
+Knows sockets, and which addresses must send a header. Must never know what follows the header.
 
-The header is taken from the socket itself, not one byte more than it has, before there is TLS: an
-event loop cannot be given bytes that TLS has to read.
+The header is read from the socket before a transport or TLS exists, and not one byte beyond it:
+event loops offer no way to pass bytes that have been read already to TLS.
 """
 
 import asyncio
@@ -18,20 +18,20 @@ from cno.aio.output import log
 from cno.aio.proxy_header import MAX_HEADER, Announced, ProxyHeader, parse
 from cno.limits import Limits
 
-#: Makes the protocol of a connection, of which a header has announced this, or none has come.
+#: Makes the protocol of a connection, given the client that a header announced, if one did.
 Factory = Callable[[Announced | None], asyncio.Protocol]
 
-#: The entry for those who connect by a Unix socket.
+#: The entry for all peers that connect by a Unix socket.
 UNIX_ENTRY: Final = "unix:"
-#: Seconds that connections have to become requests once a server closes.
+#: Seconds for headers and TLS handshakes to complete once a server closes.
 GRACE: Final = 1.0
 
 
 class Trusted:
-    """Addresses from which a PROXY header must come, and is believed.
+    """The addresses of proxies, which must send a PROXY header.
 
     Each entry is an address or a network of IPv4 or IPv6 (`10.0.0.0/8`, `::1`), or `unix:` for all
-    who connect by a Unix socket. Raises ValueError for what is none of these.
+    peers that connect by a Unix socket. Raises ValueError for a malformed entry.
     """
 
     def __init__(self, entries: Iterable[object]) -> None:
@@ -46,7 +46,7 @@ class Trusted:
                 self._networks.append(ipaddress.ip_network(str(entry)))
 
     def includes(self, family: int, name: object) -> bool:
-        """Return whether a header must come from a peer of this socket address."""
+        """Return whether a peer with this socket address must send a header."""
         if not isinstance(name, tuple):
             return self._unix_sockets and family == getattr(socket, "AF_UNIX", None)
         address = ip_address(str(name[0]))
@@ -54,7 +54,7 @@ class Trusted:
 
 
 class Reception:
-    """All connections of a server whose header, or TLS handshake, is not complete yet."""
+    """The connections of a server whose PROXY header or TLS handshake is incomplete."""
 
     def __init__(
         self, trusted: Trusted, factory: Factory, ssl: SSLContext | None, limits: Limits
@@ -70,7 +70,7 @@ class Reception:
         return Accepted(self)
 
     def accepted(self, transport: asyncio.Transport) -> None:
-        """See to a new connection."""
+        """Begin a connection that the event loop has accepted."""
         sock = transport.get_extra_info("socket")
         trusted = self._trusted.includes(sock.family, transport.get_extra_info("peername"))
         if not trusted and self._ssl is None:
@@ -79,8 +79,8 @@ class Reception:
             protocol.connection_made(transport)
             return
         try:
-            # The transport has read nothing yet. Its end does not end the connection: that has a
-            # second descriptor.
+            # The transport has read nothing yet. To abort it does not close the connection, which
+            # a second descriptor keeps open.
             own = socket.fromfd(sock.fileno(), sock.family, socket.SOCK_STREAM)
             own.setblocking(False)
         except OSError as error:
@@ -93,7 +93,7 @@ class Reception:
         task.add_done_callback(self._done)
 
     async def _receive(self, sock: socket.socket, trusted: bool) -> None:
-        """Read the header, and begin the connection behind it."""
+        """Read the header, then give the socket to a new transport."""
         loop = asyncio.get_running_loop()
         passed_on = False
         try:
@@ -101,7 +101,7 @@ class Reception:
             if trusted:
                 announced = (await read_header(loop, sock, self._patience)).announced
             protocol = self._factory(announced)
-            passed_on = True  # from here on the socket is the transport's
+            passed_on = True  # the transport closes the socket from here on
             await loop.connect_accepted_socket(
                 lambda: protocol,
                 sock,
@@ -122,7 +122,7 @@ class Reception:
             )
 
     async def close(self, most: float | None) -> None:
-        """Give connections `GRACE` seconds to begin, or `most` if that is less; end the others."""
+        """Wait up to `GRACE` seconds, or `most` if that is less, then close what is left."""
         patience = GRACE if most is None else min(most, GRACE)
         if self._tasks:
             await asyncio.wait(list(self._tasks), timeout=patience)
@@ -145,9 +145,9 @@ class Accepted(asyncio.Protocol):
 async def read_header(
     loop: asyncio.AbstractEventLoop, sock: socket.socket, patience: float | None
 ) -> ProxyHeader:
-    """Take the header from a socket, and nothing that follows it.
+    """Read the header from a socket, and no byte that follows it.
 
-    Raises ValueError for what is no header, OSError, TimeoutError after `patience` seconds.
+    Raises ValueError for a malformed header, OSError, and TimeoutError after `patience` seconds.
     """
     reader = HeaderReader(loop, sock)
     timer = None if patience is None else loop.call_later(patience, reader.expire)
@@ -162,7 +162,7 @@ async def read_header(
 
 
 class HeaderReader:
-    """Takes a header from a socket as it comes; `result` is the future for it."""
+    """Reads a header from a non-blocking socket; `result` is the future for it."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket) -> None:
         self.result: asyncio.Future[ProxyHeader] = loop.create_future()
@@ -170,7 +170,7 @@ class HeaderReader:
         self._data = b""
 
     def readable(self) -> None:
-        """Look at what has come, and take from it what belongs to the header."""
+        """Read the bytes of the header that have come, and no others."""
         if self.result.done():
             return
         try:
@@ -189,6 +189,6 @@ class HeaderReader:
             self.result.set_result(header)
 
     def expire(self) -> None:
-        """The header is not there in time."""
+        """Fail because the header is late."""
         if not self.result.done():
             self.result.set_exception(TimeoutError("no PROXY header comes"))

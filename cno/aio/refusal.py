@@ -1,6 +1,6 @@
 """The error for an upgrade or a tunnel that the server refuses.
 
-Knows the response that it comes with. Must never know why the upgrade was asked for.
+Knows the response that refused. Must never know which protocol was requested.
 """
 
 from typing import Any, cast

@@ -1,6 +1,6 @@
-"""TLS as HTTP/2 wants it (RFC 9113 section 9.2), from files or from the system's certificates.
+"""TLS contexts that meet the requirements of HTTP/2 (RFC 9113 section 9.2).
 
-Knows `ssl` and the RFC's demands. Must never know a connection.
+Knows `ssl` and the RFC's requirements. Must never know a connection.
 """
 
 import asyncio.sslproto
@@ -17,11 +17,11 @@ from mypy_extensions import mypyc_attr
 Path: TypeAlias = str | PathLike[str]
 
 HTTP1: Final = "http/1.1"
-#: What is offered and chosen by ALPN. Never "h2c": that is for clear text (RFC 9113 3.1, 3.2).
+#: The protocols for ALPN. Never "h2c", which is for clear text (RFC 9113 3.1, 3.2).
 PROTOCOLS: Final = ("h2", HTTP1)
 
-#: The context of connections that were given none, once there has been one: to load the system's
-#: certificates takes 24 ms of CPU.
+#: The context of connections without one of their own, once it has been made. It is shared because
+#: loading the system's certificates is slow.
 _default: Final[list[ssl.SSLContext]] = []
 #: The same for connections that offer HTTP/1.1 alone.
 _http1: Final[list[ssl.SSLContext]] = []
@@ -30,7 +30,7 @@ _http1: Final[list[ssl.SSLContext]] = []
 def server_context(
     certfile: Path, keyfile: Path | None = None, password: str | None = None
 ) -> ssl.SSLContext:
-    """A server's context: its certificate (and those that sign it) and its key, both PEM files.
+    """Return a server's context, with its certificate chain and key from PEM files.
 
     The key may be in the same file. Raises OSError and ssl.SSLError as `load_cert_chain` does.
     """
@@ -41,9 +41,9 @@ def server_context(
 
 
 def client_context(cafile: Path | None = None, *, verify: bool = True) -> ssl.SSLContext:
-    """A client's context: trusts the system's certificates, or only those in `cafile`.
+    """Return a client's context, which trusts the system's certificates, or those in `cafile`.
 
-    With `verify` False it trusts anybody: for tests.
+    With `verify` False it accepts any certificate: for tests.
     """
     context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=cafile)
     harden(context)
@@ -54,7 +54,7 @@ def client_context(cafile: Path | None = None, *, verify: bool = True) -> ssl.SS
 
 
 def default_context() -> ssl.SSLContext:
-    """The client's context that all connections share that were given none. Not to be changed."""
+    """Return the context of clients without one of their own. It is shared: do not change it."""
     if not _default:
         _default.append(client_context())
     return _default[0]
@@ -98,10 +98,10 @@ class Http1Context(ssl.SSLContext):
 
 
 def harden(context: ssl.SSLContext) -> None:
-    """Make a context fit for HTTP/2, and leave HTTP/1.1 what the system allows.
+    """Set what HTTP/2 requires of a context; leave the cipher suites to Python and the system.
 
-    Cipher suites stay Python's, which begin with those that HTTP/2 may use. Where a peer has only
-    others, HTTP/1.1 is spoken; HTTP/2 is refused (`adequate`).
+    Python prefers suites that HTTP/2 may use. If a peer supports only others, HTTP/1.1 works, and
+    HTTP/2 is refused (`is_adequate`).
     """
     # > Implementations of HTTP/2 MUST use TLS version 1.2 [TLS12] or higher for HTTP/2 over TLS.
     # > (RFC 9113 9.2)
@@ -112,8 +112,8 @@ def harden(context: ssl.SSLContext) -> None:
     context.set_alpn_protocols(list(PROTOCOLS))
 
 
-def offer(context: ssl.SSLContext) -> None:
-    """Have a client's context of the user's offer our protocols, unless it offers some already."""
+def offer_protocols(context: ssl.SSLContext) -> None:
+    """Make a client's context offer `PROTOCOLS` by ALPN, unless it offers some already."""
     if not offered_protocols(context):
         context.set_alpn_protocols(list(PROTOCOLS))
 
@@ -136,7 +136,7 @@ def offered_protocols(context: ssl.SSLContext) -> list[str]:
     return offered
 
 
-#: The number of the extension (RFC 7301 3.1).
+#: The number of the ALPN extension (RFC 7301 3.1).
 ALPN: Final = 16
 
 
@@ -157,7 +157,7 @@ def extensions_of(hello: bytes) -> dict[int, bytes]:
 
 
 def prepare_for_tls_inside(transport: BaseTransport) -> None:
-    """Make it possible to abort TLS inside the TLS of a transport.
+    """Prepare a TLS transport for TLS inside it, which must be able to abort it.
 
     Before Python 3.11.8 and 3.12.2, asyncio's TLS transport raises TypeError from the method that
     the TLS inside calls to abort it, and the connection stays open (cpython#113214).
@@ -181,27 +181,29 @@ class Aborter:
             transport.abort()
 
 
-def secured_by(transport: BaseTransport) -> ssl.SSLObject | None:
-    """The TLS of a transport, if it has any."""
+def ssl_object_of(transport: BaseTransport) -> ssl.SSLObject | None:
+    """Return the TLS object of a transport; None in clear text."""
     return cast("ssl.SSLObject | None", transport.get_extra_info("ssl_object"))
 
 
-def said_goodbye(secured: ssl.SSLObject) -> bool:
-    """Whether the peer has ended its side of TLS, once the transport is at its end: not only that
-    of TCP, which anybody on the way can do."""
+def received_close_notify(secured: ssl.SSLObject) -> bool:
+    """Return whether the peer sent close_notify, once the transport is at end of file.
+
+    Without it, the end may be forged: anybody on the path can end the TCP connection.
+    """
     try:
         return not secured.read(1)
     except ssl.SSLError:
         return False
 
 
-def adequate(secured: ssl.SSLObject) -> bool:
-    """Whether HTTP/2 may run over this (RFC 9113 9.2): TLS 1.3, or 1.2 with a modern cipher."""
+def is_adequate(secured: ssl.SSLObject) -> bool:
+    """Return whether HTTP/2 may use this TLS (RFC 9113 9.2): 1.3, or 1.2 with a modern cipher."""
     if secured.version() == "TLSv1.3":
         return True
     # > An endpoint MAY immediately terminate an HTTP/2 connection that does not meet these TLS
     # > requirements with a connection error (Section 5.4.1) of type INADEQUATE_SECURITY.
-    # What is not prohibited (Appendix A): ephemeral key exchange, and an AEAD cipher.
+    # Appendix A allows ephemeral key exchange with an AEAD cipher.
     cipher = secured.cipher()
     name = "" if cipher is None else cipher[0]
     modern = "GCM" in name or "CHACHA20" in name or "CCM" in name

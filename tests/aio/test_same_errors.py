@@ -19,7 +19,7 @@ from cno.limits import Limits
 from tests import frames as f
 from tests.aio.lab import HTTP1, HTTP1_TLS, HTTP2_TLS, Lab, Peer, by_hand, greet, hello
 from tests.aio.test_bounds import SHORT, no_streams
-from tests.aio.test_racing import resolve_to
+from tests.aio.test_happy_eyeballs import resolve_to
 from tests.peers import free_port
 
 Place = Callable[[Lab, pytest.MonkeyPatch], Any]

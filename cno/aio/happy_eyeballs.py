@@ -1,10 +1,10 @@
-"""Connect to a host, over whichever of its addresses answers first ("Happy Eyeballs", RFC 8305).
+"""Connect to the first of a host's addresses that accepts ("Happy Eyeballs", RFC 8305).
 
-Knows addresses and sockets, of asyncio's event loops and uvloop's alike. Must never know what is
-said over a connection.
+Knows addresses and sockets, on asyncio's event loops and uvloop's. Must never know what is sent
+over a connection.
 
-`loop.create_connection` does not do this everywhere: uvloop tries one address after the other, and
-asyncio of 3.12.1 and 3.13.0 fails where tasks start eagerly (cpython#124309).
+`loop.create_connection` does not do this on every loop: uvloop tries one address after the other,
+and asyncio of Python 3.12.1 and 3.13.0 fails with eager tasks (cpython#124309).
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from cno.aio.waiters import wake
 #: Seconds after which the next address is tried as well (RFC 8305 5: "Connection Attempt Delay").
 ATTEMPT_DELAY: Final = 0.25
 
-#: Family, type, protocol, canonical name, address: what `getaddrinfo` gives.
+#: An entry of `getaddrinfo`: family, type, protocol, canonical name, address.
 Info: TypeAlias = tuple[Any, Any, int, str, Any]
 
 
@@ -37,19 +37,19 @@ async def open_connection(
 ) -> None:
     """Connect a protocol to a host (see `hosts.Host.address`), over TLS if there is a context.
 
-    Raises OSError, which names every address that was tried, and ssl.SSLError.
+    Raises OSError, whose text names every address that failed, and ssl.SSLError.
     """
     if is_address(host):
         await loop.create_connection(factory, host, port, ssl=context, server_hostname=server_name)
         return
     infos = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     sock = await first_to_answer(loop, alternating(infos))
-    # From here on the socket is the transport's, which closes it if TLS fails.
+    # From here on the transport owns the socket, and closes it if TLS fails.
     await loop.create_connection(factory, sock=sock, ssl=context, server_hostname=server_name)
 
 
 def alternating(infos: list[Info]) -> deque[Info]:
-    """The addresses in order, one of each family in turn."""
+    """Return the addresses in order, with the families alternating."""
     # > ... the client SHOULD modify the ordered list to interleave address families. Whichever
     # > address family is first in the list should be followed by an endpoint of the other address
     # > family   (RFC 8305 4)
@@ -66,9 +66,9 @@ def alternating(infos: list[Info]) -> deque[Info]:
 
 
 async def first_to_answer(loop: asyncio.AbstractEventLoop, infos: deque[Info]) -> socket.socket:
-    """Try the addresses, the next one whenever one fails or takes long; the first connection.
+    """Return a socket that is connected to the first address that accepts.
 
-    Raises OSError if all fail.
+    Starts the next attempt when one fails, or after `ATTEMPT_DELAY`. Raises OSError if all fail.
     """
     problems: list[tuple[str, OSError]] = []
     attempts: dict[asyncio.Task[socket.socket], str] = {}
@@ -76,7 +76,7 @@ async def first_to_answer(loop: asyncio.AbstractEventLoop, infos: deque[Info]) -
         while infos or attempts:
             if infos:
                 info = infos.popleft()
-                attempts[loop.create_task(attempt(loop, info))] = place(info[4])
+                attempts[loop.create_task(attempt(loop, info))] = address_text(info[4])
             done, _ = await asyncio.wait(
                 list(attempts),
                 timeout=ATTEMPT_DELAY if infos else None,
@@ -92,12 +92,12 @@ async def first_to_answer(loop: asyncio.AbstractEventLoop, infos: deque[Info]) -
                 problems.append((attempts.pop(task), error))
     finally:
         for task in attempts:
-            give_up(task)
-    raise combined(problems)
+            cancel_attempt(task)
+    raise merged(problems)
 
 
 async def attempt(loop: asyncio.AbstractEventLoop, info: Info) -> socket.socket:
-    """Connect to one address. Raises OSError."""
+    """Return a socket that is connected to one address. Raises OSError."""
     sock = socket.socket(info[0], info[1], info[2])
     connected = False
     try:
@@ -111,9 +111,9 @@ async def attempt(loop: asyncio.AbstractEventLoop, info: Info) -> socket.socket:
 
 
 async def connect(loop: asyncio.AbstractEventLoop, sock: socket.socket, address: Any) -> None:
-    """Connect a socket. (`loop.sock_connect` of uvloop asks the resolver once more.)"""
+    """Connect a socket. (`loop.sock_connect` of uvloop resolves the address again.)"""
     if not isinstance(loop, asyncio.SelectorEventLoop) and os.name == "nt":
-        await loop.sock_connect(sock, address)  # a proactor cannot wait for a socket
+        await loop.sock_connect(sock, address)  # a proactor has no add_writer
         return
     code = sock.connect_ex(address)
     if code == EINPROGRESS or code == EWOULDBLOCK:
@@ -128,27 +128,27 @@ async def connect(loop: asyncio.AbstractEventLoop, sock: socket.socket, address:
         raise OSError(code, os.strerror(code))
 
 
-def give_up(task: "asyncio.Task[socket.socket]") -> None:
-    """Let an attempt leave no socket behind."""
+def cancel_attempt(task: "asyncio.Task[socket.socket]") -> None:
+    """Cancel an attempt; close its socket if it has connected already."""
     if task.cancel():
-        task.add_done_callback(discard)
+        task.add_done_callback(close_socket)
     else:
-        discard(task)
+        close_socket(task)
 
 
-def discard(task: "asyncio.Task[socket.socket]") -> None:
+def close_socket(task: "asyncio.Task[socket.socket]") -> None:
     if not task.cancelled() and task.exception() is None:
         task.result().close()
 
 
-def place(address: Any) -> str:
-    """An address of `getaddrinfo`, as text."""
+def address_text(address: Any) -> str:
+    """Return an address of `getaddrinfo` as text."""
     host, port = address[0], address[1]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def combined(problems: list[tuple[str, OSError]]) -> OSError:
-    """One error for all: of their kind, if they are of one."""
+def merged(problems: list[tuple[str, OSError]]) -> OSError:
+    """Return one error for several; it has their errno if that is the same for all."""
     if not problems:
         return OSError("the name has no addresses")
     first = problems[0][1].errno
