@@ -43,6 +43,7 @@ class ProxyRoute:
         self._environment = Environment() if url == "env" else None
         self._proxy = None if url == "env" else parse_proxy(url)
         self._context = context
+        self._alpn_checked = context is None
         self._tunnels = tunnels
 
     def proxy_for(self, target: Target) -> Target | None:
@@ -53,6 +54,15 @@ class ProxyRoute:
         if self._environment is None:
             return self._proxy
         return self._environment.proxy_for(target)
+
+    def _tls(self) -> SSLContext:
+        """Return the context for TLS to a proxy, which offers HTTP/1.1 alone if it can."""
+        if self._context is None:
+            self._context = tls.http1_context()
+        elif not self._alpn_checked and tls.HTTP1 in tls.offered_protocols(self._context):
+            self._context = tls.Http1Context.of(self._context)
+        self._alpn_checked = True
+        return self._context
 
     async def connect(
         self,
@@ -68,9 +78,7 @@ class ProxyRoute:
         Raises ProxyError if the proxy cannot be reached, refuses or closes the connection. Raises
         OSError and ssl.SSLError if the TLS handshake with the server fails.
         """
-        outer: SSLContext | None = None
-        if proxy.scheme == "https":
-            outer = tls.http1_context() if self._context is None else self._context
+        outer = self._tls() if proxy.scheme == "https" else None
         if context is not None or client._force_http2 or self._tunnels:
             await connect_through(loop, proxy, outer, target, client, context, hostname)
             return
@@ -90,7 +98,7 @@ async def connect_to_proxy(
         raise proxy_connect_error(proxy, error) from error.with_traceback(None)
     if client.is_http2:
         client.abort()
-        raise ProxyError("the proxy chose HTTP/2: proxy_ssl_ctx must offer http/1.1 alone by ALPN")
+        raise ProxyError("the proxy chose HTTP/2: proxy_ssl_ctx must offer http/1.1 by ALPN")
 
 
 def proxy_connect_error(proxy: Target, error: OSError) -> ProxyError:

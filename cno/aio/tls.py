@@ -61,7 +61,7 @@ def default_context() -> ssl.SSLContext:
 
 
 def http1_context() -> ssl.SSLContext:
-    """Return the context of connections that were given none and offer HTTP/1.1 alone."""
+    """Return the context of clients without one of their own that offer HTTP/1.1 alone."""
     if not _http1:
         context = client_context()
         context.set_alpn_protocols([HTTP1])
@@ -121,7 +121,7 @@ def offer_protocols(context: ssl.SSLContext) -> None:
 def offered_protocols(context: ssl.SSLContext) -> list[str]:
     """Return what a client's context offers by ALPN (RFC 7301 3.1).
 
-    `ssl` does not tell, so look at what it would send: a ClientHello (RFC 8446 4.1.2).
+    `ssl` has no way to ask, so this reads the ClientHello that it would send (RFC 8446 4.1.2).
     """
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     trial = context.wrap_bio(incoming, outgoing, server_hostname="alpn.invalid")

@@ -429,11 +429,28 @@ def test_https_proxy_that_chooses_http2(lab: Lab) -> None:
     async def main() -> None:
         proxy = Proxy()
         context = lab.certs.client()
-        context.set_alpn_protocols(["h2", "http/1.1"])
+        context.set_alpn_protocols(["h2"])
         async with proxied(lab, proxy, HTTP2_TLS) as way:
             for url in ("http://a.test/", "https://a.test/"):
                 with pytest.raises(aio.ProxyError, match="HTTP/2"):
                     await aio.connect(url, proxy=way, proxy_ssl_ctx=context)
+
+    lab.run(main())
+
+
+def test_one_context_for_the_proxy_and_the_server(lab: Lab) -> None:
+    """It offers HTTP/2 to the server, and not to the proxy."""
+
+    async def main() -> None:
+        proxy = Proxy()
+        context = lab.certs.client()
+        context.set_alpn_protocols(["h2", "http/1.1"])
+        async with lab.serving(HTTP2_TLS, about) as url, proxied(lab, proxy, HTTP2_TLS) as way:
+            async with aio.Pool(context, proxy=way, proxy_ssl_ctx=context) as pool:
+                for _ in range(2):
+                    async with await pool.request("GET", url) as response:
+                        assert ("x-http", "2") in response.headers
+        assert len(proxy.asked) == 1
 
     lab.run(main())
 
