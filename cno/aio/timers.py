@@ -163,7 +163,9 @@ class Timers(Windows):
         delay = max(wait / 4, FASTEST_TICK) if wait > 0.0 else 0.0
         if self._retire_at != 0.0:
             left = self._retire_at - self.loop.time()
-            delay = shortest(delay, max(left, FASTEST_TICK) if left > 0.0 else GRACE)
+            if left <= 0.0 and self._is_greeting():
+                left = GRACE  # it is put off until the peer has begun
+            delay = shortest(delay, max(left, FASTEST_TICK))
         if delay > 0.0:
             self._set_timer(delay, self._tick)
 

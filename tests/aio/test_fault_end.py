@@ -174,6 +174,7 @@ def test_a_client_ends_at_once(lab: Lab, both: Wire) -> None:
 
     async def main() -> None:
         seen: list[bytes] = []
+        connected = threading.Event()
         problems: list[BaseException] = []
         with socket.create_server((HOST, 0)) as listening:
             listening.settimeout(10)
@@ -188,7 +189,9 @@ def test_a_client_ends_at_once(lab: Lab, both: Wire) -> None:
                         )
                     with sock:
                         pen = f.FrameFactory()
-                        sock.sendall(pen.settings() + f.frame(f.PING, 0, 0, b"\0" * 6))
+                        sock.sendall(pen.settings())
+                        assert connected.wait(10)
+                        sock.sendall(f.frame(f.PING, 0, 0, b"\0" * 6))
                         seen.append(read_all(sock))
                 except BaseException as error:
                     problems.append(error)
@@ -197,6 +200,7 @@ def test_a_client_ends_at_once(lab: Lab, both: Wire) -> None:
             thread.start()
             url = f"{both.scheme}://{HOST}:{listening.getsockname()[1]}"
             client = await lab.connect(both, url, limits=LONG)
+            connected.set()
             await asyncio.to_thread(thread.join, 10)
             await client.wait_closed()
         assert problems == []
