@@ -19,7 +19,7 @@ from cno.aio.connection import Connection, Exchange, current_task
 from cno.aio.doubt import given_up, sent
 from cno.aio.errors import ConnectionLostError, StreamError, fresh
 from cno.aio.forward import ForwardProxy
-from cno.aio.lifecycle import HAND_OVER, NO_END
+from cno.aio.lifecycle import FLUSHING, HAND_OVER, LOST, NO_END
 from cno.aio.messages import Response, Tunnel, listed
 from cno.aio.orders import Once, Order, completed, tunnel_order
 from cno.aio.output import Headers, Sending
@@ -171,7 +171,7 @@ class Client(Connection):
 
     def close(self) -> None:
         """Close the connection, after what is being written. Requests that are open fail."""
-        if self._state > CLOSED and not self._closing and not self._draining:
+        if self._state > CLOSED and self._phase < FLUSHING and not self._draining:
             # > An endpoint SHOULD always send a GOAWAY frame before closing a connection
             # > (RFC 9113 6.8)
             self.shutdown()
@@ -199,9 +199,9 @@ class Client(Connection):
         what has come through the tunnel already, and whether that is all. This client is done with.
 
         Raises ConnectionLostError."""
-        while self._behind and not self._closing:
+        while self._behind and self._phase < FLUSHING:
             intake.catch_up(self)
-        if self._closing:
+        if self._phase >= FLUSHING:
             raise self._lost(0)
         early = b""
         for exchange in self._exchanges.values():
@@ -309,7 +309,7 @@ class Client(Connection):
 
     def _is_open(self) -> bool:
         """Whether requests can be sent at all, now or later."""
-        if self._closing or self._draining or self._last_local >= MAX_STREAM_ID - 1:
+        if self._phase >= FLUSHING or self._draining or self._last_local >= MAX_STREAM_ID - 1:
             return False
         if self._http2:
             return self._h2.goaway_received > MAX_STREAM_ID
@@ -376,7 +376,7 @@ class Client(Connection):
 
     def _try_open(self, order: Order) -> Response | None:
         """Write a request's head; None if it has to wait."""
-        if self._closing:
+        if self._phase >= FLUSHING:
             raise ConnectionLostError("the connection is closed", retryable=True)
         if not self._http2 and self._exchanges:
             # HTTP/1.1 allows more, but then giving up one request takes those behind it along, and
@@ -498,7 +498,7 @@ class Client(Connection):
         except (StreamError, DisconnectError, InvalidStreamError) as error:
             # If the stream is at its end, whoever reads the response learns of it. If not, the
             # error is of another connection, whose message was to be the body.
-            if not response._ended and not self._gone:
+            if not response._ended and self._phase < LOST:
                 self._upload_failed(response, error)
         except Exception as failure:
             self._upload_failed(response, failure)

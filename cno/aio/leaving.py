@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 from mypy_extensions import i64
 
+from cno.aio.lifecycle import FLUSHING, LOST
 from cno.aio.messages import Response
 
 if TYPE_CHECKING:
@@ -17,9 +18,9 @@ if TYPE_CHECKING:
 
 def leave(member: "Member") -> None:
     """Take no more requests on this connection, and close it once those it has are done."""
-    if not member._closing and not member._draining:
+    if member._phase < FLUSHING and not member._draining:
         member.shutdown()
-    if member._leaving is None and not member._gone:
+    if member._leaving is None and member._phase < LOST:
         look_later(member, positions(member))
 
 
@@ -36,7 +37,7 @@ def look(member: "Member", seen: dict[int, int]) -> None:
         exchange = member._exchanges.get(stream)
         if exchange is not None and seen.get(stream) == taken:
             cast(Response, exchange).cancel()
-    if member._exchanges and not member._gone:
+    if member._exchanges and member._phase < LOST:
         look_later(member, now)
 
 

@@ -9,7 +9,7 @@ from cno.aio import intake
 from cno.aio.channel import Channel
 from cno.aio.errors import StreamError
 from cno.aio.exchange import Exchange
-from cno.aio.lifecycle import WITH_LINGER
+from cno.aio.lifecycle import FLUSHING, LOST, WITH_LINGER
 from cno.const import CNO_RST_CANCEL, CNO_RST_NO_ERROR
 from cno.h2 import flow
 
@@ -71,7 +71,7 @@ def part(conn: "Connection", exchange: Exchange) -> None:
     """Our message is complete, the peer's is not and nobody will read it: let it finish, if
     that takes little and not long."""
     ignore(conn, exchange)
-    if exchange._parting is None and not exchange._ended and not conn._gone:
+    if exchange._parting is None and not exchange._ended and conn._phase < LOST:
         exchange._parting = conn.loop.call_later(
             conn._limits.linger_timeout, parted, conn, exchange, context=conn._context
         )
@@ -82,7 +82,7 @@ def parted(conn: "Connection", exchange: Exchange) -> None:
     if exchange._parting is not None:
         exchange._parting.cancel()
         exchange._parting = None
-    if exchange._ended or conn._closing:
+    if exchange._ended or conn._phase >= FLUSHING:
         return
     if exchange.stream in conn._stalled:
         part(conn, exchange)  # ours is not complete either

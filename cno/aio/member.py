@@ -11,6 +11,7 @@ from typing import Any, Final
 from mypy_extensions import i64, mypyc_attr
 
 from cno.aio.client import MAX_BLIND, Client
+from cno.aio.lifecycle import FLUSHING
 from cno.aio.probe import has_input, poller_of, socket_number
 from cno.aio.urls import Target
 from cno.const import CNO_RST_HTTP_1_1_REQUIRED
@@ -189,7 +190,7 @@ class Member(Client):
 
     def _check_doubt(self) -> None:
         self._doubted = None
-        if self._suspected and self._joined and not self._closing:
+        if self._suspected and self._joined and self._phase < FLUSHING:
             self._owner.dead(self)
 
     def _after_loss(self) -> None:

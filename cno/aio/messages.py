@@ -17,6 +17,7 @@ from cno.aio.body import Inflow
 from cno.aio.channel import Channel
 from cno.aio.connection import Connection, Exchange, peer_of
 from cno.aio.errors import fresh
+from cno.aio.lifecycle import LOST
 from cno.aio.output import Headers, Sending
 from cno.aio.sources import Body as Body
 from cno.aio.sources import at_once, dispose, in_pieces, size_of
@@ -363,7 +364,7 @@ class Response(Exchange):
 
     def cancel(self, code: int = CNO_RST_CANCEL) -> None:
         """Reset the stream unless it has ended. In HTTP/1.1, this closes the connection."""
-        if not self._ended and not self._conn._gone:
+        if not self._ended and self._conn._phase < LOST:
             self._conn.write_reset(self.stream, code)
         if self._pushes is not None:
             self._pushes.cancel()
@@ -506,7 +507,7 @@ class Pushes:
             self._waiting.popleft().cancel()
 
     def __del__(self) -> None:
-        if self._waiting and not self._conn._gone:
+        if self._waiting and self._conn._phase < LOST:
             try:
                 conn = self._conn
                 conn.loop.call_soon_threadsafe(cancel_all, self._waiting, context=conn._context)

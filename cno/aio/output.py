@@ -15,15 +15,7 @@ from typing import Final, TypeAlias
 from mypy_extensions import i64, mypyc_attr
 
 from cno.aio.errors import ConnectionLostError, claim, end_error, fresh
-from cno.aio.lifecycle import (
-    ABORT,
-    CONNECTING,
-    FLUSHING,
-    IN_ORDER,
-    LINGERING,
-    LOST,
-    after,
-)
+from cno.aio.lifecycle import ABORT, CONNECTING, FLUSHING, IN_ORDER, LINGERING, LOST, after
 from cno.aio.transports import bound_unsent, write_buffer
 from cno.aio.waiters import wake
 from cno.core import INIT, UNKNOWN_LENGTH
@@ -153,16 +145,6 @@ class Output(Engine, asyncio.Protocol):
         if self._close_mode < mode:
             self._close_mode = mode
 
-    @property
-    def _closing(self) -> bool:
-        """Whether close() has been called."""
-        return self._phase >= FLUSHING
-
-    @property
-    def _gone(self) -> bool:
-        """Whether the transport has been lost."""
-        return self._phase >= LOST
-
     def pause_writing(self) -> None:
         super().pause_writing()
         self._full = True
@@ -224,7 +206,7 @@ class Output(Engine, asyncio.Protocol):
 
     async def _finish(self, sending: Sending) -> None:
         """Wait until the rest of it has been taken."""
-        if self._gone:
+        if self._phase >= LOST:
             raise self._lost(sending.stream)
         self._hurry()
         sending.waiter = self.loop.create_future()
@@ -407,7 +389,7 @@ class Output(Engine, asyncio.Protocol):
 
     def _visit(self) -> None:
         self._visit_due = False
-        if not self._gone:
+        if self._phase < LOST:
             self._pump()
 
     def _note_window(self, sending: Sending) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from mypy_extensions import i64
 
+from cno.aio.lifecycle import FLUSHING
 from cno.core import CLOSED, cork
 from cno.drive import end_call
 from cno.h2 import flow
@@ -61,7 +62,7 @@ def make(conn: "Windows", turns: int) -> None:
     """
     h2 = conn._h2
     lacks = 2 * conn._least_room - h2.recv_window - h2.recv_credit
-    gone = conn._gone or conn._closing or conn._state == CLOSED
+    gone = conn._phase >= FLUSHING or conn._state == CLOSED
     if turns > 0 and not gone and lacks > conn._least_room:
         conn.loop.call_soon(make, conn, turns - 1, context=conn._context)
         return

@@ -17,6 +17,7 @@ from mypy_extensions import i64, mypyc_attr
 from cno.aio import failures, leftover, lifecycle
 from cno.aio.arguments import check_handler, check_limits
 from cno.aio.connection import Connection, Exchange, current_task
+from cno.aio.lifecycle import FLUSHING, LOST
 from cno.aio.messages import HANDLER_DONE, HANDLER_RUNNING, Request
 from cno.aio.output import Headers, Sending, log
 from cno.const import (
@@ -239,14 +240,14 @@ class Server(Connection):
             return
         fresh = self._fresh
         self._fresh = []
-        if self._gone:
+        if self._phase >= LOST:
             return  # nobody is there to be answered
-        if self._eager and not self._closing:
+        if self._eager and self._phase < FLUSHING:
             self._collect()
         for request in fresh:
             if not request._ended:  # a stream that was reset with the same input costs no task
                 self._admit(request)
-        if not self._eager and not self._closing:
+        if not self._eager and self._phase < FLUSHING:
             self._collect()  # not before: it goes out once those tasks have had their first turn
         elif self._collecting:
             self._flush()  # those that had nothing to wait for have run by now
@@ -258,7 +259,7 @@ class Server(Connection):
         elif self._stray >= self._max_handlers:
             # Streams that are reset make room for new ones at once; their handlers do not.
             log.debug("too many handlers of streams that were reset still run: closing")
-            if not self._closing:
+            if self._phase < FLUSHING:
                 self.write_reset(0, CNO_RST_ENHANCE_YOUR_CALM)
         elif not self._waiting and self._has_room():
             self._start_handler(request, self._eager)
@@ -296,13 +297,13 @@ class Server(Connection):
     def _resume_waiting(self) -> None:
         """A handler has returned: start those of requests that were held back, in the next turn of
         the event loop, and not in the context of the one that returned."""
-        if not self._start_due and not self._closing:
+        if not self._start_due and self._phase < FLUSHING:
             self._start_due = True
             self.loop.call_soon(self._start_waiting, context=self._context)
 
     def _start_waiting(self) -> None:
         self._start_due = False
-        while self._waiting and self._has_room() and not self._closing:
+        while self._waiting and self._has_room() and self._phase < FLUSHING:
             request = self._waiting.pop(next(iter(self._waiting)))
             self._start_handler(request, self._eager)
 
@@ -420,7 +421,7 @@ class Server(Connection):
 
     def _abandon(self, request: Request, code: int) -> None:
         """The response will never be complete."""
-        if not request._ended and not self._closing:
+        if not request._ended and self._phase < FLUSHING:
             self.write_reset(request.stream, code)
 
     def _over(self, exchange: Exchange, clean: bool) -> None:
@@ -452,7 +453,7 @@ class Server(Connection):
 
     def close(self) -> None:
         """Close the connection, after what is being written. Streams that are open end."""
-        if self._http2 and self._state > H2_SETTINGS and not self._closing:
+        if self._http2 and self._state > H2_SETTINGS and self._phase < FLUSHING:
             # > An endpoint SHOULD always send a GOAWAY frame before closing a connection
             # > (RFC 9113 6.8)
             if self._h2.goaway_sent < 0:
@@ -464,7 +465,7 @@ class Server(Connection):
     def drain(self, timeout: float | None = None) -> None:
         """Shut down, if that has not happened yet; end what is not done in time: `timeout` seconds,
         or `Limits.shutdown_timeout` if that is less."""
-        if not self._closing:
+        if self._phase < FLUSHING:
             self.shutdown()
         patience = self._limits.shutdown_timeout
         if timeout is not None and (patience is None or timeout < patience):
@@ -482,7 +483,7 @@ class Server(Connection):
     def _expire(self) -> None:
         """Time is up."""
         self._deadline = None
-        if not self._gone:
+        if self._phase < LOST:
             self.abort()
         self.cancel_handlers()
 
@@ -501,7 +502,7 @@ class Server(Connection):
         if self._running == 0:
             return
         self._report(f"{self._running} handlers do not end although they were cancelled", None)
-        if not self._gone:
+        if self._phase < LOST:
             self.abort()
         self._running = 0
         self._finished()

@@ -13,6 +13,7 @@ from mypy_extensions import i64, mypyc_attr
 from cno.aio.connect import Route
 from cno.aio.errors import ConnectError, ConnectionLostError, StreamTimeoutError, fresh
 from cno.aio.leaving import leave
+from cno.aio.lifecycle import LOST
 from cno.aio.member import Member, Origin, Owner
 from cno.aio.output import log
 from cno.aio.patience import NO_TURN, not_sent
@@ -473,7 +474,7 @@ class Stock(Owner):
             problem = asyncio.CancelledError()
         else:
             problem = task.exception()
-        if problem is None and member._gone:
+        if problem is None and member._phase >= LOST:
             problem = closed_at_once(member._end_reason, member._goaway_code())
         if problem is None:
             self._join(origin, member, dial.http1_only)

@@ -13,7 +13,7 @@ from mypy_extensions import i64, mypyc_attr
 
 from cno.aio.errors import StreamTimeoutError
 from cno.aio.exchange import Exchange
-from cno.aio.lifecycle import DRAINING, OPEN, WITH_LINGER
+from cno.aio.lifecycle import DRAINING, FLUSHING, LOST, OPEN, WITH_LINGER
 from cno.aio.output import Sending, log
 from cno.aio.progress import NEVER, acknowledged, is_taking
 from cno.aio.windows import Windows
@@ -139,7 +139,7 @@ class Timers(Windows):
 
     def _arm(self) -> None:
         """Look again when a quarter of the shortest wait that may be going on has passed."""
-        if self._closing or self._timer is not None:
+        if self._phase >= FLUSHING or self._timer is not None:
             return
         limits = self._limits
         wait = 0.0 if limits.header_timeout is None else limits.header_timeout
@@ -171,7 +171,7 @@ class Timers(Windows):
 
     def _tick(self) -> None:
         self._timer = None
-        if self._closing:
+        if self._phase >= FLUSHING:
             return  # in this turn of the loop: what is left to do waits for nothing
         now = self.loop.time()
         if self._received != self._received_seen:
@@ -180,7 +180,7 @@ class Timers(Windows):
         if self._check_connection(now):
             self._check_streams(now)
             self._brisk = bool(self._streams) or self._output_since != 0.0 or self._requests_wait()
-        if not self._gone:
+        if self._phase < LOST:
             self._arm()
 
     def _check_connection(self, now: float) -> bool:
@@ -223,18 +223,18 @@ class Timers(Windows):
                 if not self._draining and self._drain_since == 0.0:
                     log.debug("the connection has reached its greatest age")
                     self._retire()
-            return not self._closing
+            return self._phase < FLUSHING
         return False
 
     def _is_fresh(self) -> bool:
         """Whether a server's first words to this client may still wait for those of the client."""
         if not self._server or self._http2 or self._last_remote != 0 or self._born == 0.0:
             return False
-        return not self._closing and self.loop.time() - self._born < GRACE
+        return self._phase < FLUSHING and self.loop.time() - self._born < GRACE
 
     def _begin_drain(self) -> None:
         """It was asked for before the client had said anything."""
-        if not self._draining and not self._closing and not self._is_fresh():
+        if not self._draining and self._phase < FLUSHING and not self._is_fresh():
             self._engine_shutdown()
 
     def _end_drain(self) -> None:
@@ -391,7 +391,12 @@ class Timers(Windows):
     def _suspect(self) -> None:
         """A wait was in vain, and nothing has come: ask by a PING whether the peer is still there.
         Without an answer within `ping_timeout`, the connection ends."""
-        if self._suspected or self._closing or self._state == CLOSED or self._is_greeting():
+        if (
+            self._suspected
+            or self._phase >= FLUSHING
+            or self._state == CLOSED
+            or self._is_greeting()
+        ):
             return
         self._suspected = True
         now = self.loop.time()
@@ -434,14 +439,14 @@ class Timers(Windows):
             self._remind()
         for exchange in list(self._exchanges.values()):
             why = self._overdue(exchange, now)
-            if why is not None and not self._closing:
+            if why is not None and self._phase < FLUSHING:
                 self._too_late(exchange, why)
         wait = self._limits.write_stall_timeout
         moving = self._moved != self._moved_mark
         self._moved_mark = self._moved
         if wait is not None and self._stalled:
             for sending in list(self._stalled.values()):
-                if self._overdue_write(sending, now, moving) and not self._closing:
+                if self._overdue_write(sending, now, moving) and self._phase < FLUSHING:
                     error = late(sending.stream, STALLED)
                     self._stalled.pop(sending.stream, None)
                     stuck = self._exchanges.get(sending.stream)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from cno.aio import leftover
 from cno.aio.exchange import Exchange
+from cno.aio.lifecycle import LOST
 from cno.aio.output import Headers, Sending
 from cno.aio.sources import octets
 from cno.const import CNO_RST_CANCEL
@@ -96,7 +97,7 @@ class Tunnel:
             self._conn.write_reset(self.stream, CNO_RST_CANCEL)
             return
         await self.write_eof()
-        if exchange._ended or self._conn._gone:
+        if exchange._ended or self._conn._phase >= LOST:
             return
         if self._conn._http2:
             # A reset could overtake the bytes that were written before.

@@ -11,6 +11,7 @@ from typing import Final
 from mypy_extensions import i64, mypyc_attr
 
 from cno.aio.exchange import Exchange
+from cno.aio.lifecycle import FLUSHING
 from cno.aio.output import Output
 from cno.const import DEFAULT_WINDOW
 from cno.core import CLOSED, Stream, cork
@@ -65,7 +66,7 @@ class Windows(Output):
         part: i64 = self._h2.acked._initial_window_size // PART
         self._read_in_all += part - self._pace
         self._pace = part
-        if self._state == CLOSED or self._closing or self._gone:
+        if self._state == CLOSED or self._phase >= FLUSHING:
             return
         now = self.loop.time()
         exchange = self._exchanges.get(stream)
@@ -112,7 +113,7 @@ class Windows(Output):
         else:
             # It may have waited behind our own data; or the way is longer than it was.
             self._trip += (trip - self._trip) / 4
-        if not self._closing and not self._gone and self._state != CLOSED:
+        if self._phase < FLUSHING and self._state != CLOSED:
             for exchange in list(self._exchanges.values()):
                 self._judge(exchange, now)
             self._judge_all(now)
