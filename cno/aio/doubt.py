@@ -1,8 +1,8 @@
-"""Whether a server is still there that has left a request unanswered.
+"""Connections in doubt: the server has not answered a request, and may be gone.
 
-A connection that has died in silence takes requests for a quarter of an hour: the system goes on
-trying. So a PING goes out with the reset of such a request. Knows clients and responses. Must never
-know what is done about a connection that is in doubt.
+The system retransmits on a dead connection for a quarter of an hour, during which the connection
+accepts requests. So the client sends a PING together with the reset of such a request. Knows
+clients and responses. Must never know what happens to a connection in doubt.
 """
 
 from typing import TYPE_CHECKING, Final
@@ -18,14 +18,14 @@ QUICK: Final = 0.1
 
 
 def sent(client: "Client", response: Response) -> None:
-    """A request has been written."""
+    """Note that a request has been written."""
     response._sent_at = client.loop.time()
     response._sent_mark = client._received
 
 
 def given_up(client: "Client", response: Response) -> None:
-    """HTTP/2: we have reset a request. If nothing at all has come since it was sent, or if it was
-    a timeout of ours, ask the server by a PING whether it is still there."""
+    """HTTP/2: after the reset of a request, send a PING if the connection has received nothing
+    since the request was sent, or if the reset was due to a timeout."""
     if not response._error_delivered:
         if response.code != 0 or response._sent_at == 0.0:
             return

@@ -1,7 +1,7 @@
-"""What a user of the asyncio layer catches when a peer, or the network, ends something early.
+"""The errors of the asyncio layer: streams and connections that end early, or are never made.
 
-Knows the engine's errors, whose subclasses these are; must never know how they come about. Each of
-them has `retryable`: whether the request may be sent again without harm.
+They are subclasses of the engine's errors. Each has `retryable`: whether the request may be sent
+again without harm. Must never know how an error is caused.
 """
 
 import copy
@@ -12,11 +12,11 @@ from cno.errors import ConnectionError, DisconnectError, Reason, UsageError, exp
 
 
 class StreamError(ConnectionError):
-    """A stream ended before its messages did: the peer reset it, or we did.
+    """A stream was reset, by the peer or by us, before its messages were complete.
 
-    `stream` is its id, `code` the `CNO_RST_*` it ended with (RFC 9113 section 7). `retryable` says
-    that the peer promises not to have acted on the request (RFC 9113 section 8.7): it may be sent
-    again, whatever its method. Else it may have been acted on.
+    `stream` is its id, `code` the `CNO_RST_*` of the reset (RFC 9113 section 7). `retryable`: the
+    peer has not acted on the request (RFC 9113 section 8.7), which may be sent again with any
+    method. Otherwise the peer may have acted on it.
     """
 
     retryable: bool
@@ -38,20 +38,19 @@ class StreamError(ConnectionError):
 
 
 class StreamTimeoutError(StreamError, TimeoutError):
-    """The peer let a stream wait for longer than a limit allows, and the stream was given up.
+    """A stream was reset because it waited longer for the peer than a limit allows.
 
-    `limit` is that field of `Limits`.
+    `limit` is the field of `Limits`.
     """
 
 
 class ConnectionLostError(DisconnectError):
     """The connection ended, or takes no new requests.
 
-    `stream` is the stream that was cut short (0: none). `retryable` says that nothing of the
-    request was sent, or that the peer promises not to have acted on it; or that its method is
-    idempotent, and that the connection, over which others had been answered, was ended by the peer
-    without a byte of answer (RFC 9110 9.2.2): once more may be tried. Else it may have been acted
-    on: a connection that ends without an answer does not tell.
+    `stream` is the stream that was interrupted (0: none). `retryable`: nothing of the request was
+    sent; or the peer has not acted on it; or its method is idempotent, and the peer closed a reused
+    connection without a byte of response, in which case the request may be sent again once (RFC
+    9110 9.2.2). Otherwise the peer may have acted on the request.
     """
 
     retryable: bool
@@ -62,9 +61,9 @@ class ConnectionLostError(DisconnectError):
 
 
 class ConnectionTimeoutError(ConnectionLostError, TimeoutError):
-    """The peer let the connection wait for longer than a limit allows, and it was closed.
+    """The connection was closed because it waited longer for the peer than a limit allows.
 
-    `limit` is that field of `Limits`.
+    `limit` is the field of `Limits`.
     """
 
     def __init__(
@@ -75,10 +74,10 @@ class ConnectionTimeoutError(ConnectionLostError, TimeoutError):
 
 
 class ConnectError(ConnectionError):
-    """There is no connection to send a request on; `__cause__` has the reason, if another said it.
+    """No connection could be made. `__cause__` is the error of the system, TLS or proxy, if any.
 
-    `retryable` is True, since nothing of the request was sent, but where the server's certificate
-    is not to be trusted: that will be so the next time as well.
+    `retryable` is True, since nothing of the request was sent, unless the server's certificate is
+    not trusted, which will not change.
     """
 
     retryable: bool
@@ -95,8 +94,8 @@ class ConnectTimeoutError(ConnectError, TimeoutError):
 class ProxyError(ConnectError):
     """The proxy made no connection.
 
-    `code` is the status that the proxy answered with (0: none), `reason` its reason phrase,
-    `headers` the header fields of that answer, and `content` the first 64 KiB of its content.
+    `code` is the status of the proxy's response (0: none), `reason` its reason phrase, `headers`
+    its header fields, and `content` the first 64 KiB of its content.
     """
 
     def __init__(
@@ -122,10 +121,10 @@ def end_error(text: str, stream: int, late: Reason | None) -> ConnectionLostErro
 
 
 def fresh(error: Exception) -> Exception:
-    """An error that is kept, to be raised: ours as a copy, of which nothing is kept.
+    """Return a copy of a stored error, to be raised; errors of other packages are not copied.
 
-    A traceback holds all frames it went through. From an error that a connection holds, it would
-    make a cycle, and the connection would live on until the garbage collector comes.
+    Raising an error adds a traceback, which refers to all its frames. On an error that a connection
+    stores, that would be a reference cycle, which only the garbage collector frees.
     """
     return copy.copy(error) if isinstance(error, ConnectionError) else error
 
@@ -139,17 +138,17 @@ def reworded(error: ConnectError, text: str) -> ConnectError:
 
 
 def claim(error: Exception, connection: int) -> None:
-    """Note that this is about the connection of that number, unless it is about another already."""
+    """Set the number of the connection that an error is about, unless it has one."""
     if isinstance(error, ConnectionError) and not isinstance(error, UsageError):
         if error._connection == 0:
             error._connection = connection
 
 
 def said(error: BaseException) -> str:
-    """Return the text of an error, or else what it is."""
+    """Return the text of an error, or the name of its class if it has none."""
     return str(error) or type(error).__name__
 
 
 def name_of(code: int) -> str:
-    """The name that RFC 9113 section 7 gives an error code."""
+    """Return the name of an error code (RFC 9113 section 7)."""
     return ErrorCode(code).name if 0 <= code <= 13 else f"error code {code:#x}"

@@ -1,6 +1,6 @@
-"""Serving: sockets that accept connections, and their orderly end.
+"""Listening sockets of a server, its open connections, and its graceful end.
 
-Knows asyncio's servers and which connections are open. Must never know what they talk about.
+Knows asyncio's servers and the open connections. Must never know requests.
 """
 
 import asyncio
@@ -23,16 +23,15 @@ from cno.limits import Limits
 from cno.settings import SettingsDict
 from cno.strict import COMPILED
 
-#: Connections that a turn of the event loop accepts, where asyncio does that itself: each costs as
-#: much as some requests, and requests on others wait meanwhile. asyncio takes as many as may wait
-#: in the system's queue; that a thousand come at once would be felt by all.
+#: Connections that asyncio accepts in one iteration of the event loop. It would accept as many as
+#: the system's backlog holds; each costs as much as several requests, which wait meanwhile.
 ACCEPTS: Final = 16
-#: How often a port that is free on all addresses is looked for.
+#: Attempts to find a port that is free on all addresses.
 ATTEMPTS: Final = 10
 
 
 class Address:
-    """Where to listen: a host and port, a socket that exists, or the path of a Unix one."""
+    """Where to listen: a host and port, an existing socket, or the path of a Unix socket."""
 
     def __init__(
         self,
@@ -55,7 +54,7 @@ class Address:
         self._mode = mode
         self._backlog = backlog
         self._reuse_port = reuse_port
-        self._file: tuple[int, int] | None = None  # that of a Unix socket
+        self._file: tuple[int, int] | None = None  # device and inode of the Unix socket
 
     async def listen(
         self, factory: Callable[[], asyncio.Protocol], ssl: SSLContext | None, limits: Limits
@@ -99,11 +98,11 @@ class Address:
         return server
 
     async def _start(self, server: asyncio.Server) -> None:
-        """Begin to accept connections; close the server where that fails, or is cancelled."""
+        """Begin to accept connections. Close the server if that fails or is cancelled."""
         started = False
         try:
             if self._path is not None and self._mode is not None:
-                os.chmod(self._path, self._mode)  # nobody can connect yet
+                os.chmod(self._path, self._mode)  # before any client can connect
             await server.start_serving()
             started = True
         finally:
@@ -135,26 +134,26 @@ class Address:
             except OSError as error:
                 if self._port or port == 0 or error.errno != EADDRINUSE:
                     raise
-                port = 0  # that port is taken on another address: try with the next one
+                port = 0  # the port is in use on another address: try another one
                 continue
             ports = [sock.getsockname()[1] for sock in cast("Any", server).sockets]
             if ports.count(ports[0]) == len(ports):
                 return server
-            # Each address has got a port of its own: ask for that of the first on all of them.
+            # The addresses have different ports: try the first one's port on all of them.
             port = ports[0]
             server.close()
             await server.wait_closed()
         raise OSError(EADDRINUSE, "no port is free on all addresses")
 
     def _lengthen(self, listening: socket.socket) -> None:
-        """Let as many connections wait in the system's queue as was asked for."""
+        """Set the backlog of a socket to what the application asked for."""
         if self._backlog > ACCEPTS:
-            # asyncio's sockets can be looked at only; a second one for the same file can do more.
+            # asyncio exposes read-only sockets; a second object for the same socket has listen().
             with socket.fromfd(listening.fileno(), listening.family, listening.type) as same:
                 same.listen(self._backlog)
 
     def clean_up(self) -> None:
-        """Remove the file of a Unix socket, unless another server has put its own there."""
+        """Remove the file of the Unix socket, unless another server has replaced it."""
         if self._path is not None and self._file is not None:
             if file_at(self._path) == self._file:
                 os.unlink(self._path)
@@ -162,7 +161,7 @@ class Address:
 
 
 def file_at(path: str) -> tuple[int, int] | None:
-    """What tells a file from all others; None if there is none, or it has no place among files."""
+    """Return the device and inode of a file; None if there is none (an abstract socket, say)."""
     try:
         found = os.stat(path)
     except (OSError, ValueError):
@@ -171,9 +170,9 @@ def file_at(path: str) -> tuple[int, int] | None:
 
 
 class Listener(Keeper):
-    """What `serve` gives: `await` it, or use it as `async with`, to begin.
+    """The result of `serve`. Await it, or use it as an async context manager, to start.
 
-    Leaving `async with` closes it, and waits until all connections are done.
+    Leaving the context closes it, and waits until all connections are closed.
     """
 
     def __init__(
@@ -186,7 +185,7 @@ class Listener(Keeper):
         date: bool = True,
         proxies: Trusted | None = None,
     ) -> None:
-        self._used = True  # nothing is forgotten if this fails
+        self._used = True  # no warning if the checks below fail
         check_handler(handler)
         check_configuration(settings, limits, True)
         self._handler = handler
@@ -199,22 +198,22 @@ class Listener(Keeper):
         self._reception: Reception | None = None  # connections that begin with a PROXY header
         self._server: asyncio.Server | None = None
         self._sockets: list[socket.socket] = []
-        self._servers: set[Server] = set()  # connections that are open, or have handlers running
+        self._servers: set[Server] = set()  # connections that are open or have running handlers
         self._closing = False
         self._timeout: float | None = None
         self._empty: asyncio.Future[None] | None = None
-        self._stopped: asyncio.Future[None] | None = None  # done once nothing more is accepted
-        self._forever: list[asyncio.Future[None]] = []  # of those in serve_forever()
+        self._stopped: asyncio.Future[None] | None = None  # done after the last accept
+        self._forever: list[asyncio.Future[None]] = []  # one for each call of serve_forever()
         self._used = False  # it has been awaited, or closed
 
     @property
     def sockets(self) -> list[socket.socket]:
-        """The sockets that are listened on: `sockets[0].getsockname()[1]` is the port."""
+        """The listening sockets: `sockets[0].getsockname()[1]` is the port."""
         return list(self._sockets)
 
     @property
     def connections(self) -> int:
-        """How many connections there are."""
+        """The number of connections."""
         return len(self._servers)
 
     def __await__(self) -> Generator[Any, None, "Listener"]:
@@ -235,9 +234,9 @@ class Listener(Keeper):
     def close(self, timeout: float | None = None) -> None:
         """Accept no more connections, and no more requests on those that are open.
 
-        HTTP/2 connections get a GOAWAY, HTTP/1.1 responses say `connection: close`; requests that
-        have come are answered. What is not done after `Limits.shutdown_timeout` is cut off, or
-        after `timeout` seconds if that is less. A second call can only make that sooner.
+        HTTP/2 connections send a GOAWAY, HTTP/1.1 responses `connection: close`; requests that have
+        been received are answered. Connections that are still open after `Limits.shutdown_timeout`,
+        or after `timeout` seconds if that is less, are aborted. A second call can only shorten it.
         """
         self._used = True
         if not self._closing:
@@ -266,11 +265,11 @@ class Listener(Keeper):
         await self._server.wait_closed()
 
     async def serve_forever(self) -> None:
-        """Serve until SIGINT or SIGTERM comes, this is cancelled, or `close` is called; then close,
-        and wait until all is done.
+        """Serve until SIGINT, SIGTERM, cancellation or a call of `close`. Then close, and wait
+        until all connections are closed.
 
-        A second signal ends the process at once. Signals that the application handles itself are
-        left to it; so are all outside of the main thread.
+        A second signal ends the process at once. Signals that the application handles are left
+        alone, and so are all signals outside of the main thread.
         """
         if self._server is None:
             await self._begin()
@@ -294,7 +293,7 @@ class Listener(Keeper):
             try:
                 raise stopped
             finally:
-                stopped = None  # else it would hold, by its traceback, what holds it
+                stopped = None  # its traceback refers to this frame: break the cycle
 
     # -- Keeper ----------------------------------------------------------------------------------
 
@@ -325,8 +324,8 @@ class Listener(Keeper):
         return server
 
     def _stop(self, server: asyncio.Server) -> None:
-        """Accept no more. What asyncio has accepted in this turn of the loop becomes a connection
-        in the next two, but would be dropped if its server were closed by then."""
+        """Stop accepting. Sockets that asyncio has accepted in this iteration of the event loop
+        become connections in the next two, unless the server is closed by then: close it later."""
         loop = server.get_loop()
         self._stopped = stopped = loop.create_future()
         if isinstance(loop, asyncio.SelectorEventLoop):
@@ -354,7 +353,7 @@ class Listener(Keeper):
                 factory, ssl = self._reception.protocol, None
             self._server = server = await self._address.listen(factory, ssl, limits)
             self._sockets = list(cast("Any", server).sockets)  # a tuple, or in uvloop a list
-            if self._closing:  # by somebody who did not wait for this
+            if self._closing:  # close() was called meanwhile
                 self._stop(server)
                 self._address.clean_up()
         return self

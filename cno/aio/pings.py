@@ -1,6 +1,6 @@
 """PINGs that the application waits for (RFC 9113 6.7).
 
-Knows which are out. Must never know a connection.
+Knows the PINGs without an answer. Must never know a connection.
 """
 
 import asyncio
@@ -10,12 +10,12 @@ from typing import Final
 from cno.aio.errors import fresh
 from cno.aio.waiters import wake
 
-#: What they begin with; the rest is their number.
+#: The beginning of their payload; the rest is their number.
 PREFIX: Final = b"ping"
 
 
 class Pings:
-    """The PINGs of one connection that somebody waits for."""
+    """The PINGs of one connection that the application waits for."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -28,9 +28,9 @@ class Pings:
         return PREFIX + (self._count & 0xFFFF_FFFF).to_bytes(4, "big")
 
     async def answer(self, data: bytes, patience: float | None) -> float:
-        """Wait until a PING that has just been sent is answered; return the seconds that took.
+        """Wait for the answer to a PING that has just been sent. Return the round-trip time.
 
-        Raises TimeoutError after `patience` seconds, and what `fail` is given.
+        Raises TimeoutError after `patience` seconds, and the error that `fail` is given.
         """
         waiter = self._waiters[data] = self._loop.create_future()
         sent = time.perf_counter()  # uvloop's own clock counts milliseconds
@@ -46,15 +46,17 @@ class Pings:
         return time.perf_counter() - sent
 
     def answered(self, data: bytes) -> None:
+        """Wake the waiter of the PING with this payload."""
         wake(self._waiters.get(data))
 
     def fail(self, error: Exception) -> None:
-        """The connection is gone: none will be answered."""
+        """Raise an error in all waiters: the connection has ended."""
         for waiter in self._waiters.values():
             if not waiter.done():
                 waiter.set_exception(fresh(error))
 
 
 def expire(waiter: asyncio.Future[None], patience: float) -> None:
+    """Raise TimeoutError in a waiter."""
     if not waiter.done():
         waiter.set_exception(TimeoutError(f"a PING was not answered in {patience} s"))

@@ -18,7 +18,7 @@ def socket_number(transport: asyncio.BaseTransport) -> int:
 
 
 def poller_of(number: int) -> Any:
-    """Return an object whose `poll(0)` tells whether a socket has input; None without poll()."""
+    """Return an object whose `poll(0)` is true if a socket has input; None without poll()."""
     if not CAN_POLL:
         return None
     poller = select.poll()
@@ -36,7 +36,7 @@ def has_input(number: int) -> bool:
 
 
 async def let_transport_read() -> None:
-    """Wait until the transport has read its input: one turn of the event loop to find it, one to
-    read it."""
+    """Wait until the transport has read its input: the event loop needs one iteration to find it,
+    and one to read it."""
     for _ in range(3):
         await asyncio.sleep(0)

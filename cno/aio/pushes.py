@@ -1,4 +1,4 @@
-"""What a client does about a push: it is kept for `Response.pushed`, within bounds, or cancelled.
+"""Promised pushes at a client: kept for `Response.pushed` within limits, or cancelled.
 
 Must never know how a request is sent.
 """
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def promise(
     conn: "Client", stream: int, parent: int, method: str, path: str, headers: Headers
 ) -> None:
-    """The server promises the answer to a request that nobody has made."""
+    """Add a promised push to its response, or cancel it if there is no room."""
     exchange = conn._exchanges.get(parent)
     if conn._unclaimed is None:
         conn._unclaimed = Unclaimed(conn._limits)

@@ -1,6 +1,6 @@
-"""SIGINT and SIGTERM, which ask a server to end gracefully.
+"""Handlers of SIGINT and SIGTERM, which stop a server gracefully.
 
-Knows signals and event loops. Must never know what is to end.
+Knows signals and event loops. Must never know servers.
 """
 
 import asyncio
@@ -13,8 +13,8 @@ from cno.aio.waiters import wake
 
 STOPPING: Final = (signal.SIGINT, signal.SIGTERM)
 
-#: The futures that `watch` has given to the main thread, and the handlers that were there before
-#: the first of them.
+#: The futures that `watch` has returned in the main thread, and the signal handlers before the
+#: first of them.
 _watching: Final[list[asyncio.Future[None]]] = []
 _before: Final[dict[signal.Signals, Any]] = {}
 
@@ -22,8 +22,8 @@ _before: Final[dict[signal.Signals, Any]] = {}
 def watch() -> asyncio.Future[None]:
     """Return a future that is done at the first SIGINT or SIGTERM, until `unwatch`.
 
-    A second signal ends the process. Signals that the application handles itself are left to it,
-    as are all where the running loop is not that of the main thread, or knows no signals (Windows).
+    A second signal ends the process. Signals that the application handles are left alone, and so
+    are all signals if the loop is not the main thread's, or has no signal handlers (Windows).
     """
     loop = asyncio.get_running_loop()
     stop = loop.create_future()
@@ -39,13 +39,13 @@ def watch() -> asyncio.Future[None]:
                     continue
                 _before[number] = before
     if any(other.done() and not other.cancelled() for other in _watching):
-        stop.set_result(None)  # it has come, and others are ending
+        stop.set_result(None)  # a signal has arrived already
     _watching.append(stop)
     return stop
 
 
 def unwatch(stop: asyncio.Future[None]) -> None:
-    """Leave the signals as they were, once nobody watches them any more."""
+    """Restore the signal handlers after the last `unwatch`."""
     if stop not in _watching:
         return  # of another thread
     _watching.remove(stop)
@@ -58,7 +58,7 @@ def unwatch(stop: asyncio.Future[None]) -> None:
 
 
 def is_default(handler: Any) -> bool:
-    """Whether a signal has Python's own handler, or that of `asyncio.run`."""
+    """Return whether a handler is Python's default, or that of `asyncio.run`."""
     if handler is signal.SIG_DFL or handler is signal.default_int_handler:
         return True
     owner = getattr(handler.func, "__self__", None) if type(handler) is functools.partial else None

@@ -1,7 +1,6 @@
-"""What the transports of the event loops differ in: how much to give them, and in what form.
+"""Differences between transports: how much data they take, and in which form.
 
-Knows asyncio's and uvloop's transports, and the sockets below them. Must never know what is
-written.
+Knows asyncio's and uvloop's transports, and the sockets below them. Must never know the data.
 """
 
 import asyncio
@@ -15,44 +14,44 @@ from cno.limits import Limits
 
 log: Final = logging.getLogger("cno")
 
-#: asyncio's transports keep what they cannot send yet, since 3.12; before, they copied it.
+#: Since 3.12, asyncio's transports keep the unsent object; before, they copied it.
 KEEPS_OBJECTS: Final = sys.version_info >= (3, 12)
-#: A body, or a piece of one, that is given as a whole is handed over as a whole in HTTP/1.1, where
-#: nothing could overtake it, up to this multiple of `write_buffer`. (To cut it would copy it.)
+#: HTTP/1.1 passes a body, or a piece of one, to the transport whole, up to this multiple of
+#: `write_buffer`: no other data could overtake it, and cutting would copy it.
 WHOLE: Final = 16
-#: Octets of the largest high-water mark.
+#: Bytes of the largest high-water mark.
 MAX_BUFFER: Final = 1 << 30
 
 
 def most_whole(transport: asyncio.BaseTransport, limits: Limits) -> int:
-    """How many octets a transport without TLS may be given at once beyond what it can send: where
-    it keeps the object itself, and no copy of it, that costs nothing."""
+    """Return how many bytes beyond its high-water mark a transport without TLS takes at once: it
+    costs nothing if the transport keeps the object instead of a copy."""
     if KEEPS_OBJECTS or gathers(transport):
         return write_buffer(limits) * WHOLE
     return 0
 
 
 def gathers(transport: asyncio.BaseTransport) -> bool:
-    """Whether `writelines` gives the system the pieces as they are, uncopied, where there is no
-    TLS: uvloop's does. (asyncio's joins them, or does not say when it is full: CVE-2024-12254.)"""
+    """Return whether `writelines` without TLS passes the pieces to the system uncopied, as uvloop's
+    does. (asyncio's joins them, or does not report when it is full: CVE-2024-12254.)"""
     return type(transport).__module__ == "uvloop.loop"
 
 
 def write_buffer(limits: Limits) -> int:
-    """The transport's high-water mark: what fits a C int, which is how uvloop keeps it."""
+    """Return the transport's high-water mark; uvloop stores it in a C int."""
     return min(limits.write_buffer, MAX_BUFFER)
 
 
 def bound_unsent(transport: asyncio.BaseTransport, octets: int | None) -> None:
-    """Have the system take no more than this ahead of what it sends: what waits longer can still
-    be overtaken by what is more urgent. Nothing happens where there is no such option."""
+    """Limit the unsent bytes in the socket's buffer, so that more urgent data can overtake the
+    rest. Does nothing if the system has no such option."""
     option = getattr(socket, "TCP_NOTSENT_LOWAT", None)
     sock = transport.get_extra_info("socket")
     if option is None or octets is None or sock is None:
         return
     if sock.family in (socket.AF_INET, socket.AF_INET6):
         try:
-            # (Linux takes 0 for what the system does by default.)
+            # Linux takes 0 as the system's default.
             sock.setsockopt(socket.IPPROTO_TCP, option, min(max(octets, 1), MAX_WINDOW))
         except OSError as error:
             log.debug("TCP_NOTSENT_LOWAT: %s", error)

@@ -1,7 +1,7 @@
-"""Pushes that nobody has asked for yet: how many a client keeps, and how much of them.
+"""Limits on unclaimed pushes: those that the application has not taken from `Response.pushed`.
 
-A server may push whatever it likes, and `Response.pushed` may never be looked at. A leaf: knows
-numbers of streams, and no connection.
+A server may push anything, and the application may never read `Response.pushed`. A leaf: knows the
+ids of streams, and no connection.
 """
 
 from typing import TYPE_CHECKING, Final
@@ -14,15 +14,14 @@ from cno.limits import Limits, bound, window
 if TYPE_CHECKING:
     from cno.aio.output import Headers
 
-#: The part of a connection's window that such pushes may take.
+#: Unclaimed pushes may take a PARTth of the connection's window.
 PART: Final = 4
 #: Bytes that a field takes beyond its name and value (RFC 9113 6.5.2).
 OVERHEAD: Final = 32
 
 
 class Unclaimed:
-    """The bytes of promises and bodies that a connection holds for pushes which may never be
-    claimed, complete ones included."""
+    """The bytes of promises and bodies of a connection's unclaimed pushes, complete ones too."""
 
     def __init__(self, limits: Limits) -> None:
         self._sizes: dict[int, int] = {}  # by stream
@@ -31,7 +30,7 @@ class Unclaimed:
         self._most_pushes: i64 = bound(limits.max_pushes)
 
     def promised(self, stream: int, headers: "Headers") -> bool:
-        """A server promises a push; whether there is room for it."""
+        """Count a promised push. Return False, and count nothing, if there is no room."""
         size: i64 = 0
         for name, value in headers:
             size += len(name) + len(value) + OVERHEAD
@@ -42,7 +41,7 @@ class Unclaimed:
         return True
 
     def received(self, stream: int, size: int) -> bool:
-        """So much of a body has come; whether there is room for it, or somebody wants it."""
+        """Count bytes of a push's body. Return False if it is unclaimed and there is no room."""
         known = self._sizes.get(stream)
         if known is None:
             return True
@@ -53,7 +52,7 @@ class Unclaimed:
         return True
 
     def release(self, stream: int) -> None:
-        """Somebody has asked for this push, or it has been cancelled."""
+        """Stop counting a push that has been claimed or cancelled."""
         known = self._sizes.pop(stream, None)
         if known is not None:
             self._size -= known
