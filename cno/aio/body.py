@@ -25,7 +25,7 @@ MANY: Final = 64
 PIECE: Final = 1_024
 
 
-class Inflow:
+class BodyBuffer:
     """The buffer of a body that is being received.
 
     Reading returns flow-control credit to the sender. While a reader waits for more bytes than the
@@ -298,41 +298,41 @@ class Payload(asyncio.StreamReader):
     `cno.ConnectionLostError` after the bytes that were received have been read.
     """
 
-    def __init__(self, inflow: Inflow) -> None:
+    def __init__(self, buffer: BodyBuffer) -> None:
         # StreamReader's own __init__ is not called: every method that needs it is overridden.
-        self._inflow = inflow
+        self._buffer = buffer
 
     def __repr__(self) -> str:
-        inflow = self._inflow
-        end = " ended" if inflow._ended else ""
-        return f"<{type(self).__name__} stream={inflow._stream} buffered={inflow._size}{end}>"
+        buffer = self._buffer
+        end = " ended" if buffer._ended else ""
+        return f"<{type(self).__name__} stream={buffer._stream} buffered={buffer._size}{end}>"
 
     def exception(self) -> Exception | None:
-        return self._inflow.error()
+        return self._buffer.error()
 
     def set_exception(self, exc: Exception) -> None:
-        self._inflow.fail(exc)
+        self._buffer.fail(exc)
 
     def set_transport(self, transport: asyncio.BaseTransport) -> None:
         raise RuntimeError("this reader is fed by its connection")
 
     def feed_data(self, data: Any) -> None:
-        self._inflow.feed(data)
+        self._buffer.feed(data)
 
     def feed_eof(self) -> None:
-        self._inflow.end()
+        self._buffer.end()
 
     def at_eof(self) -> bool:
-        return self._inflow.at_end()
+        return self._buffer.at_end()
 
     def read(self, n: int = -1) -> Coroutine[Any, Any, bytes]:
-        return self._inflow.read(n)
+        return self._buffer.read(n)
 
     def readline(self) -> Coroutine[Any, Any, bytes]:
-        return self._inflow.read_line()
+        return self._buffer.read_line()
 
     def readuntil(self, separator: Any = b"\n") -> Coroutine[Any, Any, bytes]:
-        return self._inflow.read_until(bytes(separator))
+        return self._buffer.read_until(bytes(separator))
 
     def readexactly(self, n: int) -> Coroutine[Any, Any, bytes]:
-        return self._inflow.read_exactly(n)
+        return self._buffer.read_exactly(n)

@@ -20,7 +20,7 @@ from cno.aio.doubt import given_up, sent
 from cno.aio.errors import ConnectionLostError, StreamError, fresh
 from cno.aio.forward import ForwardProxy
 from cno.aio.lifecycle import FLUSHING, HAND_OVER, LOST, NO_END
-from cno.aio.messages import Response, Tunnel, listed
+from cno.aio.messages import Response, Tunnel, as_list
 from cno.aio.orders import Once, Order, completed, tunnel_order
 from cno.aio.output import Headers, Sending
 from cno.aio.patience import NO_TURN, interim, overdue, refuse
@@ -165,7 +165,7 @@ class Client(Connection):
         HTTP/1.1 the connection ends with such an answer. (RFC 9110 9.3.6, RFC 9931)
         """
         check_loop(self.loop)
-        fields = [(":authority", authority), *listed(headers)]
+        fields = [(":authority", authority), *as_list(headers)]
         response = await self._open(tunnel_order("CONNECT", "", fields))
         return await self._tunnel(response, SUCCESSFUL)
 
@@ -205,8 +205,8 @@ class Client(Connection):
             raise self._lost(0)
         early = b""
         for exchange in self._exchanges.values():
-            inflow = exchange._flow()
-            early += inflow._take(inflow._size)
+            buffer = exchange._get_buffer()
+            early += buffer._take(buffer._size)
         self._stop_timer()
         self._fire(HAND_OVER)
         if self._deaf:
@@ -249,7 +249,7 @@ class Client(Connection):
         response = cast(Response, exchange)
         if response._proceed is not None:
             response._wake()
-        if response.code >= 300 or response._declined:
+        if response.code >= 300 or response._body_withheld:
             self._end_upload(response)
 
     def on_message_push(
@@ -330,7 +330,7 @@ class Client(Connection):
 
     def _fields(self, headers: Iterable[tuple[str, str]]) -> Headers:
         """The headers with our authority and credentials, unless they have some."""
-        return completed(listed(headers), self.authority, self._credentials)
+        return completed(as_list(headers), self.authority, self._credentials)
 
     async def _open_or_dispose(self, order: Order) -> Response:
         """As `_open`; where that fails, who produces the body is told. (As in `write_body`.)"""
@@ -527,7 +527,7 @@ class Client(Connection):
         # > length of time ... SHOULD NOT wait for an indefinite period   (RFC 9110 10.1.1)
         patience = self._limits.expect_timeout
         await asyncio.wait((cast("asyncio.Future[None]", response._proceed),), timeout=patience)
-        if response.code == 0 or response._bidden:
+        if response.code == 0 or response._got_100:
             return not response._ended
         # An answer without a 100: it was given without the body. Only if it is a good one that
         # goes on and on, the body may be what it waits for.
@@ -536,7 +536,7 @@ class Client(Connection):
             await asyncio.wait((response._proceed,), timeout=patience)
             if goes_on(response):
                 return True
-        response._declined = True
+        response._body_withheld = True
         if response._complete:
             self._end_upload(response)
         return False

@@ -13,7 +13,7 @@ from cno.aio.client import Client
 from cno.aio.errors import StreamError
 from cno.aio.happy_eyeballs import open_connection
 from cno.aio.hosts import tls_name
-from cno.aio.messages import Response, listed
+from cno.aio.messages import Response, as_list
 from cno.aio.output import Headers
 from cno.aio.probe import has_input, let_transport_read, socket_number
 from cno.aio.proxy import ProxyRoute
@@ -349,7 +349,7 @@ async def _request(
     **connect_args: Any,
 ) -> Response:
     target = Target(url)
-    fields = listed(headers)
+    fields = as_list(headers)
     client = await dial(loop, target, **connect_args)
     try:
         return await only_request(client, method, target, fields, data, trailers)

@@ -224,7 +224,7 @@ class Connection(Timers):
             self._unread += len(data)
             if self._unread > self._most_unread and not self._deaf:
                 intake.listen(self)
-        exchange._flow().feed(data)
+        exchange._get_buffer().feed(data)
 
     def on_message_tail(self, stream: int, trailers: Headers | None) -> None:
         exchange = self._exchanges.get(stream)
@@ -237,9 +237,9 @@ class Connection(Timers):
         if exchange is not None:
             del self._exchanges[stream]
             exchange._ended = True
-            if exchange._parting is not None:
-                exchange._parting.cancel()
-                exchange._parting = None
+            if exchange._drain_timer is not None:
+                exchange._drain_timer.cancel()
+                exchange._drain_timer = None
             clean = code == CNO_RST_NO_ERROR and (
                 side == CNO_LOCAL or (exchange._complete and exchange._sent)
             )
@@ -247,9 +247,9 @@ class Connection(Timers):
                 failed = exchange._tunnel and code != CNO_RST_NO_ERROR and side == CNO_LOCAL
                 if failed or truncation.is_cut(self, stream):
                     self._close_by(BY_RESET)
-            inflow = exchange._inflow
-            if inflow is not None:
-                left = inflow.detach()
+            buffer = exchange._buffer
+            if buffer is not None:
+                left = buffer.detach()
                 if not self._http2:
                     self._unread -= left
                     if self._deaf and self._phase < FLUSHING:
@@ -263,10 +263,11 @@ class Connection(Timers):
                         self._close_by(WITH_LINGER)  # more may be coming
                     else:
                         self._close_by(BY_ABORT)  # nobody wants what the server still sends
-                exchange._failed(self._reason(stream, code, side, exchange._where()))
+                exchange._failed(self._reason(stream, code, side, exchange._progress()))
             if sending is not None:
                 self._resolve(
-                    sending, exchange._error or self._reason(stream, code, side, exchange._where())
+                    sending,
+                    exchange._error or self._reason(stream, code, side, exchange._progress()),
                 )
             self._over(exchange, clean or exchange._error_delivered)
         if self._phase < LOST:

@@ -224,7 +224,7 @@ def tell(conn: "Connection") -> None:
         # > A response that has neither chunked transfer coding nor Content-Length is complete
         # > only if a valid closure alert has been received.   (RFC 9112 9.8)
         for exchange in list(conn._exchanges.values()):
-            exchange._failed(conn._lost(exchange.stream, exchange._where()))
+            exchange._failed(conn._lost(exchange.stream, exchange._progress()))
     try:
         conn.end_of_input()
     except ConnectionError as error:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from mypy_extensions import i64
 
 from cno.aio import intake
-from cno.aio.body import Inflow, Payload
+from cno.aio.body import BodyBuffer, Payload
 from cno.aio.errors import ConnectionLostError, claim, fresh
 from cno.aio.output import Headers
 
@@ -29,14 +29,14 @@ class Exchange:
         self.stream = stream
         self.headers = headers
         self.trailers: Headers | None = None
-        self._inflow: Inflow | None = None
+        self._buffer: BodyBuffer | None = None
         self._reader: Payload | None = None
         self._complete = False  # the peer's message is complete
         self._sent = False  # our message is complete
         self._ended = False  # the stream is closed
         self._discard = False  # drop the rest of the peer's message
         self._drained: i64 = 0  # octets of it that came nevertheless
-        self._parting: asyncio.TimerHandle | None = None  # until when that may go on
+        self._drain_timer: asyncio.TimerHandle | None = None  # until when that may go on
         self._tunnel = False  # the stream is a byte stream in both directions
         self._error: Exception | None = None  # why the peer's message will never be complete
         self._error_delivered = False  # its waiter gets the error, and is not cancelled
@@ -45,22 +45,22 @@ class Exchange:
     def payload(self) -> asyncio.StreamReader:
         """The body of the message, as a reader."""
         if self._reader is None:
-            self._reader = Payload(self._flow())
+            self._reader = Payload(self._get_buffer())
         return self._reader
 
-    def _flow(self) -> Inflow:
-        inflow = self._inflow
-        if inflow is None:
-            inflow = self._inflow = Inflow(self._conn, self.stream, self._conn.loop)
+    def _get_buffer(self) -> BodyBuffer:
+        buffer = self._buffer
+        if buffer is None:
+            buffer = self._buffer = BodyBuffer(self._conn, self.stream, self._conn.loop)
             if self._error is not None:
-                inflow.fail(self._error)
+                buffer.fail(self._error)
             elif self._complete:
-                inflow.end()
+                buffer.end()
             elif self._ended:
-                inflow.detach()
+                buffer.detach()
             else:
                 self._conn._hurry()
-        return inflow
+        return buffer
 
     def _open_tunnel(self) -> None:
         """Turn the stream into a byte stream in both directions."""
@@ -70,10 +70,10 @@ class Exchange:
     def _completed(self, trailers: Headers | None) -> None:
         self._complete = True
         self.trailers = trailers
-        if self._inflow is not None:
-            self._inflow.end()
+        if self._buffer is not None:
+            self._buffer.end()
 
-    def _gone(self, text: str) -> Exception:
+    def _end_error(self, text: str) -> Exception:
         """Return the error for a call that needs an open stream."""
         if self._error is not None:
             return fresh(self._error)
@@ -81,7 +81,7 @@ class Exchange:
         gone._connection = self._conn._number
         return gone
 
-    def _where(self) -> str:
+    def _progress(self) -> str:
         """Return how much of its message the peer had sent, for the text of an error."""
         return " in the middle of a tunnel" if self._tunnel else " in the middle of the request"
 
@@ -90,5 +90,5 @@ class Exchange:
         claim(error, self._conn._number)
         if not self._complete and self._error is None:
             self._error = error
-            if self._inflow is not None:
-                self._inflow.fail(error)
+            if self._buffer is not None:
+                self._buffer.fail(error)

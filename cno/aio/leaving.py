@@ -49,10 +49,10 @@ def positions(member: "Member") -> dict[int, int]:
     found: dict[int, int] = {}
     for exchange in member._exchanges.values():
         response = cast(Response, exchange)
-        head, inflow = response._head, response._inflow
+        head, buffer = response._head, response._buffer
         sending = response._upload is not None or response.stream in member._stalled
-        awaited = (head is not None and not head.done()) or (inflow is not None and inflow.waits())
+        awaited = (head is not None and not head.done()) or (buffer is not None and buffer.waits())
         if not sending and not awaited and not response._tunnel and not response._complete:
-            taken: i64 = 0 if inflow is None else inflow._taken
+            taken: i64 = 0 if buffer is None else buffer._taken
             found[response.stream] = taken
     return found

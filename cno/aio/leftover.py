@@ -21,10 +21,10 @@ def ignore(conn: "Connection", exchange: Exchange) -> None:
     """Nobody will read the rest of this message."""
     exchange._discard = True
     exchange._failed(StreamError("it was given up", stream=exchange.stream, code=0))
-    inflow = exchange._inflow
-    if inflow is not None:
-        left = inflow.detach()
-        inflow.drop()
+    buffer = exchange._buffer
+    if buffer is not None:
+        left = buffer.detach()
+        buffer.drop()
         if not conn._http2:
             conn._unread -= left
             intake.listen(conn)
@@ -71,17 +71,17 @@ def part(conn: "Connection", exchange: Exchange) -> None:
     """Our message is complete, the peer's is not and nobody will read it: let it finish, if
     that takes little and not long."""
     ignore(conn, exchange)
-    if exchange._parting is None and not exchange._ended and conn._phase < LOST:
-        exchange._parting = conn.loop.call_later(
+    if exchange._drain_timer is None and not exchange._ended and conn._phase < LOST:
+        exchange._drain_timer = conn.loop.call_later(
             conn._limits.linger_timeout, parted, conn, exchange, context=conn._context
         )
 
 
 def parted(conn: "Connection", exchange: Exchange) -> None:
     """End the stream: the peer's message was too large, or not complete in time."""
-    if exchange._parting is not None:
-        exchange._parting.cancel()
-        exchange._parting = None
+    if exchange._drain_timer is not None:
+        exchange._drain_timer.cancel()
+        exchange._drain_timer = None
     if exchange._ended or conn._phase >= FLUSHING:
         return
     if exchange.stream in conn._stalled:

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from mypy_extensions import i64
 
 from cno.aio import leftover
-from cno.aio.body import Inflow
+from cno.aio.body import BodyBuffer
 from cno.aio.channel import Channel
 from cno.aio.connection import Connection, Exchange, peer_of
 from cno.aio.errors import fresh
 from cno.aio.lifecycle import LOST
 from cno.aio.output import Headers, Sending
 from cno.aio.sources import Body as Body
-from cno.aio.sources import at_once, dispose, in_pieces, size_of
+from cno.aio.sources import dispose, size_of, source_of, whole_body
 from cno.aio.tunnel import Tunnel as Tunnel
 from cno.aio.unclaimed import Unclaimed
 from cno.aio.waiters import wake
@@ -39,7 +39,7 @@ HANDLER_RUNNING: Final = 1
 HANDLER_DONE: Final = 2  # it has returned
 
 
-def listed(headers: Iterable[tuple[str, str]]) -> Headers:
+def as_list(headers: Iterable[tuple[str, str]]) -> Headers:
     return headers if isinstance(headers, list) else list(headers)
 
 
@@ -75,13 +75,13 @@ class Request(Exchange):
         super().__init__(conn, stream, headers)
         self.method = method
         self.path = path
-        self._begun = False  # the handler has been called
-        self._work: i64 = HANDLER_PENDING
-        self._pushed = False  # the server itself made the request, by a push
-        self._stray = False  # the stream was reset while the handler ran
+        self._handler_started = False  # the handler has been called
+        self._handler_state: i64 = HANDLER_PENDING
+        self._is_push = False  # the server itself made the request, by a push
+        self._reset_while_running = False  # the stream was reset while the handler ran
         self._channel: Channel[bytes] | None = None  # the body of the response
-        self._reply: Headers | None = None  # the headers of the response
-        self._answered = False  # the response has begun
+        self._response_headers: Headers | None = None  # the headers of the response
+        self._response_begun = False  # the response has begun
         self._upgradable = False  # HTTP/1.1: the client asks for another protocol
         self._task: asyncio.Task[None] | None = None
 
@@ -122,14 +122,14 @@ class Request(Exchange):
         or ValueError if `data` is no body, EOFError if a file has become shorter, StreamError or
         ConnectionLostError if the client has gone. (RFC 9110 6.4, RFC 9113 8.1)
         """
-        source = None if isinstance(data, bytes) else in_pieces(data)
+        source = None if isinstance(data, bytes) else source_of(data)
         if source is not None:
             await self._respond_in_pieces(code, headers, source, trailers)
             return
         self._check_unanswered(code)
-        fields = listed(headers)
+        fields = as_list(headers)
         bodiless = code == 204 or code == 304 or self.method == "HEAD"
-        body = data if isinstance(data, bytes) else at_once(data)
+        body = data if isinstance(data, bytes) else whole_body(data)
         whole = Sending(self.stream, b"" if bodiless else body, True)
         if self._conn._http2 or not trailers:
             whole.length = len(body)  # in HTTP/1.1, trailers need chunked framing instead
@@ -153,7 +153,7 @@ class Request(Exchange):
         failure: BaseException | None = None
         try:
             self._check_unanswered(code)
-            fields = listed(headers)
+            fields = as_list(headers)
             size = size_of(source)
             if size >= 0 and not trailers and code != 204 and code != 304:
                 fields = with_length(fields, size)
@@ -191,12 +191,12 @@ class Request(Exchange):
                 f"{code} is not informational", stream=self.stream, rule="RFC 9110 15.2"
             )
         self._check_open()
-        if self._answered:
+        if self._response_begun:
             raise UsageError("the response has begun", stream=self.stream, rule="RFC 9110 15.2")
-        if code == 100 and self._inflow is not None:
-            self._inflow.awaited = False
+        if code == 100 and self._buffer is not None:
+            self._buffer.awaited = False
         head = Sending(self.stream, b"", False)
-        head.headers = listed(headers)
+        head.headers = as_list(headers)
         head.code = code
         await self._conn._perform(head)
 
@@ -210,7 +210,7 @@ class Request(Exchange):
         Raises UsageError for a request that must not be promised, StreamError or
         ConnectionLostError if the client has gone.
         """
-        fields = listed(headers)
+        fields = as_list(headers)
         own = []
         for name in (":scheme", ":authority"):
             value = value_of(self.headers, name)
@@ -226,7 +226,7 @@ class Request(Exchange):
         `headers` contain them; sends 200 for CONNECT and extended CONNECT. Raises UsageError if the
         client asked for none of these. (RFC 9110 7.8, RFC 8441)
         """
-        fields = listed(headers)
+        fields = as_list(headers)
         if self.method == "CONNECT":
             code = 200
         elif self._upgradable:
@@ -250,27 +250,27 @@ class Request(Exchange):
             await self._send_head(head)
         return Tunnel(self)
 
-    def _flow(self) -> Inflow:
-        inflow = self._inflow
-        if inflow is None:
-            inflow = super()._flow()
-            if not self._complete and not self._answered:
+    def _get_buffer(self) -> BodyBuffer:
+        buffer = self._buffer
+        if buffer is None:
+            buffer = super()._get_buffer()
+            if not self._complete and not self._response_begun:
                 # > A server that receives an Expect field value containing a member other than
                 # > 100-continue MAY respond with a 417 (Expectation Failed)   (RFC 9110 10.1.1)
                 expected = value_of(self.headers, "expect")
-                inflow.awaited = expected is not None and expected.lower() == "100-continue"
-        return inflow
+                buffer.awaited = expected is not None and expected.lower() == "100-continue"
+        return buffer
 
     async def _switch(self, head: Sending) -> None:
         """Send a 101. The bytes that follow the request are not its body."""
-        inflow, reader = self._inflow, self._reader
-        self._inflow = None
+        buffer, reader = self._buffer, self._reader
+        self._buffer = None
         self._reader = None
         self._complete = False
         try:
             await self._send_head(head)
         except ConnectionError:
-            self._inflow, self._reader = inflow, reader
+            self._buffer, self._reader = buffer, reader
             self._complete = True
             raise
 
@@ -281,30 +281,30 @@ class Request(Exchange):
 
     def _begin(self, head: Sending) -> bool:
         """Send as much as possible without waiting; return whether that was all of it."""
-        self._answered = True
-        self._reply = head.headers
-        if self._inflow is not None:
-            self._inflow.awaited = False
+        self._response_begun = True
+        self._response_headers = head.headers
+        if self._buffer is not None:
+            self._buffer.awaited = False
         try:
             return self._conn._start(head)
         except BaseException:
             # If the head has not been written, the handler can send another response.
-            self._answered = head.headers is None
+            self._response_begun = head.headers is None
             raise
 
     async def _finish(self, head: Sending) -> None:
         try:
             await self._conn._finish(head)
         except BaseException:
-            self._answered = head.headers is None
+            self._response_begun = head.headers is None
             raise
 
     def _check_open(self) -> None:
         if self._ended:
-            raise self._gone("the stream has ended")
+            raise self._end_error("the stream has ended")
 
     def _check_unanswered(self, code: int) -> None:
-        if self._answered:
+        if self._response_begun:
             raise UsageError("the request has been answered", stream=self.stream)
         if code < 200:
             raise UsageError(
@@ -330,14 +330,14 @@ class Response(Exchange):
         self.code = 0
         self.reason = ""
         self.informational: list[tuple[int, Headers]] = []
-        self._interim: i64 = 0  # interim responses received, kept or not
+        self._interim_count: i64 = 0  # interim responses received, kept or not
         self._sent_at = 0.0  # when the request was sent, by the loop's clock; HTTP/2 only
         self._sent_mark: i64 = 0  # the connection's count of inputs by then
         self._reused = False  # the connection had delivered a response before the request was sent
         self._head: asyncio.Future[None] | None = None
         self._proceed: asyncio.Future[None] | None = None  # an upload waits for 100 (Continue)
-        self._bidden = False  # a 100 has been received
-        self._declined = False  # the body of the request is never sent
+        self._got_100 = False  # a 100 has been received
+        self._body_withheld = False  # the body of the request is never sent
         self._upload: asyncio.Task[None] | None = None
         self._channel: Channel[bytes] | None = None  # the body of the request
         self._pushes: Pushes | None = None
@@ -403,9 +403,9 @@ class Response(Exchange):
 
     # -- the connection's side -------------------------------------------------------------------
 
-    def _where(self) -> str:
+    def _progress(self) -> str:
         if self._tunnel:
-            return super()._where()
+            return super()._progress()
         return " in the middle of the response" if self.code != 0 else " before the response"
 
     def _answer(self, code: int, reason: str, headers: Headers) -> None:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterable
 
 from cno.aio.messages import with_length
 from cno.aio.output import Headers
-from cno.aio.sources import Body, at_once, in_pieces, size_of
+from cno.aio.sources import Body, size_of, source_of, whole_body
 
 
 class Order:
@@ -25,9 +25,9 @@ class Order:
         if isinstance(data, bytes):
             self.body = data
         else:
-            self.source = in_pieces(data)
+            self.source = source_of(data)
             if self.source is None:
-                self.body = at_once(data)
+                self.body = whole_body(data)
         size = len(self.body) if self.source is None else size_of(self.source)
         if size == 0:
             self.source = None  # an empty file

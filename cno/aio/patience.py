@@ -24,12 +24,12 @@ NO_PUSH: Final = Reason("no push came in time", "", "body_timeout")
 
 def interim(response: Response, code: int, headers: Headers) -> None:
     """A 1xx response has come. A bounded number is kept: slow ones may come for ever."""
-    response._interim += 1
+    response._interim_count += 1
     most = response._conn._limits.max_informational
     if most is None or len(response.informational) < most:
         response.informational.append((code, headers))
     if code == 100 and response._proceed is not None:
-        response._bidden = True
+        response._got_100 = True
         wake(response._proceed)
 
 
@@ -44,10 +44,10 @@ def overdue(response: Response, unsent: bool, now: float, limits: Limits) -> Rea
     if response.code == 0:
         head = response._head
         waiting = head is not None and not head.done() and not unsent
-        mark = response._interim
+        mark = response._interim_count
     elif pushes is not None and not response._complete:
         waiting = pushes._waiter is not None
-        mark = pushes._count + (0 if response._inflow is None else response._inflow._fed)
+        mark = pushes._count + (0 if response._buffer is None else response._buffer._fed)
     if not waiting:
         response._late_since = 0.0
         return None

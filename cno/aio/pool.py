@@ -18,7 +18,7 @@ from cno.aio.client import CLIENT_LIMITS
 from cno.aio.connect import Route
 from cno.aio.errors import ConnectionLostError, StreamError
 from cno.aio.member import Member
-from cno.aio.messages import Response, listed
+from cno.aio.messages import Response, as_list
 from cno.aio.orders import Order, authority_of, completed
 from cno.aio.output import Headers, log
 from cno.aio.repeat import is_repeatable, requires_http1
@@ -164,7 +164,7 @@ class Pool(Stock):
         """
         self._bind()
         target = target_of(url)
-        fields = completed(listed(headers), target.authority, target.credentials)
+        fields = completed(as_list(headers), target.authority, target.credentials)
         order = Order(method, target.path, fields, data, trailers)
         if order.source is None:
             return await self._carry(target, order, None)

@@ -134,8 +134,8 @@ class Server(Connection):
         self._tasks: set[asyncio.Task[None]] = set()
         self._deadline: asyncio.TimerHandle | None = None  # for handlers, once shutting down
         self._due = 0.0  # when that is: a handle of uvloop's need not know
-        self._stray: i64 = 0  # of these, handlers of requests that were reset
-        self._pushed: i64 = 0  # of these, handlers of pushes
+        self._reset_handlers: i64 = 0  # of these, handlers of requests that were reset
+        self._push_handlers: i64 = 0  # of these, handlers of pushes
         self._max_handlers: i64 = most_handlers(self._limits)
         self._waiting: dict[int, Request] = {}  # held back until another handler returns, by stream
         self._start_due = False  # they will be looked at in the next turn of the event loop
@@ -158,7 +158,7 @@ class Server(Connection):
         self, stream: int, code: int, method: str, path: str, headers: Headers
     ) -> None:
         request = Request(self, stream, method, path, headers)
-        request._pushed = stream & 1 == 0
+        request._is_push = stream & 1 == 0
         self._exchanges[stream] = request
         if stream >= self._max_requests:
             self._count_requests(stream)
@@ -185,7 +185,7 @@ class Server(Connection):
 
     def write_push(self, stream: int, method: str, path: str, headers: Headers) -> None:
         # A push is never necessary, and its handler is not the client's doing.
-        if self._pushed < self._max_handlers:
+        if self._push_handlers < self._max_handlers:
             super().write_push(stream, method, path, headers)
 
     def _count_requests(self, stream: int) -> None:
@@ -228,7 +228,8 @@ class Server(Connection):
         # > When receiving an HTTP request that does not carry these priority parameters, a server
         # > SHOULD act as if their default values were specified.   (RFC 9218 4)
         # Not on connections where nobody ever says anything: there, responses share what there is.
-        hint = None if request._reply is None else parse_fields(request._reply)
+        response = request._response_headers
+        hint = None if response is None else parse_fields(response)
         found = rank(said, hint, self._prioritizes)
         # > ... servers SHOULD allocate some amount of bandwidths to streams acting as tunnels.
         return found | 1 if request._tunnel else found
@@ -254,9 +255,9 @@ class Server(Connection):
 
     def _admit(self, request: Request) -> None:
         """Start the handler of a request, or hold the request back while too many handlers run."""
-        if request._pushed:
+        if request._is_push:
             self._start_handler(request, self._eager)
-        elif self._stray >= self._max_handlers:
+        elif self._reset_handlers >= self._max_handlers:
             # Streams that are reset make room for new ones at once; their handlers do not.
             log.debug("too many handlers of streams that were reset still run: closing")
             if self._phase < FLUSHING:
@@ -267,13 +268,13 @@ class Server(Connection):
             self._waiting[request.stream] = request
 
     def _has_room(self) -> bool:
-        return self._running - self._stray - self._pushed < self._max_handlers
+        return self._running - self._reset_handlers - self._push_handlers < self._max_handlers
 
     def _start_handler(self, request: Request, eager: bool) -> None:
         self._running += 1
-        if request._pushed:
-            self._pushed += 1
-        request._work = HANDLER_RUNNING
+        if request._is_push:
+            self._push_handlers += 1
+        request._handler_state = HANDLER_RUNNING
         try:
             task = self._make_task(self._run(request), eager)
         except (SystemExit, KeyboardInterrupt) as error:
@@ -308,7 +309,7 @@ class Server(Connection):
             self._start_handler(request, self._eager)
 
     async def _run(self, request: Request) -> None:
-        request._begun = True
+        request._handler_started = True
         work: Any = request  # unless the handler returns something
         try:
             work = self._handle(request)
@@ -324,11 +325,11 @@ class Server(Connection):
     def _done(self, request: Request) -> None:
         """A handler has returned, or will never start."""
         self._running -= 1
-        if request._pushed:
-            self._pushed -= 1
-        elif request._stray:
-            self._stray -= 1
-        request._work = HANDLER_DONE
+        if request._is_push:
+            self._push_handlers -= 1
+        elif request._reset_while_running:
+            self._reset_handlers -= 1
+        request._handler_state = HANDLER_DONE
         task = request._task
         request._task = None
         if task is not None:
@@ -375,7 +376,7 @@ class Server(Connection):
         elif state == DONE or request._sent:
             if not request._complete:
                 leftover.part(self, request)
-        elif state == HEAD and not request._answered:
+        elif state == HEAD and not request._response_begun:
             self._report(f"the handler of {request!r} returned without a response", None)
             self._apologize(request)
         else:
@@ -390,10 +391,10 @@ class Server(Connection):
             if not request._complete:
                 leftover.part(self, request)
             return
-        if state != HEAD or request._answered or request.stream in self._stalled:
+        if state != HEAD or request._response_begun or request.stream in self._stalled:
             self._abandon(request, CNO_RST_INTERNAL_ERROR)
             return
-        request._answered = True
+        request._response_begun = True
         request._sent = True
         sorry = Sending(request.stream, b"", True)
         sorry.code = 500
@@ -426,18 +427,18 @@ class Server(Connection):
 
     def _over(self, exchange: Exchange, clean: bool) -> None:
         request = cast(Request, exchange)
-        if request._work != HANDLER_RUNNING:
+        if request._handler_state != HANDLER_RUNNING:
             if self._waiting:
                 self._waiting.pop(request.stream, None)
             return
         task = request._task
         if clean or task is None or task.done() or task is current_task(self.loop):
             return  # what is left of its work is for nobody to end; or it has done this to itself
-        if not request._pushed:
-            request._stray = True
-            self._stray += 1
+        if not request._is_push:
+            request._reset_while_running = True
+            self._reset_handlers += 1
         task.cancel()
-        if not request._begun:
+        if not request._handler_started:
             self._done(request)
         elif self._waiting:
             self._resume_waiting()

@@ -29,7 +29,7 @@ PIECE: Final = 131_072
 END: Final = object()
 
 
-def octets(data: object) -> bytes:
+def to_bytes(data: object) -> bytes:
     """Return a bytes-like object as bytes. Raise TypeError for others, such as text and numbers."""
     if isinstance(data, bytes):
         return data
@@ -39,16 +39,16 @@ def octets(data: object) -> bytes:
         raise TypeError(f"bytes-like objects make a body, not {type(data).__name__}") from None
 
 
-def at_once(data: object) -> bytes:
+def whole_body(data: object) -> bytes:
     """Return a body that is in memory as bytes. Raise TypeError if the argument is no body."""
     if data is None:
         return b""
     if isinstance(data, (list, tuple)):
-        return b"".join([octets(each) for each in data])
-    return octets(data)
+        return b"".join([to_bytes(each) for each in data])
+    return to_bytes(data)
 
 
-def in_pieces(data: object) -> AsyncIterable[bytes] | None:
+def source_of(data: object) -> AsyncIterable[bytes] | None:
     """Return an iterator over a body that is read in pieces; None if it is in memory.
 
     Raises TypeError for arguments that are no body (text, text files, mappings), ValueError for
@@ -110,7 +110,7 @@ class ReaderSource:
         return self
 
     async def __anext__(self) -> bytes:
-        data = octets(await self._reader.read(PIECE))
+        data = to_bytes(await self._reader.read(PIECE))
         if not data:
             raise StopAsyncIteration
         return data
@@ -129,7 +129,7 @@ class IterableSource:
         item: object = next(self._iterator, END)
         if item is END:
             raise StopAsyncIteration
-        return octets(item)
+        return to_bytes(item)
 
     async def aclose(self) -> None:
         if isinstance(self._iterator, Generator):
@@ -195,7 +195,7 @@ class FileSource:
         data = await self._call(self._file.read, want)
         if data is None:
             raise BlockingIOError("the file is in non-blocking mode, and has nothing yet")
-        piece = octets(data)
+        piece = to_bytes(data)
         if not piece:
             if self._left > 0:
                 raise EOFError(f"the file has become shorter, by {self._left} bytes")

@@ -471,17 +471,17 @@ class Timers(Windows):
 
     def _overdue_body(self, exchange: Exchange, now: float) -> bool:
         """Whether a reader has waited for too long, and nothing came."""
-        inflow = exchange._inflow
+        buffer = exchange._buffer
         # A client that waits for a 100 that has to wait for its turn owes nothing.
         queued = not self._http2 and continue_queued(self, exchange.stream)
-        if inflow is None or exchange._tunnel or exchange._complete or not inflow.waits() or queued:
-            if inflow is not None:
-                inflow.waiting_since = 0.0
+        if buffer is None or exchange._tunnel or exchange._complete or not buffer.waits() or queued:
+            if buffer is not None:
+                buffer.waiting_since = 0.0
             return False
-        if inflow.waiting_since == 0.0 or inflow._fed != inflow.fed_seen:
-            inflow.waiting_since = now
-            inflow.fed_seen = inflow._fed
-        return past(now, inflow.waiting_since, self._limits.body_timeout)
+        if buffer.waiting_since == 0.0 or buffer._fed != buffer.fed_seen:
+            buffer.waiting_since = now
+            buffer.fed_seen = buffer._fed
+        return past(now, buffer.waiting_since, self._limits.body_timeout)
 
     def _too_late(self, exchange: Exchange, why: Reason) -> None:
         """Fail who waits for the rest of a message, and give its stream up."""

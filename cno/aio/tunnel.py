@@ -13,7 +13,7 @@ from cno.aio import leftover
 from cno.aio.exchange import Exchange
 from cno.aio.lifecycle import LOST
 from cno.aio.output import Headers, Sending
-from cno.aio.sources import octets
+from cno.aio.sources import to_bytes
 from cno.const import CNO_RST_CANCEL
 from cno.errors import UsageError
 
@@ -54,7 +54,7 @@ class Tunnel:
 
     def read(self, n: int = -1) -> Coroutine[Any, Any, bytes]:
         """Return up to `n` bytes, and b"" at the end; with -1, all bytes up to the end."""
-        return self._exchange._flow().read(n)
+        return self._exchange._get_buffer().read(n)
 
     async def write(self, data: bytes | bytearray | memoryview) -> None:
         """Send bytes; wait until the peer's window and the transport have accepted all of them.
@@ -63,7 +63,7 @@ class Tunnel:
         and while another task writes.
         """
         self._check()
-        chunk = octets(data)
+        chunk = to_bytes(data)
         if chunk:
             await self._conn._perform(Sending(self.stream, chunk, False))
 
@@ -123,4 +123,4 @@ class Tunnel:
         if self._finished:
             raise UsageError("the tunnel's sending side is closed", stream=self.stream)
         if self._exchange._ended:
-            raise self._exchange._gone("the tunnel has ended")
+            raise self._exchange._end_error("the tunnel has ended")

@@ -120,25 +120,25 @@ class Windows(Output):
 
     def _judge(self, exchange: Exchange, now: float) -> None:
         """Widen a stream's window if it is too small for a round trip."""
-        inflow = exchange._inflow
-        if inflow is None or exchange._complete or exchange._discard:
+        buffer = exchange._buffer
+        if buffer is None or exchange._complete or exchange._discard:
             return
         stream = self._streams.get(exchange.stream)
         if stream is None:
             return
         h2 = self._h2
         window: i64 = h2.acked._initial_window_size + stream.wider
-        wanted = self._ideal(window, inflow.moved(), inflow.marked_at, now)
+        wanted = self._ideal(window, buffer.moved(), buffer.marked_at, now)
         # What has grown may not be read any more one day: all that takes half of the connection's.
         most: i64 = self._limits.max_connection_window // 2 - h2.wider
         more = min(wanted, self._limits.max_stream_window, window + most) - window
         if more > 0:
-            inflow.mark(now)
+            buffer.mark(now)
             self._widen(stream, more, 2 * (h2.acked._initial_window_size + h2.wider + more))
             if not self._probing:
                 self._probe(now)
-        elif self._is_old(inflow.marked_at, now):
-            inflow.mark(now)
+        elif self._is_old(buffer.marked_at, now):
+            buffer.mark(now)
 
     def _judge_all(self, now: float) -> None:
         """The same for all streams together."""

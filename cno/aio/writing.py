@@ -7,7 +7,7 @@ from collections.abc import AsyncIterable
 
 from cno.aio.connection import Connection
 from cno.aio.output import Headers, Sending
-from cno.aio.sources import dispose, octets
+from cno.aio.sources import dispose, to_bytes
 
 
 async def write_body(
@@ -17,7 +17,7 @@ async def write_body(
     failure: BaseException | None = None
     try:
         async for chunk in source:
-            data = octets(chunk)
+            data = to_bytes(chunk)
             if data:
                 await conn._perform(Sending(stream, data, False))
         ending = Sending(stream, b"", True)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cno import aio
-from cno.aio.body import Inflow, Payload
+from cno.aio.body import BodyBuffer, Payload
 from cno.limits import Limits
 from cno.raw import Connection
 from tests.aio.lab import Lab, settle
@@ -29,11 +29,11 @@ class Ledger(Connection):
         self.consumed.append(size)
 
 
-def reader() -> tuple[Payload, Inflow, Ledger]:
+def reader() -> tuple[Payload, BodyBuffer, Ledger]:
     """A payload, its other side, and who is told what was read."""
     conn = Ledger()
-    inflow = Inflow(conn, 7, asyncio.get_running_loop())
-    return Payload(inflow), inflow, conn
+    buffer = BodyBuffer(conn, 7, asyncio.get_running_loop())
+    return Payload(buffer), buffer, conn
 
 
 def run(make: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -107,14 +107,14 @@ def test_every_method_of_a_stream_reader_is_there() -> None:
     assert own == public
 
     async def main() -> None:
-        payload, inflow, _ = reader()
+        payload, buffer, _ = reader()
         assert isinstance(payload, asyncio.StreamReader)
         assert "stream=7" in repr(payload)
         assert payload.exception() is None
         with pytest.raises(RuntimeError):
             payload.set_transport(asyncio.Transport())
-        inflow.feed(b"one\ntwo\nthree")
-        inflow.end()
+        buffer.feed(b"one\ntwo\nthree")
+        buffer.end()
         assert [line async for line in payload] == [b"one\n", b"two\n", b"three"]
         assert await payload.read() == b""
 
@@ -123,9 +123,9 @@ def test_every_method_of_a_stream_reader_is_there() -> None:
 
 def test_chunk_read_whole_is_not_copied() -> None:
     async def main() -> None:
-        payload, inflow, _ = reader()
+        payload, buffer, _ = reader()
         chunk = bytes(range(200))
-        inflow.feed(chunk)
+        buffer.feed(chunk)
         assert await payload.read(1000) is chunk
 
     run(main)
@@ -133,10 +133,10 @@ def test_chunk_read_whole_is_not_copied() -> None:
 
 def test_large_pieces_are_not_copied_to_be_filled_up() -> None:
     async def main() -> None:
-        payload, inflow, conn = reader()
+        payload, buffer, conn = reader()
         chunks = [bytes([n]) * 60_000 for n in range(4)]
         for chunk in chunks:
-            inflow.feed(chunk)
+            buffer.feed(chunk)
         assert await payload.read(100_000) is chunks[0]
         assert await payload.read(130_000) == chunks[1] + chunks[2]
         assert conn.consumed == [60_000, 120_000]
@@ -155,11 +155,11 @@ def test_large_pieces_arrive_in_order(sizes: list[int], calls: list[tuple[str, i
     """Whatever is asked for, and however; never more than that, and at least half if it is here."""
 
     async def main() -> None:
-        payload, inflow, conn = reader()
+        payload, buffer, conn = reader()
         body = bytes(n * 7 % 251 for n in range(sum(sizes)))
         at = 0
         for size in sizes:
-            inflow.feed(body[at : at + size])
+            buffer.feed(body[at : at + size])
             at += size
         at = 0
         for name, count in calls:
@@ -182,19 +182,19 @@ def test_many_pieces(size: int, first: int) -> None:
     """Small ones and large ones, read in part at first, with more behind what is left."""
 
     async def main() -> None:
-        ours, inflow, conn = reader()
+        ours, buffer, conn = reader()
         body = b"".join(bytes([n % 251]) * size for n in range(300))
         for n in range(200):
-            inflow.feed(body[n * size : (n + 1) * size])
+            buffer.feed(body[n * size : (n + 1) * size])
         got = await ours.read(first)
         assert got == body[: min(first, 200 * size)]
         rest = asyncio.ensure_future(ours.read())
         await settle(1)
         for n in range(200, 300):
-            inflow.feed(body[n * size : (n + 1) * size])
+            buffer.feed(body[n * size : (n + 1) * size])
             if n % 3 == 0:
                 await settle(1)
-        inflow.end()
+        buffer.end()
         assert got + await rest == body
         assert sum(conn.consumed) == len(body)
 
@@ -203,12 +203,12 @@ def test_many_pieces(size: int, first: int) -> None:
 
 def test_second_reader_is_refused() -> None:
     async def main() -> None:
-        payload, inflow, _ = reader()
+        payload, buffer, _ = reader()
         first = asyncio.ensure_future(payload.read(1))
         await settle()
         with pytest.raises(RuntimeError):
             await payload.readline()
-        inflow.feed(b"x")
+        buffer.feed(b"x")
         assert await first == b"x"
 
     run(main)
@@ -216,14 +216,14 @@ def test_second_reader_is_refused() -> None:
 
 def test_cancelled_reader_takes_nothing() -> None:
     async def main() -> None:
-        payload, inflow, _ = reader()
+        payload, buffer, _ = reader()
         first = asyncio.ensure_future(payload.readexactly(4))
         await settle()
-        inflow.feed(b"ab")
+        buffer.feed(b"ab")
         await settle()
         first.cancel()
         await settle()
-        inflow.feed(b"cd")
+        buffer.feed(b"cd")
         assert await payload.readexactly(4) == b"abcd"
 
     run(main)
@@ -231,13 +231,13 @@ def test_cancelled_reader_takes_nothing() -> None:
 
 def test_data_before_an_error_can_be_read() -> None:
     async def main() -> None:
-        payload, inflow, _ = reader()
-        inflow.feed(b"before")
+        payload, buffer, _ = reader()
+        buffer.feed(b"before")
         error = aio.StreamError("cut", stream=7, code=8)
         payload.set_exception(error)
         assert payload.exception() is error
-        inflow.feed(b"after")
-        inflow.end()
+        buffer.feed(b"after")
+        buffer.end()
         assert await payload.read(3) == b"bef"
         assert await payload.read(100) == b"ore"
         for attempt in (payload.read(1), payload.read(), payload.readline()):
@@ -250,10 +250,10 @@ def test_data_before_an_error_can_be_read() -> None:
 def test_errors_wake_readers() -> None:
     async def main() -> None:
         for name, arguments in (("read", (5,)), ("read", ()), ("readline", ())):
-            payload, inflow, _ = reader()
+            payload, buffer, _ = reader()
             waiting = asyncio.ensure_future(getattr(payload, name)(*arguments))
             await settle()
-            inflow.fail(aio.StreamError("cut", stream=7, code=8))
+            buffer.fail(aio.StreamError("cut", stream=7, code=8))
             with pytest.raises(aio.StreamError):
                 await waiting
 
@@ -265,8 +265,8 @@ def test_errors_wake_readers() -> None:
 
 def test_credit_is_given_for_what_is_read() -> None:
     async def main() -> None:
-        payload, inflow, conn = reader()
-        inflow.feed(b"x" * 100)
+        payload, buffer, conn = reader()
+        buffer.feed(b"x" * 100)
         await settle()
         assert conn.consumed == []
         await payload.read(10)
@@ -280,14 +280,14 @@ def test_credit_is_given_for_what_is_read() -> None:
 
 def test_credit_is_given_for_what_is_waited_for() -> None:
     async def main() -> None:
-        payload, inflow, conn = reader()
-        inflow.feed(b"x" * 100)
+        payload, buffer, conn = reader()
+        buffer.feed(b"x" * 100)
         reading = asyncio.ensure_future(payload.readexactly(250))
         await settle()
         assert conn.consumed == [100]
-        inflow.feed(b"x" * 100)
+        buffer.feed(b"x" * 100)
         await settle()
-        inflow.feed(b"x" * 100)
+        buffer.feed(b"x" * 100)
         await settle()
         assert (sum(conn.consumed), len(await reading)) == (250, 250)
         await payload.read(50)
@@ -298,11 +298,11 @@ def test_credit_is_given_for_what_is_waited_for() -> None:
 
 def test_what_is_detached_gives_nothing_back() -> None:
     async def main() -> None:
-        payload, inflow, conn = reader()
-        inflow.feed(b"x" * 100)
+        payload, buffer, conn = reader()
+        buffer.feed(b"x" * 100)
         await payload.read(30)
-        assert inflow.detach() == 70
-        assert inflow.detach() == 0
+        assert buffer.detach() == 70
+        assert buffer.detach() == 0
         assert await payload.read(100) == b"x" * 70
         assert conn.consumed == [30]
 
