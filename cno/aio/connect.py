@@ -157,10 +157,11 @@ async def connect(*args: Any, **kwargs: Any) -> Client:
     `proxy` is the URL of an HTTP proxy (`http://[user:password@]host:port`, or `https:` for TLS to
     the proxy, with `proxy_ssl_ctx` or the system's certificates). The proxy forwards the requests
     to an `http:` URL. For `https:`, for HTTP/2 in clear text and with `proxy_tunnel`, it opens a
-    tunnel (CONNECT), with TLS to the server inside. `proxy="env"` uses the proxy that the
-    environment variables HTTP_PROXY, HTTPS_PROXY and ALL_PROXY name, except for the hosts in
-    NO_PROXY; without it, no environment variable is read. `unix` is the path of a Unix socket,
-    which is used instead of the URL's host. `settings` and `limits` are as for `cno.Client`.
+    tunnel (CONNECT), with TLS to the server inside. Upgrades need a tunnel, since proxies do not
+    forward them. `proxy="env"` uses the proxy that the environment variables HTTP_PROXY,
+    HTTPS_PROXY and ALL_PROXY name, except for the hosts in NO_PROXY; without it, no environment
+    variable is read. `unix` is the path of a Unix socket, which is used instead of the URL's host.
+    `settings` and `limits` are as for `cno.Client`.
 
     The host is a name, an IPv4 address of four decimals, or an IPv6 address in brackets, which may
     have a zone (`[fe80::1%25eth0]`; the zone is not sent). Names outside ASCII are converted by

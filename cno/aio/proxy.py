@@ -24,6 +24,7 @@ from cno.aio.forward import ForwardProxy
 from cno.aio.happy_eyeballs import open_connection
 from cno.aio.messages import Response
 from cno.aio.output import Headers
+from cno.aio.unreachable import CLOSED_IN_HANDSHAKE
 from cno.aio.urls import Target
 from cno.limits import Limits
 
@@ -103,7 +104,10 @@ async def connect_to_proxy(
 
 def proxy_connect_error(proxy: Target, error: OSError) -> ProxyError:
     """Return the error for a proxy that cannot be connected to."""
-    failure = ProxyError(f"cannot connect to the proxy {proxy.authority}: {said(error)}")
+    what = said(error)
+    if type(error) is ConnectionResetError and not error.args:
+        what = CLOSED_IN_HANDSHAKE  # the text of asyncio and uvloop is empty
+    failure = ProxyError(f"cannot connect to the proxy {proxy.authority}: {what}")
     failure.retryable = not isinstance(error, SSLCertVerificationError)
     return failure
 
@@ -190,7 +194,9 @@ async def request_tunnel(
     except UpgradeRefused as refusal:
         response = refusal.response
     except StreamTimeoutError as late:
-        return ConnectTimeoutError(f"the proxy does not answer: {late.strerror}")
+        too_late = ConnectTimeoutError(f"the proxy does not answer: {late.strerror}")
+        too_late.limit = late.limit
+        return too_late
     except StreamError as fault:
         malformed = ProxyError(f"the proxy's answer is not accepted: {fault.strerror}")
         malformed.rule = fault.rule

@@ -235,8 +235,10 @@ def test_waits_for_a_proxy_are_bounded(lab: Lab, limits: Limits) -> None:
             await peer.reader.read()
 
         async with by_hand(script) as way:
-            with pytest.raises(TimeoutError):
+            with pytest.raises(TimeoutError) as caught:
                 await asyncio.wait_for(aio.connect("https://a.test/", proxy=way, limits=limits), 5)
+            assert isinstance(caught.value, aio.ConnectError)
+            assert getattr(limits, caught.value.limit) == 0.2
 
     lab.run(main())
 
@@ -421,6 +423,22 @@ def test_certificate_of_a_proxy_is_checked(lab: Lab) -> None:
                         await pool.request("GET", url)
                 assert not caught.value.retryable
         assert proxy.asked == []
+
+    lab.run(main())
+
+
+def test_https_proxy_that_ends_the_handshake(lab: Lab) -> None:
+    async def main() -> None:
+        async def script(peer: Peer) -> None:
+            await peer.reader.read(1)
+
+        async with by_hand(script) as way:
+            for url in ("http://a.test/", "https://a.test/"):
+                with pytest.raises(
+                    aio.ProxyError, match=r"cannot connect to the proxy .*: .* "
+                ) as caught:
+                    await aio.connect(url, proxy=way.replace("http:", "https:"))
+                assert caught.value.retryable
 
     lab.run(main())
 

@@ -13,8 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cno import aio
+from cno.aio.proxy_header import parse
 from cno.limits import Limits
 from tests.aio.lab import HOST, HTTP2, WIRES, Lab, Wire, until
 from tests.peers import free_port, require
@@ -118,6 +121,34 @@ async def tell(request: aio.Request) -> None:
     """A handler: whom it takes for the client."""
     peer = request.peer
     await request.respond(200, [("x-peer", "none" if peer is None else f"{peer[0]} {peer[1]}")])
+
+
+def parsed(data: bytes) -> object:
+    """What there is to a header: its size, an error, or None while more is needed."""
+    try:
+        header = parse(data)
+    except ValueError:
+        return ValueError
+    return None if header is None else header.size
+
+
+@given(st.sampled_from([header for header, _ in GOOD] + BAD), st.data())
+def test_a_header_is_refused_or_complete_whatever_follows(
+    header: bytes, data: st.DataObject
+) -> None:
+    """However it is changed: parsing raises nothing else, and never changes its mind."""
+    text = bytearray(header)
+    for at in data.draw(st.lists(st.integers(0, len(header) - 1), max_size=3)):
+        text[at] = data.draw(st.integers(0, 255))
+    changed = bytes(text) + data.draw(st.binary(max_size=20))
+    found = None
+    for size in range(len(changed) + 1):
+        now = parsed(changed[:size])
+        if found is not None:
+            assert now == found
+        elif isinstance(now, int):
+            assert now == size
+        found = now
 
 
 @asynccontextmanager

@@ -69,6 +69,17 @@ async def handle(request: Request) -> None:
         await request.respond(200, [], channel)
 
 
+async def between(request: Request, pool: Pool) -> None:
+    """A proxy tells who has gone."""
+    assert_type(request.peer, tuple[str, int] | None)
+    response = await pool.request("GET", "https://cno.test/")
+    try:
+        await request.respond(200, [], response.payload)
+    except cno.ConnectionError as error:
+        assert_type(error.concerns(request), bool)
+        assert_type(error.concerns(response), bool)
+
+
 async def serve() -> None:
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: Server(loop, handle), "127.0.0.1", 8000)
@@ -176,6 +187,7 @@ async def places(handler: Handler, sock: socket.socket, context: ssl.SSLContext)
     await cno.serve(handler, ["127.0.0.1", "::1"], 0, ssl=context, backlog=10)
     await cno.serve(handler, host=None, port=0, certfile="cert.pem", keyfile="key.pem")
     await cno.serve(handler, sock=sock, limits=cno.Limits(), settings={"max_frame_size": 1 << 15})
+    await cno.serve(handler, port=0, proxy_protocol=["10.0.0.0/8", "unix:"])
     async with cno.serve(handler, path="/run/socket", mode=0o660, date=False) as listening:
         assert_type(listening, Listener)
 
