@@ -22,6 +22,7 @@ from cno.aio.lifecycle import (
     CLOSE,
     CLOSING,
     CONNECTION_MADE,
+    DRAINING,
     FLUSHING,
     FULL_END,
     HALF_CLOSED,
@@ -412,7 +413,7 @@ class Connection(Timers):
             self._window_opened = False
             if self._stalled and self._phase < LOST:
                 self._pump()
-        if self._drain_since != 0.0:
+        if self._phase == DRAINING:
             self._begin_drain()
         if self._phase >= FLUSHING:
             self._begin_work()

@@ -77,7 +77,7 @@ class Timers(Windows):
         self._timer: asyncio.TimerHandle | None = None
         self._brisk = False  # streams are open: look as often as their waits need
         self._born = 0.0
-        self._drain_since = 0.0  # 0: not shutting down
+        self._drain_since = 0.0  # when shutdown() was called; 0: it has not been
         self._retire_at = 0.0  # when to take no more requests; 0: never, or it has happened
         self._unacked_since = 0.0  # 0: all our SETTINGS are acknowledged
         self._idle_since = 0.0  # 0: not idle
@@ -157,7 +157,7 @@ class Timers(Windows):
             wait = shortest(wait, limits.ping_timeout)
         if self._ping_sent != 0.0:
             wait = shortest(wait, limits.ping_timeout)
-        if self._drain_since != 0.0:
+        if self._phase == DRAINING:
             wait = shortest(wait, limits.shutdown_timeout)
             wait = shortest(wait, GRACE)
         delay = max(wait / 4, FASTEST_TICK) if wait > 0.0 else 0.0
@@ -186,7 +186,7 @@ class Timers(Windows):
     def _check_connection(self, now: float) -> bool:
         """Look at what concerns all of it; False if it has been closed, or soon will be."""
         limits = self._limits
-        if self._drain_since != 0.0 and past(now, self._drain_since, limits.shutdown_timeout):
+        if self._phase == DRAINING and past(now, self._drain_since, limits.shutdown_timeout):
             log.debug("not done in time after a shutdown: closing")
             self._timed_out = NOT_DONE
             self.abort()
@@ -212,15 +212,15 @@ class Timers(Windows):
         elif self._vanished(now):
             log.debug("the peer is gone: closing")
             self._lose(HUNG_UP)
-        elif self._drain_since == 0.0 and self._idle_for_long(now):
+        elif self._phase == OPEN and self._idle_for_long(now):
             log.debug("the peer does nothing: closing")
             self.shutdown()
         else:
-            if self._drain_since != 0.0 and now - self._drain_since >= GRACE and not self._streams:
+            if self._phase == DRAINING and now - self._drain_since >= GRACE and not self._streams:
                 self._end_drain()
             if self._retire_at != 0.0 and now >= self._retire_at and not self._is_greeting():
                 self._retire_at = 0.0
-                if not self._draining and self._drain_since == 0.0:
+                if not self._draining and self._phase == OPEN:
                     log.debug("the connection has reached its greatest age")
                     self._retire()
             return self._phase < FLUSHING
