@@ -84,7 +84,7 @@ class Frame:
     def __repr__(self) -> str:
         return (
             f"Frame(type={self.type}, flags={self.flags:#x}, stream={self.stream}, "
-            f"payload={len(self.payload)} octets)"
+            f"payload={len(self.payload)} bytes)"
         )
 
     def __reduce__(self) -> tuple[Any, ...]:

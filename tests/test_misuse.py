@@ -83,7 +83,7 @@ def test_settings_and_frames_have_a_readable_form() -> None:
     assert "max_concurrent_streams=7" in repr(conn.remote_settings)
     shown = repr(raw.Frame(0, 1, 3, b"abc"))
     assert conn.local_settings.get(99) == -1
-    assert shown == "Frame(type=0, flags=0x1, stream=3, payload=3 octets)"
+    assert shown == "Frame(type=0, flags=0x1, stream=3, payload=3 bytes)"
 
 
 def test_http1_is_given_up_with_a_code() -> None:

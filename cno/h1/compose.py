@@ -242,7 +242,7 @@ def _octets(text: str) -> bytes:
     try:
         return octets(text)
     except UnicodeEncodeError:
-        raise UsageError(f"{text!r} stands for no octets", rule="RFC 9110 5.5") from None
+        raise UsageError(f"{text!r} cannot be encoded", rule="RFC 9110 5.5") from None
 
 
 def _check_value(name: str, text: bytes) -> None:

@@ -299,7 +299,7 @@ def _blocked(core: Core) -> i64:
                 return CLOSED
     if h1.upgrade_pending != 0:
         if len(core._in) - core._pos > _MAX_BLOCKED:
-            raise WouldBlockError("an upgrade is undecided", stream=h1.upgrade_pending)
+            raise WouldBlockError("no decision on an upgrade yet", stream=h1.upgrade_pending)
         return WAIT
     if h1.tunnel_id != 0:
         return H1_TUNNEL

@@ -57,7 +57,7 @@ def head(core: Core) -> i64:
             if not _skip_blank(core):
                 return WAIT
             if len(core._streams) >= h1.max_pipelined:
-                raise WouldBlockError(f"{len(core._streams)} requests wait for their answers")
+                raise WouldBlockError(f"{len(core._streams)} requests wait for responses")
         elif streams.lookup(core, h1.next_id) is None:
             # > If a client receives data on a connection that doesn't have outstanding requests,
             # > the client MUST NOT consider that data to be a valid response   (RFC 9112 9.2)

@@ -308,7 +308,9 @@ def _wrong_length(stream: Stream, left: i64, given: i64) -> UsageError:
     # > a sender MUST NOT forward a message with a Content-Length header field value that is known
     # > to be incorrect   (RFC 9110 8.6)
     return UsageError(
-        f"{given} octets where content-length leaves {left}", stream=stream.id, rule="RFC 9110 8.6"
+        f"{given} bytes of body, but content-length leaves {left}",
+        stream=stream.id,
+        rule="RFC 9110 8.6",
     )
 
 

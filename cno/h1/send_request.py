@@ -99,7 +99,7 @@ def _may_begin(core: Core, id: i64) -> None:
     if before != 0:
         h1.waiting_ids[id] = True
         raise WouldBlockError(
-            f"stream {before} must be done with first", stream=id, rule="RFC 9112 9.3.2"
+            f"stream {before} must be complete first", stream=id, rule="RFC 9112 9.3.2"
         )
 
 

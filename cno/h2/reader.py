@@ -125,7 +125,7 @@ def _check_header(core: Core, state: i64, length: i64, type: i64, flags: i64, st
     # > in SETTINGS_MAX_FRAME_SIZE.   (RFC 9113 4.2)
     if length > core._h2.acked._max_frame_size:
         raise ConnectionFault(
-            CNO_RST_FRAME_SIZE_ERROR, f"frame of {length} octets", "RFC 9113 4.2", "max_frame_size"
+            CNO_RST_FRAME_SIZE_ERROR, f"frame of {length} bytes", "RFC 9113 4.2", "max_frame_size"
         )
     if state == H2_CONTINUATION:
         # > The header field block ... Each frame in the sequence MUST be a contiguous sequence of

@@ -223,7 +223,9 @@ def _new_request(
     except Malformed as error:
         raise _stream_fault(id, error) from None
     if request.protocol and core._local._enable_connect_protocol == 0:
-        raise StreamFault(id, CNO_RST_PROTOCOL_ERROR, ":protocol without leave", "RFC 8441 3")
+        raise StreamFault(
+            id, CNO_RST_PROTOCOL_ERROR, ":protocol without ENABLE_CONNECT_PROTOCOL", "RFC 8441 3"
+        )
     if ended and request.length > 0:
         raise StreamFault(
             id, CNO_RST_PROTOCOL_ERROR, "content-length without content", "RFC 9113 8.1.1"

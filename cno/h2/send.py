@@ -93,9 +93,7 @@ def _write_request(
     if tunnel:
         length = UNKNOWN_LENGTH
     if final and length > 0:
-        raise UsageError(
-            "a content-length without that content", stream=int(id), rule="RFC 9110 8.6"
-        )
+        raise UsageError("content-length without content", stream=int(id), rule="RFC 9110 8.6")
     if final and length == UNKNOWN_LENGTH and method in EXPECT_CONTENT:
         # > A user agent SHOULD send Content-Length in a request when the method defines a meaning
         # > for enclosed content and it is not sending Transfer-Encoding.   (RFC 9110 8.6)
@@ -105,7 +103,7 @@ def _write_request(
     most = core._remote._max_header_list_size
     if most != MAX_U32 and send_fields.list_size(encoder, fields) > most:
         raise UsageError(
-            f"more header fields than the peer takes ({most} octets)",
+            f"the header list exceeds the {most} bytes that the peer accepts",
             stream=int(id),
             rule="RFC 9113 6.5.2",
         )
@@ -139,7 +137,7 @@ def _check_new_request(core: Core, id: i64) -> None:
     # > Endpoints MUST NOT exceed the limit set by their peer.   (RFC 9113 5.1.2)
     if core._count_local >= core._remote._max_concurrent_streams:
         raise WouldBlockError(
-            "as many streams are open as the peer allows", stream=int(id), rule="RFC 9113 5.1.2"
+            "the peer allows no more streams", stream=int(id), rule="RFC 9113 5.1.2"
         )
 
 
@@ -158,7 +156,7 @@ def _write_response(
     core._body_size = UNKNOWN_LENGTH
     interim = code < 200
     if interim and final:
-        raise UsageError("a 1xx response is not the last", stream=int(id), rule="RFC 9113 8.1")
+        raise UsageError("a 1xx response cannot be the last", stream=int(id), rule="RFC 9113 8.1")
     fields = send_fields.clean(core._h2.encoder, headers, False)
     length = send_fields.length_of(fields)
     bodiless = stream.head or code == 204 or code == 304
@@ -169,9 +167,7 @@ def _write_response(
         fields = send_fields.without_length(fields)
         length = UNKNOWN_LENGTH
     if final and length > 0 and not bodiless and not tunnel:
-        raise UsageError(
-            "a content-length without that content", stream=int(id), rule="RFC 9110 8.6"
-        )
+        raise UsageError("content-length without content", stream=int(id), rule="RFC 9110 8.6")
     if not stream.counted:
         _open_pushed(core, stream)
     flags: i64 = CNO_FLAG_END_STREAM if final else 0
@@ -212,7 +208,7 @@ def _open_pushed(core: Core, stream: Stream) -> None:
     """Count a reserved stream, whose response begins (RFC 9113 5.1.2)."""
     if core._count_local >= core._remote._max_concurrent_streams:
         raise WouldBlockError(
-            "as many streams are open as the peer allows",
+            "the peer allows no more streams",
             stream=int(stream.id),
             rule="RFC 9113 5.1.2",
         )
@@ -290,7 +286,7 @@ def write_data(core: Core, id: i64, data: bytes, final: bool) -> i64:
         # > header field. A request or response is also malformed if the value ... does not equal
         # > the sum of the DATA frame payload lengths.   (RFC 9113 8.1.1)
         raise UsageError(
-            f"{size} octets of data where content-length leaves {left}",
+            f"{size} bytes of body, but content-length leaves {left}",
             stream=int(id),
             rule="RFC 9113 8.1.1",
         )
@@ -319,7 +315,7 @@ def write_tail(core: Core, id: i64, trailers: list[tuple[str, str]]) -> None:
         raise UsageError("trailers come after a body", stream=int(id), rule="RFC 9113 8.1")
     if stream.write_left > 0 and not stream.body_suppressed:
         raise UsageError(
-            f"content-length leaves {stream.write_left} octets",
+            f"content-length leaves {stream.write_left} bytes",
             stream=int(id),
             rule="RFC 9113 8.1.1",
         )
@@ -364,7 +360,7 @@ def refuse_rest(core: Core, stream: Stream, code: i64, why: Reason) -> None:
 def write_ping(core: Core, data: bytes) -> None:
     """Write PING; on_pong reports the response."""
     if len(data) != 8:
-        raise UsageError("a PING carries exactly 8 octets", rule="RFC 9113 6.7")
+        raise UsageError("a PING has exactly 8 bytes", rule="RFC 9113 6.7")
     core._h2.pings += 1
     frame_writer.ping(core, data, False)
 
@@ -383,7 +379,7 @@ def write_frame(core: Core, type: int, flags: int, id: int, payload: bytes) -> N
         raise UsageError(f"{flags} are no flags", rule="RFC 9113 4.1")
     send_fields.check_id(id)
     if len(payload) > core._remote._max_frame_size:
-        raise UsageError("frame larger than the peer takes", rule="RFC 9113 4.2")
+        raise UsageError("frame larger than the peer accepts", rule="RFC 9113 4.2")
     frame_writer.write_frame(core, type, flags, id, payload)
 
 

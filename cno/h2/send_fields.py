@@ -65,7 +65,7 @@ def _check(item: object, trailer: bool) -> object | None:
     name, value = cast(tuple[str, str], item)
     lowered = name.lower()
     if name.startswith(":"):
-        raise UsageError(f"{name} cannot be given here", rule="RFC 9113 8.3")
+        raise UsageError(f"{name} is not allowed here", rule="RFC 9113 8.3")
     # Check before lowering: some letters become ASCII ones (for example the Kelvin sign).
     if not name.isascii() or not is_lower_name(lowered):
         raise UsageError(f"invalid field name {name!r}", rule="RFC 9113 8.2.1")

@@ -31,7 +31,7 @@ def glitch(core: Core, weight: i64) -> None:
     if not core._h2.glitches.spend(weight, core._clock):
         raise ConnectionFault(
             CNO_RST_ENHANCE_YOUR_CALM,
-            "too many frames to no purpose",
+            "too many frames without use",
             "RFC 9113 10.5",
             "glitch_budget",
         )

@@ -151,7 +151,7 @@ class Decoder:
         self._decode(block, 0, len(block), cast("list[object]", pairs))
         if self.too_large:
             raise HeaderListTooLarge(
-                f"a list of {self.field_count} fields, {self.list_size} octets, is beyond the limit"
+                f"a list of {self.field_count} fields, {self.list_size} bytes, is beyond the limit"
                 " (RFC 9113 10.5.1)"
             )
         return pairs
@@ -233,7 +233,7 @@ class Decoder:
             raise HPACKError("an earlier block was broken, the table is not what the peer has")
         self._broken = True
         if end - start > _MAX_BLOCK:  # pragma: no cover - takes 128 MiB
-            raise HPACKError(f"a block of {end - start} octets (RFC 7541 7.4)")
+            raise HPACKError(f"a block of {end - start} bytes (RFC 7541 7.4)")
         self._first = self._table.newest + 1
         return self._size_updates(block, start, end)
 
@@ -262,7 +262,7 @@ class Decoder:
             # > error.   (RFC 7541 6.3)
             if size > self._limit:
                 raise HPACKError(
-                    f"size update to {size} octets, {self._limit} are allowed (RFC 7541 6.3)"
+                    f"size update to {size} bytes, {self._limit} are allowed (RFC 7541 6.3)"
                 )
             # > In the case that this size is changed more than once in this interval, the smallest
             # > maximum table size that occurs in that interval MUST be signaled   (RFC 7541 4.2)
@@ -274,7 +274,7 @@ class Decoder:
             self._table.resize(size)
         if self._update_due != _NONE_DUE:
             raise HPACKError(
-                f"no size update, one to {self._update_due} octets was due (RFC 7541 4.2)"
+                f"no size update, one to {self._update_due} bytes was due (RFC 7541 4.2)"
             )
         return pos
 
@@ -423,7 +423,7 @@ class Decoder:
         stop = pos + length
         if stop > end:
             raise HPACKError(
-                f"a string of {length} octets where {end - pos} are left (RFC 7541 5.2)"
+                f"a string of {length} bytes where {end - pos} are left (RFC 7541 5.2)"
             )
         if octet >= 0x80:
             huffman_decode(out, block, pos, stop)
@@ -454,7 +454,7 @@ class Decoder:
                 break
         else:
             raise HPACKError("the block ends within an integer (RFC 7541 5.1)")
-        raise HPACKError("an integer above 32 bits or of too many octets (RFC 7541 5.1)")
+        raise HPACKError("an integer above 32 bits or of too many bytes (RFC 7541 5.1)")
 
 
 def _checked(verdict: i64) -> i64:

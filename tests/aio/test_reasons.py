@@ -152,7 +152,7 @@ FRAMES: dict[str, tuple[Callable[[f.FrameFactory], bytes], str, str, str]] = {
     "ping": (lambda p: f.frame(f.PING, 0, 1, bytes(8)), "PING on a stream", "RFC 9113 6.7", ""),
     "frame": (
         lambda p: f.frame(f.PING, 0, 0, bytes(20_000)),
-        "frame of 20000 octets",
+        "frame of 20000 bytes",
         "RFC 9113 4.2",
         "max_frame_size",
     ),

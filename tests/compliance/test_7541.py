@@ -277,7 +277,7 @@ def test_HP9_the_greatest_integer() -> None:
     ],
 )
 def test_HP10_string_longer_than_the_rest(block: bytes) -> None:
-    with pytest.raises(HPACKError, match=r"a string of \d+ octets where \d+ are left .* 5\.2\)"):
+    with pytest.raises(HPACKError, match=r"a string of \d+ bytes where \d+ are left .* 5\.2\)"):
         Decoder().decode(block)
 
 
@@ -388,7 +388,7 @@ def test_HP15_a_list_as_large_as_the_limit() -> None:
     block = literal(b"name", b"value1") * 2
     assert len(decoder.decode(block)) == 2
     assert (decoder.list_size, decoder.field_count) == (84, 2)
-    with pytest.raises(HeaderListTooLarge, match="2 fields, 85 octets"):
+    with pytest.raises(HeaderListTooLarge, match="2 fields, 85 bytes"):
         decoder.decode(literal(b"name", b"value1") + literal(b"name", b"value12"))
 
 

@@ -115,7 +115,7 @@ H2_EXPLAINED: Final[tuple[tuple[str, str], ...]] = (
         r"ConnectionState.CLOSED",
         "RFC 9113 6.8: streams go on after GOAWAY; for h2 any GOAWAY is the end",
     ),
-    (r"frame of \d+ octets.* \| h2 ok", "RFC 9113 4.2: h2 has not lowered its bound yet"),
+    (r"frame of \d+ bytes.* \| h2 ok", "RFC 9113 4.2: h2 has not lowered its bound yet"),
     (
         r"cno ok: .* \| h2 connection: .*surrounded by whitespace",
         "RFC 9110 5.5: a value does not include the blanks around it; cno trims, h2 refuses",

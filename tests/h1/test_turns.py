@@ -188,7 +188,7 @@ def test_the_rest_of_a_body_that_was_given_up(framing: bytes, body: bytes) -> No
 def test_much_may_not_wait_for_an_upgrade_to_be_decided() -> None:
     conn = h1_server()
     conn.data_received(UPGRADE)
-    with pytest.raises(raw.WouldBlockError, match="undecided"):
+    with pytest.raises(raw.WouldBlockError, match="no decision"):
         conn.data_received(bytes(1 << 20))
     conn.write_head(1, 101, "", "", SWITCH, False)
     conn.data_received(b"")

@@ -78,5 +78,5 @@ def test_a_known_authority_is_no_regular_field() -> None:
     assert [event[-1][:2] for event in pair.server.of("head")] == [
         [(":scheme", "http"), authority]
     ] * 2
-    with pytest.raises(raw.UsageError, match=":authority cannot be given here"):
+    with pytest.raises(raw.UsageError, match=":authority is not allowed here"):
         pair.client.write_tail(3, [authority])

@@ -641,7 +641,7 @@ def test_H21_a_request_larger_than_the_peer_takes_is_not_sent() -> None:
     conn, peer = client()
     conn.data_received(peer.settings({raw.CNO_SETTINGS_MAX_HEADER_LIST_SIZE: 200}))
     conn.take()
-    with pytest.raises(raw.UsageError, match="200 octets"):
+    with pytest.raises(raw.UsageError, match="200 bytes"):
         conn.write_head(1, 0, "GET", "/", [(":authority", "a"), ("a", "x" * 100)], True)
     assert conn.take() == b""
     conn.write_head(1, 0, "GET", "/", [(":authority", "a")], True)
@@ -662,5 +662,5 @@ def test_H21_fields_sent_before_count_as_much(spare: int) -> None:
         conn.write_head(3, 0, "GET", "/", fixed, True)
         assert [frame.stream for frame in conn.frames()] == [3]
     else:
-        with pytest.raises(raw.UsageError, match=f"{size - 1} octets"):
+        with pytest.raises(raw.UsageError, match=f"{size - 1} bytes"):
             conn.write_head(3, 0, "GET", "/", fixed, True)

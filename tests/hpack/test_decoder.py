@@ -85,7 +85,7 @@ def test_part_of_a_buffer() -> None:
 
 def test_a_string_may_not_reach_beyond_the_part() -> None:
     block = literal(b"name", b"value")
-    with pytest.raises(HPACKError, match="a string of 5 octets where 4 are left"):
+    with pytest.raises(HPACKError, match="a string of 5 bytes where 4 are left"):
         Decoder().decode_fields(block + b"more", 0, len(block) - 1)
 
 
