@@ -1,7 +1,8 @@
-"""What goes out of a connection: one write to the transport per turn of the event loop.
+"""The output of a connection: at most one write to the transport in each event loop iteration.
 
-What a window, the transport, or an earlier response holds back waits in line, and goes on in turns
-when it can. Knows the engine's writing verbs and the transport; must never know what comes in.
+Output that a window, the transport or an earlier response blocks is queued by stream, and continues
+in the order of priorities. Knows the engine's write methods and the transport. Must never know the
+input.
 """
 
 import asyncio
@@ -29,54 +30,54 @@ log: Final = logging.getLogger("cno")
 
 Headers: TypeAlias = list[tuple[str, str]]
 
-#: Octets of one body written before another stream has its turn.
+#: Bytes of one body that are written before another stream may write.
 QUANTUM: Final = 65_536
-#: What a transport that takes everything at once gets in a turn, as a multiple of `write_buffer`:
-#: 1 MiB then takes 6 turns of the event loop and not 16, which is a quarter of its time.
+#: The most bytes written in one iteration while the transport accepts all of them at once, as a
+#: multiple of `write_buffer`. 1 MiB then takes 6 iterations instead of 16, a quarter of the time.
 BURST: Final = 4
-#: Octets of a piece of a body in HTTP/2: what fits any peer's frame is not cut again.
+#: HTTP/2: bytes of a piece of a body, which fit into one frame for any peer.
 FRAME: Final = 16_384
 
-#: Seconds that each stream in line adds to the time between two changes of INITIAL_WINDOW_SIZE that
-#: all of them are asked about: some hundred times of what one takes.
+#: Seconds that each queued stream adds to the time between two changes of INITIAL_WINDOW_SIZE after
+#: which all of them are tried: about a hundred times as long as trying one takes.
 VISIT: Final = 0.000_1
 
-# What became of a turn.
-BLOCKED: Final = 0  # a window is closed, or an earlier response goes first
+# The outcomes of an attempt to write.
+BLOCKED: Final = 0  # by a window, or by an earlier response
 PROGRESSED: Final = 1  # there is more
 FINISHED: Final = 2
-PIECE_SENT: Final = 3  # done; but more may come of the same stream, once who writes it is told
+PIECE_SENT: Final = 3  # finished, but the stream's writer will continue once it is woken
 
 UNRANKED: Final = -1
 
-#: Numbers of connections: which one an error is about, without holding it.
+#: Numbers of connections, by which an error names its connection without a reference to it.
 NUMBERS: Final = itertools.count(1)
 
 
 class Sending:
-    """What is to be written on a stream: perhaps a head, perhaps data, perhaps trailers."""
+    """A pending write on a stream: a head, data and trailers, each optional."""
 
     def __init__(self, stream: int, data: bytes, final: bool) -> None:
         self.stream = stream
-        self.headers: Headers | None = None  # a head that is still to be written
+        self.headers: Headers | None = None  # of the head, until it is written
         self.code = 0
         self.reason = ""
         self.data = data
-        self.at: i64 = 0  # of these octets, so many are written
-        self.final = final  # nothing follows on this stream
-        self.length: i64 = UNKNOWN_LENGTH  # bytes of all of the body, for the head to tell
+        self.at: i64 = 0  # bytes of `data` that are written
+        self.final = final  # this is the last write on the stream
+        self.length: i64 = UNKNOWN_LENGTH  # bytes of the whole body, for its content-length
         self.trailers: Headers | None = None
         self.stuck = False  # the last attempt wrote less than it could have
         self.blocked_at: i64 = (
             -1
-        )  # INITIAL_WINDOW_SIZE when its window was too small; -1: it is not
-        self.again: i64 = 0  # octets in all after which a window that is small is tried once more
-        self.rank: i64 = UNRANKED  # smaller goes first; even: before all others of its urgency
+        )  # INITIAL_WINDOW_SIZE when the stream's window blocked this; -1: it does not
+        self.again: i64 = 0  # try a small window again once `_moved` has reached this
+        self.rank: i64 = UNRANKED  # smaller is sent first; even: not incremental
         self.waiter: asyncio.Future[None] | None = None
-        self.seen: i64 = 0  # how much was written ...
-        self.since = 0.0  # ... when a timer looked at it last; 0: none has
-        self.window: i64 = 0  # of the stream, ...
-        self.room: i64 = 0  # ... and of the connection, by then
+        self.seen: i64 = 0  # `at`, when the timer looked last
+        self.since = 0.0  # when the timer first saw that state; 0: never
+        self.window: i64 = 0  # of the stream, at that time
+        self.room: i64 = 0  # window of the connection, at that time
         self.error: Exception | None = None
 
 
@@ -95,53 +96,53 @@ class Output(Engine, asyncio.Protocol):
     ) -> None:
         super().__init__(server, limits=limits, clock=time.monotonic)
         self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop() if loop is None else loop
-        #: That of whoever made the connection. All of its callbacks, readers and timers run in it,
-        #: never in that of a handler that happens to cause them: the next request would see it.
+        #: The context in which the connection was made. All of its callbacks, readers and timers
+        #: run in it, not in that of a handler, whose variables the next request would see.
         self._context = contextvars.copy_context()
         self._number: int = next(NUMBERS)
         self.manual_flow_control = True
         if settings is not None:
             check_dict(settings, server)
             self.configure(**settings)
-        self._busy = False  # inside data_received: output and new work are dealt with at its end
+        self._busy = False  # inside data_received: output and new work wait for its end
         self._phase: i64 = CONNECTING  # written by `_fire` alone
         self._close_mode: i64 = IN_ORDER  # how the transport will be closed; by `_close_by` alone
-        self._end = "the connection is closed"  # and how that came
+        self._end = "the connection is closed"  # the text for errors, with the cause
         self._timed_out: Reason | None = None  # which limit ended the connection
         self._outbox: list[bytes] = []
-        self._clear_text = False  # there is no TLS in it
-        self._gathers = False  # it takes many pieces as if they were one
-        self._most_whole: i64 = 0  # octets that HTTP/1.1 hands over without cutting them
+        self._clear_text = False  # the transport has no TLS
+        self._gathers = False  # its writelines() does not copy (`transports.gathers`)
+        self._most_whole: i64 = 0  # bytes that HTTP/1.1 passes to it whole
         self._flush_soon = False  # a flush is scheduled
-        self._collecting = False  # until then the engine is corked
-        self._unflushed: i64 = 0  # octets of bodies written since the last flush
-        self._moved: i64 = 0  # octets of bodies written in all
-        self._written: i64 = 0  # octets given to the transport in all
-        self._write_high: i64 = max(1, write_buffer(limits))  # octets of bodies in one write
-        self._burst: i64 = self._write_high  # the same for a write of those in line
-        self._burst_mark: i64 = 0  # octets of bodies that had been written when that was found out
+        self._collecting = False  # the engine is corked until the scheduled flush
+        self._unflushed: i64 = 0  # bytes of bodies written since the last flush
+        self._moved: i64 = 0  # bytes of bodies written in total
+        self._written: i64 = 0  # bytes given to the transport in total
+        self._write_high: i64 = max(1, write_buffer(limits))  # bytes of bodies in one flush
+        self._burst: i64 = self._write_high  # the same for queued streams
+        self._burst_mark: i64 = 0  # `_moved` when `_burst` was last adapted
         self._most_backlog: i64 = limits.max_write_backlog
-        self._stalled: dict[int, Sending] = {}  # in line, by stream, longest waiting first
-        self._window_opened = False  # some of these may be able to go on
-        self._turn_due = False  # they will be asked, in the next turn of the loop
-        self._pumping = False  # they are being asked
-        self._bounded = False  # the system has been told how much it may hold back
-        self._initial: i64 = 0  # INITIAL_WINDOW_SIZE by which blocked streams have been asked
-        self._initial_at = 0.0  # when it became larger
-        self._visit_due = False  # they will be asked by a larger one
-        self._ranked: i64 = 0  # PRIORITY_UPDATEs that their ranks take account of
-        self._full = False  # the transport is
-        self._drained = False  # it no longer is: those in line are told in the next turn
-        self._backlog: i64 = 0  # octets written since then
+        self._stalled: dict[int, Sending] = {}  # the queue, by stream, longest waiting first
+        self._window_opened = False  # some queued streams may be able to continue
+        self._turn_due = False  # they are tried in the next iteration of the event loop
+        self._pumping = False  # they are being tried
+        self._bounded = False  # `bound_unsent` has been called
+        self._initial: i64 = 0  # INITIAL_WINDOW_SIZE with which blocked streams were tried
+        self._initial_at = 0.0  # when that became larger
+        self._visit_due = False  # a timer will try them with a larger one
+        self._ranked: i64 = 0  # PRIORITY_UPDATEs that the ranks of the queue include
+        self._full = False  # the transport is above its high-water mark
+        self._drained = False  # it no longer is: the next iteration continues the queue
+        self._backlog: i64 = 0  # bytes written since it was full
 
     def _fire(self, event: i64) -> bool:
-        """Go to the phase that an event leads to; whether that is another one."""
+        """Go to the phase that an event leads to. Return whether the phase has changed."""
         before = self._phase
         self._phase = after(before, event)
         return self._phase != before
 
     def _close_by(self, mode: i64) -> None:
-        """Close the transport this way in the end, unless that is to be harsher already."""
+        """Select how the transport is closed, unless a harsher way is selected already."""
         if self._close_mode < mode:
             self._close_mode = mode
 
@@ -152,22 +153,22 @@ class Output(Engine, asyncio.Protocol):
         self._hurry()
 
     def _hurry(self) -> None:
-        """Something waits for the peer now: have an eye on it."""
+        """Called when output begins to wait for the peer: the timer must notice that soon."""
 
     def resume_writing(self) -> None:
         super().resume_writing()
         self._full = False
-        # Go on in a turn of its own. If a write inside this call fails, or the transport is closed
-        # there, asyncio tells of the loss twice, at first as of an orderly end. (Nor is this called
-        # in the connection's context, but in that of whoever wrote last.)
+        # Continue in the next iteration. If a write inside this call fails, or closes the
+        # transport, asyncio reports the loss twice, the first time as a clean end. Besides, this
+        # call runs in the context of the last write, not of the connection.
         self._drained = True
         self._schedule_turn()
 
     def _freed(self) -> None:
-        """Something may have become possible: a stream ended, settings changed, the way is free."""
+        """Called when a stream has ended, settings have changed, or the transport has drained."""
 
     def abort(self) -> None:
-        """Close the transport at once; what it has not written is lost."""
+        """Close the transport at once; unsent output is lost."""
         self._outbox = []
         if self._phase < LOST:
             self._fire(ABORT)
@@ -178,7 +179,7 @@ class Output(Engine, asyncio.Protocol):
         self.transport.abort()
 
     def _lost(self, stream: int, where: str = "") -> ConnectionLostError:
-        """What those are told who wait for something of a connection that is gone."""
+        """Return the error for calls that wait on a connection that has ended."""
         lost = end_error(self._end + where, stream, self._timed_out)
         lost._connection = self._number
         return lost
@@ -186,15 +187,15 @@ class Output(Engine, asyncio.Protocol):
     # -- messages and parts of them --------------------------------------------------------------
 
     async def _perform(self, sending: Sending) -> None:
-        """Write this; wait until all of it has been taken by the windows and by the transport."""
+        """Write this; wait until the windows and the transport have accepted all of it."""
         if not self._start(sending):
             await self._finish(sending)
 
     def _start(self, sending: Sending) -> bool:
-        """Write the first of this; whether that was all of it. If not: `_finish`.
+        """Write the first part of this. Return whether that was all; if not, await `_finish`.
 
-        Together they are `_perform`. Most responses need no more than this, and a coroutine that
-        never waits costs as much as writing a head does.
+        `_perform` calls both. Most responses need only this, and awaiting a coroutine costs as much
+        as writing a head.
         """
         if self._stalled and sending.stream in self._stalled:
             raise UsageError("another task is writing on this stream", stream=sending.stream)
@@ -205,7 +206,7 @@ class Output(Engine, asyncio.Protocol):
             raise
 
     async def _finish(self, sending: Sending) -> None:
-        """Wait until the rest of it has been taken."""
+        """Wait until the rest has been accepted."""
         if self._phase >= LOST:
             raise self._lost(sending.stream)
         self._hurry()
@@ -220,21 +221,21 @@ class Output(Engine, asyncio.Protocol):
             raise fresh(sending.error)
 
     def _post(self, sending: Sending) -> None:
-        """Write this, now as far as possible, and the rest as it becomes possible."""
+        """Write this as far as possible, and queue the rest."""
         if not self._begin_sending(sending):
             self._hurry()
             self._stalled[sending.stream] = sending
 
     def _begin_sending(self, sending: Sending) -> bool:
-        """Write the first of this, unless others go first; whether that was all. Else to the line.
+        """Write the first part, unless queued streams come first. Return whether that was all.
 
-        What is small and whole goes first always: to wait would cost more than it takes.
+        A small, whole message is written at once: waiting would cost more than writing it.
         """
         size = len(sending.data)
         if self._full or (
             self._turn_due and (size > FRAME or (sending.headers is None and size != 0))
         ):
-            # (A stream that has ended is never told to go on: the engine says so now.)
+            # For a stream that has ended, let the engine raise now: no event would follow.
             if sending.stream in self._streams:
                 return False
         if self._advance(sending):
@@ -247,7 +248,7 @@ class Output(Engine, asyncio.Protocol):
         return False
 
     def _advance(self, sending: Sending) -> bool:
-        """Write a quantum of this; whether all of it has been written now."""
+        """Write a quantum of this. Return whether all of it is written."""
         sending.stuck = False
         headers = sending.headers
         size: i64 = len(sending.data)
@@ -257,7 +258,7 @@ class Output(Engine, asyncio.Protocol):
             try:
                 self.write_head(sending.stream, sending.code, sending.reason, "", headers, last)
             except WouldBlockError:
-                # An earlier response must go first; or, of a pushed one, too many are open.
+                # An earlier response comes first, or too many pushed streams are open.
                 sending.stuck = True
                 return False
             finally:
@@ -275,14 +276,14 @@ class Output(Engine, asyncio.Protocol):
         return True
 
     def _put(self, sending: Sending, final: bool) -> i64:
-        """Write data of this up to a quantum, or until a window is closed; where that was."""
+        """Write data up to a quantum, or until a window is closed. Return the new position."""
         data = sending.data
         size: i64 = len(data)
         at = sending.at
         most: i64 = min(size, at + QUANTUM)
         step: i64 = FRAME if self._http2 else QUANTUM
         if at == 0 and (size <= QUANTUM or (size <= self._most_whole and not self._http2)):
-            most = step = size  # the engine cuts it, if its frames are to be smaller
+            most = step = size  # the engine splits it into frames
         at_once = self._burst if self._pumping else self._write_high
         while True:
             stop = min(most, at + step)
@@ -293,7 +294,7 @@ class Output(Engine, asyncio.Protocol):
             self._moved += taken
             if self._unflushed >= at_once:
                 self._flush()
-                self._schedule_turn()  # that is enough for one; what else there is gets in line
+                self._schedule_turn()  # enough for this iteration: other writes are queued
             if at < stop:
                 sending.stuck = True
                 return at
@@ -301,11 +302,11 @@ class Output(Engine, asyncio.Protocol):
                 return at
 
     def _is_full(self) -> bool:
-        """Whether the transport takes no more for now. (Any write may change that.)"""
+        """Return whether the transport is full. (Any write may change that.)"""
         return self._full
 
     def _schedule_turn(self) -> None:
-        """Let those in line go on in the next turn of the event loop."""
+        """Continue the queue in the next iteration of the event loop."""
         if not self._turn_due:
             self._turn_due = True
             self.loop.call_soon(self._turn, context=self._context)
@@ -316,20 +317,20 @@ class Output(Engine, asyncio.Protocol):
             return
         if self._drained:
             self._drained = False
-            self._freed()  # first: those in line may fill it again at once
+            self._freed()  # first: the queue may fill the transport again at once
         self._pump()
 
     def _pump(self) -> None:
-        """Let those in line write, the most urgent first, until windows or transport are full.
+        """Let queued streams write, the most urgent first, until windows or transport are full.
 
-        One call writes about as much as fits the transport; what can go on does so in the next turn
-        of the loop, so that others have theirs.
+        One call writes about as much as the transport holds; the rest continues in the next
+        iteration of the event loop, so that other connections are served.
         """
         if self._pumping:
-            self._schedule_turn()  # an end of a stream among what is being written
+            self._schedule_turn()  # called by the end of a stream while writing
             return
         if not self._stalled or self._full or self._turn_due:
-            return  # if it is due: not before those who were told that all is written
+            return  # if it is due: the writers that were woken run first
         self._adapt_burst()
         enough = self._moved + self._burst
         self._pumping = True
@@ -344,8 +345,8 @@ class Output(Engine, asyncio.Protocol):
             self._pumping = False
 
     def _adapt_burst(self) -> None:
-        """Write more in a turn while all of it goes out: what waits in the transport can no longer
-        be overtaken by what is more urgent. (With TLS nobody tells what waits below that.)"""
+        """Write more in an iteration while the transport keeps nothing back: urgent data cannot
+        overtake data in the transport. (Not with TLS, which hides the transport's buffer.)"""
         if not self._clear_text:
             return
         written = self._moved - self._burst_mark
@@ -356,7 +357,7 @@ class Output(Engine, asyncio.Protocol):
             self._burst *= 2
 
     def _by_urgency(self) -> list[list[Sending]]:
-        """Those in line, in groups: the first one goes first."""
+        """Return the queue in groups, the most urgent first."""
         told: i64 = self._h2.priority_updates if self._http2 else 0
         anew = told != self._ranked
         self._ranked = told
@@ -372,9 +373,9 @@ class Output(Engine, asyncio.Protocol):
         return levels
 
     def _take_initial(self) -> None:
-        """Take notice of the peer's INITIAL_WINDOW_SIZE: where that has become larger, blocked
-        streams may go on. The peer can change it as often as it likes: to ask each of them takes
-        time that depends on how many there are, so that is done from time to time."""
+        """Note the peer's INITIAL_WINDOW_SIZE: if it has become larger, blocked streams may
+        continue. The peer may change it at any rate, and trying each stream costs time, so the
+        number of streams sets the time between two attempts."""
         initial = self._remote._initial_window_size
         if initial > self._initial:
             now = self.loop.time()
@@ -393,8 +394,8 @@ class Output(Engine, asyncio.Protocol):
             self._pump()
 
     def _note_window(self, sending: Sending) -> None:
-        """HTTP/2: this got stuck. If that is for the window of its stream, it need not be asked
-        again before that has grown."""
+        """HTTP/2: note whether the window of its stream blocks this: it is tried again when that
+        window has grown."""
         sending.blocked_at = -1
         stream = self._streams.get(sending.stream)
         if stream is None or sending.headers is not None:
@@ -403,24 +404,24 @@ class Output(Engine, asyncio.Protocol):
         window = initial + stream.send_window
         if window <= self._h2.send_window:
             sending.blocked_at = initial
-            # A small window may be used up after all, once enough has been sent elsewhere.
+            # A small window may be used after all once enough has been sent (`min_data_frame`).
             sending.again = self._moved + FRAME if window > 0 else UNBOUNDED
 
     def _rank_of(self, stream: int) -> i64:
-        """Who goes first: see `cno.priority.rank`."""
+        """Return the priority of a stream: see `cno.priority.rank`."""
         return SHARED
 
     def _serve(self, level: list[Sending], enough: i64) -> bool:
-        """Let these write, all of one urgency; whether those less urgent may as well.
+        """Let streams of one urgency write. Return whether less urgent ones may write, too.
 
         > Non-incremental responses of the same urgency SHOULD be served ... in ascending order of
         > the stream ID ... Incremental responses of the same urgency SHOULD be served by sharing
         > bandwidth among them.   (RFC 9218 10)
 
-        The first of the former shares with the latter as if it were one of them: neither can keep
-        the other waiting.
+        The first non-incremental one shares with the incremental ones, so that neither kind blocks
+        the other.
         """
-        row: list[Sending] = []  # one after the other, the last of the list first
+        row: list[Sending] = []  # the non-incremental ones, the first at the end
         for sending in level:
             if sending.rank & 1 == 0:
                 row.append(sending)
@@ -450,10 +451,10 @@ class Output(Engine, asyncio.Protocol):
         return True
 
     def _go_on(self, sending: Sending) -> i64:
-        """A turn of somebody in line."""
+        """Let one queued stream write. Return the outcome."""
         stream = sending.stream
         if self._stalled.get(stream) is not sending:
-            return FINISHED  # it has ended meanwhile
+            return FINISHED  # the stream has ended meanwhile
         before = sending.at
         error: Exception | None = None
         try:
@@ -466,7 +467,7 @@ class Output(Engine, asyncio.Protocol):
             self._resolve(sending, error)
             return FINISHED if sending.final or error is not None else PIECE_SENT
         if sending.at != before and self._stalled.pop(stream, None) is not None:
-            self._stalled[stream] = sending  # to the end of the line
+            self._stalled[stream] = sending  # to the end of the queue
         if not sending.stuck:
             return PROGRESSED
         if self._http2:
@@ -482,7 +483,7 @@ class Output(Engine, asyncio.Protocol):
         wake(sending.waiter)
 
     def _unsent(self, stream: int, error: Exception) -> None:
-        """What nobody waits for could not be written."""
+        """Handle an error of a write that no task waits for."""
         log.debug("stream %d: %s", stream, error)
 
     # -- events, and one write for many of them ---------------------------------------------------
@@ -505,7 +506,7 @@ class Output(Engine, asyncio.Protocol):
             self._pump()
 
     def _collect(self) -> None:
-        """Collect what those write that are about to run; it goes out once they have."""
+        """Collect the output of tasks that are about to run, and flush it after them."""
         if not self._collecting:
             self._collecting = True
             self.cork()
@@ -514,11 +515,11 @@ class Output(Engine, asyncio.Protocol):
             self.loop.call_soon(self._flush, context=self._context)
 
     def _flush(self) -> None:
-        """Hand what was written to the transport."""
+        """Pass the collected output to the transport."""
         self._unflushed = 0
         if self._collecting:
             self._collecting = False
-            self._flush_soon = True  # on_writev need not schedule what happens below
+            self._flush_soon = True  # keep on_writev from scheduling a flush
             self.uncork()
         self._flush_soon = False
         outbox = self._outbox
@@ -553,7 +554,7 @@ def stream_of(sending: Sending) -> int:
 
 
 def write_apart(transport: asyncio.Transport, chunks: list[bytes]) -> None:
-    """Write large chunks as they are, and those between them joined."""
+    """Write large chunks uncopied, and join the small ones between them."""
     small: list[bytes] = []
     for chunk in chunks:
         if len(chunk) <= QUANTUM:

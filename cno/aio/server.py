@@ -1,7 +1,7 @@
-"""A server's connection: requests become tasks that run the handler.
+"""A server's connection: it runs the handler in a task for each request.
 
-Knows when a handler starts, what becomes of it when its stream ends, and what the client gets when
-it fails. Must never know how a response is put together, or how connections are accepted.
+Knows when a handler starts, when it is cancelled, and the response to a failure. Must never know
+how a response is composed, or how connections are accepted.
 """
 
 import asyncio
@@ -32,28 +32,28 @@ from cno.limits import UNBOUNDED, Limits, bound, with_windows
 from cno.priority import SHARED, parse_fields, rank
 from cno.settings import SettingsDict
 
-#: What answers a request. The result of what it returns is dropped.
+#: A handler of requests. The result of the awaitable is ignored.
 Handler: TypeAlias = Callable[[Request], Awaitable[object]]
 
-#: A server reads bodies from many at once: windows of 256 KiB per stream, 1 MiB in all.
+#: Limits of a server, which reads many bodies at once: 256 KiB a stream, 1 MiB in total.
 SERVER_LIMITS: Final = Limits(
     initial_window_size=262_144, connection_window=1_048_576, max_unread_window=4_194_304
 )
 
-#: From Python 3.12 on, tasks can run at once until they have to wait: most handlers never have to.
+#: From Python 3.12 on, a task can run at once until it first waits. Most handlers never wait.
 EAGER: Final = sys.version_info >= (3, 12)
-#: What `loop.create_task` makes. Made here, and without a number of its own in its name, a task
-#: takes a quarter less: that is a twentieth of a small request.
+#: The class of `loop.create_task`. Creating a task directly, with a constant name, takes a quarter
+#: less time, a twentieth of a small request.
 make_task: Final[Any] = asyncio.Task
 #: The name of a handler's task.
 TASK_NAME: Final = "cno.Server"
 
-#: What `max_pending_handlers` is unless told.
+#: The default of `max_pending_handlers`.
 USUAL_HANDLERS: Final = Limits().max_pending_handlers
 
 
 def most_handlers(limits: Limits) -> int:
-    """How many may run: never fewer than streams may be open, unless that was asked for."""
+    """Return how many handlers may run: at least four for each stream by default."""
     most = limits.max_pending_handlers
     if most is None or most != USUAL_HANDLERS:
         return bound(most)
@@ -62,36 +62,37 @@ def most_handlers(limits: Limits) -> int:
 
 
 def is_unix(transport: asyncio.BaseTransport) -> bool:
-    """Whether a transport writes to a Unix socket."""
+    """Return whether a transport writes to a Unix socket."""
     sock = transport.get_extra_info("socket")
     return sock is not None and sock.family == getattr(socket, "AF_UNIX", -1)
 
 
 def throw(error: BaseException) -> None:
+    """Raise an error, as a callback of the event loop."""
     raise error
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Keeper:
-    """Who wants to know which connections there are."""
+    """An observer of connections: the listener."""
 
     def opened(self, server: "Server") -> None:
         """A connection has begun."""
 
     def finished(self, server: "Server") -> None:
-        """A connection is gone, and all its handlers have returned."""
+        """A connection has ended, and all its handlers have returned."""
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Server(Connection):
     """One connection of a server: an `asyncio.Protocol` that gives requests to `handle`.
 
-    `handle` is `async def handle(request: cno.Request) -> None`, run in a task of its own for each
-    request. It is cancelled when the client resets the stream or is gone. When it raises, the
-    client gets a 500, or a reset if a response had begun, and the event loop's exception handler is
-    called, unless the exception says that this client has gone.
+    `handle` is `async def handle(request: cno.Request) -> None`. It runs in a separate task for
+    each request, which is cancelled when the client resets the stream or disconnects. If it raises,
+    the client gets a 500, or a reset if the response has begun, and the event loop's exception
+    handler is called, unless the exception reports the loss of this client.
 
-    A plain function that returns an awaitable will do; TypeError is raised where it cannot be one.
+    A plain function that returns an awaitable works, too. Raises TypeError for other objects.
 
     Responses get a `Date` field unless they have one, or `date` is False.
 
@@ -114,7 +115,7 @@ class Server(Connection):
                 raise TypeError("Server() needs a handler")
             handle = loop
             loop = None
-        if keeper is None:  # else it has seen to that, once for all connections
+        if keeper is None:  # the observer has checked them once for all connections
             check_handler(handle)
             check_limits(limits)
         super().__init__(
@@ -127,23 +128,23 @@ class Server(Connection):
             self._dates = SYSTEM
         self._handle: Handler = handle
         self._keeper = keeper
-        self._fresh: list[Request] = []  # came with the input that is being read
+        self._fresh: list[Request] = []  # requests in the input that is being parsed
         self._plain = False  # the loop has no task factory
-        self._eager = False  # handlers start at once, and cost a turn of the loop if they wait
-        self._running: i64 = 0  # handlers that have not returned, of streams that are gone as well
+        self._eager = False  # handlers start at once, before the loop's next iteration
+        self._running: i64 = 0  # handlers that have not returned, also those of closed streams
         self._tasks: set[asyncio.Task[None]] = set()
         self._deadline: asyncio.TimerHandle | None = None  # for handlers, once shutting down
-        self._due = 0.0  # when that is: a handle of uvloop's need not know
-        self._reset_handlers: i64 = 0  # of these, handlers of requests that were reset
-        self._push_handlers: i64 = 0  # of these, handlers of pushes
+        self._due = 0.0  # the time of `_deadline` (handles of uvloop may not have it)
+        self._reset_handlers: i64 = 0  # running handlers of requests that were reset
+        self._push_handlers: i64 = 0  # running handlers of pushes
         self._max_handlers: i64 = most_handlers(self._limits)
-        self._waiting: dict[int, Request] = {}  # held back until another handler returns, by stream
-        self._start_due = False  # they will be looked at in the next turn of the event loop
+        self._waiting: dict[int, Request] = {}  # by stream; they start when other handlers return
+        self._start_due = False  # the next iteration of the event loop starts some of them
         self._max_requests: i64 = bound(self._limits.max_requests_per_connection)
-        self._prioritizes = False  # the client tells how urgent a response is, if not as usual
+        self._prioritizes = False  # the client has sent a priority
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # Other factories than that of the loop itself may have to see each task.
+        # A task factory of the application must create each task.
         self._plain = self.loop.get_task_factory() is None
         self._eager = EAGER and self._plain
         if self._limits.allow_any_authority and not is_unix(transport):
@@ -165,14 +166,14 @@ class Server(Connection):
         if self._busy:
             self._fresh.append(request)
         else:
-            # A push, made by the handler of another request: its context is not for this one.
+            # A push by the handler of another request: do not use that handler's context.
             self._context.copy().run(self._start_handler, request, False)
 
     def on_stream_end(self, stream: int, code: int, side: int) -> None:
         fresh = self._fresh
         if fresh and fresh[-1].stream == stream and self._http2:
-            # Reset by the input that it came with (rapid reset): nobody has seen it, so nobody has
-            # to be told why it ended, nor need it wait until all of the input has been read.
+            # Reset in the same input (rapid reset): no handler has started, so no one waits for its
+            # end, and it is dropped at once.
             fresh.pop()._ended = True
             del self._exchanges[stream]
         else:
@@ -184,12 +185,12 @@ class Server(Connection):
             cast(Request, exchange)._upgradable = True
 
     def write_push(self, stream: int, method: str, path: str, headers: Headers) -> None:
-        # A push is never necessary, and its handler is not the client's doing.
+        # A push is never necessary, and its handler is not charged to the client.
         if self._push_handlers < self._max_handlers:
             super().write_push(stream, method, path, headers)
 
     def _count_requests(self, stream: int) -> None:
-        """This may be the last request for this connection."""
+        """Shut down if this is the last request that the connection may have."""
         most = self._max_requests
         number = (stream + 1) // 2
         if number < most:
@@ -198,15 +199,15 @@ class Server(Connection):
             if not self._draining:
                 self._engine_shutdown()
         elif self._h2.goaway_ping and -self._h2.requests_left > self._max_streams:
-            # It has been told, has not answered the PING that went with that, and asks on.
+            # The client has got a GOAWAY, has not answered its PING, and sends further requests.
             self._engine_shutdown()
 
     def _retire(self) -> None:
         if self._http2:
             super()._retire()
             return
-        # A response whose head has not been written says `connection: close`. Else that of the
-        # next request does: to close between two of them could lose one that is under way.
+        # An unwritten response head will say `connection: close`; if there is none, the next one
+        # will. Closing between two requests could lose one that is in flight.
         self._max_requests = 0
         last = self._exchanges.get(int(self._last_remote))
         if last is not None and failures.write_state(cast(Request, last)) == HEAD:
@@ -224,10 +225,10 @@ class Server(Connection):
             said = parse_fields(request.headers)
         if not self._prioritizes and (said is not None or self._h2.priority_updates != 0):
             self._prioritizes = True
-            self._ranked = -1  # who said nothing meant something by that
+            self._ranked = -1  # the defaults of the other requests count from now on
         # > When receiving an HTTP request that does not carry these priority parameters, a server
         # > SHOULD act as if their default values were specified.   (RFC 9218 4)
-        # Not on connections where nobody ever says anything: there, responses share what there is.
+        # On a connection without any priority, all responses share the bandwidth instead.
         response = request._response_headers
         hint = None if response is None else parse_fields(response)
         found = rank(said, hint, self._prioritizes)
@@ -242,23 +243,23 @@ class Server(Connection):
         fresh = self._fresh
         self._fresh = []
         if self._phase >= LOST:
-            return  # nobody is there to be answered
+            return  # the client has gone
         if self._eager and self._phase < FLUSHING:
             self._collect()
         for request in fresh:
             if not request._ended:  # a stream that was reset with the same input costs no task
                 self._admit(request)
         if not self._eager and self._phase < FLUSHING:
-            self._collect()  # not before: it goes out once those tasks have had their first turn
+            self._collect()  # now: the flush runs after the first step of those tasks
         elif self._collecting:
-            self._flush()  # those that had nothing to wait for have run by now
+            self._flush()  # handlers that never wait have returned by now
 
     def _admit(self, request: Request) -> None:
-        """Start the handler of a request, or hold the request back while too many handlers run."""
+        """Start the handler of a request, or let the request wait while too many handlers run."""
         if request._is_push:
             self._start_handler(request, self._eager)
         elif self._reset_handlers >= self._max_handlers:
-            # Streams that are reset make room for new ones at once; their handlers do not.
+            # A stream that is reset makes room for a new one at once; its handler does not.
             log.debug("too many handlers of streams that were reset still run: closing")
             if self._phase < FLUSHING:
                 self.write_reset(0, CNO_RST_ENHANCE_YOUR_CALM)
@@ -278,10 +279,10 @@ class Server(Connection):
         try:
             task = self._make_task(self._run(request), eager)
         except (SystemExit, KeyboardInterrupt) as error:
-            # It was started at once. What stops the loop must not stop the work on this input.
+            # From an eager start. Raise it in the event loop, and finish this input first.
             self.loop.call_soon(throw, error, context=self._context)
             return
-        if not task.done():  # as it may be by now, if it was started eagerly
+        if not task.done():  # an eager one may be
             request._task = task
             self._tasks.add(task)
 
@@ -296,8 +297,8 @@ class Server(Connection):
         return task
 
     def _resume_waiting(self) -> None:
-        """A handler has returned: start those of requests that were held back, in the next turn of
-        the event loop, and not in the context of the one that returned."""
+        """After a handler has returned, start waiting ones in the next iteration of the event loop,
+        and not in the context of the handler."""
         if not self._start_due and self._phase < FLUSHING:
             self._start_due = True
             self.loop.call_soon(self._start_waiting, context=self._context)
@@ -323,7 +324,7 @@ class Server(Connection):
             self._done(request)
 
     def _done(self, request: Request) -> None:
-        """A handler has returned, or will never start."""
+        """Update the counts: a handler has returned, or will never start."""
         self._running -= 1
         if request._is_push:
             self._push_handlers -= 1
@@ -341,12 +342,12 @@ class Server(Connection):
             self._resume_waiting()
 
     def _crashed(self, request: Request, error: BaseException, work: object) -> bool:
-        """See to a request whose handler has raised this; False if the task is to raise it too."""
+        """Answer a request whose handler has raised an error. Return False to raise it again."""
         if isinstance(error, asyncio.CancelledError) and self._is_cancelled(request):
             self._abandon(request, CNO_RST_CANCEL)
             return False
         if isinstance(error, GeneratorExit) and self.loop.is_closed():
-            return False  # nobody is left to be told
+            return False  # there is no loop to report it to
         if isinstance(error, (SystemExit, KeyboardInterrupt)):
             self._apologize(request)  # and the event loop stops
             return False
@@ -362,8 +363,8 @@ class Server(Connection):
         return True
 
     def _is_cancelled(self, request: Request) -> bool:
-        """Whether somebody has cancelled the task that runs; else its handler let the cancellation
-        of something else through, which is a failure like others."""
+        """Return whether the current task was cancelled. Otherwise the handler let the cancellation
+        of another object through, which is a failure like any other."""
         task = current_task(self.loop)
         return request._ended or task is None or task.cancelling() > 0
 
@@ -383,7 +384,7 @@ class Server(Connection):
             self._abandon(request, CNO_RST_INTERNAL_ERROR)
 
     def _apologize(self, request: Request) -> None:
-        """The client gets no response from the handler: say so."""
+        """Send a 500, or reset the stream: the handler has failed to respond."""
         if request._ended:
             return
         state = failures.write_state(request)
@@ -410,7 +411,7 @@ class Server(Connection):
             self._abandon(cast(Request, request), CNO_RST_INTERNAL_ERROR)
 
     def _close_tunnel(self, request: Request) -> None:
-        """A handler has left its byte stream open: nobody will read or write there any more."""
+        """Close the tunnel that a handler has left open when it returned."""
         if request.stream in self._stalled:
             self._abandon(request, CNO_RST_CANCEL)
             return
@@ -421,7 +422,7 @@ class Server(Connection):
             leftover.part(self, request)
 
     def _abandon(self, request: Request, code: int) -> None:
-        """The response will never be complete."""
+        """Reset the stream: the response will never be complete."""
         if not request._ended and self._phase < FLUSHING:
             self.write_reset(request.stream, code)
 
@@ -433,7 +434,7 @@ class Server(Connection):
             return
         task = request._task
         if clean or task is None or task.done() or task is current_task(self.loop):
-            return  # what is left of its work is for nobody to end; or it has done this to itself
+            return  # a handler may continue after a complete response; or this is its own call
         if not request._is_push:
             request._reset_while_running = True
             self._reset_handlers += 1
@@ -444,7 +445,7 @@ class Server(Connection):
             self._resume_waiting()
 
     def _report(self, message: str, error: BaseException | None) -> None:
-        # Not its task as well: Python 3.12 would enter the context of that, in which this runs.
+        # Without the task: Python 3.12 would enter the task's context, which is active already.
         context: dict[str, Any] = {"message": f"cno: {message}", "protocol": self}
         if error is not None:
             context["exception"] = error
@@ -453,7 +454,7 @@ class Server(Connection):
     # -- the end ---------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Close the connection, after what is being written. Streams that are open end."""
+        """Close the connection after the pending output. Open streams end."""
         if self._http2 and self._state > H2_SETTINGS and self._phase < FLUSHING:
             # > An endpoint SHOULD always send a GOAWAY frame before closing a connection
             # > (RFC 9113 6.8)
@@ -464,8 +465,8 @@ class Server(Connection):
         super().close()
 
     def drain(self, timeout: float | None = None) -> None:
-        """Shut down, if that has not happened yet; end what is not done in time: `timeout` seconds,
-        or `Limits.shutdown_timeout` if that is less."""
+        """Shut down, and abort after `timeout` seconds, or `Limits.shutdown_timeout` if that is
+        less."""
         if self._phase < FLUSHING:
             self.shutdown()
         patience = self._limits.shutdown_timeout
@@ -482,14 +483,14 @@ class Server(Connection):
         self._deadline = self.loop.call_at(due, self._expire, context=self._context)
 
     def _expire(self) -> None:
-        """Time is up."""
+        """Abort at the end of the shutdown's time."""
         self._deadline = None
         if self._phase < LOST:
             self.abort()
         self.cancel_handlers()
 
     def cancel_handlers(self) -> None:
-        """Cancel all handlers, those of streams that ended well included."""
+        """Cancel all handlers, also those of streams that ended normally."""
         self._deadline = None
         for task in list(self._tasks):
             task.cancel()
@@ -498,7 +499,7 @@ class Server(Connection):
             self._deadline = self.loop.call_later(wait, self._forget, context=self._context)
 
     def _forget(self) -> None:
-        """Some handlers do not even end when they are cancelled: nobody can wait for them."""
+        """Stop waiting for handlers that have not ended after they were cancelled."""
         self._deadline = None
         if self._running == 0:
             return
@@ -516,7 +517,7 @@ class Server(Connection):
             self._finished()
 
     def _finished(self) -> None:
-        """The connection is gone, and no handler is left."""
+        """Report to the observer: the connection has ended, and no handler is running."""
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None

@@ -1,8 +1,9 @@
-"""Windows that grow as far as the network needs it, and no further.
+"""Receive windows that grow with the bandwidth-delay product of the network.
 
-SETTINGS at first, a PING later tell how long a round trip takes. A stream of which half a window or
-more comes in, and is read, in less than that is held back by the window: it gets a larger one, and
-the connection with it. What nobody reads never grows. Must never know what is in a stream.
+The acknowledgement of SETTINGS gives the first round-trip time, PINGs the later ones. A stream of
+which half a window or more is received and read within one round trip is limited by its window: the
+window grows, and the connection's window with it. Unread streams do not grow. Must never know the
+content of a stream.
 """
 
 import asyncio
@@ -20,17 +21,17 @@ from cno.h2 import flow, send
 from cno.limits import Limits, window
 from cno.settings import SettingsDict
 
-#: So small a part of a window is no reason to look at the clock.
+#: Look at the clock once for each PARTth of a window that is read.
 PART: Final = 8
 #: Seconds between two PINGs while nothing changes.
 REST: Final = 10.0
-#: Seconds that a round trip takes at least, by our reckoning: event loops have their turns.
+#: The smallest round-trip time in seconds that is assumed: event loops add delays.
 SHORTEST: Final = 0.005
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Windows(Output):
-    """The half of a connection's flow control that looks at the clock."""
+    """The part of a connection that measures round trips and widens receive windows."""
 
     def __init__(
         self,
@@ -41,28 +42,28 @@ class Windows(Output):
     ) -> None:
         super().__init__(server, loop, limits, settings)
         self._exchanges: dict[int, Exchange] = {}
-        self._pace: i64 = 0  # octets still to be read before a look at the clock
-        self._probing = False  # our PING is out; the engine knows whether it still is
+        self._pace: i64 = 0  # bytes to read before the next look at the clock
+        self._probing = False  # our PING is not answered yet
         self._probe_sent = 0.0
         self._trip = 0.0  # seconds; 0: unknown
         self._guessed = False  # no PING has been answered yet
         self._announced_at = 0.0  # when our SETTINGS went out
         first = max(DEFAULT_WINDOW, window(limits.connection_window))
         self._least_room: i64 = first // 2  # see `room`
-        self._lent: i64 = 0  # the connection's window is larger by that for what nobody reads
-        self._room_due = False  # whether more is needed will be looked at
-        self._read_in_all: i64 = 0  # octets
-        self._read_before: i64 = 0  # of these, when ...
+        self._lent: i64 = 0  # bytes by which unread data has widened the connection's window
+        self._room_due = False  # `room` will check whether more is needed
+        self._read_in_all: i64 = 0  # bytes read in total
+        self._read_before: i64 = 0  # `_read_in_all` at `_marked_at`
         self._marked_at = 0.0
 
     def _consumed(self, stream: int, size: i64) -> None:
-        """HTTP/2: so much of a stream's data has been read."""
+        """HTTP/2: count bytes of a stream that the application has read."""
         self._pace -= size
         if self._pace < 0:
             self._look(stream)
 
     def _look(self, stream: int) -> None:
-        """A good part of a window has been read: perhaps the window is what holds the peer back."""
+        """Check, after a part of a window has been read, whether the window limits the peer."""
         part: i64 = self._h2.acked._initial_window_size // PART
         self._read_in_all += part - self._pace
         self._pace = part
@@ -88,7 +89,7 @@ class Windows(Output):
             end_call(self)
 
     def _greeted(self) -> None:
-        """Take the time that our SETTINGS take to be acknowledged for a first round trip."""
+        """Use the time until our SETTINGS are acknowledged as the first round-trip time."""
         if self._h2.unacked:
             if self._announced_at == 0.0:
                 self._announced_at = self.loop.time()
@@ -97,7 +98,7 @@ class Windows(Output):
             self._learn(self._announced_at)
 
     def _measured(self) -> None:
-        """The PING has come back."""
+        """Use the answer to our PING."""
         self._probing = False
         if self._guessed:
             self._guessed = False
@@ -105,13 +106,13 @@ class Windows(Output):
         self._learn(self._probe_sent)
 
     def _learn(self, sent: float) -> None:
-        """What was sent then has come back."""
+        """Update the round-trip time: the answer to a frame sent at `sent` has arrived."""
         now = self.loop.time()
         trip = max(now - sent, SHORTEST)
         if self._trip == 0.0 or trip < self._trip:
             self._trip = trip
         else:
-            # It may have waited behind our own data; or the way is longer than it was.
+            # It may have waited behind our own data, or the route has become longer.
             self._trip += (trip - self._trip) / 4
         if self._phase < FLUSHING and self._state != CLOSED:
             for exchange in list(self._exchanges.values()):
@@ -129,7 +130,7 @@ class Windows(Output):
         h2 = self._h2
         window: i64 = h2.acked._initial_window_size + stream.wider
         wanted = self._ideal(window, buffer.moved(), buffer.marked_at, now)
-        # What has grown may not be read any more one day: all that takes half of the connection's.
+        # Grown windows may be unread later: together they take at most half of the connection's.
         most: i64 = self._limits.max_connection_window // 2 - h2.wider
         more = min(wanted, self._limits.max_stream_window, window + most) - window
         if more > 0:
@@ -141,7 +142,7 @@ class Windows(Output):
             buffer.mark(now)
 
     def _judge_all(self, now: float) -> None:
-        """The same for all streams together."""
+        """Widen the connection's window if it is too small for a round trip."""
         moved = self._read_in_all - self._read_before
         wanted = self._ideal(self._h2.recv_size, moved, self._marked_at, now)
         wider = min(wanted, self._limits.max_connection_window + self._lent) > self._h2.recv_size
@@ -152,11 +153,11 @@ class Windows(Output):
             self._read_before = self._read_in_all
 
     def _is_old(self, marked_at: float, now: float) -> bool:
-        """Whether what has been counted since then is more than one round trip's."""
+        """Return whether the count since then covers more than one round trip."""
         return marked_at == 0.0 or (self._trip != 0.0 and now - marked_at > self._trip)
 
     def _ideal(self, window: i64, moved: i64, since: float, now: float) -> i64:
-        """How large a window should be of which so much was used since then."""
+        """Return the right size of a window of which `moved` bytes were used since then."""
         trip = self._trip
         if since == 0.0 or trip == 0.0:
             return window
@@ -168,7 +169,7 @@ class Windows(Output):
         return max(2 * window, 4 * i64(used))
 
     def _widen(self, stream: Stream | None, more: i64, size: i64) -> None:
-        """Let a stream have `more`, and all together `size`."""
+        """Widen a stream's window by `more`, and the connection's to `size`."""
         size = min(size, self._limits.max_connection_window + self._lent)
         cork(self)
         try:
