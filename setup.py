@@ -1,8 +1,8 @@
-"""Compiles the package with mypyc into one compilation unit, or leaves it as it is.
+"""Build the package: compiled by mypyc into one compilation unit, or as plain Python.
 
-`CNO_BUILD=mypyc` (what happens unless told) needs a C compiler; `CNO_BUILD=pure` needs none and
-gives a wheel for any platform. `CNO_OPT=1` compiles in two thirds of the time what is a tenth
-slower. The package's name, needs and contents are in pyproject.toml.
+`CNO_BUILD=mypyc`, the default, needs a C compiler. `CNO_BUILD=pure` needs none and builds a wheel
+for any platform. `CNO_OPT=1` takes two thirds of the build time for code that is a tenth slower.
+The package's name, dependencies and contents are in pyproject.toml.
 """
 
 import ast
@@ -28,6 +28,7 @@ INTERPRETED = {
     "cno/enums.py": "mypyc gives enumerations no docstrings",
     "cno/settings_dict.py": "as cno/enums.py, and no annotations",
     "cno/errors.py": "compiled code does not recognise an application's subclass of such a class",
+    "cno/hpack/errors.py": "as cno/errors.py",
     "cno/aio/errors.py": "as cno/errors.py",
     "cno/aio/channel.py": "as cno/errors.py",
     "cno/aio/refusal.py": "as cno/errors.py",
@@ -42,8 +43,8 @@ BUILDS = {"bdist_wheel", "build", "build_ext", "editable_wheel", "install"}
 
 # Found in CI, under the one Python and mypy it runs; never a reason to refuse a user's build.
 WARNINGS_OFF = ["--no-warn-unused-ignores", "--no-warn-unreachable", "--no-warn-redundant-casts"]
-# What a C compiler that mypyc does not know may say of its output is not to be an error. Of GCC's
-# warnings, the one about indentation alone takes a third of a build, in one file of that size.
+# Warnings of C compilers that mypyc does not know are not errors. GCC's check of the indentation
+# takes a third of the build, because the generated file is large.
 C_WARNINGS_OFF = ["-w", "-Wno-misleading-indentation"]
 
 
@@ -66,7 +67,7 @@ def refuse_without_compiler() -> None:
         try:
             include = [sysconfig.get_python_inc(), sysconfig.get_python_inc(plat_specific=True)]
             compiler.compile([str(probe)], output_dir=folder, include_dirs=include)
-        except Exception as error:  # each compiler class has errors of its own
+        except Exception as error:  # each compiler class raises different errors
             sys.exit(
                 f"cno: no C compiler that works with this Python's headers ({error}).\n"
                 "Install one (Debian: apt-get install gcc python3-dev; macOS: xcode-select "
@@ -175,8 +176,8 @@ DOCUMENTED = (
     rf"CPyType_(\w+)_template_ = {{[^}}]*?\.tp_doc = PyDoc_STR\(({DOC})\)",
     r"\(getter\)(\w+),\s+NULL, (NULL), NULL}",
 )
-#: What stands in mypyc's runtime, and by what it is replaced. `__wrapped__` leads `inspect` to the
-#: function of the sources.
+#: Parts of mypyc's runtime, and their replacements. `inspect` follows `__wrapped__` to the function
+#: of the sources.
 FUNCTION_NAME = "(getter)CPyFunction_get_name, (setter)CPyFunction_set_name"
 FUNCTION_ANNOTATIONS = (
     '{"__annotations__", (getter)CPyFunction_get_annotations, CPyFunction_set_annotations, 0, 0},'

@@ -1,8 +1,7 @@
 """HTTP/2 and HTTP/1.1: `cno` for asyncio, `cno.raw` without I/O, `cno.hpack` for field blocks.
 
-The public names and nothing else, after the choice between the compiled build and its sources,
-which has to come first. Stays interpreted. Importing must stay cheap: beyond asyncio and ssl,
-nothing large.
+First chooses the compiled build or its sources, then imports the public names; nothing else. Stays
+interpreted. Must stay cheap to import: no large module but asyncio and ssl.
 """
 
 from typing import Final
@@ -11,7 +10,7 @@ from cno import _build
 
 _build.choose()
 
-# The public names, from here on. (E402: they come after the choice, or it would be none.)
+# The public names. (E402: these imports must follow the choice.)
 from cno import hpack, raw
 from cno.aio import (
     Body,

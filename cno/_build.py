@@ -1,7 +1,7 @@
-"""Which build of the package runs, the extensions or the sources beside them; and its version.
+"""The choice between the compiled build and its sources; the version.
 
-Knows how Python finds and loads modules. Must never know what the package does, nor import any of
-it before the choice is made. Stays interpreted: it is needed before there is a choice.
+Knows how Python finds and loads modules. Must never know what the package does, or import a module
+of it before the choice. Stays interpreted, because it runs before the choice.
 """
 
 import os
@@ -20,12 +20,12 @@ from typing import Final
 
 VERSION: Final = "0.1.0"
 
-# A small module that is in the compilation unit whenever there is one: as it was loaded, all were.
+# A small module that every compiled build contains. All compiled modules are loaded as it is.
 _SAMPLE: Final = "cno.const"
 
 
 class SourceFinder:
-    """A finder for `sys.meta_path` that sees only the `.py` files of the package's submodules."""
+    """A finder for `sys.meta_path` that finds only the `.py` files of the package's submodules."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None, /
@@ -40,10 +40,9 @@ class SourceFinder:
 
 
 def choose() -> None:
-    """With CNO_PURE in the environment (and not empty or 0), load sources from now on.
+    """Load the sources from now on, if the environment has CNO_PURE (and it is not empty or 0).
 
-    To be called before any other module of the package is imported. Does no harm where nothing is
-    compiled, nor when called again.
+    Call this before any other module of the package is imported. A second call has no effect.
     """
     if os.environ.get("CNO_PURE", "0") in ("", "0"):
         return
@@ -52,11 +51,11 @@ def choose() -> None:
 
 
 def is_compiled() -> bool:
-    """Whether the extensions run, told from what was really loaded."""
+    """Return whether the extensions were loaded."""
     spec = import_module(_SAMPLE).__spec__
     return spec is not None and isinstance(spec.loader, ExtensionFileLoader)
 
 
 def describe() -> str:
-    """The version and the build in one line, for `--version` and bug reports."""
+    """Return the version and the build in one line, for `--version` and bug reports."""
     return f"cno {VERSION} ({'compiled' if is_compiled() else 'pure Python'})"

@@ -81,7 +81,7 @@ print(json.dumps([cno.COMPILED, sorted(native), sorted(files)]))
 def test_extensions_are_loaded_all_or_none() -> None:
     compiled, native, names = json.loads(python(LOADED, CNO_PURE=None))
     assert compiled is cno.COMPILED or "CNO_PURE" in os.environ
-    plain = ("_build", "_sources", "enums", "errors", "settings_dict")
+    plain = ("_build", "_sources", "enums", "errors", "hpack.errors", "settings_dict")
     layer = ("channel", "errors", "refusal", "serving", "stacks")
     interpreted = {
         "cno",

@@ -75,24 +75,27 @@ def serve(
     date: bool = True,
     proxy_protocol: Iterable[object] | None = None,
 ) -> Listener:
-    """Serve HTTP/2 and HTTP/1.1 on one address: `async with cno.serve(handler, host, port):`.
+    """Serve HTTP/2 and HTTP/1.1: `async with cno.serve(handler, host, port):`.
 
-    `handler` is as for `cno.Server`. The address is a host, or several (None: all interfaces), and
-    a port (0: one that is free on all of them), a bound socket, or the path of a Unix socket, whose
-    file gets the permissions `mode` (0o660, say) before anybody can connect. With `certfile` and
-    `keyfile` (PEM), or a context in `ssl` (which is told so), it is served over TLS with ALPN `h2`
-    and `http/1.1`; in clear text, HTTP/2 is for clients that know beforehand. Responses that
-    have no `Date` get one (RFC 9110 6.6.1), unless `date` is False. `await serve(...)` begins as
-    well, and gives the `Listener`.
+    `await serve(...)` starts the server too, and returns the `Listener`. `handler` is as for
+    `cno.Server`. The address is one of three: `host`, which may be a list of hosts (None: all
+    interfaces), and `port` (0: a port that is free on all of them); `sock`, a bound socket; or
+    `path`, the path of a Unix socket, whose file has the permissions `mode` (for instance 0o660)
+    before a client can connect.
 
-    `proxy_protocol` are the addresses of proxies (`["10.0.0.0/8", "::1"]`; `unix:` for all who
-    connect by a Unix socket) whose connections must begin with a PROXY header, version 1 or 2,
-    before TLS. `Request.peer` is the client that it announces. Connections from other addresses
-    have no header, and need none. One that is malformed, or not there within
-    `Limits.handshake_timeout`, ends the connection.
+    With `certfile` and `keyfile` (PEM), or with the context `ssl`, the server uses TLS and offers
+    `h2` and `http/1.1` by ALPN; it sets the protocols of your context. Without TLS, clients use
+    HTTP/2 by prior knowledge. Responses without a `Date` field get one (RFC 9110 6.6.1), unless
+    `date` is False.
 
-    Raises ValueError for an address, or TLS, that is said twice or not at all; TypeError and
-    UsageError for a handler, settings and limits that no connection can have; OSError.
+    `proxy_protocol` lists the addresses of trusted proxies (`["10.0.0.0/8", "::1"]`; `unix:` is
+    every client of a Unix socket). Their connections must begin with a PROXY header, version 1 or
+    2, before TLS; `Request.peer` is the client that it announces. A header that is malformed, or
+    not complete after `Limits.handshake_timeout`, ends the connection. Connections from other
+    addresses have no header.
+
+    Raises ValueError for an address or a TLS configuration that is missing or given twice,
+    TypeError and UsageError for a handler, settings or limits that cannot work, OSError.
     """
     if certfile is not None:
         if ssl is not None:
