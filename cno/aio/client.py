@@ -94,7 +94,7 @@ class Client(Connection):
             self.scheme = scheme
         self._force_http2 = force_http2
         self._credentials: str | None = None  # for all requests that bring none of their own
-        self._forward: ForwardProxy | None = None  # a proxy that forwards the requests, if any
+        self._forward_proxy: ForwardProxy | None = None  # if a proxy forwards the requests
         self._single = False  # made for one request
         self._unclaimed: Unclaimed | None = None  # pushes, once there were any
         self._answered_before = False  # a response has come
@@ -385,8 +385,8 @@ class Client(Connection):
         if len(self._exchanges) >= MAX_BLIND and self._is_greeting():
             return None
         path, fields = order.path, order.fields
-        if self._forward is not None:
-            path, fields = self._forward.target(order), self._forward.fields(order)
+        if self._forward_proxy is not None:
+            path, fields = self._forward_proxy.target(order), self._forward_proxy.fields(order)
         stream = self.next_stream
         response = Response(self, stream)
         response._reused = self._answered_before

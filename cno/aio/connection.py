@@ -34,7 +34,7 @@ from cno.aio.lifecycle import (
 )
 from cno.aio.output import Headers, log
 from cno.aio.pings import Pings
-from cno.aio.proxy_header import Announced
+from cno.aio.proxy_header import AnnouncedClient
 from cno.aio.timers import Timers
 from cno.aio.tls import is_adequate, received_close_notify, ssl_object_of
 from cno.aio.transports import gathers, most_whole, write_buffer
@@ -83,7 +83,7 @@ class Connection(Timers):
         self._hung_up = False  # by the peer, or the network, and not within a message
         self._closed: asyncio.Future[None] | None = None
         self._pings: Pings | None = None  # that the application waits for
-        self._announced_peer: Announced | None = None  # what a PROXY header said of the peer
+        self._announced_peer: AnnouncedClient | None = None  # what a PROXY header said of the peer
 
     # -- asyncio.Protocol ------------------------------------------------------------------------
 

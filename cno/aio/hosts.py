@@ -27,11 +27,11 @@ ZONE: Final[bytes] = bytes(
 class Host:
     """A host in three forms: to connect to, for URLs and messages, and for TLS."""
 
-    def __init__(self, address: str, named: str, server_name: str) -> None:
+    def __init__(self, address: str, uri_host: str, server_name: str) -> None:
         #: The name to resolve, or the address. An IPv6 address may have a zone: `fe80::1%eth0`.
         self.address = address
         #: As in a URL: an IPv6 address has brackets, and no zone.
-        self.named = named
+        self.uri_host = uri_host
         #: The name that a certificate must have, and that SNI sends.
         self.server_name = server_name
 

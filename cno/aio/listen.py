@@ -15,8 +15,8 @@ from typing import Any, Final, cast
 
 from cno.aio import signals
 from cno.aio.arguments import check_configuration, check_handler
-from cno.aio.proxy_header import Announced
-from cno.aio.proxy_protocol import Reception, Trusted
+from cno.aio.proxy_header import AnnouncedClient
+from cno.aio.proxy_protocol import PendingConnections, TrustedProxies
 from cno.aio.server import SERVER_LIMITS, Handler, Keeper, Server
 from cno.aio.waiters import wake
 from cno.limits import Limits
@@ -183,7 +183,7 @@ class Listener(Keeper):
         settings: SettingsDict | None,
         limits: Limits | None,
         date: bool = True,
-        proxies: Trusted | None = None,
+        proxies: TrustedProxies | None = None,
     ) -> None:
         self._used = True  # no warning if the checks below fail
         check_handler(handler)
@@ -195,7 +195,8 @@ class Listener(Keeper):
         self._limits = limits
         self._date = date
         self._proxies = proxies
-        self._reception: Reception | None = None  # connections that begin with a PROXY header
+        #: Connections whose PROXY header or TLS handshake is incomplete; None without `proxies`.
+        self._pending: PendingConnections | None = None
         self._server: asyncio.Server | None = None
         self._sockets: list[socket.socket] = []
         self._servers: set[Server] = set()  # connections that are open or have running handlers
@@ -256,8 +257,8 @@ class Listener(Keeper):
             return
         if self._stopped is not None:
             await asyncio.shield(self._stopped)
-        if self._reception is not None:
-            await self._reception.close(self._timeout)
+        if self._pending is not None:
+            await self._pending.close(self._timeout)
         while self._servers:
             if self._empty is None:
                 self._empty = asyncio.get_running_loop().create_future()
@@ -311,7 +312,7 @@ class Listener(Keeper):
 
     # -- inside ----------------------------------------------------------------------------------
 
-    def _protocol(self, announced: Announced | None = None) -> Server:
+    def _protocol(self, announced: AnnouncedClient | None = None) -> Server:
         server = Server(
             None,
             self._handler,
@@ -349,8 +350,8 @@ class Listener(Keeper):
             factory: Callable[[], asyncio.Protocol] = self._protocol
             ssl = self._ssl
             if self._proxies is not None:
-                self._reception = Reception(self._proxies, self._protocol, ssl, limits)
-                factory, ssl = self._reception.protocol, None
+                self._pending = PendingConnections(self._proxies, self._protocol, ssl, limits)
+                factory, ssl = self._pending.protocol, None
             self._server = server = await self._address.listen(factory, ssl, limits)
             self._sockets = list(cast("Any", server).sockets)  # a tuple, or in uvloop a list
             if self._closing:  # close() was called meanwhile

@@ -10,7 +10,6 @@ from typing import Final
 
 from cno.aio import tls
 from cno.aio.client import Client, UpgradeRefused
-from cno.aio.environment import Environment, parse_proxy
 from cno.aio.errors import (
     ConnectError,
     ConnectionLostError,
@@ -24,24 +23,25 @@ from cno.aio.forward import ForwardProxy
 from cno.aio.happy_eyeballs import open_connection
 from cno.aio.messages import Response
 from cno.aio.output import Headers
+from cno.aio.proxy_environment import ProxyEnvironment, parse_proxy
 from cno.aio.unreachable import CLOSED_IN_HANDSHAKE
 from cno.aio.urls import Target
 from cno.limits import Limits
 
 #: Bytes of the content of a proxy's refusal that its error keeps.
-MAX_REFUSAL: Final = 65_536
+MAX_REFUSAL_CONTENT: Final = 65_536
 
 
 class ProxyRoute:
     """The choice of a proxy for each server, and of tunnel or forwarding.
 
-    `url` is a proxy's URL, or "env": environment variables name the proxy (see `Environment`).
+    `url` is a proxy's URL, or "env": environment variables name the proxy (see `ProxyEnvironment`).
     `context` is for TLS to a proxy (`https:`). `tunnels`: ask for a tunnel even where the proxy
     could forward the requests. Raises ValueError if the URL names no proxy.
     """
 
     def __init__(self, url: str, context: SSLContext | None, tunnels: bool) -> None:
-        self._environment = Environment() if url == "env" else None
+        self._environment = ProxyEnvironment() if url == "env" else None
         self._proxy = None if url == "env" else parse_proxy(url)
         self._context = context
         self._alpn_checked = context is None
@@ -83,7 +83,7 @@ class ProxyRoute:
         if context is not None or client._force_http2 or self._tunnels:
             await connect_through(loop, proxy, outer, target, client, context, hostname)
             return
-        client._forward = ForwardProxy(proxy.credentials)
+        client._forward_proxy = ForwardProxy(proxy.credentials)
         await connect_to_proxy(loop, proxy, outer, client)
         client.scheme = target.scheme  # TLS ends at the proxy
 
@@ -214,8 +214,8 @@ async def refusal_error(proxy_client: Client, response: Response, target: Target
     content = bytearray()
     timer = proxy_client.loop.call_later(proxy_client._limits.linger_timeout, proxy_client.abort)
     try:
-        while len(content) < MAX_REFUSAL:
-            piece = await response.payload.read(MAX_REFUSAL - len(content))
+        while len(content) < MAX_REFUSAL_CONTENT:
+            piece = await response.payload.read(MAX_REFUSAL_CONTENT - len(content))
             if not piece:
                 break
             content += piece

@@ -27,7 +27,7 @@ UNIX: Final = 3
 SIZES: Final = (0, 12, 36, 216)
 
 
-class Announced:
+class AnnouncedClient:
     """The client that a header announces: host and port; None: a Unix socket."""
 
     def __init__(self, address: tuple[str, int] | None) -> None:
@@ -41,7 +41,7 @@ class ProxyHeader:
     address family that the proxy does not know (UNKNOWN).
     """
 
-    def __init__(self, size: int, announced: Announced | None) -> None:
+    def __init__(self, size: int, announced: AnnouncedClient | None) -> None:
         self.size = size
         self.announced = announced
 
@@ -66,7 +66,7 @@ def parse(data: bytes) -> ProxyHeader | None:
 # -- version 1 -------------------------------------------------------------------------------------
 
 
-def parse_line(line: bytes) -> Announced | None:
+def parse_line(line: bytes) -> AnnouncedClient | None:
     """Return the client that a line announces (2.1). Raises ValueError."""
     text = line.decode("latin-1")
     if not text.endswith("\r\n"):
@@ -81,7 +81,7 @@ def parse_line(line: bytes) -> Announced | None:
     source = address_of(words[2], kind == "TCP6")
     address_of(words[3], kind == "TCP6")
     number_of(words[5])
-    return Announced((source, number_of(words[4])))
+    return AnnouncedClient((source, number_of(words[4])))
 
 
 def address_of(text: str, version6: bool) -> str:
@@ -127,7 +127,7 @@ def parse_binary(data: bytes) -> ProxyHeader | None:
     if length < size:
         raise ValueError("a PROXY header that is too short for its addresses")
     check_extensions(data, 16 + size, 16 + length)
-    return ProxyHeader(16 + length, Announced(source_of(family, data[16 : 16 + size])))
+    return ProxyHeader(16 + length, AnnouncedClient(source_of(family, data[16 : 16 + size])))
 
 
 def source_of(family: int, block: bytes) -> tuple[str, int] | None:

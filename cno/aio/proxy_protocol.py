@@ -15,11 +15,11 @@ from typing import Any, Final, cast
 from cno.aio.errors import said
 from cno.aio.hosts import ip_address
 from cno.aio.output import log
-from cno.aio.proxy_header import MAX_HEADER, Announced, ProxyHeader, parse
+from cno.aio.proxy_header import MAX_HEADER, AnnouncedClient, ProxyHeader, parse
 from cno.limits import Limits
 
 #: Makes the protocol of a connection, given the client that a header announced, if one did.
-Factory = Callable[[Announced | None], asyncio.Protocol]
+Factory = Callable[[AnnouncedClient | None], asyncio.Protocol]
 
 #: The entry for all peers that connect by a Unix socket.
 UNIX_ENTRY: Final = "unix:"
@@ -27,7 +27,7 @@ UNIX_ENTRY: Final = "unix:"
 GRACE: Final = 1.0
 
 
-class Trusted:
+class TrustedProxies:
     """The addresses of proxies, which must send a PROXY header.
 
     Each entry is an address or a network of IPv4 or IPv6 (`10.0.0.0/8`, `::1`), or `unix:` for all
@@ -53,11 +53,11 @@ class Trusted:
         return any(address in network for network in self._networks)
 
 
-class Reception:
+class PendingConnections:
     """The connections of a server whose PROXY header or TLS handshake is incomplete."""
 
     def __init__(
-        self, trusted: Trusted, factory: Factory, ssl: SSLContext | None, limits: Limits
+        self, trusted: TrustedProxies, factory: Factory, ssl: SSLContext | None, limits: Limits
     ) -> None:
         self._trusted = trusted
         self._factory = factory
@@ -67,7 +67,7 @@ class Reception:
 
     def protocol(self) -> asyncio.Protocol:
         """Return the protocol that an accepted connection begins with."""
-        return Accepted(self)
+        return AcceptedProtocol(self)
 
     def accepted(self, transport: asyncio.Transport) -> None:
         """Begin a connection that the event loop has accepted."""
@@ -132,14 +132,14 @@ class Reception:
             await asyncio.wait(list(self._tasks))
 
 
-class Accepted(asyncio.Protocol):
+class AcceptedProtocol(asyncio.Protocol):
     """The protocol of a connection that has just been accepted."""
 
-    def __init__(self, reception: Reception) -> None:
-        self._reception = reception
+    def __init__(self, pending: PendingConnections) -> None:
+        self._pending = pending
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._reception.accepted(cast("asyncio.Transport", transport))
+        self._pending.accepted(cast("asyncio.Transport", transport))
 
 
 async def read_header(

@@ -11,7 +11,7 @@ from typing import TypedDict, Unpack, overload
 
 from cno.aio import tls
 from cno.aio.listen import Address, Listener
-from cno.aio.proxy_protocol import Trusted
+from cno.aio.proxy_protocol import TrustedProxies
 from cno.aio.server import Handler
 from cno.limits import Limits
 from cno.settings import SettingsDict
@@ -106,5 +106,5 @@ def serve(
     elif ssl is not None:
         ssl.set_alpn_protocols(list(tls.PROTOCOLS))
     address = Address(host, port, sock, path, mode, backlog, reuse_port)
-    proxies = None if proxy_protocol is None else Trusted(proxy_protocol)
+    proxies = None if proxy_protocol is None else TrustedProxies(proxy_protocol)
     return Listener(handler, address, ssl, settings, limits, date, proxies)

@@ -166,10 +166,10 @@ def prepare_for_tls_inside(transport: BaseTransport) -> None:
     if version < (3, 11, 8) or (3, 12) <= version < (3, 12, 2):
         if isinstance(transport, asyncio.sslproto._SSLProtocolTransport):
             outer: Any = transport
-            outer._force_close = Aborter(outer)
+            outer._force_close = TransportAborter(outer)
 
 
-class Aborter:
+class TransportAborter:
     """Aborts a transport when called with the reason, without keeping the transport alive."""
 
     def __init__(self, transport: Any) -> None:

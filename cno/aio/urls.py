@@ -47,7 +47,7 @@ class Target:
                 f"{without_password(url)!r}: the scheme must be one of {', '.join(SCHEMES)}"
             )
         self.scheme, default, self.force_http2 = known
-        authority, path, query = split(rest)
+        authority, path, query = split_hier_part(rest)
         if authority == "":
             raise ValueError(f"{without_password(url)!r} names no host")
         try:
@@ -55,16 +55,16 @@ class Target:
             host = parse_host(host_text)
             port = port_of(port_text)
             self.credentials = None if userinfo is None else credentials_of(userinfo)
-            self.path = path_of(path, query)
+            self.path = origin_form(path, query)
         except ValueError as error:
             raise ValueError(f"{without_password(url)!r}: {error}") from None
         #: The host to connect to, and the name that its certificate must have.
         self.host = host.address
         self.server_name = host.server_name
         self.port = default if port is None else port
-        self.authority = host.named if self.port == default else f"{host.named}:{self.port}"
+        self.authority = host.uri_host if self.port == default else f"{host.uri_host}:{self.port}"
         #: Host and port, with a default port too: the target of CONNECT (RFC 9110 9.3.6).
-        self.address = f"{host.named}:{self.port}"
+        self.address = f"{host.uri_host}:{self.port}"
         #: Requests to the same origin may share connections (RFC 9110 4.3.1).
         self.origin = f"{'h2 ' if self.force_http2 else ''}{self.scheme}://{self.host} {self.port}"
 
@@ -88,11 +88,11 @@ def has_controls(text: str) -> bool:
 def without_password(url: str) -> str:
     """Return a URL for an error text, without the userinfo that it may have."""
     scheme, _, rest = url.partition("://")
-    at = split(rest)[0].rfind("@")
+    at = split_hier_part(rest)[0].rfind("@")
     return url if at < 0 else f"{scheme}://...{rest[at:]}"
 
 
-def split(rest: str) -> tuple[str, str, str | None]:
+def split_hier_part(rest: str) -> tuple[str, str, str | None]:
     """Split what follows `scheme://` into authority, path and query (None: no query).
 
     Drops the fragment. (RFC 3986 3: the first of "/", "?" and "#" ends the authority.)
@@ -119,13 +119,13 @@ def split_authority(authority: str) -> tuple[str | None, str, str]:
     return (userinfo if at else None), host, port
 
 
-def path_of(path: str, query: str | None) -> str:
+def origin_form(path: str, query: str | None) -> str:
     """Return the request target in origin-form: path and query (RFC 9112 3.2.1)."""
-    target = quoted(path) or "/"
-    return target if query is None else f"{target}?{quoted(query)}"
+    target = percent_encoded(path) or "/"
+    return target if query is None else f"{target}?{percent_encoded(query)}"
 
 
-def quoted(text: str) -> str:
+def percent_encoded(text: str) -> str:
     """Percent-encode the characters that a request target cannot have.
 
     Bytes that are not UTF-8, for instance of a Location, keep their values (surrogateescape).
@@ -180,7 +180,7 @@ def resolve(base: str, reference: str) -> str:
     scheme, _, rest = base.partition("://")
     if reference.startswith("//"):
         return f"{scheme}:{reference}"
-    authority, path, query = split(rest)
+    authority, path, query = split_hier_part(rest)
     target, hash_mark, fragment = reference.partition("#")
     to, mark, asked = target.partition("?")
     if mark:

@@ -50,7 +50,7 @@ def ascii_name(name: str) -> str:
     if name.isascii():
         return name
     rest = name.removeprefix(".")
-    return name[: len(name) - len(rest)] + parse_host(rest).named
+    return name[: len(name) - len(rest)] + parse_host(rest).uri_host
 
 
 def host_of(authority: str) -> str:

@@ -198,10 +198,10 @@ PROXIED = [
 @pytest.mark.parametrize(("value", "host"), DIRECT + PROXIED)
 def test_no_proxy(value: str, host: str) -> None:
     """The proxy refuses each tunnel, and what is direct is not connected to at all."""
-    from cno.aio.environment import Environment
+    from cno.aio.proxy_environment import ProxyEnvironment
     from cno.aio.urls import Target
 
-    found = Environment({"http_proxy": "p.test", "no_proxy": value}).proxy_for(
+    found = ProxyEnvironment({"http_proxy": "p.test", "no_proxy": value}).proxy_for(
         Target(f"http://{host}/")
     )
     assert (found is None) == ((value, host) in DIRECT)

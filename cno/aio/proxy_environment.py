@@ -14,7 +14,7 @@ from cno.aio.hosts import host_name, ip_address, is_address, port_of, without_do
 from cno.aio.urls import Target
 
 
-class Environment:
+class ProxyEnvironment:
     """The proxies that a set of environment variables names, as they were when this was made.
 
     A variable in lower case takes precedence. An empty variable counts as not set. `HTTP_PROXY` in
@@ -34,7 +34,7 @@ class Environment:
             "http": http or any_scheme,
             "https": either(found, "https_proxy") or any_scheme,
         }
-        self._exemptions = parse_exemptions(either(found, "no_proxy"))
+        self._no_proxy = parse_no_proxy(either(found, "no_proxy"))
         self._proxies: dict[str, Target] = {}
 
     def proxy_for(self, target: Target) -> Target | None:
@@ -45,7 +45,7 @@ class Environment:
         url = self._urls[target.scheme].strip()
         if not url:
             return None
-        for each in self._exemptions:
+        for each in self._no_proxy:
             if each.matches(target.host, target.port):
                 return None
         proxy = self._proxies.get(url)
@@ -69,7 +69,7 @@ def parse_proxy(url: str) -> Target:
     return proxy
 
 
-class Exemption:
+class NoProxyEntry:
     """An entry of `NO_PROXY`: hosts to connect to directly.
 
     `network` is an object of `ipaddress`, or None for a name. A name matches itself, unless
@@ -96,7 +96,7 @@ class Exemption:
         return name.endswith("." + self._name) or (name == self._name and not self._is_suffix_only)
 
 
-def parse_exemptions(text: str) -> list[Exemption]:
+def parse_no_proxy(text: str) -> list[NoProxyEntry]:
     """Return the entries of a `NO_PROXY` variable, which commas or blanks separate.
 
     An entry is `*` (all hosts), an address or a network (`10.0.0.0/8`, `fd00::/8`), or a name. A
@@ -105,11 +105,11 @@ def parse_exemptions(text: str) -> list[Exemption]:
     Malformed entries are ignored. Loopback addresses need an entry too (in Go, they do not).
     """
     entries = text.replace(",", " ").split()
-    parsed = [parse_exemption(entry) for entry in entries]
+    parsed = [parse_entry(entry) for entry in entries]
     return [each for each in parsed if each is not None]
 
 
-def parse_exemption(entry: str) -> Exemption | None:
+def parse_entry(entry: str) -> NoProxyEntry | None:
     """Return one entry; None if it is malformed."""
     import ipaddress
 
@@ -119,20 +119,20 @@ def parse_exemption(entry: str) -> Exemption | None:
     except ValueError:
         pass
     if network is not None:
-        return Exemption(network, "", False, 0)
+        return NoProxyEntry(network, "", False, 0)
     name, port = entry, 0
     try:
         before, colon, digits = entry.rpartition(":")
         if colon:
             name, port = unbracketed(before), port_of(digits) or 0
         if is_address(name):
-            return Exemption(ipaddress.ip_network(name), "", False, port)
+            return NoProxyEntry(ipaddress.ip_network(name), "", False, port)
         if name == "*":
-            return Exemption(None, name, False, port)
+            return NoProxyEntry(None, name, False, port)
         plain = without_dot(host_name(name.removeprefix("*.").removeprefix(".")))
     except ValueError:
         return None
-    return Exemption(None, plain, name.startswith("*."), port)
+    return NoProxyEntry(None, plain, name.startswith("*."), port)
 
 
 def unbracketed(text: str) -> str:
