@@ -33,17 +33,17 @@ from cno.h2 import start as h2_start
 from cno.h2.state import NO_BYTES
 from cno.streams import end_all, finish, flush_all
 
-Octets = bytes | bytearray | memoryview
+BytesLike = bytes | bytearray | memoryview
 
 
-def octets_of(data: Octets) -> bytes:
+def as_bytes(data: BytesLike) -> bytes:
     """Return the data as bytes. Raises TypeError for other types (bytes(5) would be five zeros)."""
     return data if isinstance(data, bytes) else bytes(memoryview(data))
 
 
-def receive(core: Core, given: Octets) -> None:
+def receive(core: Core, given: BytesLike) -> None:
     """Take input from the peer and fire the events that it causes; see `Engine.receive`."""
-    data = octets_of(given)
+    data = as_bytes(given)
     if core._state == CLOSED:
         return
     if core._state == INIT:

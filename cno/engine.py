@@ -30,7 +30,7 @@ from cno.core import (
     Core,
     cork,
 )
-from cno.drive import Octets, end_call, finish_now, octets_of, receive
+from cno.drive import BytesLike, as_bytes, end_call, finish_now, receive
 from cno.errors import (
     ConnectionError,
     ConnectionFault,
@@ -110,7 +110,7 @@ class Engine(Core):
         finally:
             end_call(self)
 
-    def receive(self, data: Octets) -> None:
+    def receive(self, data: BytesLike) -> None:
         """Take bytes from the peer, cut anywhere, and fire the events that they cause.
 
         Raises ProtocolError if the peer broke the protocol; the error has been answered by then.
@@ -277,17 +277,17 @@ class Engine(Core):
         finally:
             end_call(self)
 
-    def write_data(self, stream: int, data: Octets, final: bool) -> int:
+    def write_data(self, stream: int, data: BytesLike, final: bool) -> int:
         """Send a part of a body. Returns the number of bytes accepted. If there are more, wait for
         on_flow_increase of the stream or of 0, then pass the rest again (RFC 9113 5.2)."""
         _check_open(self)
         _check_id(stream)
-        octets = octets_of(data)
+        payload_bytes = as_bytes(data)
         cork(self)
         try:
             if self._http2:
-                return h2_send.write_data(self, stream, octets, final)
-            return h1_send.write_data(self, stream, octets, final)
+                return h2_send.write_data(self, stream, payload_bytes, final)
+            return h1_send.write_data(self, stream, payload_bytes, final)
         finally:
             end_call(self)
 
@@ -328,23 +328,23 @@ class Engine(Core):
         finally:
             end_call(self)
 
-    def write_ping(self, data: Octets) -> None:
+    def write_ping(self, data: BytesLike) -> None:
         """Send a PING with exactly 8 bytes; on_pong reports the response (RFC 9113 6.7)."""
         _check_http2(self, "PING")
-        octets = octets_of(data)
+        payload_bytes = as_bytes(data)
         cork(self)
         try:
-            h2_send.write_ping(self, octets)
+            h2_send.write_ping(self, payload_bytes)
         finally:
             end_call(self)
 
-    def write_frame(self, type: int, flags: int, stream: int, payload: Octets) -> None:
+    def write_frame(self, type: int, flags: int, stream: int, payload: BytesLike) -> None:
         """Send a frame of a type that RFC 9113 does not define (RFC 9113 5.5)."""
         _check_http2(self, "frames")
-        octets = octets_of(payload)
+        payload_bytes = as_bytes(payload)
         cork(self)
         try:
-            h2_send.write_frame(self, type, flags, stream, octets)
+            h2_send.write_frame(self, type, flags, stream, payload_bytes)
         finally:
             end_call(self)
 

@@ -15,7 +15,7 @@ log: Final = logging.getLogger("cno")
 
 
 def _table(allowed: bytes) -> bytes:
-    return bytes(1 if octet in allowed else 0 for octet in range(256))
+    return bytes(1 if byte in allowed else 0 for byte in range(256))
 
 
 _ALPHA: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -51,7 +51,7 @@ HEXDIG: Final[bytes] = _table(b"0123456789abcdefABCDEF")
 IPV6: Final[bytes] = _table(b"0123456789abcdefABCDEF:.")
 
 
-def octets(text: str) -> bytes:
+def encode(text: str) -> bytes:
     """Return header text as it is sent: UTF-8, with surrogate escapes for other bytes.
 
     Raises UnicodeEncodeError for surrogates that stand for no byte.
@@ -87,13 +87,13 @@ def is_value(value: str) -> bool:
     # > A field value MUST NOT start or end with an ASCII whitespace character (ASCII SP or HTAB,
     # > 0x20 or 0x09).   (RFC 9113 8.2.1)
     try:
-        text = octets(value)
+        text = encode(value)
     except UnicodeEncodeError:
         return False
-    return is_value_octets(text)
+    return is_value_bytes(text)
 
 
-def is_value_octets(text: bytes) -> bool:
+def is_value_bytes(text: bytes) -> bool:
     """Whether these bytes are a field value; see `is_value`."""
     n: i64 = len(text)
     if n == 0:
@@ -136,7 +136,7 @@ def is_target(target: str) -> bool:
 
 def is_raw_target(target: str) -> bool:
     """Whether this is a request target where `Limits.allow_raw_targets` is on."""
-    return target != "" and only(RAW_TARGET, octets(target))
+    return target != "" and only(RAW_TARGET, encode(target))
 
 
 def is_path(path: str, method: str) -> bool:

@@ -74,7 +74,7 @@ from cno.const import (
     CNO_SETTINGS_NO_RFC7540_PRIORITIES,
 )
 from cno.core import Frame
-from cno.drive import Octets, receive
+from cno.drive import BytesLike, receive
 from cno.engine import Engine
 from cno.enums import (
     Errno,
@@ -116,7 +116,7 @@ class Connection(Engine):
         the HTTP/2 preface first, unless `disallow_h2_prior_knowledge` is set."""
         self.begin(is_http2)
 
-    def data_received(self, data: Octets) -> None:
+    def data_received(self, data: BytesLike) -> None:
         """Take bytes from the transport, cut anywhere, and fire the events that they cause.
 
         Raises ProtocolError if the peer broke the protocol; by then the error has been answered and

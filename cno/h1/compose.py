@@ -13,7 +13,7 @@ from mypy_extensions import i64, mypyc_attr
 from cno.date import DateSource
 from cno.errors import UsageError
 from cno.h1.body import NOT_IN_TRAILERS
-from cno.headers import content_length, is_authority, is_scheme, is_token, is_value_octets, octets
+from cno.headers import content_length, encode, is_authority, is_scheme, is_token, is_value_bytes
 
 UNKNOWN: Final = -1
 NOWHERE: Final = -1
@@ -196,8 +196,8 @@ def status_line(writer: BytesWriter, code: int, reason: str) -> None:
             writer.write(f"HTTP/1.1 {code} \r\n".encode())
         return
     # > reason-phrase = 1*( HTAB / SP / VCHAR / obs-text )   (RFC 9112 4)
-    phrase = _octets(reason)
-    if not is_value_octets(phrase):
+    phrase = _encode(reason)
+    if not is_value_bytes(phrase):
         raise UsageError(f"{reason!r} is no reason phrase", rule="RFC 9112 4")
     writer.write(f"HTTP/1.1 {code} ".encode())
     writer.write(phrase)
@@ -216,8 +216,8 @@ def field_lines(writer: BytesWriter, headers: list[tuple[str, str]], out: Outgoi
         try:
             text = value.encode()
         except UnicodeEncodeError:
-            text = _octets(value)
-        if not is_value_octets(text):
+            text = _encode(value)
+        if not is_value_bytes(text):
             _check_value(name, text)
         writer.write(prefix)
         writer.write(text)
@@ -230,7 +230,7 @@ def trailer_lines(writer: BytesWriter, trailers: list[tuple[str, str]]) -> None:
         lowered = _lowered(name)
         if lowered in NOT_IN_TRAILERS:
             raise UsageError(f"{lowered} must not be in trailers", rule="RFC 9110 6.5.1")
-        text = _octets(value)
+        text = _encode(value)
         _check_value(name, text)
         writer.write(lowered.encode())
         writer.write(b": ")
@@ -238,15 +238,15 @@ def trailer_lines(writer: BytesWriter, trailers: list[tuple[str, str]]) -> None:
         writer.write(_CRLF)
 
 
-def _octets(text: str) -> bytes:
+def _encode(text: str) -> bytes:
     try:
-        return octets(text)
+        return encode(text)
     except UnicodeEncodeError:
         raise UsageError(f"{text!r} cannot be encoded", rule="RFC 9110 5.5") from None
 
 
 def _check_value(name: str, text: bytes) -> None:
-    if not is_value_octets(text):
+    if not is_value_bytes(text):
         raise UsageError(f"{name}: {text!r} is no field value", rule="RFC 9110 5.5")
 
 
@@ -283,7 +283,7 @@ def _prefix(out: Outgoing, name: str, value: str, at: i64) -> bytes:
             out.at = at
         return b""
     if name == "proxy-connection" or (name == "host" and out.request):
-        _check_value(name, _octets(value))  # report errors in dropped fields too
+        _check_value(name, _encode(value))  # report errors in dropped fields too
         return b""
     if name == "upgrade":
         out.upgrade = value if out.upgrade is None else f"{out.upgrade},{value}"

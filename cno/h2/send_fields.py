@@ -13,13 +13,13 @@ from cno.errors import UsageError
 from cno.headers import (
     CONNECTION_SPECIFIC,
     content_length,
+    encode,
     is_authority,
     is_lower_name,
     is_path,
     is_scheme,
     is_token,
     is_value,
-    octets,
 )
 from cno.hpack import Encoder, Field, NeverIndexed
 from cno.hpack.fields import DATE, LENGTH, PSEUDO
@@ -227,7 +227,7 @@ def list_size(encoder: Encoder, fields: list[object]) -> i64:
             size += encoder.size_of(item)
         else:
             name, value = cast(tuple[str, str], item)
-            size += len(octets(name)) + len(octets(value)) + 32
+            size += len(encode(name)) + len(encode(value)) + 32
     return size
 
 

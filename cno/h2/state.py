@@ -97,7 +97,7 @@ class Http2(Budgets):
         self.acked = Settings()
         self.unacked = NO_SETTINGS
 
-        # -- the connection's windows, octets -----------------------------------------------------
+        # -- the connection's windows, bytes ------------------------------------------------------
         self.send_window: i64 = DEFAULT_WINDOW
         self.recv_window: i64 = DEFAULT_WINDOW
         self.recv_credit: i64 = 0  # bytes returned, not yet announced to the peer

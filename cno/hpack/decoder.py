@@ -39,7 +39,7 @@ _SHORT: Final = 32
 # A note on a table entry: its size, the length of its name, a verdict. An entry whose literal has
 # not been decoded has the verdict _UNRESOLVED.
 _NAME_SHIFT: Final = 4
-_NAME_OCTETS: Final = (1 << (SIZE_SHIFT - _NAME_SHIFT)) - 1
+_NAME_SIZE: Final = (1 << (SIZE_SHIFT - _NAME_SHIFT)) - 1
 _VERDICT: Final = 15
 _UNRESOLVED: Final = 15
 #: The verdict of an examiner that wants to examine the value again, without blanks at its ends. The
@@ -183,13 +183,13 @@ class Decoder:
             # > might apply on the size of uncompressed field blocks.   (RFC 9113 10.5.1)
             if count == self._max_fields:
                 room = 0
-            octet: i64 = block[pos]
-            index = octet & 0x7F
-            if octet < 0x80:
+            byte: i64 = block[pos]
+            index = byte & 0x7F
+            if byte < 0x80:
                 if text is _NO_TEXT:
                     text = self._begin_text()
                 self._pos = pos + 1
-                size += self._literal(text, block, octet, end, room - size, found)
+                size += self._literal(text, block, byte, end, room - size, found)
                 pos = self._pos
             else:
                 pos += 1
@@ -251,8 +251,8 @@ class Decoder:
             updates += 1
             if updates > 2:
                 raise HPACKError("more than two size updates in a block (RFC 7541 4.2)")
-            octet: i64 = block[pos]
-            size = octet & 0x1F
+            byte: i64 = block[pos]
+            size = byte & 0x1F
             pos += 1
             if size == 0x1F:
                 size = self._integer(block, pos, end, 0x1F)
@@ -292,33 +292,33 @@ class Decoder:
         )
 
     def _literal(
-        self, out: BytesWriter, block: bytes, octet: i64, end: i64, room: i64, found: list[object]
+        self, out: BytesWriter, block: bytes, byte: i64, end: i64, room: i64, found: list[object]
     ) -> i64:
-        """Read the literal that begins with `octet`, insert it if due, return its size.
+        """Read the literal that begins with `byte`, insert it if due, return its size.
 
         It gets a place in `found` and a record, and its text goes to `out`, unless it is larger
         than `room` and not in the table either. Moves `_pos` to its end.
         """
         mask: i64 = 0x0F
-        indexing = octet & 0x40 != 0
+        indexing = byte & 0x40 != 0
         if indexing:
             mask = 0x3F
-        elif octet & 0x20 != 0:
+        elif byte & 0x20 != 0:
             # Size updates are allowed at the start of a block only; see _size_updates().
             raise HPACKError("size update after a field (RFC 7541 4.2)")
-        index = octet & mask
+        index = byte & mask
         if index == mask:
             index = self._integer(block, self._pos, end, mask)
         table = self._table
         begin: i64 = len(out)
         name: object = None
-        name_octets: i64 = 0
+        name_size: i64 = 0
         if index == 0:
             self._string(out, block, end)
-            name_octets = len(out) - begin
+            name_size = len(out) - begin
         elif index <= STATIC_COUNT:
             name = STATIC_NAMES[index]
-            name_octets = STATIC_NAME_SIZES[index]
+            name_size = STATIC_NAME_SIZES[index]
         else:
             age = index - (STATIC_COUNT + 1)
             if age >= table.count:
@@ -326,19 +326,19 @@ class Decoder:
             slot = (table.newest - age) & table.mask
             note = table.notes[slot]
             name = table.items[slot]
-            name_octets = note >> _NAME_SHIFT & _NAME_OCTETS
+            name_size = note >> _NAME_SHIFT & _NAME_SIZE
             if note & _VERDICT == _UNRESOLVED:
                 name = -1 - cast(int, name)
             else:
                 name = cast("tuple[str, ...]", name)[0]
         value_at: i64 = len(out)
         self._string(out, block, end)
-        size = name_octets + len(out) - value_at + ENTRY_OVERHEAD
+        size = name_size + len(out) - value_at + ENTRY_OVERHEAD
         record = begin << _BEGIN_SHIFT | value_at << _VALUE_SHIFT
-        if octet & 0xF0 == 0x10:
+        if byte & 0xF0 == 0x10:
             record |= _NEVER_INDEXED
         if indexing and table.insert(
-            len(found), size << SIZE_SHIFT | name_octets << _NAME_SHIFT | _UNRESOLVED
+            len(found), size << SIZE_SHIFT | name_size << _NAME_SHIFT | _UNRESOLVED
         ):
             record |= _ENTERED
         elif size > room:
@@ -349,14 +349,14 @@ class Decoder:
         return size
 
     def _resolve_literals(
-        self, octets: bytes, found: list[object], listed: i64, verdicts: BytesWriter
+        self, data: bytes, found: list[object], listed: i64, verdicts: BytesWriter
     ) -> None:
         """Decode the text of the block's literals. `listed` is where the list will be cut."""
         records = self._records
         self._records = _NO_NUMBERS
         examiner = self._examiner
-        text = _ascii(octets)
-        ascii = len(text) == len(octets)
+        text = _ascii(data)
+        ascii = len(text) == len(data)
         verdict: i64 = 0
         number = self._first - 1
         at: i64 = 0
@@ -375,12 +375,12 @@ class Decoder:
             value_at = record >> _VALUE_SHIFT & _VALUE_MASK
             flags = record
             at += 1
-            end: i64 = len(octets)
+            end: i64 = len(data)
             if at < len(records):
                 record = records[at]
                 end = record >> _BEGIN_SHIFT
             if item is None:
-                name = text[begin:value_at] if ascii else _text(octets, begin, value_at)
+                name = text[begin:value_at] if ascii else _text(data, begin, value_at)
             elif isinstance(item, str):
                 name = item
             else:
@@ -394,7 +394,7 @@ class Decoder:
                 # more would cost thousands of times what it cost the peer.
                 found[place] = name
                 continue
-            value = text[value_at:end] if ascii else _text(octets, value_at, end)
+            value = text[value_at:end] if ascii else _text(data, value_at, end)
             if examiner is not None:
                 verdict = _checked(examiner.examine(name, value))
                 if verdict == UNTRIMMED:
@@ -414,8 +414,8 @@ class Decoder:
         pos = self._pos
         if pos >= end:
             raise HPACKError("the block ends before a string (RFC 7541 5.2)")
-        octet: i64 = block[pos]
-        length = octet & 0x7F
+        byte: i64 = block[pos]
+        length = byte & 0x7F
         pos += 1
         if length == 0x7F:
             length = self._integer(block, pos, end, 0x7F)
@@ -425,7 +425,7 @@ class Decoder:
             raise HPACKError(
                 f"a string of {length} bytes where {end - pos} are left (RFC 7541 5.2)"
             )
-        if octet >= 0x80:
+        if byte >= 0x80:
             huffman_decode(out, block, pos, stop)
         elif length > _SHORT:
             out.write(block[pos:stop])
@@ -441,10 +441,10 @@ class Decoder:
         # > be treated as decoding errors.   (RFC 7541 5.1)
         shift: i64 = 0
         while pos < end:
-            octet: i64 = block[pos]
+            byte: i64 = block[pos]
             pos += 1
-            value += (octet & 0x7F) << shift
-            if octet < 0x80:
+            value += (byte & 0x7F) << shift
+            if byte < 0x80:
                 if value > _MAX_INTEGER:
                     break
                 self._pos = pos
@@ -463,15 +463,15 @@ def _checked(verdict: i64) -> i64:
     return verdict
 
 
-def _ascii(octets: bytes) -> str:
+def _ascii(data: bytes) -> str:
     try:
-        return octets.decode("ascii")
+        return data.decode("ascii")
     except UnicodeDecodeError:
         return ""
 
 
-def _text(octets: bytes, start: i64, end: i64) -> str:
+def _text(data: bytes, start: i64, end: i64) -> str:
     try:
-        return octets[start:end].decode()
+        return data[start:end].decode()
     except UnicodeDecodeError:
-        return octets[start:end].decode("utf-8", "surrogateescape")
+        return data[start:end].decode("utf-8", "surrogateescape")

@@ -69,9 +69,9 @@ _LOOKS: Final = 15
 class _Name:
     """The encoder's knowledge about a field name."""
 
-    def __init__(self, octets: i32, index: i16, policy: u8, values: dict[str, Field]) -> None:
+    def __init__(self, name_size: i32, index: i16, policy: u8, values: dict[str, Field]) -> None:
         #: Length on the wire without Huffman coding.
-        self.octets: i32 = octets
+        self.name_size: i32 = name_size
         #: Index of its first entry in the static table; 0 if there is none.
         self.index: i16 = index
         self.policy: u8 = policy
@@ -291,14 +291,14 @@ class Encoder:
                     field.pair = pair
                 _write_integer(out, _INDEXED, _INDEXED_MASK, self._index(field.note))
                 return
-        octets = _octets(value)
+        data = _encode(value)
         index = i64(known.index)
         if index == 0 and known.newest != 0:
             index = self._index(known.newest)
         policy = known.policy
         first: i64 = _WITHOUT_INDEXING
         mask: i64 = _LITERAL_MASK
-        if never or policy == _SECRET or (policy == _COOKIE and len(octets) < _LONG_COOKIE):
+        if never or policy == _SECRET or (policy == _COOKIE and len(data) < _LONG_COOKIE):
             # > Refusing to generate an indexed representation for a header field is only effective
             # > if compression is avoided on all hops. The never-indexed literal can be used to
             # > signal to intermediaries that a particular value was intentionally sent as a
@@ -306,13 +306,13 @@ class Encoder:
             first = _NEVER_INDEXED
         elif policy == _VOLATILE and known.last != value:
             known.last = value
-        elif self._insert(known, name, value, len(octets), pair):
+        elif self._insert(known, name, value, len(data), pair):
             first = _WITH_INDEXING
             mask = _WITH_INDEXING_MASK
         _write_integer(out, first, mask, index)
         if index == 0:
-            _write_string(out, _octets(name))
-        _write_string(out, octets)
+            _write_string(out, _encode(name))
+        _write_string(out, data)
 
     def _index(self, note: i64) -> i64:
         """Return the index of the entry with this note."""
@@ -324,14 +324,14 @@ class Encoder:
         known = _NAMES.get(name)
         if known is None:
             # Stored only with an entry, so that the number of names stays bounded.
-            return _Name(len(_octets(name)), 0, _STABLE, {})
-        known = _Name(known.octets, known.index, known.policy, known.values)
+            return _Name(len(_encode(name)), 0, _STABLE, {})
+        known = _Name(known.name_size, known.index, known.policy, known.values)
         self._names[name] = known
         return known
 
-    def _insert(self, known: _Name, name: str, value: str, value_octets: i64, pair: object) -> bool:
+    def _insert(self, known: _Name, name: str, value: str, value_size: i64, pair: object) -> bool:
         """Insert a field in the table, unless it would evict more than half of it."""
-        size = i64(known.octets) + value_octets + ENTRY_OVERHEAD
+        size = i64(known.name_size) + value_size + ENTRY_OVERHEAD
         table = self._table
         if size > table.max_size >> 1:
             return False
@@ -388,13 +388,13 @@ class Encoder:
                 return field
         else:
             lowered = name.lower()
-            _octets(lowered)
+            _encode(lowered)
             # Not one expression: compiled, it would lose the class NeverIndexed.
             if never:
                 pair = NeverIndexed((lowered, value))
             elif lowered != name:
                 pair = (lowered, value)
-        _octets(value)
+        _encode(value)
         return pair
 
 
@@ -406,7 +406,7 @@ def _entry(known: _Name, value: str) -> Field | None:
     return known.values.get(value)
 
 
-def _octets(text: str) -> bytes:
+def _encode(text: str) -> bytes:
     try:
         return text.encode()
     except UnicodeEncodeError:
@@ -426,25 +426,25 @@ def _write_integer(out: BytesWriter, first: i64, mask: i64, value: i64) -> None:
     out.append(u8(value))
 
 
-def _write_string(out: BytesWriter, octets: bytes) -> None:
+def _write_string(out: BytesWriter, data: bytes) -> None:
     """Write a string, Huffman-coded if that is shorter (RFC 7541 5.2)."""
-    length: i64 = len(octets)
+    length: i64 = len(data)
     # Encode first and set the length afterwards: this saves a pass, if the length fits its prefix,
     # as in nearly all cases.
     at: i64 = len(out)
     out.append(0)
-    huffman_encode(out, octets)
+    huffman_encode(out, data)
     coded: i64 = len(out) - at - 1
     if coded < length and coded < _LENGTH_MASK:
         out[at] = u8(_HUFFMAN | coded)
         return
     if coded < length:
         tail = BytesWriter()
-        huffman_encode(tail, octets)
+        huffman_encode(tail, data)
         out.truncate(at)
         _write_integer(out, _HUFFMAN, _LENGTH_MASK, coded)
         out.write(tail.getvalue())
         return
     out.truncate(at)
     _write_integer(out, 0, _LENGTH_MASK, length)
-    out.write(octets)
+    out.write(data)
