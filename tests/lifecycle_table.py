@@ -7,7 +7,7 @@
 import re
 from pathlib import Path
 
-from cno.aio.lifecycle import CLOSINGS, CONNECTION_LOST, ENDS, EVENTS, PHASES, TRANSITIONS, after
+from cno.aio.lifecycle import CLOSE_MODES, CONNECTION_LOST, ENDS, EVENTS, PHASES, TRANSITIONS, after
 from tests.tree import PACKAGE, ROOT
 
 BEGIN, END = "<!-- life cycle -->", "<!-- end of life cycle -->"
@@ -52,9 +52,9 @@ def page() -> str:
     lines += [f"| `{name}` | {meaning[name]} |" for name in PHASES]
     lines += ["", "| event | meaning |", "|---|---|"]
     lines += [f"| `{name}` | {meaning[name]} |" for name in EVENTS]
-    lines += ["", "| how the transport is closed, each harsher than those above | |", "|---|---|"]
-    lines += [f"| `{name}` | {meaning[name]} |" for name in CLOSINGS]
-    lines += ["", "| how the peer's side ended | |", "|---|---|"]
+    lines += ["", "| close mode | meaning; the highest one asked for counts |", "|---|---|"]
+    lines += [f"| `{name}` | {meaning[name]} |" for name in CLOSE_MODES]
+    lines += ["", "| how a connection ended | meaning |", "|---|---|"]
     lines += [f"| `{name}` | {meaning[name]} |" for name in ENDS]
     lines += ["", "| phase | event | next phase | what is done then |", "|---|---|---|---|"]
     for phases, event, following, action in TRANSITIONS:

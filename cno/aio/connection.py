@@ -17,20 +17,20 @@ from cno.aio.errors import StreamError, StreamTimeoutError, name_of
 from cno.aio.exchange import Exchange as Exchange
 from cno.aio.lifecycle import (
     BARE_END,
-    BY_ABORT,
-    BY_RESET,
     CLOSE,
     CLOSING,
     CONNECTION_MADE,
+    CUT,
     DRAINING,
     FLUSHING,
     FULL_END,
     HALF_CLOSED,
-    IN_SHORT,
+    LINGER,
     LOST,
     NO_END,
+    RESET,
+    SHORT,
     SHUTDOWN,
-    WITH_LINGER,
 )
 from cno.aio.output import Headers, log
 from cno.aio.pings import Pings
@@ -139,7 +139,7 @@ class Connection(Timers):
         except ConnectionError as error:
             # Answered by the engine already, which has called close() too.
             log.debug("%s", error)
-            self._close_by(WITH_LINGER)
+            self._close_by(LINGER)
         except Exception as bug:
             self._broken(bug)
         self._busy = False
@@ -247,7 +247,7 @@ class Connection(Timers):
             if not self._http2:
                 failed = exchange._tunnel and code != CNO_RST_NO_ERROR and side == CNO_LOCAL
                 if failed or truncation.is_cut(self, stream):
-                    self._close_by(BY_RESET)
+                    self._close_by(RESET)
             buffer = exchange._buffer
             if buffer is not None:
                 left = buffer.detach()
@@ -259,11 +259,11 @@ class Connection(Timers):
             if not exchange._complete:
                 if not self._http2:
                     if exchange._tunnel and not self._clear_text:
-                        self._close_by(IN_SHORT)  # which is all that a tunnel in TLS can tell
+                        self._close_by(SHORT)  # TLS cannot half-close
                     elif self._server or exchange._tunnel:
-                        self._close_by(WITH_LINGER)  # more may be coming
+                        self._close_by(LINGER)  # the peer may still send
                     else:
-                        self._close_by(BY_ABORT)  # nobody wants what the server still sends
+                        self._close_by(CUT)  # the client has given the response up
                 exchange._failed(self._reason(stream, code, side, exchange._progress()))
             if sending is not None:
                 self._resolve(
@@ -299,7 +299,7 @@ class Connection(Timers):
 
     def write_reset(self, stream: int, code: int) -> None:
         if stream == 0 and code != CNO_RST_NO_ERROR:
-            self._close_by(WITH_LINGER)
+            self._close_by(LINGER)
         super().write_reset(stream, code)
 
     def shutdown(self) -> None:

@@ -12,20 +12,20 @@ from typing import TYPE_CHECKING, Final
 from cno.aio import intake, truncation
 from cno.aio.errors import name_of, said
 from cno.aio.lifecycle import (
-    BY_ABORT,
     CLOSE_TRANSPORT,
     CLOSED_HERE,
     CONNECTION_LOST,
+    CUT,
     CUT_OFF,
     EOF_RECEIVED,
     FLUSHING,
     FULL_END,
-    IN_ORDER,
+    LINGER,
     LINGERING,
     LOST,
     NO_END,
+    ORDERLY,
     TOLD,
-    WITH_LINGER,
     WRITE_EOF,
 )
 from cno.aio.output import log
@@ -58,16 +58,16 @@ def close_transport(conn: "Connection") -> None:
     if conn._phase >= LINGERING:
         return  # too much waited in the transport: it has been aborted
     mode = conn._close_mode
-    if conn._http2 and conn._full and mode == WITH_LINGER:
-        mode = BY_ABORT
-    if truncation.cuts(conn) or mode == BY_ABORT:
+    if conn._http2 and conn._full and mode == LINGER:
+        mode = CUT
+    if truncation.cuts(conn) or mode == CUT:
         # What is left of a request that was given up helps nobody; nor does it help to tell a
         # peer that does not read why it is cut off.
         conn._fire(CLOSE_TRANSPORT)
         truncation.cut_off(conn)
         return
     secure = ssl_object_of(conn.transport) is not None
-    if mode == WITH_LINGER and not (secure and conn._http2):
+    if mode == LINGER and not (secure and conn._http2):
         # Closing while the peer is sending would make its system throw away what we said.
         # > If a server performs an immediate close of a TCP connection, there is a significant
         # > risk that the client will not be able to read the last HTTP response.
@@ -97,7 +97,7 @@ def close_transport(conn: "Connection") -> None:
     # answers that, or sends more, or `linger_timeout` has passed. (A client has all it wants by
     # now, and some servers never answer that TLS is closed.)
     limits = conn._limits
-    patient = conn._server and mode == IN_ORDER
+    patient = conn._server and mode == ORDERLY
     patience = limits.shutdown_timeout if patient else limits.linger_timeout
     if patience is not None:
         give_time(conn, patience)

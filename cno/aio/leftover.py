@@ -9,7 +9,7 @@ from cno.aio import intake
 from cno.aio.channel import Channel
 from cno.aio.errors import StreamError
 from cno.aio.exchange import Exchange
-from cno.aio.lifecycle import FLUSHING, LOST, WITH_LINGER
+from cno.aio.lifecycle import FLUSHING, LINGER, LOST
 from cno.const import CNO_RST_CANCEL, CNO_RST_NO_ERROR
 from cno.h2 import flow
 
@@ -93,5 +93,5 @@ def parted(conn: "Connection", exchange: Exchange) -> None:
     # > If a server ... does not read the entire request content ... it closes the connection
     # > (RFC 9112 9.3)
     if not conn._http2:
-        conn._close_by(WITH_LINGER)
+        conn._close_by(LINGER)
     conn.write_reset(exchange.stream, CNO_RST_NO_ERROR if conn._server else CNO_RST_CANCEL)

@@ -1,8 +1,8 @@
-"""The life of a connection: its phases, what can happen, and which phase that leads to.
+"""The life cycle of a connection: phases, events, and the phase that each event leads to.
 
 A phase is a number that grows with the age of a connection, so that one comparison answers most
-questions: `phase >= FLUSHING` means that close() has been called, `phase >= LOST` that there is no
-transport any more. `TRANSITIONS` is the whole table; `python -m tests.lifecycle_table` draws it in
+questions: `phase >= FLUSHING` means that close() has been called, `phase >= LOST` that the
+transport is gone. `TRANSITIONS` is the whole table; `python -m tests.lifecycle_table` draws it in
 docs/lifecycle.md. A leaf: knows numbers and words. Must never know a connection.
 """
 
@@ -12,23 +12,23 @@ from mypy_extensions import i64
 
 # -- phases ----------------------------------------------------------------------------------------
 
-#: There is no transport yet.
+#: Waits for a transport.
 CONNECTING: Final = 0
 #: Messages go both ways.
 OPEN: Final = 1
-#: `shutdown()` has been called: there are no new streams; the connection closes after the last one.
+#: `shutdown()` has been called: no stream begins; the connection closes after the last open one.
 DRAINING: Final = 2
-#: HTTP/1.1 server: the client sends no more. What it had asked for is being answered.
+#: HTTP/1.1 server: the client has sent FIN; the server answers the requests before it.
 HALF_CLOSED: Final = 3
-#: `close()` has been called: input is ignored, and what has been written goes to the transport.
+#: `close()` has been called: input is ignored, and pending output goes to the transport.
 FLUSHING: Final = 4
-#: Our side of the transport is closed. The peer may still be sending, and has time to read.
+#: Our side of the transport is closed. The peer may still send, and has time to read.
 LINGERING: Final = 5
-#: The transport has been told to close, or to abort.
+#: The transport is closing: close() or abort() of the transport has been called.
 CLOSING: Final = 6
-#: The transport is gone. What had been received before is still being parsed.
+#: The transport is gone. Bytes received before that are still being parsed.
 LOST: Final = 7
-#: Everybody who waited for something has been told.
+#: Every waiter has its result or its error.
 CLOSED: Final = 8
 
 PHASES: Final = (
@@ -47,27 +47,27 @@ PHASES: Final = (
 
 #: The event loop has a transport for the connection.
 CONNECTION_MADE: Final = 0
-#: The application, a timer or a limit wants no new streams.
+#: The application, a timer or a limit has called shutdown().
 SHUTDOWN: Final = 1
-#: HTTP/1.1, in clear text: the client has sent FIN behind requests that are complete.
+#: HTTP/1.1 server, clear text: the client has sent FIN, and its requests are complete.
 EOF_RECEIVED: Final = 2
-#: What came before the client's FIN turns out to be all of its part of a tunnel.
+#: A tunnel opens, and the client has sent FIN already.
 TUNNEL_OPENED: Final = 3
-#: The application, a timer or the engine has called close(); of the engine: after an error of the
-#: peer, or the last stream.
+#: The application, a timer or the engine has called close(). The engine does so after a connection
+#: error, and after the last stream of a connection that drains.
 CLOSE: Final = 4
 #: The application, a timer or a limit has called abort().
 ABORT: Final = 5
-#: Our side of the transport is closed at first: what the peer still sends must not make its system
-#: drop what it has not read.
+#: Only our side of the transport is closed: a full close while the peer sends would make its
+#: system drop unread input (RFC 9112 9.6).
 WRITE_EOF: Final = 6
-#: The transport is closed, or aborted since an end in order would mislead.
+#: The transport is closed or, where an orderly end would mislead the peer, aborted.
 CLOSE_TRANSPORT: Final = 7
-#: The transport is gone, by whomever.
+#: The event loop has called connection_lost(), or a timer has given the peer up.
 CONNECTION_LOST: Final = 8
-#: All that had been received is parsed, and all who waited have been told.
+#: All received bytes are parsed, and every waiter has its result or its error.
 TOLD: Final = 9
-#: Client: another protocol takes the transport over, at the beginning of a tunnel.
+#: Client: another protocol takes over the transport, when a tunnel opens.
 HAND_OVER: Final = 10
 
 EVENTS: Final = (
@@ -84,33 +84,33 @@ EVENTS: Final = (
     "HAND_OVER",
 )
 
-# -- how the transport is closed, in the end -------------------------------------------------------
+# -- close modes: how close_transport() closes the transport; the highest one asked for counts -----
 
-#: In order: what has been written arrives, in `shutdown_timeout`.
-IN_ORDER: Final = 0
-#: In order, in `linger_timeout`.
-IN_SHORT: Final = 1
-#: Our side first: the peer may still be sending, and must be able to read why it should not. Over
-#: TLS, which has no such half, HTTP/1.1 waits as long, and HTTP/2 ends `IN_SHORT`.
-WITH_LINGER: Final = 2
-#: Aborted: what is left to write or to read helps nobody.
-BY_ABORT: Final = 3
-#: Aborted, and seen to be: an end in order would seem to be that of a message.
-BY_RESET: Final = 4
+#: Orderly: pending output has `shutdown_timeout` to go out.
+ORDERLY: Final = 0
+#: Orderly: pending output has `linger_timeout` to go out.
+SHORT: Final = 1
+#: Close our side only, and give the peer `linger_timeout` to stop sending and to read the last
+#: message. TLS cannot half-close: HTTP/1.1 waits with both sides open, HTTP/2 uses `SHORT`.
+LINGER: Final = 2
+#: Abort: neither the rest of the output nor that of the input is of use.
+CUT: Final = 3
+#: Abort with RST: an orderly end would make half a message seem complete.
+RESET: Final = 4
 
-CLOSINGS: Final = ("IN_ORDER", "IN_SHORT", "WITH_LINGER", "BY_ABORT", "BY_RESET")
+CLOSE_MODES: Final = ("ORDERLY", "SHORT", "LINGER", "CUT", "RESET")
 
-# -- how the peer's side ended ---------------------------------------------------------------------
+# -- how a connection ended ------------------------------------------------------------------------
 
-#: It has not, or the event loop has not said so.
+#: The peer has not closed its side, as far as the event loop has said.
 NO_END: Final = 0
-#: By FIN, where TLS was to end with close_notify: anybody on the way can do that.
+#: FIN without the close_notify of TLS: an attacker on the path can send one (RFC 8446 6.1).
 BARE_END: Final = 1
-#: In order: by FIN in clear text, by close_notify over TLS.
+#: Orderly, by the peer: FIN in clear text, close_notify over TLS.
 FULL_END: Final = 2
-#: The connection has been closed or aborted here; what came after that was ignored.
+#: This side has closed or aborted the connection, and ignored all later input.
 CLOSED_HERE: Final = 3
-#: By an error of the network, or the connection was lost without a FIN.
+#: The network failed, or the connection was lost without FIN.
 CUT_OFF: Final = 4
 
 ENDS: Final = ("NO_END", "BARE_END", "FULL_END", "CLOSED_HERE", "CUT_OFF")
@@ -123,90 +123,90 @@ TRANSITIONS: Final = (
         (CONNECTING,),
         CONNECTION_MADE,
         OPEN,
-        "The engine begins; a timer watches the peer (`Connection.connection_made`).",
+        "Start the engine and the timer (`Connection.connection_made`).",
     ),
     (
         (CONNECTING,),
         CLOSE,
         FLUSHING,
-        "Nothing, until there is a transport (`Connection.close`).",
+        "Nothing: the transport is still to come (`Connection.close`).",
     ),
     (
         (CONNECTING,),
         ABORT,
         FLUSHING,
-        "Nothing, until there is a transport (`Output.abort`).",
+        "Nothing: the transport is still to come (`Output.abort`).",
     ),
     (
         (FLUSHING,),
         CONNECTION_MADE,
         CLOSING,
-        "The transport is aborted at once (`Connection.connection_made`).",
+        "Abort the transport (`Connection.connection_made`).",
     ),
     (
         (OPEN,),
         SHUTDOWN,
         DRAINING,
-        "The peer is told that there will be no new streams; `shutdown_timeout` runs "
+        "Send GOAWAY, or `connection: close` with the next response; start `shutdown_timeout` "
         "(`Connection.shutdown`).",
     ),
     (
         (OPEN, DRAINING),
         EOF_RECEIVED,
         HALF_CLOSED,
-        "Requests are answered for `half_closed_timeout` (`ending.half_closed`).",
+        "Answer requests for `half_closed_timeout` (`ending.half_closed`).",
     ),
     (
         (HALF_CLOSED,),
         TUNNEL_OPENED,
         OPEN,
-        "The tunnel's reader sees its end; timers go on (`intake.retry`). If `shutdown()` has been "
+        "End the tunnel's input; start the timer again (`intake.retry`). If shutdown() has been "
         "called, SHUTDOWN follows.",
     ),
     (
         (OPEN, DRAINING, HALF_CLOSED),
         CLOSE,
         FLUSHING,
-        "Once nothing more is being written, the transport is closed (`ending.close_transport`).",
+        "Flush, and close the transport by its close mode (`ending.close_transport`).",
     ),
     (
         (FLUSHING,),
         WRITE_EOF,
         LINGERING,
-        "What comes is dropped, for `linger_timeout` (`ending.close_transport`).",
+        "Send FIN; drop input for `linger_timeout`, then abort (`ending.close_transport`).",
     ),
     (
         (FLUSHING,),
         CLOSE_TRANSPORT,
         CLOSING,
-        "The transport gets time to write what it has: `shutdown_timeout`, or `linger_timeout` "
+        "Abort the transport if it is not gone after `shutdown_timeout` or `linger_timeout` "
         "(`ending.give_time`).",
     ),
     (
         (OPEN, DRAINING, HALF_CLOSED, FLUSHING, LINGERING),
         ABORT,
         CLOSING,
-        "The transport is aborted; what has not been written is dropped (`Output.abort`).",
+        "Drop pending output; abort the transport (`Output.abort`).",
     ),
     (
         (CONNECTING, OPEN, DRAINING, HALF_CLOSED, FLUSHING, LINGERING, CLOSING),
         CONNECTION_LOST,
         LOST,
-        "Timers stop. Unless the connection was closed here, what had been received is parsed, in "
-        "as many turns of the event loop as that takes (`ending.lost`).",
+        "Stop the timer. Parse the received bytes, unless this side had closed the connection "
+        "(`ending.lost`).",
     ),
     (
         (LOST,),
         TOLD,
         CLOSED,
-        "`wait_closed()` returns; a server's connection is done with when its handlers are "
-        "(`ending.tell`).",
+        "Let `wait_closed()` return; a listener forgets the connection once its handlers have "
+        "returned (`ending.tell`).",
     ),
     (
         (OPEN, DRAINING),
         HAND_OVER,
         CLOSED,
-        "Timers stop; the transport belongs to another protocol (`Client.hand_over`).",
+        "Stop the timer; leave the transport to another protocol (`Client.hand_over`).",
     ),
 )
 

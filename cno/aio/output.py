@@ -16,7 +16,7 @@ from typing import Final, TypeAlias
 from mypy_extensions import i64, mypyc_attr
 
 from cno.aio.errors import ConnectionLostError, claim, end_error, fresh
-from cno.aio.lifecycle import ABORT, CONNECTING, FLUSHING, IN_ORDER, LINGERING, LOST, after
+from cno.aio.lifecycle import ABORT, CONNECTING, FLUSHING, LINGERING, LOST, ORDERLY, after
 from cno.aio.transports import bound_unsent, write_buffer
 from cno.aio.waiters import wake
 from cno.core import INIT, UNKNOWN_LENGTH
@@ -106,7 +106,7 @@ class Output(Engine, asyncio.Protocol):
             self.configure(**settings)
         self._busy = False  # inside data_received: output and new work wait for its end
         self._phase: i64 = CONNECTING  # written by `_fire` alone
-        self._close_mode: i64 = IN_ORDER  # how the transport will be closed; by `_close_by` alone
+        self._close_mode: i64 = ORDERLY  # written by `_close_by` alone
         self._end = "the connection is closed"  # the text for errors, with the cause
         self._timed_out: Reason | None = None  # which limit ended the connection
         self._outbox: list[bytes] = []

@@ -13,7 +13,7 @@ from mypy_extensions import i64, mypyc_attr
 
 from cno.aio.errors import StreamTimeoutError
 from cno.aio.exchange import Exchange
-from cno.aio.lifecycle import DRAINING, FLUSHING, LOST, OPEN, WITH_LINGER
+from cno.aio.lifecycle import DRAINING, FLUSHING, LINGER, LOST, OPEN
 from cno.aio.output import Sending, log
 from cno.aio.progress import NEVER, acknowledged, is_taking
 from cno.aio.windows import Windows
@@ -259,7 +259,7 @@ class Timers(Windows):
         elif self._server and waiting(self) == 0 and self._h1.head is None:
             self.close()
         else:
-            self._close_by(WITH_LINGER)
+            self._close_by(LINGER)
             # > 408 (Request Timeout) ... the server did not receive a complete request message
             # > within the time that it was prepared to wait.   (RFC 9110 15.5.9)
             fail(self, ConnectionFault(408, why.text, "RFC 9110 15.5.9"))
@@ -490,7 +490,7 @@ class Timers(Windows):
         if self._http2:
             self.write_reset(exchange.stream, CNO_RST_CANCEL)
         else:
-            self._close_by(WITH_LINGER)
+            self._close_by(LINGER)
             fail(self, ConnectionFault(408, why.text, "RFC 9110 15.5.9"))
 
     def _overdue_write(self, sending: Sending, now: float, moving: bool) -> bool:

@@ -9,7 +9,7 @@ import socket
 import struct
 from typing import TYPE_CHECKING, Final
 
-from cno.aio.lifecycle import BY_RESET
+from cno.aio.lifecycle import RESET
 from cno.aio.output import log
 from cno.core import TUNNEL
 from cno.h1.state import UNTIL_CLOSE
@@ -29,7 +29,7 @@ def is_cut(conn: "Connection", stream: int) -> bool:
 
 def cuts(conn: "Connection") -> bool:
     """Whether closing the transport now would make half a message seem complete."""
-    if conn._close_mode == BY_RESET:
+    if conn._close_mode == RESET:
         return True
     if conn._http2 or not conn._streams:
         return False
