@@ -314,7 +314,7 @@ class Payload(asyncio.StreamReader):
         self._buffer.fail(exc)
 
     def set_transport(self, transport: asyncio.BaseTransport) -> None:
-        raise RuntimeError("this reader is fed by its connection")
+        raise RuntimeError("the connection feeds this reader")
 
     def feed_data(self, data: Any) -> None:
         self._buffer.feed(data)

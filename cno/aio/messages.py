@@ -188,7 +188,7 @@ class Request(Exchange):
         """
         if code < 100 or code > 199 or code == 101:
             raise UsageError(
-                f"{code} is not informational", stream=self.stream, rule="RFC 9110 15.2"
+                f"{code} is not an interim status", stream=self.stream, rule="RFC 9110 15.2"
             )
         self._check_open()
         if self._response_begun:
@@ -238,7 +238,7 @@ class Request(Exchange):
                 fields = [*fields, ("connection", "upgrade")]
         else:
             raise UsageError(
-                "the request asks for no upgrade", stream=self.stream, rule="RFC 9110 7.8"
+                "the client did not ask for an upgrade", stream=self.stream, rule="RFC 9110 7.8"
             )
         self._check_unanswered(200)
         head = Sending(self.stream, b"", False)
@@ -308,7 +308,7 @@ class Request(Exchange):
             raise UsageError("the request has been answered", stream=self.stream)
         if code < 200:
             raise UsageError(
-                f"{code} is no final status: there are inform() and upgrade()", stream=self.stream
+                f"{code} is not a final status: use inform() or upgrade()", stream=self.stream
             )
         self._check_open()
 
@@ -379,7 +379,9 @@ class Response(Exchange):
         the response is complete. Raises UsageError for another urgency. (RFC 9218 7.1, 2.1.1)
         """
         if urgency < 0 or urgency > 7:
-            raise UsageError(f"{urgency} is no urgency", stream=self.stream, rule="RFC 9218 4.1")
+            raise UsageError(
+                f"urgency {urgency} is not 0 to 7", stream=self.stream, rule="RFC 9218 4.1"
+            )
         conn = self._conn
         if self._ended or self._complete or not conn._http2:
             return

@@ -36,7 +36,7 @@ def to_bytes(data: object) -> bytes:
     try:
         return memoryview(cast("Any", data)).tobytes()
     except TypeError:
-        raise TypeError(f"bytes-like objects make a body, not {type(data).__name__}") from None
+        raise TypeError(f"a body is bytes-like, not {type(data).__name__}") from None
 
 
 def whole_body(data: object) -> bytes:
@@ -144,7 +144,7 @@ def file_source(file: Any, read: Any) -> AsyncIterable[bytes]:
     if inspect.iscoroutinefunction(read):
         return ReaderSource(file)
     if isinstance(file, io.TextIOBase) or isinstance(getattr(file, "encoding", None), str):
-        raise TypeError("a file in text mode is no body: open it in binary mode")
+        raise TypeError("the file is in text mode: open it in binary mode")
     if getattr(file, "closed", False):
         raise ValueError("the file is closed")
     readable = getattr(file, "readable", None)
@@ -194,7 +194,7 @@ class FileSource:
             raise StopAsyncIteration
         data = await self._call(self._file.read, want)
         if data is None:
-            raise BlockingIOError("the file is in non-blocking mode, and has nothing yet")
+            raise BlockingIOError("the file is in non-blocking mode and has no data")
         piece = to_bytes(data)
         if not piece:
             if self._left > 0:
