@@ -35,8 +35,10 @@ class Exchange:
         self._sent = False  # our message is complete
         self._ended = False  # the stream is closed
         self._discard = False  # drop the rest of the peer's message
-        self._drained: i64 = 0  # octets of it that came nevertheless
-        self._drain_timer: asyncio.TimerHandle | None = None  # until when that may go on
+        self._drained: i64 = 0  # bytes of the rest that were received
+        self._drain_timer: asyncio.TimerHandle | None = (
+            None  # resets the stream if the rest takes too long
+        )
         self._tunnel = False  # the stream is a byte stream in both directions
         self._error: Exception | None = None  # why the peer's message will never be complete
         self._error_delivered = False  # its waiter gets the error, and is not cancelled
