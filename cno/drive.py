@@ -49,7 +49,7 @@ def receive(core: Core, given: BytesLike) -> None:
     if core._state == INIT:
         raise UsageError("data before the connection has begun")
     if core._receiving:
-        _put_by(core, data)
+        _buffer_input(core, data)
         return
     if not _take(core, data):
         return
@@ -61,7 +61,7 @@ def receive(core: Core, given: BytesLike) -> None:
         raise fail(core, fault) from None
     finally:
         core._receiving = False
-        _keep(core)
+        _keep_rest(core)
         end_call(core)
 
 
@@ -79,12 +79,12 @@ def _take(core: Core, data: bytes) -> bool:
         state = core._state
         if state == H1_HEAD or state == H1_CHUNKED or state == H1_BLOCKED:
             if not h1_recv.should_reparse(core, data):
-                _put_by(core, data)
+                _buffer_input(core, data)
                 return False
         elif left + len(core._pending_input) + len(data) < core._bytes_needed:
-            _put_by(core, data)
+            _buffer_input(core, data)
             return False
-        _put_by(core, data)
+        _buffer_input(core, data)
         # Requests that must wait stay where they are: they may be many.
         if left == 0 or (state != H1_HEAD and state != H1_BLOCKED):
             _join(core)
@@ -94,7 +94,7 @@ def _take(core: Core, data: bytes) -> bool:
     return True
 
 
-def _put_by(core: Core, data: bytes) -> None:
+def _buffer_input(core: Core, data: bytes) -> None:
     """Append input to the pending input."""
     if core._pending_input is NO_BYTES:
         core._pending_input = bytearray()
@@ -108,7 +108,7 @@ def _join(core: Core) -> None:
     core._pending_input = NO_BYTES
 
 
-def _keep(core: Core) -> None:
+def _keep_rest(core: Core) -> None:
     """Keep the input that could not be parsed yet, and drop what has been taken."""
     left: i64 = len(core._in) - core._pos
     if core._state == CLOSED or left == 0:

@@ -58,7 +58,7 @@ class FrameType(IntEnum):
 
 
 class Flag(IntFlag):
-    """RFC 9113 section 6. ACK and END_STREAM share a bit: they are of different frames."""
+    """RFC 9113 section 6. ACK and END_STREAM share a bit: they belong to different frames."""
 
     NONE = 0
     END_STREAM = 0x1

@@ -60,8 +60,8 @@ class ConnectionError(builtins.ConnectionError):
     def concerns(self, message: object) -> bool:
         """Return whether this is about the stream or the connection of a message.
 
-        asyncio: `message` is a `cno.Request`, `cno.Response` or `cno.Tunnel`. In a handler that has
-        connections of its own, `error.concerns(request)` tells that the client has gone.
+        asyncio: `message` is a `cno.Request`, `cno.Response` or `cno.Tunnel`. In a handler that
+        uses other connections too, `error.concerns(request)` means that the client has gone.
         """
         about: Any = message
         ours = self._connection != 0 and self._connection == about.conn._number

@@ -344,12 +344,12 @@ BY_ROLE: Final = ("initial_window_size", "connection_window", "max_unread_window
 #: What `with_windows` has made, by the ids of its arguments: (limits, usual, what was made). It
 #: holds these objects, so that no others can have their ids. Connections mostly share few limits.
 _completed: Final[dict[tuple[int, int], tuple[Limits, Limits, Limits]]] = {}
-#: The dictionary is cleared at so many entries.
+#: The dictionary is cleared when it has this many entries.
 _MAX_COMPLETED: Final = 64
 
 
 def with_windows(limits: Limits, usual: Limits) -> Limits:
-    """Return `limits` with the windows of `usual` where it has none of its own."""
+    """Return `limits` with the windows of `usual` where it has none."""
     key = (id(limits), id(usual))
     known = _completed.get(key)
     if known is not None:

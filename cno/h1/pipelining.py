@@ -96,12 +96,12 @@ def _wake(core: Core) -> None:
         id = core._last_local + 2
         if h1.sending_id != 0 or h1.unsafe_id != 0 or h1.upgrade_pending != 0:
             return
-    told = h1.waiting_ids.pop(id, False)
+    notify = h1.waiting_ids.pop(id, False)
     if h1.queued_continue and h1.expecting_id == id:
         h1.expecting_id = 0
         core._writer.write(h1.queued_continue)
         h1.queued_continue = b""
-    if told and core._wants & ON_FLOW_INCREASE:
+    if notify and core._wants & ON_FLOW_INCREASE:
         core.on_flow_increase(id)
 
 

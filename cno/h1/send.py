@@ -174,9 +174,9 @@ def _write_response(
             if out.codings is None:
                 compose.length(writer, size)
                 out.length = size
-        mute = stream.head or code == 204 or code == 304
+        bodiless = stream.head or code == 204 or code == 304
         framing = LENGTH
-        if not mute and not tunnel:
+        if not bodiless and not tunnel:
             framing = _frame(core, stream, out, final)
         # A refused CONNECT is the last request of its connection (RFC 9931, updating RFC 9112). A
         # client that did not wait for the response may have sent data for the tunnel, from another
@@ -188,7 +188,7 @@ def _write_response(
             or stream.id == h1.last_id
             or h1.expecting_id == stream.id
         )
-        compose.connection(writer, out, last, not tunnel and _is_old(core, stream))
+        compose.connection(writer, out, last, not tunnel and _is_http10(core, stream))
         writer.write(b"\r\n")
     except BaseException:
         writer.truncate(mark)
@@ -200,7 +200,7 @@ def _write_response(
         h1.last_id = stream.id
         h1.no_more_messages = True
     h1.framing = framing
-    stream.body_suppressed = mute
+    stream.body_suppressed = bodiless
     stream.write_left = out.length
     stream.write = BODY
     if h1.upgrade_pending == stream.id:
@@ -211,7 +211,7 @@ def _write_response(
         pipelining.written(core, stream)
 
 
-def _is_old(core: Core, stream: Stream) -> bool:
+def _is_http10(core: Core, stream: Stream) -> bool:
     old = core._h1.http10_ids
     return len(old) != 0 and stream.id in old
 
@@ -230,7 +230,7 @@ def _frame(core: Core, stream: Stream, out: Outgoing, final: bool) -> i64:
     if final:
         writer.write(b"content-length: 0\r\n")
         return LENGTH
-    if _is_old(core, stream):
+    if _is_http10(core, stream):
         # > A server MUST NOT send a response containing Transfer-Encoding unless the corresponding
         # > request indicates HTTP/1.1 (or later minor revisions).   (RFC 9112 6.1)
         if compose.inner_codings(out) != "":

@@ -390,7 +390,7 @@ class Decoder:
                 number += 1
             held = flags & _ENTERED != 0 and self._table.holds(number)
             if place >= listed and not held:
-                # Neither in the list nor in the table: at most its name is still needed. Anything
+                # It is not in the list, and not in the table: at most its name is still needed. Anything
                 # more would cost thousands of times what it cost the peer.
                 found[place] = name
                 continue
