@@ -390,8 +390,8 @@ class Decoder:
                 number += 1
             held = flags & _ENTERED != 0 and self._table.holds(number)
             if place >= listed and not held:
-                # It is not in the list, and not in the table: at most its name is still needed. Anything
-                # more would cost thousands of times what it cost the peer.
+                # It is not in the list, and not in the table: at most its name is still needed. All
+                # else would cost thousands of times what it cost the peer.
                 found[place] = name
                 continue
             value = text[value_at:end] if ascii else _text(data, value_at, end)

@@ -27,7 +27,7 @@ def use_up(conn: Any) -> None:
         conn.write_head(LAST - 2, 0, "GET", "/", headers, True)
     else:
         conn._last_local = LAST - 2
-        conn._h1.turn = LAST
+        conn._h1.next_id = LAST
 
 
 @CLEAR
@@ -93,7 +93,7 @@ def test_a_server_closes_after_the_last_response(lab: Lab, secure: bool) -> None
         async with lab.pair(wire, handler) as client:
             await read(await client.request("GET", "/"))
             conns[0]._last_remote = LAST - 4
-            conns[0]._h1.turn = LAST - 2
+            conns[0]._h1.next_id = LAST - 2
             response = await client.request("GET", "/")
             assert ("connection", "close") not in response.headers
             await read(response)

@@ -43,7 +43,7 @@ def nearly_used_up(conn: Any, left: int) -> None:
         conn._last_remote = done
     else:
         conn._last_local = done
-    conn._h1.turn = done + 2
+    conn._h1.next_id = done + 2
 
 
 @pytest.mark.parametrize("pipelined", [False, True])
