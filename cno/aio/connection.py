@@ -1,7 +1,7 @@
-"""What a server's and a client's connection share: what comes in, and the end.
+"""The common part of server and client connections: input, and the end of the connection.
 
-A stream's data goes to its `Exchange`, and is given back to the engine when read. Must never know
-what a request or a response is.
+Data of a stream goes to its `Exchange`, and counts as consumed when it is read. Must never know
+requests and responses.
 """
 
 import asyncio
@@ -53,7 +53,7 @@ from cno.settings import SettingsDict
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Connection(Timers):
-    """The engine as an `asyncio.Protocol`. `Server` and `Client` are what to use.
+    """The engine as an `asyncio.Protocol`: the base of `Server` and `Client`.
 
     `loop` is the event loop, `transport` the transport once there is one.
     """
@@ -67,7 +67,7 @@ class Connection(Timers):
     ) -> None:
         super().__init__(server, loop, limits, settings)
         self._most_chunk: i64 = limits.read_chunk
-        #: What one turn takes in now, as the input turns out to cost.
+        #: Bytes parsed in one iteration of the event loop, adapted to the cost of the input.
         self._chunk: i64 = min(self._most_chunk, intake.FIRST_CHUNK)
         self._most_frames: i64 = limits.read_frames
         self._later = bytearray()  # received, not yet parsed
@@ -75,15 +75,15 @@ class Connection(Timers):
         # -- input (HTTP/1.1; HTTP/2 has windows) ------------------------------------------------
         self._unread: i64 = 0
         self._most_unread: i64 = limits.read_buffer
-        self._kept_back = False  # more was pipelined than may wait: the engine keeps it
+        self._kept_back = False  # `max_pipelined` is reached: the engine keeps the rest
 
         # -- the end -----------------------------------------------------------------------------
         self._peer_end: i64 = NO_END
-        self._loss: Exception | None = None  # what connection_lost() was told
-        self._hung_up = False  # by the peer, or the network, and not within a message
+        self._loss: Exception | None = None  # the argument of connection_lost()
+        self._hung_up = False  # the peer or the network ended it, between messages
         self._closed: asyncio.Future[None] | None = None
         self._pings: Pings | None = None  # that the application waits for
-        self._announced_peer: AnnouncedClient | None = None  # what a PROXY header said of the peer
+        self._announced_peer: AnnouncedClient | None = None  # from a PROXY header
 
     # -- asyncio.Protocol ------------------------------------------------------------------------
 
@@ -125,7 +125,7 @@ class Connection(Timers):
             self._take_in(data)
 
     def _take_in(self, data: bytes) -> None:
-        """What one turn of the event loop may be spent on."""
+        """Parse input in this iteration of the event loop."""
         if self._http2:
             h2 = self._h2
             h2.pause_at = h2.frames + self._most_frames
@@ -137,7 +137,7 @@ class Connection(Timers):
         except WouldBlockError:
             self._kept_back = True
         except ConnectionError as error:
-            # Answered by the engine already, which has called close() too.
+            # The engine has answered it and called close() already.
             log.debug("%s", error)
             self._close_by(LINGER)
         except Exception as bug:
@@ -148,7 +148,7 @@ class Connection(Timers):
         self._settle()
 
     def eof_received(self) -> bool:
-        """Whether the transport stays open for what is still to be written."""
+        """Return whether the transport stays open for pending output."""
         secured = ssl_object_of(self.transport)
         secure = secured is not None
         whole = secured is None or received_close_notify(secured)
@@ -156,9 +156,9 @@ class Connection(Timers):
         while self._behind and self._phase < FLUSHING:
             intake.catch_up(self)
         if not self._http2 and self._state == H1_BLOCKED:
-            intake.retry(self)  # that may be due
+            intake.retry(self)  # it may be scheduled already
         if self._phase < LOST:
-            self._flush()  # the transport may be closed before that happens by itself
+            self._flush()  # now: the transport may be closed before the scheduled flush
         if self._http2 or self._phase >= FLUSHING or not self._exchanges:
             return False
         for exchange in list(self._exchanges.values()):
@@ -174,13 +174,13 @@ class Connection(Timers):
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:
-        # The transport may call this in the context of whoever closed it.
+        # The transport may call this in the context of the code that closed it.
         self._context.copy().run(ending.lost, self, exc)
 
     # -- the round trip --------------------------------------------------------------------------
 
     async def ping(self) -> float:
-        """Send a PING, and wait for its answer; the seconds that took.
+        """Send a PING and wait for its answer. Return the round-trip time in seconds.
 
         Raises TimeoutError after `Limits.ping_timeout`, UnsupportedError over HTTP/1.1,
         ConnectionLostError, DisconnectError. (RFC 9113 6.7)
@@ -196,20 +196,20 @@ class Connection(Timers):
         if self._pings is not None:
             self._pings.answered(data)
 
-    # -- what a server and a client do differently -----------------------------------------------
+    # -- hooks of servers and clients ------------------------------------------------------------
 
     def _clear_http2(self) -> bool:
-        """Whether to begin with HTTP/2 where nothing was negotiated."""
+        """Return whether to begin with HTTP/2 if no protocol was negotiated."""
         return False
 
     def _begin_work(self) -> None:
-        """Start what the input asked for."""
+        """Start the work that the input has caused."""
 
     def _over(self, exchange: Exchange, clean: bool) -> None:
-        """A stream has ended; `clean` says that our message was complete."""
+        """Called when a stream has ended; `clean`: our message was complete."""
 
     def _after_loss(self) -> None:
-        """The connection is gone, and so are all its streams."""
+        """Called when the connection and all its streams have ended."""
 
     # -- events ----------------------------------------------------------------------------------
 
@@ -254,7 +254,7 @@ class Connection(Timers):
                 if not self._http2:
                     self._unread -= left
                     if self._deaf and self._phase < FLUSHING:
-                        # Nobody has to read that before the next message comes.
+                        # The application need not read that before the next message.
                         intake.listen(self)
             if not exchange._complete:
                 if not self._http2:
@@ -263,7 +263,7 @@ class Connection(Timers):
                     elif self._server or exchange._tunnel:
                         self._close_by(LINGER)  # the peer may still send
                     else:
-                        self._close_by(CUT)  # the client has given the response up
+                        self._close_by(CUT)  # the client has cancelled the response
                 exchange._failed(self._reason(stream, code, side, exchange._progress()))
             if sending is not None:
                 self._resolve(
@@ -283,13 +283,13 @@ class Connection(Timers):
     # -- the end ---------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Write what is waiting to be written, and close the transport. Open streams end."""
+        """Write the pending output, and close the transport. Open streams end."""
         if not self._fire(CLOSE):
             return
         if self._busy or self._born == 0.0:
             return
         if self._corked > self._app_corks and self._state != CLOSED:
-            # From inside an event of something that is being written: it goes out first.
+            # Called by an event in the middle of a write: the write is finished first.
             self.loop.call_soon(ending.close_transport, self, context=self._context)
         else:
             ending.close_transport(self)
@@ -303,14 +303,14 @@ class Connection(Timers):
         super().write_reset(stream, code)
 
     def shutdown(self) -> None:
-        """Take no new streams, and close once those that are open are done, or out of time.
+        """Accept no new streams, and close after the open ones, or after `shutdown_timeout`.
 
-        A connection that a server has only just accepted may begin first: its client, who has asked
-        already, would not know whether it was heard.
+        A connection that a server has just accepted may still begin: its client may have sent a
+        request, and could not know whether it was processed.
         """
         if self._drain_since == 0.0 and self._born != 0.0:
             self._drain_since = self.loop.time()
-            if self._fire(SHUTDOWN):  # else there is another timer
+            if self._fire(SHUTDOWN):  # otherwise another timer runs
                 self._stop_timer()
                 self._arm()
         if self._phase < FLUSHING and not self._is_fresh():
@@ -327,19 +327,19 @@ class Connection(Timers):
 
     def _retire(self) -> None:
         self._engine_shutdown()
-        self._begin_work()  # who waits for this connection need not wait any longer
+        self._begin_work()  # refuse the requests that wait for this connection
 
     def _lose(self, why: Reason) -> None:
         ending.vanished(self, why)
 
     def _half_close(self) -> None:
-        """HTTP/1.1: tell the other side of a tunnel that this one has no more to say."""
+        """HTTP/1.1: end our direction of a tunnel."""
         if not self._http2 and self._phase < FLUSHING and ssl_object_of(self.transport) is None:
             self._flush()
             self.transport.write_eof()
 
     def _reason(self, stream: int, code: int, side: int, where: str) -> Exception:
-        """Why a stream ended before its time; `where`: what the peer had sent by then."""
+        """Return the error of a stream that was reset; `where`: how much the peer had sent."""
         late = self._timed_out
         if late is not None and side == CNO_LOCAL:
             return StreamTimeoutError(late.text, stream=stream, code=code, limit=late.limit)
@@ -358,7 +358,7 @@ class Connection(Timers):
         return StreamError(text, stream=stream, code=code, retryable=again)
 
     def _broken(self, error: Exception) -> None:
-        """A bug, ours or that of a subclass: say so, and let the connection go."""
+        """Report a bug, of this package or of a subclass, and abort the connection."""
         self.loop.call_exception_handler(
             {
                 "message": "cno: an event of a connection failed",
@@ -370,21 +370,21 @@ class Connection(Timers):
             self.abort()
 
     def _stream_freed(self) -> None:
-        """A stream ended: something that waited for it may go on."""
+        """Continue the work that waited for the end of a stream."""
         if not self._http2:
-            # The next response in line may go out, and one more request come in.
+            # The next response may be written, and one more request parsed.
             if self._stalled:
                 self.on_flow_increase(0)
             intake.resume_input(self)
             if self._phase == HALF_CLOSED and not self._exchanges:
-                # The last of the response is still in the engine.
+                # The end of the response is still in the engine.
                 self.loop.call_soon(self.close, context=self._context)
         self._freed()
 
     # -- input -----------------------------------------------------------------------------------
 
     def consume(self, stream: int, size: int) -> None:
-        """So much of a stream's data has been read."""
+        """Count bytes of a stream that the application has read."""
         if self._phase >= LOST:
             return
         if self._http2:
@@ -398,7 +398,7 @@ class Connection(Timers):
                 intake.listen(self)
 
     def _settle(self) -> None:
-        """At the end of some input: do what it made possible, and write what it made us write."""
+        """After each batch of input: start handlers, resume writers, flush, close if done."""
         if self._http2:
             h2 = self._h2
             if self._trip == 0.0:
@@ -430,7 +430,7 @@ class Connection(Timers):
 def peer_of(conn: Connection) -> tuple[str, int] | None:
     """Return the peer's host and port: those that a PROXY header announced, or the transport's.
 
-    None where there are none: on a Unix socket, and before there is a transport.
+    None on a Unix socket, and before there is a transport.
     """
     if conn._announced_peer is not None:
         return conn._announced_peer.address
@@ -443,7 +443,7 @@ def peer_of(conn: Connection) -> tuple[str, int] | None:
 
 
 def current_task(loop: asyncio.AbstractEventLoop) -> "asyncio.Task[Any] | None":
-    """The task that is running; None in a callback, and while the loop does not run."""
+    """Return the running task; None in a callback, and while the loop does not run."""
     try:
         return asyncio.current_task(loop)
     except RuntimeError:

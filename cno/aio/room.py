@@ -1,8 +1,8 @@
-"""Widens the connection's window by what nobody reads, so that streams that are read go on.
+"""Widen the connection's window by unread data, so that other streams continue.
 
-Once unread bytes leave less than half of the window that a connection begins with, streams get
-smaller windows, and the connection a larger one, up to `Limits.max_unread_window` more. Must never
-know why nobody reads.
+When unread bytes leave less than half of the connection's first window, new streams get smaller
+windows, and the connection a larger one, up to `Limits.max_unread_window` more. Must never know why
+data is unread.
 """
 
 from typing import TYPE_CHECKING, Final
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 #: Seconds that readers have before new streams get smaller windows.
 PATIENCE: Final = 0.05
-#: Turns of the event loop in which readers may take what has just come.
+#: Iterations of the event loop in which readers may take new data.
 TURNS: Final = 3
-#: Streams that there is room for, ...
+#: Streams for which there is room.
 STREAMS: Final = 256
-#: ... of so many bytes each, or more.
+#: The smallest window of each, in bytes.
 LEAST_STREAM: Final = 16_384
 
 
@@ -33,12 +33,12 @@ def most_lent(conn: "Windows") -> int:
 
 
 def stream_window(most: int) -> int:
-    """The INITIAL_WINDOW_SIZE of streams that share `most` bytes."""
+    """Return the INITIAL_WINDOW_SIZE of streams that share `most` bytes."""
     return max(LEAST_STREAM, most // STREAMS)
 
 
 def look(conn: "Windows") -> None:
-    """There is less room than there should be: see in a moment if that is still so."""
+    """Schedule a check: there is less room than there should be."""
     if conn._room_due or conn._lent >= most_lent(conn):
         return
     if is_wide(conn):
@@ -50,15 +50,15 @@ def look(conn: "Windows") -> None:
 
 
 def is_wide(conn: "Windows") -> bool:
-    """Whether streams still begin with the windows of a connection that has room."""
+    """Return whether new streams still get the window of a connection with enough room."""
     return conn._local._initial_window_size > stream_window(most_lent(conn))
 
 
 def make(conn: "Windows", turns: int) -> None:
     """Make room, unless readers have made some meanwhile.
 
-    At first, streams get smaller windows, for good: those that are read grow if the network needs
-    that. Once the peer has agreed, the connection's window is widened by what nobody reads.
+    First, new streams get smaller windows, permanently; windows of streams that are read grow. Once
+    the peer has acknowledged that, the unread data widens the connection's window.
     """
     h2 = conn._h2
     lacks = 2 * conn._least_room - h2.recv_window - h2.recv_credit

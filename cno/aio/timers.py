@@ -1,7 +1,8 @@
-"""Time: what a peer may take its time for, and for how long.
+"""The timeouts of a connection, kept by one periodic timer.
 
-One coarse timer watches a connection: it looks at marks, and closes or resets what has not moved
-since. Nothing is set up per request. Must never know what a request or a response is.
+At each tick the timer compares counters with their last values, and closes the connection or resets
+the streams that have made no progress in time. A request sets no timer. Must never know requests
+and responses.
 """
 
 import asyncio
@@ -40,17 +41,17 @@ from cno.h2 import flow
 from cno.limits import Limits
 from cno.settings import SettingsDict
 
-#: Seconds that a client has, when a server shuts down, for its first request, and without streams
-#: to acknowledge the PING.
+#: Seconds that a client has, when a server shuts down, to send its first request, and to answer the
+#: PING if no stream is open.
 GRACE: Final = 1.0
-#: Seconds of the shortest `keepalive_timeout` that a server looks at its connections for.
+#: The shortest `keepalive_timeout` in seconds that shortens the tick.
 SOON: Final = 0.1
-#: Seconds between two looks at a connection, at least.
+#: The shortest tick in seconds.
 FASTEST_TICK: Final = 0.001
-#: Linux only: the peer has closed its sending side, whatever is still to be read.
+#: Linux only: the peer has closed its sending side; there may be unread input.
 POLLRDHUP: Final[int] = getattr(select, "POLLRDHUP", 0)
 
-# What was late, and the limit that it exceeded.
+# The timeouts, with the limit that was exceeded.
 NOT_DONE: Final = Reason("requests were not done in time after a shutdown", "", "shutdown_timeout")
 NO_BEGINNING: Final = Reason("the peer does not begin", "", "handshake_timeout")
 NO_ACK: Final = Reason("the peer does not acknowledge SETTINGS", "", "settings_timeout")
@@ -64,7 +65,7 @@ STALLED: Final = Reason("the peer does not take what is to be sent", "", "write_
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Timers(Windows):
-    """The half of a connection's end that comes by itself."""
+    """The part of a connection that ends it, or its streams, by timeouts."""
 
     def __init__(
         self,
@@ -75,41 +76,41 @@ class Timers(Windows):
     ) -> None:
         super().__init__(server, loop, limits, settings)
         self._timer: asyncio.TimerHandle | None = None
-        self._brisk = False  # streams are open: look as often as their waits need
+        self._brisk = False  # the tick is short enough for the timeouts of streams
         self._born = 0.0
-        self._drain_since = 0.0  # when shutdown() was called; 0: it has not been
-        self._retire_at = 0.0  # when to take no more requests; 0: never, or it has happened
+        self._drain_since = 0.0  # when shutdown() was called; 0: never
+        self._retire_at = 0.0  # when to accept no more requests; 0: never, or it is past
         self._unacked_since = 0.0  # 0: all our SETTINGS are acknowledged
         self._idle_since = 0.0  # 0: not idle
-        self._idle_mark: i64 = -1  # the peer's last stream when that was looked at
-        self._head_since = 0.0  # 0: no head has been begun
-        self._head_mark: i64 = 0  # which one
-        self._received: i64 = 0  # how often something has come ...
-        self._received_seen: i64 = 0  # ... when that was looked at last
+        self._idle_mark: i64 = -1  # the peer's last stream at `_idle_since`
+        self._head_since = 0.0  # 0: no head is partly received
+        self._head_mark: i64 = 0  # the id of the partly received head
+        self._received: i64 = 0  # calls of data_received
+        self._received_seen: i64 = 0  # `_received` at the last tick
         self._heard_at = 0.0
-        self._ping_sent = 0.0  # 0: no PING to hear from the peer is out
-        self._suspected = False  # the peer may be gone: that PING is to tell
-        self._output_mark: i64 = 0  # octets that the peer had acknowledged
-        self._output_since = 0.0  # 0: there is nothing in the transport
-        self._taken_mark: i64 = NEVER  # the same, when an answer or the end was overdue
-        self._moved_mark: i64 = 0  # octets of bodies that had been written
+        self._ping_sent = 0.0  # 0: no PING that tests the peer is unanswered
+        self._suspected = False  # the connection is in doubt until that PING is answered
+        self._output_mark: i64 = 0  # bytes that the peer had acknowledged at `_output_since`
+        self._output_since = 0.0  # 0: the transport is empty
+        self._taken_mark: i64 = NEVER  # bytes acknowledged at the last check of `is_taking`
+        self._moved_mark: i64 = 0  # bytes of bodies written at the last tick
         self._deaf = False  # the transport's reading is paused
-        self._deaf_since = 0.0  # 0: it is not, or the peer is still there
+        self._deaf_since = 0.0  # when the peer's end was seen while reading is paused; 0: never
         self._turn_since = 0.0  # 0: no request waits for a server that allows none
-        self._behind = False  # more has come than is worked off in one turn
+        self._behind = False  # received input waits for the next iteration of the event loop
 
-    # -- what else a connection knows ------------------------------------------------------------
+    # -- hooks of servers and clients ------------------------------------------------------------
 
     def _is_idle(self) -> bool:
-        """Whether a connection without streams may be closed for being idle."""
+        """Return whether a connection without streams may be closed as idle."""
         return False
 
     def _waits_for_answer(self) -> bool:
-        """HTTP/1.1: whether a head that comes now has its turn."""
+        """HTTP/1.1: return whether the next head is due, and the peer must send it in time."""
         return not self._streams if self._server else bool(self._streams)
 
     def _requests_wait(self) -> bool:
-        """Client: whether requests wait for the server to allow them."""
+        """Client: return whether requests wait for the server to allow them."""
         return False
 
     # -- the timer -------------------------------------------------------------------------------
@@ -123,7 +124,7 @@ class Timers(Windows):
         self._timer = self.loop.call_later(wait, callback, context=self._context)
 
     def _hurry(self) -> None:
-        """Something waits for the peer now: look as often as that needs."""
+        """Shorten the tick for the timeouts of streams: output waits for the peer."""
         if not self._brisk:
             self._brisk = True
             if self._phase == OPEN or self._phase == DRAINING:
@@ -132,13 +133,13 @@ class Timers(Windows):
                     self._arm()
 
     def _stream_wait(self) -> float:
-        """The shortest of the waits that streams can have; 0: they are not bounded."""
+        """Return the shortest timeout of streams; 0: there is none."""
         limits = self._limits
         wait = shortest(limits.body_timeout, limits.write_stall_timeout)
         return wait if self._server else shortest(wait, limits.response_timeout)
 
     def _arm(self) -> None:
-        """Look again when a quarter of the shortest wait that may be going on has passed."""
+        """Set the next tick, after a quarter of the shortest timeout that may be running."""
         if self._phase >= FLUSHING or self._timer is not None:
             return
         limits = self._limits
@@ -164,7 +165,7 @@ class Timers(Windows):
         if self._retire_at != 0.0:
             left = self._retire_at - self.loop.time()
             if left <= 0.0 and self._is_greeting():
-                left = GRACE  # it is put off until the peer has begun
+                left = GRACE  # it is delayed until the peer has begun
             delay = shortest(delay, max(left, FASTEST_TICK))
         if delay > 0.0:
             self._set_timer(delay, self._tick)
@@ -172,7 +173,7 @@ class Timers(Windows):
     def _tick(self) -> None:
         self._timer = None
         if self._phase >= FLUSHING:
-            return  # in this turn of the loop: what is left to do waits for nothing
+            return  # the connection closes in this iteration of the event loop
         now = self.loop.time()
         if self._received != self._received_seen:
             self._received_seen = self._received
@@ -184,7 +185,7 @@ class Timers(Windows):
             self._arm()
 
     def _check_connection(self, now: float) -> bool:
-        """Look at what concerns all of it; False if it has been closed, or soon will be."""
+        """Check the timeouts of the connection. Return False if it is closed, or soon will be."""
         limits = self._limits
         if self._phase == DRAINING and past(now, self._drain_since, limits.shutdown_timeout):
             log.debug("not done in time after a shutdown: closing")
@@ -227,33 +228,33 @@ class Timers(Windows):
         return False
 
     def _is_fresh(self) -> bool:
-        """Whether a server's first words to this client may still wait for those of the client."""
+        """Return whether a server still waits for the first request before it shuts down."""
         if not self._server or self._http2 or self._last_remote != 0 or self._born == 0.0:
             return False
         return self._phase < FLUSHING and self.loop.time() - self._born < GRACE
 
     def _begin_drain(self) -> None:
-        """It was asked for before the client had said anything."""
+        """Begin a shutdown that was delayed until the client's first request."""
         if not self._draining and self._phase < FLUSHING and not self._is_fresh():
             self._engine_shutdown()
 
     def _end_drain(self) -> None:
-        """A client has nothing to say, not even to a PING: it has no more requests under way."""
+        """Finish a shutdown: no stream is open, and the client had time to answer the PING."""
         if not self._draining or (self._http2 and self._server and self._h2.goaway_ping):
             self._engine_shutdown()
 
     def _retire(self) -> None:
-        """Take no more requests; those that are open may finish."""
+        """Accept no more requests; open ones may finish."""
 
     def _engine_shutdown(self) -> None:
         super().shutdown()
 
     def _give_up(self, why: Reason) -> None:
-        """Tell the peer that it takes too long, as far as that is possible, and close."""
+        """Send the peer an error about the timeout, if possible, and close."""
         self._timed_out = why
         if self._http2:
             if self._state == H2_PREFACE or self._state == H2_SETTINGS:
-                self.close()  # whatever this is, it does not speak HTTP/2
+                self.close()  # the peer does not speak HTTP/2
             else:
                 self.write_reset(0, CNO_RST_ENHANCE_YOUR_CALM)
         elif self._server and waiting(self) == 0 and self._h1.head is None:
@@ -265,12 +266,12 @@ class Timers(Windows):
             fail(self, ConnectionFault(408, why.text, "RFC 9110 15.5.9"))
 
     def _lose(self, why: Reason) -> None:
-        """The peer is gone: end the connection, after what it had sent."""
+        """End the connection after its received input: the peer has gone."""
 
-    # -- the peer's beginning, its acknowledgements, and its idleness ----------------------------
+    # -- handshake, acknowledgements, heads, idle connections ------------------------------------
 
     def _is_greeting(self) -> bool:
-        """Whether the peer has yet to send its preface and first SETTINGS, or first request."""
+        """Return whether the peer's first SETTINGS, or first request, are missing."""
         if self._http2:
             return self._state == H2_PREFACE or self._state == H2_SETTINGS
         return self._server and self._last_remote == 0
@@ -290,7 +291,7 @@ class Timers(Windows):
         if not past(now, self._unacked_since, self._limits.settings_timeout):
             return False
         if is_taking(self):
-            self._unacked_since = now  # they wait behind what it takes slowly
+            self._unacked_since = now  # they wait behind output that the peer takes slowly
             return False
         return True
 
@@ -303,11 +304,11 @@ class Timers(Windows):
             self._idle_mark = self._last_remote
         patience = self._limits.keepalive_timeout
         if patience is not None and self._last_remote == 0:
-            patience = max(patience, GRACE)  # its first request may be on its way
+            patience = max(patience, GRACE)  # the first request may be in flight
         return past(now, self._idle_since, patience)
 
     def _overdue_head(self, now: float) -> bool:
-        """Whether one head, or frame, has been coming in for too long."""
+        """Return whether a head, or a frame, has been incomplete for too long."""
         mark = self._begun_head()
         if mark < 0:
             self._head_since = 0.0
@@ -318,10 +319,10 @@ class Timers(Windows):
         return past(now, self._head_since, self._limits.header_timeout)
 
     def _begun_head(self) -> i64:
-        """What tells the head or frame that is half here from all others; -1: there is none."""
+        """Return the id of the partly received head or frame; -1 if there is none."""
         state = self._state
         if self._behind or self._deaf:
-            return -1  # it is we who do not read
+            return -1  # we do not read
         if self._http2:
             h2 = self._h2
             if state == H2_CONTINUATION:
@@ -336,7 +337,7 @@ class Timers(Windows):
         return self._last_remote if self._server else self._h1.next_id
 
     def _overdue_turn(self, now: float) -> bool:
-        """Whether requests wait although no stream of ours is open, and have done so for long.
+        """Return whether requests have waited too long although none of our streams is open.
 
         > Servers SHOULD only set a zero value for short durations   (RFC 9113 6.5.2)
         """
@@ -351,12 +352,12 @@ class Timers(Windows):
         return past(now, self._turn_since, self._limits.write_stall_timeout)
 
     def _no_turn(self) -> None:
-        """Client: no request will get a turn."""
+        """Client: fail the waiting requests, which the server does not allow."""
 
-    # -- a peer that takes nothing, or says nothing ----------------------------------------------
+    # -- a peer that takes no output, or sends nothing -------------------------------------------
 
     def _overdue_output(self, now: float) -> bool:
-        """Whether the peer takes nothing of what waits in the transport."""
+        """Return whether the peer has taken none of the transport's output for too long."""
         if self.transport.get_write_buffer_size() == 0:
             self._output_since = 0.0
             return False
@@ -367,7 +368,7 @@ class Timers(Windows):
         return past(now, self._output_since, self._limits.write_stall_timeout)
 
     def _silent(self, now: float) -> bool:
-        """Whether the peer does not answer a PING; sends one when nothing else comes."""
+        """Return whether a PING is unanswered for too long. Send one if nothing is received."""
         limits = self._limits
         if limits.ping_interval is None and self._ping_sent == 0.0:
             return False
@@ -379,7 +380,7 @@ class Timers(Windows):
             if not past(now, self._ping_sent, limits.ping_timeout):
                 return False
             if is_taking(self):
-                self._ping_sent = now  # the PING waits behind what it takes slowly
+                self._ping_sent = now  # the PING waits behind output that the peer takes slowly
                 return False
             return True
         if past(now, self._heard_at, limits.ping_interval) and self._state != CLOSED:
@@ -389,8 +390,8 @@ class Timers(Windows):
         return False
 
     def _suspect(self) -> None:
-        """A wait was in vain, and nothing has come: ask by a PING whether the peer is still there.
-        Without an answer within `ping_timeout`, the connection ends."""
+        """Put the connection in doubt: send a PING, and end the connection if it is not answered
+        within `ping_timeout`."""
         if (
             self._suspected
             or self._phase >= FLUSHING
@@ -404,7 +405,7 @@ class Timers(Windows):
             self._probe(now)
         if self._ping_sent == 0.0:
             self._ping_sent = now
-        self._received_seen = self._received  # only what comes from now on tells something
+        self._received_seen = self._received  # only later input shows that the peer is there
         self._stop_timer()
         self._arm()
 
@@ -415,15 +416,15 @@ class Timers(Windows):
             self._freed()
 
     def _vanished(self, now: float) -> bool:
-        """Whether a peer has gone to which we do not listen at the moment."""
+        """Return whether the peer hung up while reading is paused."""
         if not self._deaf:
             self._deaf_since = 0.0
             return False
         events = hung_up(self.transport)
         if events & (select.POLLHUP | select.POLLERR):
             return True
-        # One that sends no more may have gone, or wait for its answer. What is to be read gets the
-        # time that a body has.
+        # A half-close is ambiguous: the peer may be gone, or wait for a response. The application
+        # has `body_timeout` to read on.
         if not events & POLLRDHUP:
             self._deaf_since = 0.0
             return False
@@ -434,7 +435,7 @@ class Timers(Windows):
     # -- streams ---------------------------------------------------------------------------------
 
     def _check_streams(self, now: float) -> None:
-        """Give up those whose peer has stopped sending, or taking, while we wait."""
+        """Reset the streams on which the peer has sent, or taken, nothing for too long."""
         if self._http2 and self._streams:
             self._remind()
         for exchange in list(self._exchanges.values()):
@@ -461,7 +462,7 @@ class Timers(Windows):
         return NO_BODY if self._overdue_body(exchange, now) else None
 
     def _remind(self) -> None:
-        """Tell the peer of what has been read since, little as it may be: it has timers as well."""
+        """Send window updates for small amounts that were read: the peer has timeouts, too."""
         if self._state != CLOSED:
             cork(self)
             try:
@@ -470,9 +471,9 @@ class Timers(Windows):
                 end_call(self)
 
     def _overdue_body(self, exchange: Exchange, now: float) -> bool:
-        """Whether a reader has waited for too long, and nothing came."""
+        """Return whether a reader has waited too long without data."""
         buffer = exchange._buffer
-        # A client that waits for a 100 that has to wait for its turn owes nothing.
+        # A client need not send while its 100 waits behind earlier responses.
         queued = not self._http2 and continue_queued(self, exchange.stream)
         if buffer is None or exchange._tunnel or exchange._complete or not buffer.waits() or queued:
             if buffer is not None:
@@ -484,7 +485,7 @@ class Timers(Windows):
         return past(now, buffer.waiting_since, self._limits.body_timeout)
 
     def _too_late(self, exchange: Exchange, why: Reason) -> None:
-        """Fail who waits for the rest of a message, and give its stream up."""
+        """Fail the reader of a message, and reset its stream."""
         exchange._error_delivered = True
         exchange._failed(late(exchange.stream, why))
         if self._http2:
@@ -494,9 +495,9 @@ class Timers(Windows):
             fail(self, ConnectionFault(408, why.text, "RFC 9110 15.5.9"))
 
     def _overdue_write(self, sending: Sending, now: float, moving: bool) -> bool:
-        """Whether a window has been closed for too long."""
+        """Return whether a window has been closed for too long."""
         if self._full or not self._http2:
-            # The transport's time is taken elsewhere; HTTP/1.1 waits for nothing else of the peer.
+            # `_overdue_output` checks the transport; HTTP/1.1 has no other timeout of output.
             sending.since = 0.0
             return False
         stream = self._streams.get(sending.stream)
@@ -504,11 +505,11 @@ class Timers(Windows):
             return False
         window = self._remote._initial_window_size + stream.send_window
         if sending.headers is None and moving and window >= self._limits.min_data_frame:
-            # Others go first for now: that is not the peer's doing.
+            # Other streams are written first, which is not the peer's fault.
             sending.since = 0.0
             return False
-        # A window that grows, if only by too little to be used yet, is progress. (That of the whole
-        # connection changes with all that is sent, unless that is nothing.)
+        # A window that grows is progress, even if it is still too small to use. (The connection's
+        # window counts only while nothing is sent, since all output changes it.)
         room = self._h2.send_window
         wider = window > sending.window or (room > sending.room and not moving)
         sending.window = window
@@ -520,28 +521,28 @@ class Timers(Windows):
 
 
 def late(stream: int, why: Reason) -> StreamTimeoutError:
-    """Return the error of a stream that is given up."""
+    """Return the error of a stream that is reset by a timeout."""
     return StreamTimeoutError(why.text, stream=stream, code=CNO_RST_CANCEL, limit=why.limit)
 
 
 def shortest(first: float | None, second: float | None) -> float:
-    """The shorter of two waits; 0 (and None) stand for no wait."""
+    """Return the shorter of two timeouts; 0 and None mean no timeout."""
     if not first:
         return second or 0.0
     return min(first, second) if second else first
 
 
 def past(now: float, since: float, wait: float | None) -> bool:
-    """Whether more than `wait` seconds have passed; None: there is no bound."""
+    """Return whether `wait` seconds have passed; None: no timeout."""
     return wait is not None and now - since >= wait
 
 
 def hung_up(transport: asyncio.BaseTransport) -> int:
-    """What the system knows of the other end of a transport that is not read from."""
+    """Return the poll events of a transport's socket that show the peer's end."""
     sock = transport.get_extra_info("socket")
     number = -1 if sock is None else sock.fileno()
     if number < 0 or not hasattr(select, "poll"):
-        return 0  # below TLS it may be closed a turn of the event loop before that is told
+        return 0  # the socket below TLS may be closed before the transport reports it
     poll = select.poll()
     poll.register(number, POLLRDHUP)
     found = poll.poll(0)
