@@ -174,6 +174,7 @@ class Core:
         self._corked: i64 = 0
         self._app_corks: i64 = 0  # calls of cork() by the application without uncork()
         self._dates: DateSource | None = None  # server: source of the `Date` of responses
+        self._error_content = b""  # HTTP/1.1 server: of responses to malformed requests
         # Size in bytes of the body that is written with the next head, for its content-length. The
         # head resets it to UNKNOWN_LENGTH.
         self._body_size: i64 = UNKNOWN_LENGTH

@@ -74,11 +74,16 @@ class Running:
     Leaving `with` kills it, if it still runs.
     """
 
-    def __init__(self, args: Sequence[str | Path], cwd: Path | None = None) -> None:
+    def __init__(
+        self,
+        args: Sequence[str | Path],
+        cwd: Path | None = None,
+        environment: dict[str, str] = ENVIRONMENT,
+    ) -> None:
         self.process = subprocess.Popen(
             args,
             cwd=cwd,
-            env=ENVIRONMENT,
+            env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

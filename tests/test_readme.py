@@ -51,11 +51,18 @@ def run(code: str) -> str:
 
 
 def test_there_are_a_few_short_examples() -> None:
-    titles = ["A request", "A server", "A client", "A pool", "Bounds", "The engine alone"]
+    titles = ["A request", "A server", "An ASGI application"]
+    titles += ["A client", "A pool", "Bounds", "The engine alone"]
     assert [title for title, _ in EXAMPLES] == titles
     for _, code in EXAMPLES:
         lines = [line for line in code.splitlines() if line.strip()]
         assert len(lines) <= 16, "an example is to be taken in at a glance"
+
+
+def test_asgi() -> None:
+    port = free_port()
+    with running(source("An ASGI application", port), port):
+        assert run(source("A request", port)) == "200 b'Hello from ASGI!\\n'\n"
 
 
 def test_server_and_client() -> None:

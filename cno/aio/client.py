@@ -12,14 +12,14 @@ from typing import Final, cast
 
 from mypy_extensions import i64, mypyc_attr
 
-from cno.aio import intake, pushes
+from cno.aio import ending, intake, pushes
 from cno.aio.arguments import check_limits, check_loop
 from cno.aio.channel import Channel
 from cno.aio.connection import Connection, Exchange, current_task
 from cno.aio.doubt import given_up, sent
 from cno.aio.errors import ConnectionLostError, StreamError, fresh
 from cno.aio.forward import ForwardProxy
-from cno.aio.lifecycle import FLUSHING, HAND_OVER, LOST, NO_END
+from cno.aio.lifecycle import FLUSHING, LOST, NO_END
 from cno.aio.messages import Response, Tunnel, as_list
 from cno.aio.orders import Once, Order, completed, tunnel_order
 from cno.aio.output import Headers, Sending
@@ -207,10 +207,7 @@ class Client(Connection):
         for exchange in self._exchanges.values():
             buffer = exchange._get_buffer()
             early += buffer._take(buffer._size)
-        self._stop_timer()
-        self._fire(HAND_OVER)
-        if self._deaf:
-            self._context.copy().run(self.transport.resume_reading)
+        ending.detach(self)
         return self.transport, early, self._peer_end != NO_END
 
     async def __aenter__(self) -> "Client":

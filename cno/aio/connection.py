@@ -84,6 +84,7 @@ class Connection(Timers):
         self._closed: asyncio.Future[None] | None = None
         self._pings: Pings | None = None  # that the application waits for
         self._announced_peer: AnnouncedClient | None = None  # from a PROXY header
+        self._adapter: object = None  # kept for an adapter (ASGI)
 
     # -- asyncio.Protocol ------------------------------------------------------------------------
 
@@ -138,7 +139,7 @@ class Connection(Timers):
             self._kept_back = True
         except ConnectionError as error:
             # The engine has answered it and called close() already.
-            log.debug("%s", error)
+            self._on_refusal(error)
             self._close_by(LINGER)
         except Exception as bug:
             self._broken(bug)
@@ -201,6 +202,14 @@ class Connection(Timers):
     def _clear_http2(self) -> bool:
         """Return whether to begin with HTTP/2 if no protocol was negotiated."""
         return False
+
+    def _on_refusal(self, error: ConnectionError) -> None:
+        """The peer has broken the protocol; it has been answered."""
+        log.debug("%s", error)
+
+    def attach(self, adapter: object) -> None:
+        """Keep something of an adapter's with the connection."""
+        self._adapter = adapter
 
     def _begin_work(self) -> None:
         """Start the work that the input has caused."""
@@ -315,6 +324,8 @@ class Connection(Timers):
                 self._arm()
         if self._phase < FLUSHING and not self._is_fresh():
             super().shutdown()
+        for exchange in list(self._exchanges.values()):
+            exchange._draining()
 
     async def wait_closed(self) -> None:
         """Wait until the connection is closed."""

@@ -20,6 +20,7 @@ from cno.aio.lifecycle import (
     EOF_RECEIVED,
     FLUSHING,
     FULL_END,
+    HAND_OVER,
     LINGER,
     LINGERING,
     LOST,
@@ -101,6 +102,14 @@ def close_transport(conn: "Connection") -> None:
     patience = limits.shutdown_timeout if patient else limits.linger_timeout
     if patience is not None:
         give_time(conn, patience)
+
+
+def detach(conn: "Connection") -> None:
+    """Leave the transport to another protocol: this connection ends."""
+    conn._stop_timer()
+    conn._fire(HAND_OVER)
+    if conn._deaf:
+        conn._context.copy().run(conn.transport.resume_reading)
 
 
 def give_time(conn: "Connection", patience: float) -> None:

@@ -17,6 +17,16 @@ if TYPE_CHECKING:
     from cno.aio.connection import Connection
 
 
+class EndObserver:
+    """Learns when a request's stream has ended, whose handler is then not cancelled."""
+
+    def ended(self) -> None:
+        """Note that the stream has ended: the client has gone, or both messages are complete."""
+
+    def draining(self) -> None:
+        """Note that the connection is shutting down, and waits for this stream to end."""
+
+
 class Exchange:
     """One stream: the message that is being received, and how the stream ended.
 
@@ -63,6 +73,27 @@ class Exchange:
             else:
                 self._conn._hurry()
         return buffer
+
+    def _replace_buffer(self, buffer: BodyBuffer) -> BodyBuffer | None:
+        """Have another buffer take the data from now on; return the one so far, if there is one.
+
+        Its user gets an error when the stream ends early, and is not cancelled.
+        """
+        before = self._buffer
+        self._buffer = buffer
+        self._reader = None
+        self._error_delivered = True
+        return before
+
+    def _draining(self) -> None:
+        """The connection is shutting down."""
+
+    def _end_output(self) -> bool:
+        """Note that all of our data is being sent; return False if it has been, or cannot be."""
+        if self._ended or self._sent:
+            return False
+        self._sent = True
+        return True
 
     def _open_tunnel(self) -> None:
         """Turn the stream into a byte stream in both directions."""

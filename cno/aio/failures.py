@@ -6,6 +6,7 @@ Knows which errors a connection raises for its own streams. Must never know how 
 import asyncio
 
 from cno.aio.channel import channel_of
+from cno.aio.errors import ConnectionLostError
 from cno.aio.messages import Request
 from cno.core import DONE
 from cno.errors import ConnectionError
@@ -42,7 +43,7 @@ def _says_gone(error: BaseException, request: Request) -> bool:
         channel = request._channel
         ours = channel is not None and channel_of(error) == channel._number
         return ours and (request._ended or request._sent)
-    if not request._ended:
+    if not request._ended and not (request._tunnel and isinstance(error, ConnectionLostError)):
         return False
     if isinstance(error, ConnectionError):
         ours = error._connection == request._conn._number

@@ -17,6 +17,7 @@ from cno.aio.body import BodyBuffer
 from cno.aio.channel import Channel
 from cno.aio.connection import Connection, Exchange, peer_of
 from cno.aio.errors import fresh
+from cno.aio.exchange import EndObserver
 from cno.aio.lifecycle import LOST
 from cno.aio.output import Headers, Sending
 from cno.aio.sources import Body as Body
@@ -84,6 +85,7 @@ class Request(Exchange):
         self._response_begun = False  # the response has begun
         self._upgradable = False  # HTTP/1.1: the client asks for another protocol
         self._task: asyncio.Task[None] | None = None
+        self._observer: EndObserver | None = None  # to be told of the end, in place of the task
 
     def __repr__(self) -> str:
         return f"<Request {self.method} {self.path!r} stream={self.stream}>"
@@ -179,6 +181,14 @@ class Request(Exchange):
             await leftover.drop_channel(self._conn, source)
         else:
             await dispose(source)
+
+    def observe(self, observer: EndObserver | None) -> None:
+        """Have an observer learn of the end of the stream, in place of the handler's task."""
+        self._observer = observer
+
+    def _draining(self) -> None:
+        if self._observer is not None:
+            self._observer.draining()
 
     async def inform(self, code: int, headers: Iterable[tuple[str, str]] = ()) -> None:
         """Send an interim (1xx) response, for instance 103 Early Hints (RFC 8297).

@@ -57,16 +57,26 @@ NUMBERS: Final = itertools.count(1)
 class Sending:
     """A pending write on a stream: a head, data and trailers, each optional."""
 
-    def __init__(self, stream: int, data: bytes, final: bool) -> None:
+    def __init__(
+        self,
+        stream: int,
+        data: bytes,
+        final: bool,
+        headers: Headers | None = None,
+        code: int = 0,
+        *,
+        length: i64 = UNKNOWN_LENGTH,
+        trailers: Headers | None = None,
+    ) -> None:
         self.stream = stream
-        self.headers: Headers | None = None  # of the head, until it is written
-        self.code = 0
+        self.headers = headers  # of the head, until it is written
+        self.code = code
         self.reason = ""
         self.data = data
         self.at: i64 = 0  # bytes of `data` that are written
         self.final = final  # this is the last write on the stream
-        self.length: i64 = UNKNOWN_LENGTH  # bytes of the whole body, for its content-length
-        self.trailers: Headers | None = None
+        self.length: i64 = length  # bytes of the whole body, for its content-length
+        self.trailers = trailers
         self.stuck = False  # the last attempt wrote less than it could have
         self.blocked_at: i64 = (
             -1
@@ -207,18 +217,29 @@ class Output(Engine, asyncio.Protocol):
 
     async def _finish(self, sending: Sending) -> None:
         """Wait until the rest has been accepted."""
-        if self._phase >= LOST:
-            raise self._lost(sending.stream)
-        self._hurry()
-        sending.waiter = self.loop.create_future()
-        self._stalled[sending.stream] = sending
+        waiter = self._queue(sending)
         try:
-            await sending.waiter
+            await waiter
         finally:
             if self._stalled.get(sending.stream) is sending:
                 del self._stalled[sending.stream]
         if sending.error is not None:
             raise fresh(sending.error)
+
+    def _queue(self, sending: Sending) -> asyncio.Future[None]:
+        """Put the rest of it in line; return what is done once that is written, or has failed."""
+        if self._phase >= LOST:
+            raise self._lost(sending.stream)
+        self._hurry()
+        waiter = self.loop.create_future()
+        sending.waiter = waiter
+        self._stalled[sending.stream] = sending
+        return waiter
+
+    def _start_or_queue(self, sending: Sending) -> asyncio.Future[None] | None:
+        """Write this; return None if that was all, else what to wait for. The error is then in
+        `sending.error`."""
+        return None if self._start(sending) else self._queue(sending)
 
     def _post(self, sending: Sending) -> None:
         """Write this as far as possible, and queue the rest."""

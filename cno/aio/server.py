@@ -432,13 +432,17 @@ class Server(Connection):
             if self._waiting:
                 self._waiting.pop(request.stream, None)
             return
+        observer = request._observer
+        if observer is not None:
+            observer.ended()
         task = request._task
         if clean or task is None or task.done() or task is current_task(self.loop):
             return  # a handler may continue after a complete response; or this is its own call
         if not request._is_push:
             request._reset_while_running = True
             self._reset_handlers += 1
-        task.cancel()
+        if observer is None:
+            task.cancel()
         if not request._handler_started:
             self._done(request)
         elif self._waiting:

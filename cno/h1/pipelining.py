@@ -105,6 +105,11 @@ def _wake(core: Core) -> None:
         core.on_flow_increase(id)
 
 
+def is_http10(core: Core, id: i64) -> bool:
+    """Return whether the request on a server's stream came in HTTP/1.0, until it is answered."""
+    return not core._http2 and id in core._h1.http10_ids
+
+
 def continue_queued(core: Core, id: i64) -> bool:
     """Whether a 100 on this stream has to wait for earlier responses."""
     h1 = core._h1
@@ -128,4 +133,9 @@ def error_response(core: Core, status: i64, text: str) -> None:
     compose.status_line(core._writer, int(status), "")
     if core._dates is not None:
         core._writer.write(core._dates.now().line)
-    core._writer.write(b"content-length: 0\r\nconnection: close\r\n\r\n")
+    content = core._error_content
+    if content:
+        core._writer.write(b"content-type: text/plain; charset=utf-8\r\n")
+    core._writer.write(
+        b"content-length: %d\r\nconnection: close\r\n\r\n%b" % (len(content), content)
+    )

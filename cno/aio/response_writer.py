@@ -1,0 +1,105 @@
+"""Writes a response piece by piece; the head goes out with the first piece if that comes soon.
+
+Must never know who produces the pieces.
+"""
+
+from typing import TYPE_CHECKING
+
+from mypy_extensions import i64
+
+from cno.aio import leftover
+from cno.aio.output import Headers, Sending
+from cno.core import UNKNOWN_LENGTH
+from cno.errors import ConnectionError
+
+if TYPE_CHECKING:
+    from cno.aio.messages import Request
+
+
+class ResponseWriter:
+    """The response to a request, in pieces."""
+
+    def __init__(self, request: "Request") -> None:
+        self._request = request
+        self._code = 0
+        self._headers: Headers | None = None  # of a head that has not been written
+
+    def start(self, code: int, headers: Headers, *, at_once: bool) -> None:
+        """Begin the response. The head is written with the first piece; with `at_once`, no later
+        than in the next turn of the event loop."""
+        request = self._request
+        self._code = code
+        self._headers = headers
+        request._response_begun = True  # whatever happens now: it is too late for another response
+        if at_once:
+            conn = request._conn
+            conn.loop.call_soon(self._write_head, context=conn._context)
+
+    def is_head_held(self) -> bool:
+        """Return whether the head has not been written."""
+        return self._headers is not None
+
+    def _write_head(self) -> None:
+        """Write the head alone: the application takes its time over the body.
+
+        Where that is not possible now (an earlier response is not complete, the transport is full),
+        the head goes out with the first piece.
+        """
+        request = self._request
+        headers = self._headers
+        if headers is None or request._ended:
+            return
+        head = self._part(b"", False, UNKNOWN_LENGTH, None)
+        written = False
+        try:
+            written = request._begin(head)
+        except ConnectionError:
+            request._response_begun = True  # the first piece raises the same error
+        if not written:
+            self._headers = headers
+
+    def start_write(
+        self, data: bytes, final: bool, length: i64, trailers: Headers | None
+    ) -> Sending | None:
+        """Write a piece as far as possible; return what `finish_write` has to wait for, or None.
+
+        `final`: no more follows. `length`: bytes of the whole body, if the head is to announce
+        that. Raises as `Request.respond`.
+        """
+        request = self._request
+        part = self._part(data, final, length, trailers)
+        try:
+            held = part.headers is not None
+            done = request._begin(part) if held else request._conn._start(part)
+        except BaseException:
+            request._response_begun = True
+            raise
+        if not done:
+            return part
+        if final:
+            request._end_output()
+        return None
+
+    async def finish_write(self, part: Sending) -> None:
+        """Wait until the client's window and the transport have taken a piece."""
+        request = self._request
+        try:
+            await request._conn._finish(part)
+        except BaseException:
+            request._response_begun = True
+            raise
+        if part.final:
+            request._end_output()
+
+    def leave(self) -> None:
+        """Drop the rest of the request, if the client is still sending it."""
+        request = self._request
+        if not request._complete and not request._ended:
+            leftover.part(request._conn, request)
+
+    def _part(self, data: bytes, final: bool, length: i64, trailers: Headers | None) -> Sending:
+        headers = self._headers
+        self._headers = None
+        return Sending(
+            self._request.stream, data, final, headers, self._code, length=length, trailers=trailers
+        )

@@ -1,0 +1,165 @@
+"""Calls an ASGI application for each request, and answers for it where it fails.
+
+Knows which of its kinds a request is. Must never know the messages of either.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from cno.aio import failures
+from cno.aio.connection import Connection
+from cno.aio.messages import Request
+from cno.aio.output import Headers
+from cno.asgi.http import COMPLETE, NOTHING_SENT, HttpCycle, OnStart
+from cno.asgi.lifespan import App, Receive, Send
+from cno.asgi.scope import SPEC_VERSION, ConnectionScope, Scope, http_scope, websocket_scope
+from cno.asgi.websocket import WebSocketCycle, refuse
+from cno.const import CNO_RST_INTERNAL_ERROR
+from cno.websocket.handshake import Handshake, HandshakeError, is_websocket
+from cno.websocket.options import DEFAULT, Options
+
+SORRY: Final = b"Internal Server Error"
+
+
+class Application:
+    """A handler that calls an ASGI 3 application.
+
+    `root_path` is where it is mounted, `state` what its lifespan has left, `headers` are added to
+    each response, `websocket` are the options of WebSockets (None: requests for them are like
+    others). With `silent`, nothing is raised for what is sent to a client that has gone, as in
+    version 2.3 of the specification. `on_start` is called with the status of each response as it
+    begins.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        *,
+        root_path: str,
+        state: dict[str, object],
+        headers: Headers,
+        websocket: Options | None = DEFAULT,
+        version: str = "3.0",
+        spec_version: str = SPEC_VERSION,
+        silent: bool = False,
+        log: logging.Logger,
+        on_start: OnStart | None = None,
+    ) -> None:
+        self.headers = headers
+        self._app: Callable[[Scope, Receive, Send], Awaitable[object]] = app
+        self._root_path = root_path
+        self._state = state
+        self._options = websocket
+        self._versions = {"version": version, "spec_version": spec_version}
+        self._silent = silent
+        self._log = log
+        self._on_start = on_start
+
+    async def __call__(self, request: Request) -> None:
+        """Run the application for one request."""
+        shared = self.shared_scope(request.conn)
+        if request.method == "GET" or request.method == "CONNECT":
+            options = self.websocket_options(request)
+            if options is not None and is_websocket(request):
+                await self._run_websocket(shared, request, options)
+                return
+            if request.method == "CONNECT":
+                await request.respond(501, [("content-length", "0")])  # ASGI has no tunnels
+                return
+        await self._run_http(shared, request)
+
+    def websocket_options(self, request: Request) -> Options | None:
+        """Return the options of a WebSocket that this request may ask for; None: there is none."""
+        return self._options
+
+    def shared_scope(self, conn: Connection) -> ConnectionScope:
+        """Return what the scopes of all requests of a connection share."""
+        found = conn._adapter
+        if isinstance(found, ConnectionScope):
+            return found
+        made = ConnectionScope(conn, self._root_path, self._state, self._versions)
+        conn.attach(made)
+        return made
+
+    # -- HTTP ------------------------------------------------------------------------------------
+
+    async def _run_http(self, shared: ConnectionScope, request: Request) -> None:
+        cycle = HttpCycle(request, self.headers, self._on_start, self._silent)
+        request.observe(cycle)
+        problem: Exception | None = None
+        try:
+            result = await self._app(http_scope(shared, request), cycle.receive, cycle.send)
+            if result is not None:
+                self._log.error("ASGI callable should return None, but returned '%s'.", result)
+                self.failed(cycle)
+                return
+        except Exception as error:
+            problem = error
+        finally:
+            request.observe(None)
+        if problem is not None:
+            if failures.says_gone(problem, request):
+                self._log.debug("%r: %s", request, problem)
+                return
+            self._log.error("Exception in ASGI application\n", exc_info=problem)
+            problem = None
+        elif cycle._state == COMPLETE or request._ended:
+            return
+        elif cycle._state == NOTHING_SENT:
+            self._log.error("ASGI callable returned without starting response.")
+        else:
+            self._log.error("ASGI callable returned without completing response.")
+        if cycle._state == NOTHING_SENT and not request._ended:
+            await self.apologize(cycle)
+        else:
+            self.failed(cycle)
+
+    async def apologize(self, cycle: HttpCycle) -> None:
+        """Send the client a 500: the application has sent nothing."""
+        text = [("content-type", "text/plain; charset=utf-8")]
+        await cycle.request.respond(500, [*self.headers, *text], SORRY)
+
+    def failed(self, cycle: HttpCycle) -> None:
+        """Have the client see that the response is not complete."""
+        request = cycle.request
+        if cycle._state != COMPLETE and not request._ended:
+            request.conn.write_reset(request.stream, CNO_RST_INTERNAL_ERROR)
+
+    # -- WebSockets ------------------------------------------------------------------------------
+
+    async def _run_websocket(
+        self, shared: ConnectionScope, request: Request, options: Options
+    ) -> None:
+        try:
+            handshake = Handshake(request)
+        except HandshakeError as error:
+            await refuse(request, error)
+            return
+        cycle = WebSocketCycle(handshake, self.headers, options)
+        request.observe(cycle)
+        problem: BaseException | None = None
+        try:
+            await self._app(websocket_scope(shared, request), cycle.receive, cycle.send)
+        except BaseException as failure:
+            problem = failure
+        request.observe(None)
+        if problem is None:
+            complaint = cycle.returned()
+            if complaint:
+                self._log.error(complaint)
+        elif not isinstance(problem, Exception):
+            cycle.give_up()
+            try:
+                raise problem
+            finally:
+                problem = None
+        elif failures.says_gone(problem, request):
+            self._log.debug("%r: %s", request, problem)
+        else:
+            self._log.error("Exception in ASGI application\n", exc_info=problem)
+            cycle.give_up()
+        problem = None
+        if cycle.is_unanswered() and not request._ended:
+            await request.respond(500, [("content-length", "0")])
+        await cycle.wait_closed()

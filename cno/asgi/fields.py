@@ -1,0 +1,108 @@
+"""Header fields in two forms: pairs of `str` for the engine, pairs of `bytes` for ASGI.
+
+HPACK gives the same pair each time a field recurs, and applications send few different fields:
+two bounded tables, shared by all connections, keep the results of both conversions. Must never know
+a connection.
+"""
+
+from collections.abc import Iterable
+from typing import Any, Final, TypeAlias, cast
+
+from cno.aio.output import Headers
+
+RawHeaders: TypeAlias = list[tuple[bytes, bytes]]
+
+#: Entries of each table. A full table is emptied.
+MAX_ENTRIES: Final = 4_096
+#: Bytes of the longest value that is kept.
+MAX_VALUE: Final = 256
+
+#: Stands for a field that is left out.
+OMITTED: Final = (b"", b"")
+OMITTED_TEXT: Final = ("", "")
+
+#: Fields of a response that the server writes itself, or that HTTP/2 does not have.
+#: > An intermediary transforming an HTTP/1.x message to HTTP/2 MUST remove connection-specific
+#: > header fields   (RFC 9113 8.2.2)
+FRAMING: Final = "transfer-encoding"
+CONNECTION_SPECIFIC: Final = ("connection", "keep-alive", "proxy-connection", "upgrade")
+
+#: Fields that no table keeps: they are secrets, and each client has its own.
+SECRET: Final = ("authorization", "cookie", "proxy-authorization", "set-cookie")
+
+_encoded: Final[dict[tuple[str, str], tuple[bytes, bytes]]] = {}
+_decoded: Final[dict[tuple[bytes, bytes], tuple[str, str]]] = {}
+
+
+def to_bytes(headers: Headers) -> RawHeaders:
+    """Return the fields of a request as ASGI has them: `:authority` first, as `host`; no other
+    pseudo-header field."""
+    found: RawHeaders = []
+    for pair in headers:
+        raw = _encoded.get(pair)
+        if raw is None:
+            raw = _encode(pair, found)
+        if raw is not OMITTED:
+            found.append(raw)
+    return found
+
+
+def _encode(pair: tuple[str, str], found: RawHeaders) -> tuple[bytes, bytes]:
+    name, value = pair
+    if name == "host":
+        # > if `:authority` is present its value must ... replace any existing host header
+        return OMITTED if found and found[0][0] == b"host" else (b"host", encoded(value))
+    if not name.startswith(":"):
+        raw = (encoded(name), encoded(value))
+    elif name == ":authority":
+        raw = (b"host", encoded(value))
+    else:
+        raw = OMITTED
+    if len(value) <= MAX_VALUE and len(name) <= MAX_VALUE and name not in SECRET:
+        if len(_encoded) >= MAX_ENTRIES:
+            _encoded.clear()
+        _encoded[pair] = raw
+    return raw
+
+
+def to_text(headers: Iterable[Iterable[bytes]], http2: bool) -> Headers:
+    """Return the fields of a response as the engine takes them, without those of framing.
+
+    Raises TypeError for names and values that are not bytes, ValueError for what is no pair.
+    """
+    found: Headers = []
+    for each in headers:
+        raw = cast("tuple[bytes, bytes]", each if isinstance(each, tuple) else tuple(each))
+        pair = _decoded.get(raw)
+        if pair is None:
+            pair = _decode(raw, http2)
+        if pair is not OMITTED_TEXT:
+            found.append(pair)
+    return found
+
+
+def _decode(raw: tuple[Any, ...], http2: bool) -> tuple[str, str]:
+    if len(raw) != 2:
+        raise ValueError(f"a header is a name and a value, not {raw!r}")
+    if not isinstance(raw[0], bytes) or not isinstance(raw[1], bytes):
+        raise TypeError(f"the name and the value of a header are bytes, not {raw!r}")
+    pair = (decoded(raw[0]).lower(), decoded(raw[1]))
+    if pair[0] == FRAMING or (http2 and pair[0] in CONNECTION_SPECIFIC):
+        return OMITTED_TEXT
+    if pair[0] in CONNECTION_SPECIFIC:
+        return pair  # it depends on the protocol
+    if len(raw[1]) <= MAX_VALUE and len(raw[0]) <= MAX_VALUE and pair[0] not in SECRET:
+        if len(_decoded) >= MAX_ENTRIES:
+            _decoded.clear()
+        _decoded[raw] = pair
+    return pair
+
+
+def encoded(text: str) -> bytes:
+    """Return text of the engine as the bytes that came (UTF-8, or whatever they were)."""
+    return text.encode("utf-8", "surrogateescape")
+
+
+def decoded(data: bytes) -> str:
+    """Return bytes as text that the engine sends unchanged."""
+    return data.decode("utf-8", "surrogateescape")

@@ -1,0 +1,53 @@
+"""An ASGI application as a handler of `cno.serve`, with its lifespan."""
+
+import logging
+from types import TracebackType
+from typing import Final
+
+from cno.aio.output import Headers
+from cno.asgi.application import Application
+from cno.asgi.lifespan import App, Lifespan
+from cno.websocket.options import DEFAULT, Options
+
+log: Final = logging.getLogger("cno.asgi")
+
+
+class Handler(Application):
+    """Serves an ASGI 3 application: `cno.serve(Handler(app), host, port)`.
+
+    `async with Handler(app) as handler:` runs its lifespan around that (`lifespan` is "auto", "on"
+    or "off"). `root_path` is where it is mounted; `headers` are added to each response.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        *,
+        root_path: str = "",
+        lifespan: str = "auto",
+        headers: Headers | None = None,
+        websocket: Options = DEFAULT,
+    ) -> None:
+        if not callable(app):
+            raise TypeError(f"an ASGI application is callable: {app!r} is not")
+        self.lifespan = Lifespan(app, lifespan)
+        super().__init__(
+            app,
+            root_path=root_path,
+            state=self.lifespan.state,
+            headers=[] if headers is None else headers,
+            websocket=websocket,
+            log=log,
+        )
+
+    async def __aenter__(self) -> "Handler":
+        await self.lifespan.startup()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.lifespan.shutdown()

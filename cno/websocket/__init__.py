@@ -1,0 +1,20 @@
+"""WebSockets (RFC 6455) over a stream of HTTP/1.1 or HTTP/2 (RFC 8441), in both roles.
+
+Framing, masking and compression are those of the `websockets` package (`pip install cno[ws]`);
+handshake, flow control and timeouts are done here.
+"""
+
+from cno.websocket.client import connect
+from cno.websocket.handshake import Handshake, HandshakeError, accept
+from cno.websocket.options import Options
+from cno.websocket.socket import WebSocket, WebSocketClosed
+
+__all__ = [
+    "Handshake",
+    "HandshakeError",
+    "Options",
+    "WebSocket",
+    "WebSocketClosed",
+    "accept",
+    "connect",
+]

@@ -1,0 +1,123 @@
+"""The opening handshake of a WebSocket: the fields of the request and of the response.
+
+RFC 6455 section 4 for HTTP/1.1, RFC 8441 for HTTP/2. Must never know frames.
+"""
+
+import binascii
+from base64 import b64decode
+from collections.abc import Iterable
+from typing import Any, Final
+
+from cno.aio.messages import Request
+from cno.aio.output import Headers
+from cno.websocket import wire
+from cno.websocket.options import DEFAULT, Options
+from cno.websocket.socket import WebSocket
+
+#: Bytes of a key (RFC 6455 4.1).
+KEY_SIZE: Final = 16
+
+
+class HandshakeError(Exception):
+    """The request is none for a WebSocket; `code` and `headers` are what to answer it with."""
+
+    def __init__(self, text: str, code: int, headers: Headers) -> None:
+        super().__init__(text)
+        self.code = code
+        self.headers = headers
+
+
+def is_websocket(request: Request) -> bool:
+    """Whether a request asks for a WebSocket, well-formed or not."""
+    if request.method == "CONNECT":
+        return value_of(request.headers, ":protocol") == "websocket"
+    if not request._upgradable:
+        return False
+    asked = value_of(request.headers, "upgrade")
+    return asked is not None and asked.strip().lower() == "websocket"
+
+
+def value_of(headers: Headers, name: str) -> str | None:
+    """Return the only value of a field; None if there is none, or more than one."""
+    found = values_of(headers, name)
+    return found[0] if len(found) == 1 else None
+
+
+def values_of(headers: Headers, name: str) -> list[str]:
+    return [value for key, value in headers if key == name]
+
+
+class Handshake:
+    """A request for a WebSocket, to be accepted or refused. Raises HandshakeError if it is none.
+
+    `subprotocols` are those that the client offers, in its order of preference.
+    """
+
+    def __init__(self, request: Request) -> None:
+        wire.library()  # ImportError, before anything is said
+        if not is_websocket(request):
+            upgrade = [("upgrade", "websocket"), ("connection", "upgrade")]
+            raise HandshakeError("the request asks for no WebSocket", 426, upgrade)
+        headers = request.headers
+        # > If this version does not match a version understood by the server, the server MUST
+        # > ... send an appropriate HTTP error code (such as 426 Upgrade Required) and a
+        # > |Sec-WebSocket-Version| header field   (RFC 6455 4.2.2)
+        if value_of(headers, "sec-websocket-version") != "13":
+            raise HandshakeError("unknown version", 426, [("sec-websocket-version", "13")])
+        self.request = request
+        self._fields: Headers = []
+        if request.method != "CONNECT":
+            # > ... the Sec-WebSocket-Key and Sec-WebSocket-Accept header fields are not used, as
+            # > they are superseded by the :protocol pseudo-header field.   (RFC 8441 5)
+            key = value_of(headers, "sec-websocket-key") or ""
+            if not is_key(key):
+                raise HandshakeError("malformed sec-websocket-key", 400, [])
+            self._fields.append(("sec-websocket-accept", str(wire.library().accept_key(key))))
+        self.subprotocols: list[str] = []
+        for value in values_of(headers, "sec-websocket-protocol"):
+            self.subprotocols += [each.strip() for each in value.split(",") if each.strip()]
+
+    async def accept(
+        self,
+        subprotocol: str | None = None,
+        headers: Iterable[tuple[str, str]] = (),
+        options: Options = DEFAULT,
+    ) -> WebSocket:
+        """Open the WebSocket. Raises ValueError for a subprotocol that was not offered,
+        HandshakeError for a malformed offer of extensions; else as `Request.upgrade`."""
+        fields = list(self._fields)
+        if subprotocol is not None:
+            # > ... the server MUST NOT send ... a subprotocol that was not offered (RFC 6455 4.2.2)
+            if subprotocol not in self.subprotocols:
+                raise ValueError(f"the client has not offered the subprotocol {subprotocol!r}")
+            fields.append(("sec-websocket-protocol", subprotocol))
+        extensions: list[Any] = []
+        try:
+            offers = values_of(self.request.headers, "sec-websocket-extensions")
+            agreed, extensions = wire.agree(offers, options)
+        except ValueError as error:
+            raise HandshakeError(str(error), 400, []) from None
+        if agreed:
+            fields.append(("sec-websocket-extensions", agreed))
+        fields += headers
+        await self.request.upgrade(fields)
+        protocol = wire.make_protocol(False, options, extensions)
+        return WebSocket(self.request, protocol, subprotocol, False, options)
+
+
+def is_key(key: str) -> bool:
+    """Whether this is 16 bytes in base64 (RFC 6455 4.1)."""
+    try:
+        return len(b64decode(key.encode(), validate=True)) == KEY_SIZE
+    except (ValueError, binascii.Error):
+        return False
+
+
+async def accept(
+    request: Request,
+    subprotocol: str | None = None,
+    headers: Iterable[tuple[str, str]] = (),
+    options: Options = DEFAULT,
+) -> WebSocket:
+    """Turn a request into a WebSocket. Raises HandshakeError if it asks for none."""
+    return await Handshake(request).accept(subprotocol, headers, options)

@@ -1,0 +1,120 @@
+"""Writes the frames of a WebSocket on its stream: one write at a time, the rest is buffered.
+
+Knows how a stream takes bytes. Must never know frames.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+from mypy_extensions import i64
+
+from cno.aio import leftover
+from cno.aio.exchange import Exchange
+from cno.aio.output import Sending
+from cno.aio.waiters import wake
+from cno.errors import ConnectionError
+
+
+class FrameWriter:
+    """The sending side of the stream. `on_loss` is called once if it takes nothing any more."""
+
+    def __init__(self, exchange: Exchange, on_loss: Callable[[Exception | None], None]) -> None:
+        self._exchange = exchange
+        self._on_loss: Callable[[Exception | None], None] | None = on_loss
+        self._buffer: list[bytes] = []  # waits for the write that is under way
+        self._sending: Sending | None = None  # that write
+        self._waiter: asyncio.Future[None] | None = None  # of those who wait for room
+        self._ending = False  # the stream is to end once all is written
+        self._closed = False  # it takes nothing any more
+        #: Bytes that are not written yet.
+        self.size: i64 = 0
+
+    def write(self, data: bytes) -> None:
+        """Write, or buffer, this."""
+        if self._closed or self._ending:
+            return
+        self._buffer.append(data)
+        self.size += len(data)
+        if self._sending is None:
+            self._write_buffer()
+
+    async def drain(self, most: int) -> None:
+        """Wait until no more than this many bytes are buffered, or the stream takes no more."""
+        while self.size > most and not self._closed:
+            if self._waiter is None:
+                self._waiter = self._exchange._conn.loop.create_future()
+            await asyncio.shield(self._waiter)
+
+    def finish(self) -> None:
+        """End our side of the stream once all is written."""
+        if self._closed:
+            return
+        self._ending = True
+        if self._sending is None:
+            self._end_stream()
+
+    def abandon(self) -> None:
+        """Drop what is buffered: the stream takes nothing any more."""
+        self._closed = True
+        self._on_loss = None
+        self._buffer = []
+        self.size = 0
+        self._wake()
+
+    def _write_buffer(self) -> None:
+        buffer = self._buffer
+        self._buffer = []
+        data = buffer[0] if len(buffer) == 1 else b"".join(buffer)
+        part = Sending(self._exchange.stream, data, False)
+        try:
+            waiter = self._exchange._conn._start_or_queue(part)
+        except ConnectionError as error:
+            self._lose(error)
+            return
+        if waiter is None:
+            self.size = 0
+        else:
+            self._sending = part
+            waiter.add_done_callback(self._written)
+
+    def _written(self, waiter: asyncio.Future[None]) -> None:
+        """A write that had to wait is done, or has failed."""
+        part = self._sending
+        self._sending = None
+        if self._closed or part is None:
+            return
+        if part.error is not None:
+            self._lose(part.error)
+            return
+        self.size -= len(part.data)
+        if self._buffer:
+            self._write_buffer()
+        if self._ending and self._sending is None:
+            self._end_stream()
+        self._wake()
+
+    def _lose(self, error: Exception) -> None:
+        on_loss = self._on_loss
+        self.abandon()
+        if on_loss is not None:
+            on_loss(error)
+
+    def _wake(self) -> None:
+        waiter = self._waiter
+        self._waiter = None
+        wake(waiter)
+
+    def _end_stream(self) -> None:
+        exchange = self._exchange
+        self._closed = True
+        self._on_loss = None
+        self._wake()
+        if not exchange._end_output():
+            return
+        conn = exchange._conn
+        try:
+            conn._post(Sending(exchange.stream, b"", True))
+        except ConnectionError:
+            return  # it has ended meanwhile
+        if conn.is_http2:
+            leftover.part(conn, exchange)

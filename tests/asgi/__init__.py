@@ -1,0 +1,1 @@
+"""ASGI applications, served over both protocols."""

@@ -1,0 +1,1 @@
+"""WebSockets over both protocols, in both roles."""
