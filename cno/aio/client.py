@@ -343,9 +343,13 @@ class Client(Connection):
             failure = None  # else it would hold, by its traceback, what holds it
 
     def _open_now(self, order: Order) -> Response | None:
-        """Write a request, and its body if that is here; None if it has to wait."""
-        # HTTP/1.1 has no other that could share a write with it: so that is not put off, which
-        # would cost a turn of the event loop.
+        """Write a request, and its body if that is here; None if it has to wait.
+
+        This is for speed only: `_open` does the same (docs/decisions/speed.md; *asyncio client,
+        HTTP/1.1* in `benchmarks.instructions`).
+        """
+        # No other HTTP/1.1 request could share the write, so do not wait for the next turn of the
+        # event loop.
         at_once = not self._http2 and not self._flush_soon and not self._busy
         if at_once:
             self._flush_soon = True

@@ -72,6 +72,8 @@ class Head:
 class HeaderLineCache:
     """The field lines of the previous head on a connection, and what they mean.
 
+    This is for speed only: a request whose lines are those of the one before takes a quarter of the
+    instructions (docs/decisions/speed.md; *HTTP/1.1 server* in `benchmarks.instructions`).
     Holds ASCII lines only, so that the delivered text equals the text that the engine checks.
     """
 
