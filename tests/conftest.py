@@ -1,8 +1,10 @@
-"""What every test run shares: the build it says it tests, Hypothesis profiles, ports."""
+"""What every test run shares: which tests it runs, the build, Hypothesis profiles, ports."""
 
 import gc
 import os
 import signal
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -32,6 +34,67 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if IN_CI else "d
 # it would inherit that.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+# What a quick run does not even import, below `tests`: what starts programs or runs tools over the
+# package, floods, and what tries each of many values. A single test has the mark `slow` instead.
+SLOW = {
+    "aio/test_limits_ends.py",
+    "cli/test_terminal.py",
+    "fuzz",
+    "hpack/test_stories.py",
+    "interop",
+    "security",
+    "stress",
+    "test_benchmarks.py",
+    "test_packaging.py",
+    "test_patches.py",
+    "test_structure.py",
+    "typing",
+}
+HERE = Path(__file__).parent
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--quick",
+        action="store_true",
+        help="leave out the slow tests, as pytest does here without a path, -k or -m",
+    )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Run quick tests only, on all cores, where nothing says which tests to run."""
+    option = config.option
+    if hasattr(config, "workerinput"):  # one of those processes
+        option.quick = config.workerinput["quick"]
+        return
+    if config.args_source is pytest.Config.ArgsSource.TESTPATHS:
+        option.quick |= not (option.keyword or option.markexpr)
+    if option.quick and getattr(option, "numprocesses", 0) is None and not option.usepdb:
+        # Tests of a file share servers and what else takes long to set up.
+        option.numprocesses = min(os.cpu_count() or 1, 4)
+        option.dist = "loadfile"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell the processes of xdist what was found out here."""
+    node.workerinput["quick"] = node.config.option.quick
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    if not config.option.quick or not collection_path.is_relative_to(HERE):
+        return None
+    return collection_path.relative_to(HERE).as_posix() in SLOW or None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.option.quick:
+        slow = {item for item in items if item.get_closest_marker("slow")}
+        config.hook.pytest_deselected(items=list(slow))
+        items[:] = [item for item in items if item not in slow]
 
 
 def pytest_collection_finish() -> None:

@@ -30,7 +30,12 @@ def eager_loop() -> asyncio.AbstractEventLoop:
     return loop
 
 
-LOOPS = ["asyncio", "uvloop"] + ["eager"] * (sys.version_info >= (3, 12))
+#: On asyncio's loop alone, and in clear text, most of what a change can break is seen.
+LOOPS = [
+    "asyncio",
+    pytest.param("uvloop", marks=pytest.mark.slow),
+    *[pytest.param("eager", marks=pytest.mark.slow)] * (sys.version_info >= (3, 12)),
+]
 
 
 @pytest.fixture(params=LOOPS)
@@ -46,7 +51,10 @@ def lab(request: pytest.FixtureRequest, certificates: Certificates) -> Lab:
     return Lab(uvloop.new_event_loop, certificates)
 
 
-@pytest.fixture(params=WIRES, ids=str)
+@pytest.fixture(
+    params=[pytest.param(each, marks=pytest.mark.slow if each.tls else ()) for each in WIRES],
+    ids=str,
+)
 def wire(request: pytest.FixtureRequest) -> Wire:
     made: Wire = request.param
     return made

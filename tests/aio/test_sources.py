@@ -488,9 +488,7 @@ async def stream() -> AsyncIterator[bytes]:
     yield DATA
 
 
-@pytest.mark.parametrize(
-    "make", [pieces, stream, lambda: pipe_of(DATA), lambda: Slow(DATA)], ids=str
-)
+@pytest.mark.parametrize("make", [pieces, stream, lambda: pipe_of(DATA), lambda: Slow(DATA)])
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # of the pipe
 def test_what_cannot_be_rewound_is_not_sent_again(lab: Lab, make: Callable[[], Any]) -> None:
     async def main() -> None:

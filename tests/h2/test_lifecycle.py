@@ -84,7 +84,7 @@ def test_the_end_of_input_with_nothing_open(make: State) -> None:
 
 
 @pytest.mark.parametrize(
-    "make", [server_half_closed_remote, server_half_closed_local, server_pushed], ids=str
+    "make", [server_half_closed_remote, server_half_closed_local, server_pushed]
 )
 def test_the_end_of_input_ends_streams(make: State) -> None:
     conn, _ = make()

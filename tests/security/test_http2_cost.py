@@ -10,7 +10,7 @@ from cno import COMPILED, raw
 from tests.h2.test_accounting import lines_run
 from tests.stress import hostile
 
-FEW, MANY = 200, 800
+FEW, MANY = 100, 400
 #: Octets of a piece that make an eighth of that enough work.
 LARGE = 1_000
 

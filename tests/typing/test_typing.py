@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,14 @@ INSTALLED = "site-packages" in PACKAGE.parts
 
 MYPY = ["mypy", "--config-file=", "--strict", "--warn-unreachable", "--no-error-summary"]
 PYRIGHT = ["pyright", "--pythonpath", sys.executable]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """One cache of mypy for all programs, so that the package is checked once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MYPY_CACHE_DIR", str(tmp_path_factory.mktemp("mypy")))
+        yield
 
 
 def run(cwd: Path, *command: str) -> subprocess.CompletedProcess[str]:
@@ -67,7 +76,7 @@ def configure_pyright(folder: Path) -> None:
 
 
 def test_mypy(program: Path) -> None:
-    complaints = check(program.parent, *MYPY, "--cache-dir=cache", program.name)
+    complaints = check(program.parent, *MYPY, program.name)
     assert not complaints, complaints
 
 
@@ -79,7 +88,7 @@ def test_pyright(program: Path) -> None:
 @pytest.mark.parametrize("wrong", ["'x'.on_close", "1 + 'one'"])
 def test_checkers_can_fail(wrong: str, tmp_path: Path) -> None:
     tmp_path.joinpath("wrong.py").write_text(f"import cno\nprint(cno.COMPILED, {wrong})\n")
-    assert "wrong.py:2" in check(tmp_path, *MYPY, "--cache-dir=cache", "wrong.py")
+    assert "wrong.py:2" in check(tmp_path, *MYPY, "wrong.py")
     assert "wrong.py:2" in check(tmp_path, *PYRIGHT, "wrong.py")
 
 
@@ -106,7 +115,7 @@ def test_mistakes_are_noticed(tmp_path: Path) -> None:
     ]
     tmp_path.joinpath("wrong.py").write_text("\n".join([*program, ""]))
     configure_pyright(tmp_path)
-    for checker in ([*MYPY, "--cache-dir=cache", "wrong.py"], PYRIGHT):
+    for checker in ([*MYPY, "wrong.py"], PYRIGHT):
         said = check(tmp_path, *checker)
         found = {int(line) for line in re.findall(r"wrong\.py:(\d+)(?::\d+)?(?: -|:) error", said)}
         assert found == set(range(4, len(program) + 1)), said
@@ -120,7 +129,7 @@ def test_examples_of_the_README(tmp_path: Path) -> None:
     for name, code in zip(files, examples, strict=True):
         tmp_path.joinpath(name).write_text(code)
     configure_pyright(tmp_path)
-    assert not check(tmp_path, *MYPY, "--cache-dir=cache", *files)
+    assert not check(tmp_path, *MYPY, *files)
     assert not check(tmp_path, *PYRIGHT)
 
 
