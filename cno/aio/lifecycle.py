@@ -118,7 +118,7 @@ ENDS: Final = ("NO_END", "BARE_END", "FULL_END", "CLOSED_HERE", "CUT_OFF")
 # -- the table -------------------------------------------------------------------------------------
 
 #: (phases, event, the next phase, what is done then). An event that is not here changes nothing.
-TRANSITIONS: Final = (
+TRANSITIONS: Final[tuple[tuple[tuple[int, ...], int, int, str], ...]] = (
     (
         (CONNECTING,),
         CONNECTION_MADE,
