@@ -1,7 +1,7 @@
-"""The end of a connection: how its transport is closed, and what becomes of it once that is lost.
+"""The end of a connection: closing its transport, and the work after the transport is lost.
 
-All that had been received is parsed before anybody is told of the loss; then everybody who waits is
-told. Knows the transport, and who may wait. Must never know what a request or a response is.
+All received input is parsed before the loss is reported; then every waiting call fails. Knows the
+transport, and the calls that may wait. Must never know requests and responses.
 """
 
 import asyncio
@@ -41,7 +41,7 @@ from cno.streams import flush_all
 if TYPE_CHECKING:
     from cno.aio.connection import Connection
 
-#: Bytes to be read at once.
+#: Bytes of one read.
 PIECE: Final = 65_536
 
 
@@ -49,27 +49,27 @@ PIECE: Final = 65_536
 
 
 def close_transport(conn: "Connection") -> None:
-    """Write what is waiting to be written, and close the transport, or at first our half of it."""
+    """Write the pending output, and close the transport, or first our half of it."""
     if conn._phase >= LINGERING:
         return
     conn._stop_timer()
     if conn._corked != 0:
-        flush_all(conn)  # by cork(), which nobody will undo in time
+        flush_all(conn)  # output after cork(), without the uncork()
     conn._flush()
     if conn._phase >= LINGERING:
-        return  # too much waited in the transport: it has been aborted
+        return  # the flush exceeded `max_write_backlog` and has aborted
     mode = conn._close_mode
     if conn._http2 and conn._full and mode == LINGER:
         mode = CUT
     if truncation.cuts(conn) or mode == CUT:
-        # What is left of a request that was given up helps nobody; nor does it help to tell a
-        # peer that does not read why it is cut off.
+        # The rest of a cancelled request is of no use, and a peer that does not read would not
+        # receive the reason for the close.
         conn._fire(CLOSE_TRANSPORT)
         truncation.cut_off(conn)
         return
     secure = ssl_object_of(conn.transport) is not None
     if mode == LINGER and not (secure and conn._http2):
-        # Closing while the peer is sending would make its system throw away what we said.
+        # Closing while the peer is sending would make its system discard our last message.
         # > If a server performs an immediate close of a TCP connection, there is a significant
         # > risk that the client will not be able to read the last HTTP response.
         # > (RFC 9112 9.6)
@@ -89,14 +89,14 @@ def close_transport(conn: "Connection") -> None:
             intake.listen(conn)
         return
     conn._fire(CLOSE_TRANSPORT)
-    # asyncio's TLS transports forget, when they are closed again, what tells how much is unwritten.
+    # When closed a second time, asyncio's TLS transports lose the size of their write buffer.
     if not conn.transport.is_closing():
         conn.transport.close()
     # > After sending the GOAWAY frame for an error condition, the endpoint MUST close the TCP
     # > connection.   (RFC 9113 5.4.1)
-    # Over TLS, close_notify says so right behind the GOAWAY. The socket stays open until the peer
-    # answers that, or sends more, or `linger_timeout` has passed. (A client has all it wants by
-    # now, and some servers never answer that TLS is closed.)
+    # Over TLS, close_notify follows the GOAWAY directly. The socket stays open until the peer
+    # answers it, sends more, or `linger_timeout` has passed. (Some servers never answer a
+    # close_notify, and a client needs no answer.)
     limits = conn._limits
     patient = conn._server and mode == ORDERLY
     patience = limits.shutdown_timeout if patient else limits.linger_timeout
@@ -113,7 +113,7 @@ def detach(conn: "Connection") -> None:
 
 
 def give_time(conn: "Connection", patience: float) -> None:
-    """Give the transport so much time to write what is left; more while the peer takes it."""
+    """Give the transport `patience` seconds to write the rest, and more while the peer takes it."""
     if conn._phase >= LOST:
         return
     if conn.transport.get_write_buffer_size() != 0:
@@ -122,7 +122,7 @@ def give_time(conn: "Connection", patience: float) -> None:
 
 
 def check(conn: "Connection", patience: float) -> None:
-    """Cut the connection, unless the peer still takes what is to be written."""
+    """Abort the connection, unless the peer still takes output."""
     conn._timer = None
     if conn._phase >= LOST:
         return
@@ -137,9 +137,9 @@ def check(conn: "Connection", patience: float) -> None:
 
 
 def half_closed(conn: "Connection") -> None:
-    """A client of HTTP/1.1 sends no more: it has gone, or waits for the answers to what it asked.
+    """Handle a half-close of an HTTP/1.1 client, which may be gone or wait for its responses.
 
-    Keep answering for `half_closed_timeout`; then wait only while it takes what has been written.
+    Keep answering for `half_closed_timeout`; then wait only while it takes the written output.
     """
     conn._fire(EOF_RECEIVED)
     conn._stop_timer()
@@ -149,7 +149,7 @@ def half_closed(conn: "Connection") -> None:
 
 
 def expire(conn: "Connection") -> None:
-    """Time is up for a client that has closed its sending side, unless it is still taking."""
+    """Abort the connection of a half-closed client, unless it still takes output."""
     conn._timer = None
     if conn._phase >= LOST:
         return
@@ -164,8 +164,8 @@ def expire(conn: "Connection") -> None:
 
 
 def lost(conn: "Connection", exc: Exception | None) -> None:
-    """The transport is gone. (asyncio may say so twice, if a write failed inside a callback.)"""
-    closed = conn._phase >= FLUSHING  # by us: what comes after that is dropped
+    """Handle the loss of the transport, which asyncio may report twice (a write in a callback)."""
+    closed = conn._phase >= FLUSHING  # by us: later input is dropped
     if not conn._fire(CONNECTION_LOST):
         return
     conn._stop_timer()
@@ -178,8 +178,8 @@ def lost(conn: "Connection", exc: Exception | None) -> None:
     if closed:
         conn._peer_end = CLOSED_HERE
     elif exc is not None or (conn._clear_text and conn._peer_end == NO_END):
-        # Clear text has an end that the event loop announces. A loss without it is none, whatever
-        # the event loop says: asyncio may have forgotten why a write failed.
+        # In clear text, the event loop announces a clean end by eof_received(). A loss without it
+        # is not clean: asyncio may have dropped the error of a failed write.
         conn._peer_end = CUT_OFF
     work_off(conn)
 
@@ -203,7 +203,7 @@ def end_of(conn: "Connection") -> str:
 
 
 def vanished(conn: "Connection", why: Reason) -> None:
-    """The peer has gone, or does nothing any more: end the connection without it."""
+    """End the connection: the peer has gone, or does not react any more."""
     if why.limit:
         conn._timed_out = why
     lost(conn, ConnectionAbortedError(why.text))
@@ -211,7 +211,7 @@ def vanished(conn: "Connection", why: Reason) -> None:
 
 
 def work_off(conn: "Connection") -> None:
-    """Parse what had been received, in as many turns of the event loop as that takes."""
+    """Parse the received input, in several iterations of the event loop if necessary."""
     kept = not conn._http2 and conn._born != 0.0 and waiting(conn) != 0
     if kept or intake.has_more(conn):
         conn._behind = False
@@ -223,13 +223,13 @@ def work_off(conn: "Connection") -> None:
 
 
 def tell(conn: "Connection") -> None:
-    """Tell everybody who waits for something of the peer that it will never come."""
+    """Fail all calls that wait for the peer."""
     conn._end = end_of(conn)
     conn._hung_up = conn._peer_end != CLOSED_HERE and is_quiet(conn)
-    conn._loss = None  # its traceback may hold the connection
+    conn._loss = None  # its traceback may refer to the connection
     conn._later = bytearray()
     if conn._peer_end != FULL_END:
-        # A body that lasts until the connection ends, or a tunnel, has not ended well.
+        # A body that lasts until the connection ends, or a tunnel, is incomplete.
         # > A response that has neither chunked transfer coding nor Content-Length is complete
         # > only if a valid closure alert has been received.   (RFC 9112 9.8)
         for exchange in list(conn._exchanges.values()):
@@ -240,7 +240,7 @@ def tell(conn: "Connection") -> None:
         log.debug("%s", error)
     except Exception as bug:
         conn._broken(bug)
-    # Those whose stream had ended before they got in line: no event will tell them.
+    # Writes queued after the end of their stream: no event will fail them.
     for sending in list(conn._stalled.values()):
         conn._resolve(sending, conn._lost(sending.stream))
     conn._stalled.clear()
@@ -251,13 +251,13 @@ def tell(conn: "Connection") -> None:
     wake(conn._closed)
 
 
-# -- what had been received, and not been read -----------------------------------------------------
+# -- received input that was not read --------------------------------------------------------------
 
 
 def rescue(conn: "Connection") -> None:
-    """Take what the system, or TLS, holds for us: a write that fails ends all reading.
+    """Read the input that the system or TLS still holds: a failed write ends all reading.
 
-    (What the system holds of TLS is lost: there is no way to give it to the event loop's TLS.)
+    TLS data in the system's buffer is lost: the event loop's TLS cannot be given it.
     """
     try:
         secured = ssl_object_of(conn.transport)
@@ -270,7 +270,7 @@ def rescue(conn: "Connection") -> None:
 
 
 def from_system(transport: asyncio.BaseTransport) -> bytes:
-    """What a socket's buffer holds: no more than fits it, though the peer may go on sending."""
+    """Return the content of a socket's buffer, at most its size: the peer may go on sending."""
     found = bytearray()
     held = transport.get_extra_info("socket")
     if held is None or held.fileno() < 0:
@@ -290,7 +290,7 @@ def from_system(transport: asyncio.BaseTransport) -> bytes:
 
 
 def from_tls(secured: SSLObject) -> bytes:
-    """What has been received of TLS, and not been decrypted while reading was paused."""
+    """Return the TLS data that was received and not decrypted while reading was paused."""
     found = bytearray()
     try:
         while piece := secured.read(PIECE):
