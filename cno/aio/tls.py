@@ -20,8 +20,8 @@ HTTP1: Final = "http/1.1"
 #: The protocols for ALPN. Never "h2c", which is for clear text (RFC 9113 3.1, 3.2).
 PROTOCOLS: Final = ("h2", HTTP1)
 
-#: The context of connections without one of their own, once it has been made. It is shared because
-#: loading the system's certificates is slow.
+#: The default context of connections, once it has been made. It is shared because loading the
+#: system's certificates is slow.
 _default: Final[list[ssl.SSLContext]] = []
 #: The same for connections that offer HTTP/1.1 alone.
 _http1: Final[list[ssl.SSLContext]] = []
@@ -54,14 +54,14 @@ def client_context(cafile: Path | None = None, *, verify: bool = True) -> ssl.SS
 
 
 def default_context() -> ssl.SSLContext:
-    """Return the context of clients without one of their own. It is shared: do not change it."""
+    """Return the default context of clients. It is shared: do not change it."""
     if not _default:
         _default.append(client_context())
     return _default[0]
 
 
 def http1_context() -> ssl.SSLContext:
-    """Return the context of clients without one of their own that offer HTTP/1.1 alone."""
+    """Return the default context of clients that offer HTTP/1.1 alone."""
     if not _http1:
         context = client_context()
         context.set_alpn_protocols([HTTP1])

@@ -32,10 +32,10 @@ def too_slow(patience: float) -> ConnectTimeoutError:
 
 
 def connect_error(target: Target, cause: OSError) -> ConnectError:
-    """Return what is raised when no connection to `target` could be made.
+    """Return the error of a connection to `target` that could not be made.
 
-    Each who waits gets an error of its own. Its `__cause__` has no traceback, which would hold all
-    objects that the attempt held.
+    Make a new one for each waiting call. Its `__cause__` has no traceback, which would refer to all
+    objects of the attempt.
     """
     what = said(cause)
     if type(cause) is ConnectionResetError and not cause.args:
