@@ -9,11 +9,6 @@ from tests.tree import PACKAGE, ROOT
 
 #: Hits in 1,000 lines of prose.
 MOST = 20
-#: Where there are more at present; to be lowered until none is left.
-AT_PRESENT = {
-    "aio": 60,
-}
-
 PARTS = {
     "*": sorted(PACKAGE.glob("*.py")),
     **{path.parent.name: [path.parent] for path in sorted(PACKAGE.glob("*/__init__.py"))},
@@ -29,8 +24,7 @@ def test_prose(part: str) -> None:
     result = measure(PARTS[part])
     listed = "\n".join(f"{hit.place}: {hit.text}\n    {hit.rule}" for hit in result.hits)
     # In a short text, one hit is not yet a habit.
-    most = AT_PRESENT.get(part, MOST)
-    assert result.rate <= most or len(result.hits) <= 1, listed
+    assert result.rate <= MOST or len(result.hits) <= 1, listed
 
 
 # -- the measure -----------------------------------------------------------------------------------
