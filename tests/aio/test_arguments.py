@@ -27,7 +27,8 @@ async def handle(request: cno.Request) -> None:
 async def made(how: str, **arguments: Any) -> None:
     """Set up what takes settings and limits; it must not get as far as to connect."""
     if how == "serve":
-        cno.serve(handle, HOST, 0, **arguments)
+        async with cno.serve(handle, HOST, 0, **arguments):
+            pass
     elif how == "Server":
         cno.Server(handle, **arguments)
     elif how == "Client":
