@@ -14,7 +14,7 @@ from contextlib import contextmanager
 import pytest
 
 from tests.peers import free_port
-from tests.tree import ROOT
+from tests.tree import PACKAGE, ROOT
 
 TEXT = ROOT.joinpath("README.md").read_text("utf-8")
 EXAMPLES = re.findall(r"^## ([^\n]+)\n+```python\n(.+?)^```", TEXT, re.DOTALL | re.MULTILINE)
@@ -94,6 +94,13 @@ def test_engine() -> None:
 @pytest.mark.parametrize("path", re.findall(r"\]\(([\w./]+)\)", TEXT))
 def test_links(path: str) -> None:
     assert ROOT.joinpath(path).exists()
+
+
+def test_the_files_that_contributing_names_exist() -> None:
+    text = ROOT.joinpath("CONTRIBUTING.md").read_text("utf-8")
+    paths = re.findall(r"`(cno/[\w/]+\.py)`", text)
+    assert len(paths) > 10
+    assert [path for path in paths if not PACKAGE.parent.joinpath(path).exists()] == []
 
 
 def test_the_commands_are_those_that_ci_runs() -> None:
