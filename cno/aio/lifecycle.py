@@ -67,7 +67,7 @@ CLOSE_TRANSPORT: Final = 7
 CONNECTION_LOST: Final = 8
 #: All received bytes are parsed, and every waiter has its result or its error.
 TOLD: Final = 9
-#: Client: another protocol takes over the transport, when a tunnel opens.
+#: Another protocol takes over the transport, when a tunnel opens.
 HAND_OVER: Final = 10
 
 EVENTS: Final = (
@@ -206,7 +206,7 @@ TRANSITIONS: Final[tuple[tuple[tuple[int, ...], int, int, str], ...]] = (
         (OPEN, DRAINING),
         HAND_OVER,
         CLOSED,
-        "Stop the timer; leave the transport to another protocol (`Client.hand_over`).",
+        "Stop the timer; leave the transport to another protocol (`ending.detach`).",
     ),
 )
 
