@@ -21,13 +21,13 @@ from cno.aio.errors import ConnectionLostError, StreamError, fresh
 from cno.aio.forward import ForwardProxy
 from cno.aio.lifecycle import FLUSHING, LOST, NO_END
 from cno.aio.messages import Response, Tunnel, as_list
-from cno.aio.orders import Once, Order, completed, tunnel_order
 from cno.aio.output import Headers, Sending
 from cno.aio.patience import NO_TURN, interim, overdue, refuse
 from cno.aio.progress import is_sending
 from cno.aio.refusal import UpgradeRefused as UpgradeRefused
 from cno.aio.repeat import is_repeatable
-from cno.aio.sources import Body, dispose
+from cno.aio.request_spec import RequestSpec, completed, tunnel_request
+from cno.aio.sources import Body, SingleChunkBody, dispose
 from cno.aio.unclaimed import Unclaimed
 from cno.aio.waiters import wake_first
 from cno.aio.writing import write_body
@@ -126,16 +126,16 @@ class Client(Connection):
         TimeoutError.
         """
         check_loop(self.loop)
-        order = Order(method, path, self._fields(headers), data, trailers)
+        spec = RequestSpec(method, path, self._fields(headers), data, trailers)
         response: Response | None = None
-        if order.source is not None:
-            response = await self._open_or_dispose(order)
-            self._send(response, order)
+        if spec.source is not None:
+            response = await self._open_or_dispose(spec)
+            self._send(response, spec)
         elif not self._line and not self._full:
-            response = self._open_now(order)
+            response = self._open_now(spec)
         if response is None:
-            response = await self._open(order)
-            self._send(response, order)
+            response = await self._open(spec)
+            self._send(response, spec)
         return await self._answer(response, method)
 
     async def upgrade(
@@ -152,10 +152,10 @@ class Client(Connection):
         if self._http2:
             await self._settings_known()
             fields = [(":protocol", protocol), *fields]
-            response = await self._open(tunnel_order("CONNECT", path, fields))
+            response = await self._open(tunnel_request("CONNECT", path, fields))
             return await self._tunnel(response, SUCCESSFUL)
         fields = [*fields, ("connection", "upgrade"), ("upgrade", protocol)]
-        response = await self._open(Order("GET", path, fields, b"", None))
+        response = await self._open(RequestSpec("GET", path, fields, b"", None))
         return await self._tunnel(response, SWITCHING)
 
     async def tunnel(self, authority: str, headers: Iterable[tuple[str, str]] = ()) -> Tunnel:
@@ -166,7 +166,7 @@ class Client(Connection):
         """
         check_loop(self.loop)
         fields = [(":authority", authority), *as_list(headers)]
-        response = await self._open(tunnel_order("CONNECT", "", fields))
+        response = await self._open(tunnel_request("CONNECT", "", fields))
         return await self._tunnel(response, SUCCESSFUL)
 
     def close(self) -> None:
@@ -329,20 +329,20 @@ class Client(Connection):
         """The headers with our authority and credentials, unless they have some."""
         return completed(as_list(headers), self.authority, self._credentials)
 
-    async def _open_or_dispose(self, order: Order) -> Response:
+    async def _open_or_dispose(self, spec: RequestSpec) -> Response:
         """As `_open`; where that fails, who produces the body is told. (As in `write_body`.)"""
         failure: BaseException | None
         try:
-            return await self._open(order)
+            return await self._open(spec)
         except BaseException as error:
             failure = error
-        await dispose(order.source)
+        await dispose(spec.source)
         try:
             raise failure
         finally:
             failure = None  # else it would hold, by its traceback, what holds it
 
-    def _open_now(self, order: Order) -> Response | None:
+    def _open_now(self, spec: RequestSpec) -> Response | None:
         """Write a request, and its body if that is here; None if it has to wait.
 
         This is for speed only: `_open` does the same (docs/decisions/speed.md; *asyncio client,
@@ -354,28 +354,28 @@ class Client(Connection):
         if at_once:
             self._flush_soon = True
         try:
-            response = self._try_open(order)
+            response = self._try_open(spec)
             if response is not None:
-                self._send(response, order)
+                self._send(response, spec)
         finally:
             if at_once:
                 self._flush()
         return response
 
-    async def _open(self, order: Order) -> Response:
+    async def _open(self, spec: RequestSpec) -> Response:
         """Write a request's head as soon as that is possible."""
         try:
             if self._line or self._full:
                 await self._wait_turn(False)
             while True:
-                response = self._try_open(order)
+                response = self._try_open(spec)
                 if response is not None:
                     return response
                 await self._wait_turn(True)
         finally:
             self._freed()  # perhaps there is room for one more; or this one gave up its turn
 
-    def _try_open(self, order: Order) -> Response | None:
+    def _try_open(self, spec: RequestSpec) -> Response | None:
         """Write a request's head; None if it has to wait."""
         if self._phase >= FLUSHING:
             raise ConnectionLostError("the connection is closed", retryable=True)
@@ -385,9 +385,9 @@ class Client(Connection):
             return None
         if len(self._exchanges) >= MAX_BLIND and self._is_greeting():
             return None
-        path, fields = order.path, order.fields
+        path, fields = spec.path, spec.fields
         if self._forward_proxy is not None:
-            path, fields = self._forward_proxy.target(order), self._forward_proxy.fields(order)
+            path, fields = self._forward_proxy.target(spec), self._forward_proxy.fields(spec)
         stream = self.next_stream
         response = Response(self, stream)
         response._reused = self._answered_before
@@ -396,7 +396,7 @@ class Client(Connection):
         self._exchanges[stream] = response
         opened = False
         try:
-            self.write_head(stream, 0, order.method, path, fields, order.empty)
+            self.write_head(stream, 0, spec.method, path, fields, spec.empty)
             opened = True
         except WouldBlockError:
             return None
@@ -407,16 +407,16 @@ class Client(Connection):
                 self._exchanges.pop(stream, None)
         return response
 
-    def _send(self, response: Response, order: Order) -> None:
+    def _send(self, response: Response, spec: RequestSpec) -> None:
         """Send the body, if there is one, or begin to."""
-        if order.empty:
+        if spec.empty:
             return
-        if order.source is not None or order.patient:
-            source = Once(order.body) if order.source is None else order.source
-            self._start_upload(response, source, order.trailers, order.patient)
+        if spec.source is not None or spec.patient:
+            source = SingleChunkBody(spec.body) if spec.source is None else spec.source
+            self._start_upload(response, source, spec.trailers, spec.patient)
             return
-        sending = Sending(response.stream, order.body, True)
-        sending.trailers = order.trailers
+        sending = Sending(response.stream, spec.body, True)
+        sending.trailers = spec.trailers
         try:
             self._post(sending)
         except ConnectionError:

@@ -5,8 +5,8 @@ Takes a request and returns the target and fields to send. Must never know a con
 
 from typing import Final
 
-from cno.aio.orders import Order, has
 from cno.aio.output import Headers
+from cno.aio.request_spec import RequestSpec, has
 
 
 class ForwardProxy:
@@ -18,16 +18,16 @@ class ForwardProxy:
     def __init__(self, credentials: str | None) -> None:
         self._credentials: Final = credentials
 
-    def fields(self, order: Order) -> Headers:
+    def fields(self, spec: RequestSpec) -> Headers:
         """Return the header fields of the request, with the credentials for the proxy.
 
         A `proxy-authorization` field of the application's takes precedence.
         """
-        if self._credentials is None or has(order.fields, "proxy-authorization"):
-            return order.fields
-        return [*order.fields, ("proxy-authorization", self._credentials)]
+        if self._credentials is None or has(spec.fields, "proxy-authorization"):
+            return spec.fields
+        return [*spec.fields, ("proxy-authorization", self._credentials)]
 
-    def target(self, order: Order) -> str:
+    def target(self, spec: RequestSpec) -> str:
         """Return the request target in absolute-form.
 
         CONNECT keeps its authority-form, and a target that is a URL stays as it is.
@@ -35,15 +35,15 @@ class ForwardProxy:
         # > When making a request to a proxy, other than a CONNECT or server-wide OPTIONS request
         # > (as detailed below), a client MUST send the target URI in absolute-form as the
         # > request-target.   (RFC 9112 3.2.2)
-        path = order.path
-        if order.method == "CONNECT" or not (path == "" or path == "*" or path.startswith("/")):
+        path = spec.path
+        if spec.method == "CONNECT" or not (path == "" or path == "*" or path.startswith("/")):
             return path
-        if path == "" and order.method != "OPTIONS":
+        if path == "" and spec.method != "OPTIONS":
             path = "/"
         # > If a proxy receives an OPTIONS request with an absolute-form of request-target in which
         # > the URI has an empty path and no query component, then the last proxy on the request
         # > chain MUST send a request-target of "*"   (RFC 9112 3.2.4)
-        return f"http://{authority_of(order.fields)}{'' if path == '*' else path}"
+        return f"http://{authority_of(spec.fields)}{'' if path == '*' else path}"
 
 
 def authority_of(fields: Headers) -> str:

@@ -13,44 +13,44 @@ from cno.aio.lifecycle import FLUSHING, LOST
 from cno.aio.messages import Response
 
 if TYPE_CHECKING:
-    from cno.aio.member import Member
+    from cno.aio.pooled import PooledClient
 
 
-def leave(member: "Member") -> None:
+def leave(client: "PooledClient") -> None:
     """Take no more requests on this connection, and close it once those it has are done."""
-    if member._phase < FLUSHING and not member._draining:
-        member.shutdown()
-    if member._leaving is None and member._phase < LOST:
-        look_later(member, positions(member))
+    if client._phase < FLUSHING and not client._draining:
+        client.shutdown()
+    if client._leaving is None and client._phase < LOST:
+        look_later(client, positions(client))
 
 
-def look_later(member: "Member", seen: dict[int, int]) -> None:
-    wait = member._limits.linger_timeout
-    member._leaving = member.loop.call_later(wait, look, member, seen, context=member._context)
+def look_later(client: "PooledClient", seen: dict[int, int]) -> None:
+    wait = client._limits.linger_timeout
+    client._leaving = client.loop.call_later(wait, look, client, seen, context=client._context)
 
 
-def look(member: "Member", seen: dict[int, int]) -> None:
+def look(client: "PooledClient", seen: dict[int, int]) -> None:
     """Give up the bodies that have not moved since; look again while there are others."""
-    member._leaving = None
-    now = positions(member)
+    client._leaving = None
+    now = positions(client)
     for stream, taken in now.items():
-        exchange = member._exchanges.get(stream)
+        exchange = client._exchanges.get(stream)
         if exchange is not None and seen.get(stream) == taken:
             cast(Response, exchange).cancel()
-    if member._exchanges and member._phase < LOST:
-        look_later(member, now)
+    if client._exchanges and client._phase < LOST:
+        look_later(client, now)
 
 
-def positions(member: "Member") -> dict[int, int]:
+def positions(client: "PooledClient") -> dict[int, int]:
     """How much has been read of each response that nobody waits for at the moment, by stream.
 
     While the request is still being sent, its response is not looked at: the server wants that.
     """
     found: dict[int, int] = {}
-    for exchange in member._exchanges.values():
+    for exchange in client._exchanges.values():
         response = cast(Response, exchange)
         head, buffer = response._head, response._buffer
-        sending = response._upload is not None or response.stream in member._stalled
+        sending = response._upload is not None or response.stream in client._stalled
         awaited = (head is not None and not head.done()) or (buffer is not None and buffer.waits())
         if not sending and not awaited and not response._tunnel and not response._complete:
             taken: i64 = 0 if buffer is None else buffer._taken

@@ -9,22 +9,22 @@ from collections.abc import AsyncIterable, Iterable
 from dataclasses import replace
 from ssl import SSLContext
 from types import TracebackType
-from typing import Any, Final
+from typing import Final, cast
 
 from mypy_extensions import mypyc_attr
 
 from cno.aio.arguments import check_configuration
 from cno.aio.client import CLIENT_LIMITS
 from cno.aio.connect import Route
+from cno.aio.connection_pool import ConnectionPool
 from cno.aio.errors import ConnectionLostError, StreamError
-from cno.aio.member import Member
 from cno.aio.messages import Response, as_list
-from cno.aio.orders import Order, authority_of, completed
 from cno.aio.output import Headers, log
+from cno.aio.pooled import ClientConnection
 from cno.aio.repeat import is_repeatable, requires_http1
-from cno.aio.sources import Body, dispose, rewind
-from cno.aio.stock import Stock
-from cno.aio.unreachable import closed_at_once, connect_error
+from cno.aio.request_spec import RequestSpec, authority_of, completed
+from cno.aio.sources import Body, RetryableBody
+from cno.aio.unreachable import connect_error
 from cno.aio.urls import Target, target_of
 from cno.errors import UsageError
 from cno.limits import Limits
@@ -35,52 +35,8 @@ from cno.settings import SettingsDict
 MISDIRECTED: Final = 421
 
 
-class Replay:
-    """A body that comes piece by piece, kept from its end while it may have to be sent again.
-
-    Whoever sends it leaves it when that fails; unless it has begun, it can be sent once more, or if
-    it is a file that can be rewound.
-    """
-
-    def __init__(self, source: AsyncIterable[bytes]) -> None:
-        self._source = source
-        self._pieces: Any = None
-        self.begun = False
-        self.kept = True  # the request has had no answer yet
-        self._left = False
-
-    def __aiter__(self) -> "Replay":
-        return self
-
-    def __anext__(self) -> Any:
-        if self._pieces is None:
-            self.begun = True
-            self._pieces = self._source.__aiter__()
-        return self._pieces.__anext__()
-
-    def again(self) -> bool:
-        """Whether it can be sent once more."""
-        self._left = False
-        if self.begun:
-            self._pieces = None
-            return rewind(self._source)
-        return True
-
-    async def aclose(self) -> None:
-        """No more of it is wanted by whoever sent it."""
-        self._left = True
-        if self.begun or not self.kept:
-            await dispose(self._source)
-
-    async def release(self, answered: bool) -> None:
-        """There is an answer, or there will never be one: it is not going to be sent again."""
-        self.kept = False
-        if not self.begun and (self._left or not answered):  # else its sender sees to that
-            await dispose(self._source)
-
-
 @mypyc_attr(allow_interpreted_subclasses=True)
-class Pool(Stock):
+class Pool(ConnectionPool):
     """Connections to any number of servers, kept for the requests to come.
 
     HTTP/2: one connection for each origin (scheme, host and port), which all requests share; those
@@ -165,10 +121,10 @@ class Pool(Stock):
         self._bind()
         target = target_of(url)
         fields = completed(as_list(headers), target.authority, target.credentials)
-        order = Order(method, target.path, fields, data, trailers)
-        if order.source is None:
-            return await self._carry(target, order, None)
-        return await self._carry_stream(target, order, order.source)
+        spec = RequestSpec(method, target.path, fields, data, trailers)
+        if spec.source is None:
+            return await self._carry(target, spec, None)
+        return await self._carry_stream(target, spec, spec.source)
 
     def close(self) -> None:
         """Take no more requests, and close each connection once those it has are done.
@@ -202,19 +158,19 @@ class Pool(Stock):
     # -- requests --------------------------------------------------------------------------------
 
     async def _carry_stream(
-        self, target: Target, order: Order, source: AsyncIterable[bytes]
+        self, target: Target, spec: RequestSpec, source: AsyncIterable[bytes]
     ) -> Response:
         """As `_carry`, with a body that comes piece by piece."""
-        replay = Replay(source)
-        order.source = replay
+        body = RetryableBody(source)
+        spec.source = body
         response: Response | None = None
         failure: BaseException | None = None
         try:
-            response = await self._carry(target, order, replay)
+            response = await self._carry(target, spec, body)
         except BaseException as error:
             failure = error
         # (Not in a `finally`: see `messages.write_body`.)
-        await replay.release(response is not None)
+        await body.release(response is not None)
         if response is None:
             try:
                 raise failure or RuntimeError("neither a response nor an error")
@@ -222,80 +178,88 @@ class Pool(Stock):
                 failure = None  # else it would hold, by its traceback, what holds it
         return response
 
-    async def _carry(self, target: Target, order: Order, replay: Replay | None) -> Response:
+    async def _carry(
+        self, target: Target, spec: RequestSpec, body: RetryableBody | None
+    ) -> Response:
         """Send a request until somebody has processed it, or may have."""
-        if self._closing:
+        if self._store.is_closing:
             raise UsageError("the pool is closed")
         retries = Retries(self._retries, self._retry_idempotent)
         while True:
-            if self._closing:
+            if self._store.is_closing:
                 raise ConnectionLostError("the pool was closed", retryable=True)
             origin = self._origin_of(target)
-            unused = retries.needs_unused
-            member = None if unused and origin.http2 is False else self._pick(origin)
-            if member is None:
-                member = await self._wait(origin, retries.goes_first, unused)
-            looks_bad = member.is_free() and (not member.usable() or member.has_news())
-            if looks_bad and not await self._is_well(member):
-                told = member._http2 and origin.http1_only  # by GOAWAY, before its first request
-                failed = member._last_local == 0 and not told
-                if failed and not origin.is_served() and not self._closing:
-                    code = member._goaway_code()
-                    raise connect_error(target, closed_at_once(member._end_reason, code))
-                continue
+            unused_only = retries.needs_unused
+            picked = self._store.pick(origin, unused_only)
+            if picked is None:
+                connection = await self._wait(origin, retries.goes_first, unused_only)
+            else:
+                connection = cast(ClientConnection, picked)
+            client = connection.client
+            if connection.is_reserved_alone() and (
+                not connection.is_usable() or client.has_input()
+            ):
+                if not await self._is_well(connection):
+                    told = connection.is_http2 and origin.http1_only  # before its first request
+                    never_used = connection.is_unused() and not told
+                    if never_used and not origin.is_served() and not self._store.is_closing:
+                        raise connect_error(target, connection.why_closed())
+                    continue
             response: Response | None = None
             try:
-                response = member._try_open(order)
+                response = client._try_open(spec)
                 if response is None:
                     retries.blocked()
                 else:
-                    member._send(response, order)
-                    answer = await member._answer(response, order.method)
+                    self._store.sent(connection)
+                    client._send(response, spec)
+                    answer = await client._answer(response, spec.method)
                     if answer.code != MISDIRECTED or not self._goes_elsewhere(
-                        member, answer, order, target, replay, retries
+                        connection, answer, spec, target, body, retries
                     ):
                         return answer
             except (StreamError, ConnectionLostError) as error:
-                if not self._goes_again(member, response, order, error, retries):
+                if not self._goes_again(connection, response, spec, error, retries):
                     raise
-                if replay is not None and not replay.again():
+                if body is not None and not body.again():
                     raise
-                log.debug("%s: sending %s %s again", error, order.method, target.path)
+                log.debug("%s: sending %s %s again", error, spec.method, target.path)
             finally:
                 if response is None:
-                    self.changed(member)
+                    self._release(connection)
             pause = retries.pause()
             if pause > 0.0:
                 await asyncio.sleep(pause)
 
     def _goes_again(
         self,
-        member: Member,
+        connection: ClientConnection,
         response: Response | None,
-        order: Order,
+        spec: RequestSpec,
         error: StreamError | ConnectionLostError,
         retries: Retries,
     ) -> bool:
         """Return whether to send a request again that has failed with this error."""
         # > HTTP_1_1_REQUIRED (0x0d): The endpoint requires that HTTP/1.1 be used instead of HTTP/2.
         # > (RFC 9113 7)
-        if requires_http1(error) or member.requires_http1():
-            if not self._use_http1(member._origin):
+        client = connection.client
+        if requires_http1(error) or client.was_told_http1():
+            if not self._use_http1(connection):
                 return False
         lost = isinstance(error, ConnectionLostError)
         return retries.failed(
             retryable=error.retryable,
-            passed_over=response is not None and member.passed(response.stream),
-            idempotent=lost and is_repeatable(member, response, order.method),
+            passed_over=response is not None and client.passed_over(response.stream),
+            idempotent=lost and is_repeatable(client, response, spec.method),
         )
 
     def _goes_elsewhere(
         self,
-        member: Member,
+        connection: ClientConnection,
         answer: Response,
-        order: Order,
+        spec: RequestSpec,
         target: Target,
-        replay: Replay | None,
+        body: RetryableBody | None,
         retries: Retries,
     ) -> bool:
         """Return whether to send a request again, over another connection, that 421 has answered.
@@ -303,13 +267,12 @@ class Pool(Stock):
         The origin is the URL's: where the headers name another authority, no connection of this
         pool leads there.
         """
-        if authority_of(order.fields) != target.authority or not retries.misdirected():
+        if authority_of(spec.fields) != target.authority or not retries.misdirected():
             return False
-        if replay is not None:
-            if (answer._upload is not None and replay.begun) or not replay.again():
+        if body is not None:
+            if (answer._upload is not None and body.begun) or not body.again():
                 return False
         answer.cancel()
-        self._retire(member)
-        self.changed(member)
-        log.debug("421: sending %s %s again", order.method, target.path)
+        self._retire(connection)
+        log.debug("421: sending %s %s again", spec.method, target.path)
         return True

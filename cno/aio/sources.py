@@ -244,3 +244,64 @@ def bytes_behind(file: Any, position: int) -> int:
         return -1
     # The system reports a size of 0 for the files of /proc and the like.
     return max(0, end - position) if end > 0 else -1
+
+
+class RetryableBody:
+    """A body that comes piece by piece, kept from its end while it may have to be sent again.
+
+    Whoever sends it leaves it when that fails; unless it has begun, it can be sent once more, or if
+    it is a file that can be rewound.
+    """
+
+    def __init__(self, source: AsyncIterable[bytes]) -> None:
+        self._source = source
+        self._pieces: Any = None
+        self.begun = False
+        self.kept = True  # the request has had no answer yet
+        self._left = False
+
+    def __aiter__(self) -> "RetryableBody":
+        return self
+
+    def __anext__(self) -> Any:
+        if self._pieces is None:
+            self.begun = True
+            self._pieces = self._source.__aiter__()
+        return self._pieces.__anext__()
+
+    def again(self) -> bool:
+        """Whether it can be sent once more."""
+        self._left = False
+        if self.begun:
+            self._pieces = None
+            return rewind(self._source)
+        return True
+
+    async def aclose(self) -> None:
+        """No more of it is wanted by whoever sent it."""
+        self._left = True
+        if self.begun or not self.kept:
+            await dispose(self._source)
+
+    async def release(self, answered: bool) -> None:
+        """There is an answer, or there will never be one: it is not going to be sent again."""
+        self.kept = False
+        if not self.begun and (self._left or not answered):  # else its sender sees to that
+            await dispose(self._source)
+
+
+class SingleChunkBody:
+    """Bytes as something to iterate over."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def __aiter__(self) -> "SingleChunkBody":
+        return self
+
+    async def __anext__(self) -> bytes:
+        data = self._data
+        if not data:
+            raise StopAsyncIteration
+        self._data = b""
+        return data

@@ -16,7 +16,7 @@ LAYERS = {
     "aio/connection.py": {"Connection"},
     "aio/server.py": {"Server"},
     "aio/client.py": {"Client"},
-    "aio/member.py": {"Member"},
+    "aio/pooled.py": {"PooledClient"},
 }
 
 

@@ -10,7 +10,7 @@ from cno.aio.output import Headers
 from cno.aio.sources import Body, size_of, source_of, whole_body
 
 
-class Order:
+class RequestSpec:
     """A request as it is going to be sent, on whichever connection. Raises TypeError for bodies of
     no kind, ValueError for files that cannot be read."""
 
@@ -43,11 +43,11 @@ class Order:
         self.fields = fields
 
 
-def tunnel_order(method: str, path: str, fields: Headers) -> Order:
+def tunnel_request(method: str, path: str, fields: Headers) -> RequestSpec:
     """A request without end."""
-    order = Order(method, path, fields, b"", None)
-    order.empty = False
-    return order
+    spec = RequestSpec(method, path, fields, b"", None)
+    spec.empty = False
+    return spec
 
 
 def completed(fields: Headers, authority: str | None, credentials: str | None) -> Headers:
@@ -81,20 +81,3 @@ def expects_continue(fields: Headers) -> bool:
         if len(name) == 6 and name.lower() == "expect":
             return value.lower() == "100-continue"
     return False
-
-
-class Once:
-    """Bytes as something to iterate over."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-
-    def __aiter__(self) -> "Once":
-        return self
-
-    async def __anext__(self) -> bytes:
-        data = self._data
-        if not data:
-            raise StopAsyncIteration
-        self._data = b""
-        return data

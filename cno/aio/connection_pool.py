@@ -1,0 +1,301 @@
+"""The connections of a pool: drives `cno.pool.store` with asyncio.
+
+Makes and closes the connections that the store decides on, wakes the requests that wait, and keeps
+its timer. Must never know what is sent, or what may be sent again.
+"""
+
+import asyncio
+import contextvars
+import time
+from typing import cast
+
+from mypy_extensions import mypyc_attr
+
+from cno.aio.connect import Route
+from cno.aio.errors import ConnectError, ConnectionLostError, StreamTimeoutError, fresh
+from cno.aio.leaving import leave
+from cno.aio.lifecycle import LOST
+from cno.aio.output import log
+from cno.aio.patience import NO_TURN, not_sent
+from cno.aio.pooled import ClientConnection, PooledClient, PoolListener
+from cno.aio.probe import let_transport_read
+from cno.aio.unreachable import closed_at_once, connect_error, too_slow
+from cno.aio.urls import Target
+from cno.aio.waiters import wake
+from cno.limits import Limits
+from cno.pool.connection import Alarm, Decision, Dial, Origin, Waiter
+from cno.pool.store import ConnectionStore
+from cno.settings import SettingsDict
+
+
+class Attempt:
+    """A connection that is being made."""
+
+    def __init__(self, dial: Dial, client: PooledClient) -> None:
+        self.dial = dial
+        self.client = client
+        self.timer: asyncio.TimerHandle | None = None
+        self.expired = False
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class ConnectionPool(PoolListener):
+    """The connections of a pool, and the requests that wait for one of them."""
+
+    def __init__(
+        self,
+        route: Route,
+        force_http2: bool,
+        max_connections: int | None,
+        max_per_origin: int | None,
+        settings: SettingsDict | None,
+        limits: Limits,
+    ) -> None:
+        self._route = route
+        self._force_http2 = force_http2
+        self._settings = settings
+        self._limits = limits
+        self._store = ConnectionStore(max_connections, max_per_origin, limits.keepalive_timeout)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        #: That of whoever made the pool: connections, which all requests share, are made in it.
+        self._context = contextvars.copy_context()
+        self._attempts: dict[asyncio.Task[None], Attempt] = {}
+        self._timer: asyncio.TimerHandle | None = None  # to tell the store that time has passed
+        self._performing = False  # the store's decisions are being carried out
+        self._closed: asyncio.Future[None] | None = None
+
+    @property
+    def connections(self) -> int:
+        """How many connections there are, those included that take no more requests."""
+        return self._store.count()
+
+    def _bind(self) -> None:
+        """Belong to the running event loop. Raises RuntimeError in any other one."""
+        loop = asyncio.get_running_loop()
+        if self._loop is None:
+            self._loop = loop
+        elif self._loop is not loop:
+            raise RuntimeError("the pool belongs to another event loop: each loop needs its own")
+
+    async def wait_closed(self) -> None:
+        """Wait until all connections are closed."""
+        self._bind()
+        while not self._store.is_empty():
+            if self._closed is None:
+                self._closed = asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._closed)
+
+    # -- a connection for a request ----------------------------------------------------------------
+
+    def _origin_of(self, target: Target) -> Origin:
+        origin = self._store.find(target.origin)
+        if origin is None:
+            self._route.check(target)
+            clear_text = target.scheme == "http"
+            force = self._force_http2 or target.force_http2
+            origin = Origin(target.origin, target, force if clear_text else None)
+            self._store.add(origin)
+        return origin
+
+    async def _wait(self, origin: Origin, goes_first: bool, unused_only: bool) -> ClientConnection:
+        """Wait for a connection; a place on it is reserved."""
+        waiter = Waiter(origin, unused_only, goes_first, asyncio.get_running_loop().create_future())
+        self._store.wait(waiter)
+        self._perform()
+        if origin.shared is not None:
+            cast(ClientConnection, origin.shared).client._hurry()
+        try:
+            await waiter.key
+        except asyncio.CancelledError:
+            self._store.leave(waiter)
+            self._perform()
+            raise
+        if waiter.connection is None:
+            raise error_for(cast(Target, origin.peer), cast("Exception | None", waiter.reason))
+        return cast(ClientConnection, waiter.connection)
+
+    async def _is_well(self, connection: ClientConnection) -> bool:
+        """Read what has come on a connection that nobody uses; return whether that was not its end.
+
+        Until that is known, nobody else is given it. If it is not well, it is closed.
+        """
+        self._store.hold(connection)
+        read = False
+        try:
+            await let_transport_read()
+            read = True
+        finally:
+            if not read:
+                connection.is_held = False
+                self._release(connection)
+        is_well = connection.is_usable() and not connection.client.has_input()
+        self._store.inspected(connection, is_well)
+        self._perform()
+        return is_well
+
+    def _release(self, connection: ClientConnection) -> None:
+        """Give back a place that was reserved."""
+        self._store.release(connection)
+        self._perform()
+
+    def _retire(self, connection: ClientConnection) -> None:
+        """Give a connection no more requests."""
+        self._store.retire(connection)
+        self._perform()
+
+    def _use_http1(self, connection: ClientConnection) -> bool:
+        """Use HTTP/1.1 alone for an origin from now on. Return False if that is not possible."""
+        if not self.can_use_http1(connection.client):
+            return False
+        self._store.require_http1(connection.origin)
+        self._perform()
+        return True
+
+    # -- PoolListener ------------------------------------------------------------------------------
+
+    def changed(self, client: PooledClient) -> None:
+        if client.entry is not None:
+            self._store.changed(client.entry)
+            self._perform()
+
+    def lost(self, client: PooledClient) -> None:
+        if client.entry is not None:
+            self._store.lost(client.entry)
+            self._perform()
+
+    def silent(self, client: PooledClient) -> None:
+        if client.entry is not None:
+            log.debug("%s does not answer a PING", client.authority)
+            self._store.retire(client.entry)
+            self._perform()
+
+    def refuses(self, client: PooledClient) -> None:
+        if client.entry is not None:
+            self._store.refuses(client.entry, not_sent(NO_TURN))
+            self._perform()
+
+    def can_use_http1(self, client: PooledClient) -> bool:
+        if client.scheme != "https" or client._force_http2:
+            return False
+        return self._route.can_require_http1()
+
+    # -- the store's decisions ---------------------------------------------------------------------
+
+    def _perform(self) -> None:
+        """Carry out the store's decisions, and those that follow from that."""
+        if self._performing:
+            return
+        self._performing = True
+        try:
+            while decisions := self._store.take():
+                for decision in decisions:
+                    self._carry_out(decision)
+        finally:
+            self._performing = False
+        if self._closed is not None and self._store.is_empty():
+            wake(self._closed)
+            self._closed = None
+
+    def _carry_out(self, decision: Decision) -> None:
+        if isinstance(decision, Waiter):
+            wake(decision.key)
+        elif isinstance(decision, Dial):
+            # Not in the context of the request that happens to be first.
+            self._context.copy().run(self._begin, decision)
+        elif isinstance(decision, Alarm):
+            self._set_timer(decision.at)
+        else:
+            cast(ClientConnection, decision).client.close()
+
+    def _set_timer(self, at: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        wait = max(0.0, at - time.monotonic())
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(wait, self._tick, context=self._context)
+
+    def _tick(self) -> None:
+        self._timer = None
+        self._store.tick()
+        self._perform()
+
+    def _begin(self, dial: Dial) -> None:
+        """Begin to make a connection."""
+        loop = asyncio.get_running_loop()
+        target = cast(Target, dial.origin.peer)
+        force = self._force_http2 or target.force_http2
+        client = PooledClient(loop, self, target, force, self._settings, self._limits)
+        attempt = Attempt(dial, client)
+        connecting = self._route.connect(loop, target, client, dial.http1_only)
+        task = loop.create_task(connecting)
+        self._attempts[task] = attempt
+        wait = self._limits.handshake_timeout
+        if wait is not None:
+            attempt.timer = loop.call_later(wait, self._expire, task, context=self._context)
+        task.add_done_callback(self._finished)
+
+    def _expire(self, task: "asyncio.Task[None]") -> None:
+        """A connection takes too long to be made."""
+        attempt = self._attempts.get(task)
+        if attempt is not None:
+            attempt.timer = None
+            attempt.expired = True
+            task.cancel()
+
+    def _finished(self, task: "asyncio.Task[None]") -> None:
+        """A connection has been made, or not."""
+        attempt = self._attempts.pop(task)
+        if attempt.timer is not None:
+            attempt.timer.cancel()
+        dial, client = attempt.dial, attempt.client
+        problem: BaseException | None = None
+        if attempt.expired:
+            problem = too_slow(self._limits.handshake_timeout or 0.0)
+        elif task.cancelled():
+            problem = asyncio.CancelledError()
+        else:
+            problem = task.exception()
+        if problem is None and client._phase >= LOST:
+            problem = closed_at_once(client._end_reason, client._goaway_code())
+        if problem is None:
+            client.entry = ClientConnection(dial.origin, client)
+            if self._store.made(dial, client.entry):
+                self._perform()
+                if dial.origin.waiting:
+                    client._hurry()
+                return
+            client.entry = None
+            problem = ConnectError("the server requires HTTP/1.1, and has chosen HTTP/2")
+        client.abort()
+        self._store.failed(dial, problem if isinstance(problem, Exception) else None)
+        self._perform()
+
+    # -- the end -----------------------------------------------------------------------------------
+
+    def _close(self, at_once: bool) -> None:
+        """Close the connections: now, or once their requests are done."""
+        self._store.close(None)
+        self._perform()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        for task in list(self._attempts):
+            task.cancel()
+        for connection in self._store.connections():
+            client = cast(ClientConnection, connection).client
+            if at_once or not connection.is_busy():
+                client.close()
+            else:
+                leave(client)
+        self._perform()
+
+
+def error_for(target: Target, reason: Exception | None) -> Exception:
+    """Return the error of one request that waited for a connection; None: the pool was closed."""
+    if reason is None:
+        return ConnectionLostError("the pool was closed", retryable=True)
+    if isinstance(reason, StreamTimeoutError):
+        return fresh(reason)  # there is a connection, whose server allows no requests
+    if isinstance(reason, OSError):
+        return connect_error(target, reason)
+    return reason  # a mistake in the program, or in the environment's variables

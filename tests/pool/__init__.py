@@ -1,0 +1,1 @@
+"""Decisions of a pool, without connections."""
