@@ -109,13 +109,18 @@ def is_outranked(state: State, connection: PooledConnection) -> bool:
 def evict(state: State) -> bool:
     """Make room: close the connection that has been idle the longest. Return whether there was
     one."""
-    while state.idle:
-        connection = next(iter(state.idle))
-        if connection.is_free():
+    for connection in list(state.idle):
+        if not connection.is_free():
+            state.idle.pop(connection, None)
+        elif not is_awaited(connection):
             drop(state, connection)
             return True
-        state.idle.pop(connection, None)
     return False
+
+
+def is_awaited(connection: PooledConnection) -> bool:
+    """Return whether requests wait for the server to allow them on a connection."""
+    return connection.is_http2 and bool(connection.origin.waiting)
 
 
 def set_idle(state: State, connection: PooledConnection) -> None:

@@ -245,9 +245,11 @@ class ConnectionStore:
         while state.idle and timeout is not None:
             connection = next(iter(state.idle))
             due = state.idle[connection] + timeout
-            awaited = connection.is_http2 and bool(connection.origin.waiting)
-            if awaited or not connection.is_free():
-                state.idle.pop(connection, None)  # in use, or requests wait for it to allow them
+            if decide.is_awaited(connection):
+                state.idle[connection] = now
+                state.idle.move_to_end(connection)
+            elif not connection.is_free():
+                state.idle.pop(connection, None)
             elif now >= due:
                 decide.drop(state, connection)
             else:

@@ -207,7 +207,11 @@ class Driver:
             # (One that has become free without a word to the store is none of its faults.)
             assert not suits or each.room() <= 0, "a free connection"
         dialing = any(each.origin is waiter.origin for each in self.dials)
-        idle = [each for each in live if each.is_usable() and each.is_free()]
+        idle = [
+            each
+            for each in live
+            if each.is_usable() and each.is_free() and not (each.is_http2 and each.origin.waiting)
+        ]
         full = len(live) + len(self.dials) >= self.total and not idle
         assert mine or dialing or full, "waits for nothing"
 
