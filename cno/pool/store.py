@@ -245,16 +245,16 @@ class ConnectionStore:
         while state.idle and timeout is not None:
             connection = next(iter(state.idle))
             due = state.idle[connection] + timeout
+            if now < due:
+                decide.alarm_at(state, due)
+                break
             if decide.is_awaited(connection):
                 state.idle[connection] = now
                 state.idle.move_to_end(connection)
-            elif not connection.is_free():
-                state.idle.pop(connection, None)
-            elif now >= due:
+            elif connection.is_free():
                 decide.drop(state, connection)
             else:
-                decide.alarm_at(state, due)
-                break
+                state.idle.pop(connection, None)
         decide.feed(state)
 
     def close(self, reason: Any) -> None:
