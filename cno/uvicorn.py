@@ -13,6 +13,7 @@ from urllib.parse import quote, unquote
 from mypy_extensions import mypyc_attr
 
 from cno.aio import ending
+from cno.aio.connection import peer_of
 from cno.aio.messages import Request
 from cno.aio.server import SERVER_LIMITS, Server
 from cno.asgi.application import Application
@@ -33,6 +34,9 @@ SPEC_VERSION: Final = "2.3"
 #: Bytes of a request's body that wait for the application before reading is paused.
 READ_BUFFER: Final = 65_536
 
+
+#: uvicorn's level for what its own protocols trace.
+TRACE: Final = 5
 
 REFUSED: Final = b"Invalid HTTP request received."
 
@@ -75,6 +79,7 @@ class Protocol(Server):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.server_state.connections.add(self)
         super().connection_made(transport)
+        self._trace("made")
 
     def shutdown(self) -> None:
         super().shutdown()
@@ -121,7 +126,15 @@ class Protocol(Server):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.server_state.connections.discard(self)
+        self._trace("lost")
         super().connection_lost(exc)
+
+    def _trace(self, event: str) -> None:
+        """Log the beginning or the end of the connection, as uvicorn does at its level TRACE."""
+        if log.isEnabledFor(TRACE):
+            peer = peer_of(self)
+            prefix = f"{peer[0]}:{peer[1]} - " if peer else ""
+            log.log(TRACE, "%sHTTP connection %s", prefix, event)
 
 
 def limits_of(config: Any) -> Limits:

@@ -1,6 +1,10 @@
-"""Runs public suites against cno: `python -m tests.suites uvicorn|gunicorn [pytest's arguments]`.
+"""Runs public suites against cno, whose sources pip fetches when this runs.
 
-Their sources are fetched by pip when this runs. Exits with pytest's code.
+    python -m tests.suites uvicorn [pytest's arguments]     its own tests, with cno.uvicorn:Protocol
+    python -m tests.suites uvicorn==0.52.4                   those of that version, with its uvicorn
+    python -m tests.suites gunicorn [cno|uvicorn] [...]      its suite of ASGI compliance
+
+It needs cno[test] and tests/suites/requirements.txt. Exits with pytest's code.
 """
 
 import sys
@@ -11,10 +15,11 @@ SUITES = {"uvicorn": uvicorn_suite.run, "gunicorn": gunicorn_suite.run}
 
 
 def main() -> int:
-    if len(sys.argv) < 2 or sys.argv[1] not in SUITES:
+    name, _, version = (sys.argv[1] if len(sys.argv) > 1 else "").partition("==")
+    if name not in SUITES:
         print(__doc__)
         return 2
-    return SUITES[sys.argv[1]](sys.argv[2:])
+    return SUITES[name](sys.argv[2:], version)
 
 
 if __name__ == "__main__":
