@@ -59,7 +59,11 @@ class Origin:
     def next_for(self, connection: "PooledConnection") -> Waiter | None:
         """Remove and return the first waiter that this connection will do for."""
         for waiter in self.waiting:
-            if waiter not in self.waiting_for_unused or connection.is_unused():
+            if waiter in self.waiting_for_unused:
+                suits = connection.is_http2 or connection.is_unused()
+            else:
+                suits = True
+            if suits:
                 self.remove(waiter)
                 return waiter
         return None

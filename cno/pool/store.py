@@ -78,16 +78,15 @@ class ConnectionStore:
         """
         if origin.is_awaited():
             return None
-        if unused_only and origin.http2 is False:
-            return self._pick_unused(origin)
         shared = origin.shared
         if shared is not None:
-            if shared.is_usable():
-                if shared.room() <= 0:
-                    return None
+            if not shared.is_usable():
+                decide.changed(self._state, shared)
+            elif shared.room() > 0:
                 shared.reserved += 1
                 return shared
-            decide.changed(self._state, shared)
+        if unused_only and origin.http2 is False:
+            return self._pick_unused(origin)
         while origin.idle:
             connection = origin.idle.pop()
             self._state.idle.pop(connection, None)

@@ -254,7 +254,10 @@ class Histories(RuleBasedStateMachine):
         is_there = connection in self.driver.connections and connection.is_reserved_alone()
         if how == "hold" and is_there:
             self.driver.store.hold(connection)
-            self.driver.request(self.driver.origin(connection.origin.name))
+            other = self.driver.request(self.driver.origin(connection.origin.name))
+            if isinstance(other, Fake):
+                assert other is not connection or connection.is_http2
+                self.driver.release(other)
             connection.ended = connection.ended or not well
             self.driver.store.inspected(connection, not connection.ended)
             self.driver.perform()
