@@ -15,6 +15,7 @@ from cno._build import VERSION
 from cno.aio.client import Client
 from cno.aio.errors import ConnectionLostError, StreamError
 from cno.aio.messages import Push, Response
+from cno.aio.repeat import requires_http1
 from cno.aio.urls import Target, resolve
 from cno.cli.origins import TLS_HINT, ConnectOptions, Origin, Origins, target_of
 from cno.cli.output import CHUNK, Headers, Output, value_of
@@ -41,6 +42,10 @@ _PERSONAL: Final = frozenset(("authorization", "cookie", "host", "proxy-authoriz
 
 # The schemes that choose HTTP/2, and the schemes that requests name.
 _PLAIN: Final = {"h2c": "http", "h2": "https"}
+
+
+class Http1RequiredError(Exception):
+    """The server requires HTTP/1.1 (RFC 9113 7)."""
 
 
 @dataclass(frozen=True)
@@ -216,6 +221,18 @@ class Fetcher:
         """Send one request and handle its response. Return the exit status, or the next request."""
         target = target_of(fetch.url)
         origin = self._origins.to(target, separate)
+        for _ in range(2):
+            with contextlib.suppress(Http1RequiredError):
+                return await self._exchange_over(origin, target, number, fetch)
+        raise Problem(f"{fetch.url}: the server requires HTTP/1.1, and has chosen HTTP/2")
+
+    async def _exchange_over(
+        self, origin: Origin, target: Target, number: int, fetch: Fetch
+    ) -> Fetch | int:
+        """Do the same over a connection to this server.
+
+        Raises Http1RequiredError if its server wants the request over HTTP/1.1.
+        """
         client = await origin.connect(target)  # to learn the protocol; others may use it meanwhile
         async with contextlib.AsyncExitStack() as stack:
             if not client.is_http2:
@@ -249,6 +266,11 @@ class Fetcher:
                     fetch.method, target.path, fetch.headers, fetch.data
                 )
             except (ConnectionLostError, StreamError) as error:
+                if requires_http1(error):
+                    if not self._origins.can_use_http1(target):
+                        raise
+                    origin.http1_only = True
+                    raise Http1RequiredError from None
                 if not (error.retryable and is_first):
                     if target.scheme == "http" and may_be_tls(origin, error):
                         raise Problem(f"{fetch.url}: {reason(error)} ({TLS_HINT})") from None

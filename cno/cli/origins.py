@@ -87,10 +87,12 @@ def proxy_context(options: ConnectOptions) -> ssl.SSLContext:
 class Origin:
     """The current connection to one server."""
 
-    def __init__(self, dial: Callable[[Target], Awaitable[Client]]) -> None:
+    def __init__(self, dial: Callable[[Target, bool], Awaitable[Client]]) -> None:
         self._dial = dial
         self._connect_lock = asyncio.Lock()
         self.client: Client | None = None
+        #: Whether the server requires HTTP/1.1.
+        self.http1_only = False
         #: Whether the server has answered a request.
         self.has_answered = False
         #: HTTP/1.1: hold it from a request to the end of its response.
@@ -100,8 +102,9 @@ class Origin:
         """Return a connection that is not closing, and is not `instead_of`. Raises Problem."""
         async with self._connect_lock:
             client = self.client
-            if client is None or client is instead_of or client.transport.is_closing():
-                client = self.client = await self._dial(target)
+            refused = client is instead_of or (self.http1_only and client and client.is_http2)
+            if client is None or refused or client.transport.is_closing():
+                client = self.client = await self._dial(target, self.http1_only)
             return client
 
 
@@ -143,7 +146,11 @@ class Origins:
             for client in self._clients:
                 client.transport.abort()
 
-    async def _connect(self, target: Target) -> Client:
+    def can_use_http1(self, target: Target) -> bool:
+        """Return whether HTTP/1.1 can be spoken where HTTP/2 was chosen by ALPN."""
+        return target.scheme == "https" and not target.force_http2 and not self._options.version
+
+    async def _connect(self, target: Target, http1_only: bool) -> Client:
         if target.force_http2 and self._options.version == "1.1":
             raise Problem(f"{target.authority}: h2: and h2c: are HTTP/2, which --http1.1 rules out")
         secure = target.scheme == "https"
@@ -162,6 +169,7 @@ class Origins:
                 proxy_ssl_ctx=self._proxy_context,
                 settings=None if self._pushes else {"enable_push": False},
                 limits=self._options.limits,
+                http1_only=http1_only,
             )
         except OSError as error:  # ssl.SSLError is one
             text = connect_reason(error, secure)

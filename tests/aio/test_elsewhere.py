@@ -5,6 +5,8 @@ HTTP_1_1_REQUIRED (RFC 9113 7): over HTTP/1.1. 421 (RFC 9110 15.5.20): over a ne
 
 import asyncio
 import io
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -207,6 +209,23 @@ def test_requests_without_a_pool(lab: Lab, data: bytes) -> None:
             assert server.asked == [("h2", ["PUT"]), ("http/1.1", ["PUT"])]
             with pytest.raises(cno.StreamError, match="HTTP_1_1_REQUIRED"):
                 await cno.request("PUT", url.replace("https", "h2"), ssl_ctx=lab.certs.client())
+
+    lab.run(main())
+
+
+def test_cno_get(lab: Lab) -> None:
+    async def main() -> None:
+        server = Old(RESET)
+        async with server.serving(lab) as url:
+            for options, output, status in (([], b"okok", 0), (["--http2"], b"", 1)):
+                command = ["-m", "cno", "get", "-k", *options, f"{url}/a", f"{url}/b"]
+                running = await asyncio.create_subprocess_exec(
+                    sys.executable, *command, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+                )
+                stdout, stderr = await running.communicate()
+                assert (stdout, running.returncode) == (output, status), stderr
+                assert (b"HTTP_1_1_REQUIRED" in stderr) == (status != 0)
+        assert [name for name, _ in server.asked] == ["h2", "http/1.1", "h2"]
 
     lab.run(main())
 
