@@ -30,6 +30,8 @@ INTERPRETED = {
     "cno/errors.py": "compiled code does not recognise an application's subclass of such a class",
     "cno/hpack/errors.py": "as cno/errors.py",
     "cno/aio/errors.py": "as cno/errors.py",
+    "cno/asgi/errors.py": "as cno/errors.py",
+    "cno/websocket/errors.py": "as cno/errors.py",
     "cno/aio/channel.py": "as cno/errors.py",
     "cno/aio/refusal.py": "as cno/errors.py",
     "cno/aio/serving.py": "a compiled function that is no coroutine function has no annotations",

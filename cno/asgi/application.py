@@ -16,7 +16,8 @@ from cno.asgi.lifespan import App, Receive, Send
 from cno.asgi.scope import SPEC_VERSION, ConnectionScope, Scope, http_scope, websocket_scope
 from cno.asgi.websocket import WebSocketCycle, refuse
 from cno.const import CNO_RST_INTERNAL_ERROR
-from cno.websocket.handshake import Handshake, HandshakeError, is_websocket
+from cno.websocket.errors import HandshakeError
+from cno.websocket.handshake import Handshake, is_websocket
 from cno.websocket.options import DEFAULT, Options
 
 SORRY: Final = b"Internal Server Error"

@@ -5,8 +5,7 @@ two bounded tables, shared by all connections, keep the results of both conversi
 a connection.
 """
 
-from collections.abc import Iterable
-from typing import Any, Final, TypeAlias, cast
+from typing import Any, Final, TypeAlias
 
 from cno.aio.output import Headers
 
@@ -18,8 +17,7 @@ MAX_ENTRIES: Final = 4_096
 MAX_VALUE: Final = 256
 
 #: Stands for a field that is left out.
-OMITTED: Final = (b"", b"")
-OMITTED_TEXT: Final = ("", "")
+OMITTED: Final[Any] = object()
 
 #: Fields of a response that the server writes itself, or that HTTP/2 does not have.
 #: > An intermediary transforming an HTTP/1.x message to HTTP/2 MUST remove connection-specific
@@ -30,15 +28,18 @@ CONNECTION_SPECIFIC: Final = ("connection", "keep-alive", "proxy-connection", "u
 #: Fields that no table keeps: they are secrets, and each client has its own.
 SECRET: Final = ("authorization", "cookie", "proxy-authorization", "set-cookie")
 
-_encoded: Final[dict[tuple[str, str], tuple[bytes, bytes]]] = {}
-_decoded: Final[dict[tuple[bytes, bytes], tuple[str, str]]] = {}
+# Pairs are objects here, not tuples of two types: compiled code would take such tuples apart, and
+# put them together again.
+_encoded: Final[dict[Any, Any]] = {}
+_decoded: Final[dict[Any, Any]] = {}
 
 
 def to_bytes(headers: Headers) -> RawHeaders:
     """Return the fields of a request as ASGI has them: `:authority` first, as `host`; no other
     pseudo-header field."""
-    found: RawHeaders = []
-    for pair in headers:
+    found: list[Any] = []
+    pairs: Any = headers
+    for pair in pairs:
         raw = _encoded.get(pair)
         if raw is None:
             raw = _encode(pair, found)
@@ -47,17 +48,17 @@ def to_bytes(headers: Headers) -> RawHeaders:
     return found
 
 
-def _encode(pair: tuple[str, str], found: RawHeaders) -> tuple[bytes, bytes]:
-    name, value = pair
+def _encode(pair: Any, found: list[Any]) -> Any:
+    name: str = pair[0]
+    value: str = pair[1]
     if name == "host":
         # > if `:authority` is present its value must ... replace any existing host header
         return OMITTED if found and found[0][0] == b"host" else (b"host", encoded(value))
+    raw = OMITTED
     if not name.startswith(":"):
         raw = (encoded(name), encoded(value))
     elif name == ":authority":
         raw = (b"host", encoded(value))
-    else:
-        raw = OMITTED
     if len(value) <= MAX_VALUE and len(name) <= MAX_VALUE and name not in SECRET:
         if len(_encoded) >= MAX_ENTRIES:
             _encoded.clear()
@@ -65,33 +66,35 @@ def _encode(pair: tuple[str, str], found: RawHeaders) -> tuple[bytes, bytes]:
     return raw
 
 
-def to_text(headers: Iterable[Iterable[bytes]], http2: bool) -> Headers:
-    """Return the fields of a response as the engine takes them, without those of framing.
+def to_text(headers: Any, http2: bool) -> Headers:
+    """Return the fields of a response, pairs of bytes, as the engine takes them, without those of
+    framing.
 
     Raises TypeError for names and values that are not bytes, ValueError for what is no pair.
     """
-    found: Headers = []
+    found: list[Any] = []
     for each in headers:
-        raw = cast("tuple[bytes, bytes]", each if isinstance(each, tuple) else tuple(each))
+        raw: Any = each if isinstance(each, tuple) else tuple(each)
         pair = _decoded.get(raw)
         if pair is None:
             pair = _decode(raw, http2)
-        if pair is not OMITTED_TEXT:
+        if pair is not OMITTED:
             found.append(pair)
     return found
 
 
-def _decode(raw: tuple[Any, ...], http2: bool) -> tuple[str, str]:
+def _decode(raw: Any, http2: bool) -> Any:
     if len(raw) != 2:
         raise ValueError(f"a header is a name and a value, not {raw!r}")
     if not isinstance(raw[0], bytes) or not isinstance(raw[1], bytes):
         raise TypeError(f"the name and the value of a header are bytes, not {raw!r}")
-    pair = (decoded(raw[0]).lower(), decoded(raw[1]))
-    if pair[0] == FRAMING or (http2 and pair[0] in CONNECTION_SPECIFIC):
-        return OMITTED_TEXT
-    if pair[0] in CONNECTION_SPECIFIC:
-        return pair  # it depends on the protocol
-    if len(raw[1]) <= MAX_VALUE and len(raw[0]) <= MAX_VALUE and pair[0] not in SECRET:
+    name = decoded(raw[0]).lower()
+    pair: Any = (name, decoded(raw[1]))
+    if name == FRAMING or (http2 and name in CONNECTION_SPECIFIC):
+        return OMITTED
+    if name in CONNECTION_SPECIFIC:
+        return pair  # whether it is left out depends on the protocol
+    if len(raw[1]) <= MAX_VALUE and len(raw[0]) <= MAX_VALUE and name not in SECRET:
         if len(_decoded) >= MAX_ENTRIES:
             _decoded.clear()
         _decoded[raw] = pair

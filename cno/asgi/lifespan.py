@@ -8,6 +8,8 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeAlias
 
+from cno.asgi.errors import LifespanError
+
 Message: TypeAlias = dict[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
@@ -17,10 +19,6 @@ log: Final = logging.getLogger("cno.asgi")
 
 SPEC_VERSION: Final = "2.0"
 MODES: Final = ("auto", "on", "off")
-
-
-class LifespanError(Exception):
-    """The application refused to start, or failed to stop in order."""
 
 
 class Lifespan:

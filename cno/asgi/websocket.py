@@ -16,9 +16,10 @@ from cno.aio.waiters import wake
 from cno.asgi.fields import to_text
 from cno.asgi.http import HttpCycle
 from cno.const import CNO_RST_INTERNAL_ERROR
-from cno.websocket.handshake import Handshake, HandshakeError
+from cno.websocket.errors import HandshakeError, WebSocketClosed
+from cno.websocket.handshake import Handshake
 from cno.websocket.options import Options
-from cno.websocket.socket import ABNORMAL, INTERNAL_ERROR, NORMAL, WebSocket, WebSocketClosed
+from cno.websocket.socket import ABNORMAL, INTERNAL_ERROR, NORMAL, WebSocket
 
 Message: TypeAlias = dict[str, Any]
 

@@ -5,9 +5,10 @@ handshake, flow control and timeouts are done here.
 """
 
 from cno.websocket.client import connect
-from cno.websocket.handshake import Handshake, HandshakeError, accept
+from cno.websocket.errors import HandshakeError, WebSocketClosed
+from cno.websocket.handshake import Handshake, accept
 from cno.websocket.options import Options
-from cno.websocket.socket import WebSocket, WebSocketClosed
+from cno.websocket.socket import WebSocket
 
 __all__ = [
     "Handshake",

@@ -76,7 +76,7 @@ class MessageAssembler:
         return text
 
 
-def decoded(data: bytes) -> str:
+def decoded(data: Any) -> str:
     """Return the text of a whole message. Raises Violation if it is not UTF-8."""
     try:
         return str(data, "utf-8")

@@ -9,7 +9,8 @@ from cno.aio.client import Client
 from cno.aio.output import Headers
 from cno.const import CNO_RST_CANCEL
 from cno.websocket import wire
-from cno.websocket.handshake import KEY_SIZE, HandshakeError, value_of, values_of
+from cno.websocket.errors import HandshakeError
+from cno.websocket.handshake import KEY_SIZE, value_of, values_of
 from cno.websocket.options import DEFAULT, Options
 from cno.websocket.socket import WebSocket
 

@@ -11,20 +11,12 @@ from typing import Any, Final
 from cno.aio.messages import Request
 from cno.aio.output import Headers
 from cno.websocket import wire
+from cno.websocket.errors import HandshakeError
 from cno.websocket.options import DEFAULT, Options
 from cno.websocket.socket import WebSocket
 
 #: Bytes of a key (RFC 6455 4.1).
 KEY_SIZE: Final = 16
-
-
-class HandshakeError(Exception):
-    """The request is none for a WebSocket; `code` and `headers` are what to answer it with."""
-
-    def __init__(self, text: str, code: int, headers: Headers) -> None:
-        super().__init__(text)
-        self.code = code
-        self.headers = headers
 
 
 def is_websocket(request: Request) -> bool:

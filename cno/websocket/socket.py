@@ -12,13 +12,13 @@ from typing import Any, Final
 from mypy_extensions import i64
 
 from cno.aio.body import BodyBuffer
-from cno.aio.errors import ConnectionLostError
 from cno.aio.exchange import Exchange
 from cno.aio.waiters import wake
 from cno.const import CNO_RST_CANCEL
 from cno.limits import UNBOUNDED
 from cno.websocket import wire
 from cno.websocket.assembler import MessageAssembler, Violation
+from cno.websocket.errors import WebSocketClosed
 from cno.websocket.inbox import Inbox
 from cno.websocket.options import Options
 from cno.websocket.pings import Pings
@@ -40,20 +40,6 @@ INTERNAL_ERROR: Final = 1011
 
 #: Bytes of the longest reason: a control frame has 125, the code takes two (RFC 6455 5.5).
 MAX_REASON: Final = 123
-
-
-class WebSocketClosed(ConnectionLostError):
-    """The WebSocket is closed: `code` and `reason` are those of the peer's close frame, or ours
-    where that ended it; 1005 stands for no code, 1006 for no close frame (RFC 6455 7.4.1)."""
-
-    reason: str
-
-    def __init__(self, code: int, reason: str, *, stream: int = 0, connection: int = 0) -> None:
-        text = f"the WebSocket was closed with {code}{': ' if reason else ''}{reason}"
-        super().__init__(text, stream=stream)
-        self.code = code
-        self.reason = reason
-        self._connection = connection
 
 
 class FrameBuffer(BodyBuffer):
@@ -146,7 +132,7 @@ class WebSocket:
         """Wait for the next message. Raises WebSocketClosed when there are no more."""
         while self._inbox.is_empty():
             if self.close_code is not None:
-                raise self._error() from self._lost
+                raise self._error()
             await self._inbox.wait()
         message = self._inbox.take()
         if self._unparsed:
@@ -303,9 +289,7 @@ class WebSocket:
     # -- output ----------------------------------------------------------------------------------
 
     def _check_open(self) -> None:
-        if self.close_code is not None:
-            raise self._error() from self._lost
-        if self._protocol.close_sent is not None:
+        if self.close_code is not None or self._protocol.close_sent is not None:
             raise self._error()
 
     def _error(self) -> WebSocketClosed:
@@ -315,9 +299,11 @@ class WebSocket:
             sent: Any = self._protocol.close_sent
             code, reason = int(sent.code), str(sent.reason)
         exchange = self._exchange
-        return WebSocketClosed(
+        error = WebSocketClosed(
             code, reason, stream=exchange.stream, connection=exchange._conn._number
         )
+        error.__cause__ = self._lost
+        return error
 
     def _write_frames(self) -> None:
         """Write what the protocol has to send."""
