@@ -1,7 +1,7 @@
-"""Many requests, to anywhere, over as few connections as will do.
+"""Requests to any number of servers, sent again where that is safe.
 
-Knows what may be sent again, and when. Must never know which connections there are, or how a
-request is written.
+Knows requests and their errors. Must never know which connections there are, or how a request is
+written.
 """
 
 import asyncio
@@ -37,35 +37,35 @@ MISDIRECTED: Final = 421
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Pool(ConnectionPool):
-    """Connections to any number of servers, kept for the requests to come.
+    """Sends requests to any number of servers, and keeps connections for later requests.
 
-    HTTP/2: one connection for each origin (scheme, host and port), which all requests share; those
-    beyond the server's limit wait for their turn. When the server announces its end by GOAWAY, what
-    is under way goes on, and new requests go to a new connection. HTTP/1.1: up to `max_per_origin`
-    connections to each origin, each for one request at a time. `max_connections` bounds all that
-    take requests together: whoever needs one more takes the place of that idle the longest, or
-    waits; first come, first served. None: no bound.
+    HTTP/2: all requests to one origin (scheme, host and port) share one connection. Requests beyond
+    the limit of the server wait. When the server sends GOAWAY, open requests continue, and new ones
+    get a new connection. HTTP/1.1: an origin has up to `max_per_origin` connections, each for one
+    request at a time. `max_connections` limits all connections that take requests; a request that
+    needs one more closes the connection that has been idle the longest, or waits. Requests are
+    served in their order. None: no limit.
 
-    A request that has certainly not been processed is sent again, up to `retries` times, whatever
-    its method: its stream was refused, or is beyond the last that a GOAWAY names (RFC 9113 8.7), or
-    the connection was at its end before it was sent. (Where a server ends a connection after some
-    of many requests, those beyond are sent again however often.) With `retry_idempotent`, a request
-    with the method GET, HEAD, OPTIONS, TRACE, PUT, DELETE or QUERY is sent once more, over a new
-    connection, if the server ended one that had been in use, without a byte of answer (RFC 9110
-    9.2.2). A request that is answered by 421 is sent once more, over another connection, and one
-    whose server requires HTTP/1.1 (HTTP_1_1_REQUIRED) over HTTP/1.1, as are all that follow it to
-    that server. Nothing else is sent again: errors have `retryable`, and where that is False, the
-    request may have been processed. A body that comes piece by piece can only be sent again while
-    none of it has been asked for, or if it is a file that can be rewound.
+    A request that the server has certainly not processed is sent again, up to `retries` times,
+    whatever its method: its stream was refused or is beyond the last one that a GOAWAY names
+    (RFC 9113 8.7), or the connection ended before the request was sent. (Requests beyond the last
+    one of a GOAWAY that names earlier ones do not count.) With `retry_idempotent`, a request with
+    the method GET, HEAD, OPTIONS, TRACE, PUT, DELETE or QUERY is sent once more, over a new
+    connection, if the server closes a reused connection without a byte of response (RFC 9110
+    9.2.2). After a 421 (Misdirected Request), a request is sent once more over a new connection. If
+    the server requires HTTP/1.1 (HTTP_1_1_REQUIRED), it and all later requests to that origin are
+    sent over HTTP/1.1. All other failures raise an error; unless it is `retryable`, the server may
+    have processed the request. A body that is iterated over can be sent again only while nothing
+    has been read from it, or if it is a file that can be rewound.
 
     `ssl_ctx`, `ssl_hostname`, `force_http2`, `proxy`, `proxy_ssl_ctx`, `proxy_tunnel`, `unix`,
-    `settings` and `limits` are as for `cno.connect`, and hold for all connections: with
-    `ssl_hostname`, the certificate of each server must name that host, whatever the URL says. Of
-    the limits, `keepalive_timeout` closes what has been idle for so long, `ping_interval` keeps the
-    others alive, `handshake_timeout` bounds the making of a connection, `shutdown_timeout` the end
-    of all. `pushes`: take what servers push.
+    `settings` and `limits` are as for `cno.connect`, and apply to all connections: with
+    `ssl_hostname`, the certificate of each server must name that host. Of the limits,
+    `keepalive_timeout` closes idle connections, `ping_interval` keeps the others alive,
+    `handshake_timeout` limits connecting, `shutdown_timeout` the end of the pool. `pushes`: accept
+    server push.
 
-    A pool belongs to the event loop that it is first used in, and raises RuntimeError in others.
+    A pool belongs to the first event loop that it is used in. In others it raises RuntimeError.
     """
 
     def __init__(
@@ -108,15 +108,15 @@ class Pool(ConnectionPool):
         *,
         trailers: Headers | None = None,
     ) -> Response:
-        """Send a request; returns its response as soon as that has begun to come.
+        """Send a request. Return its response once the head has been received.
 
-        As `Client.request`, with a URL in place of the path. Read the payload to its end, or use
-        `async with`: until then, the stream, in HTTP/1.1 the connection, is taken. Cancelling
-        resets the stream; to wait no longer than so long, use `asyncio.timeout`.
+        The arguments are those of `Client.request`, with a URL in place of the path. Read the
+        payload to its end, or use `async with`: until then, the response occupies its stream, or in
+        HTTP/1.1 its connection. Cancelling resets the stream. Set a deadline by `asyncio.timeout`.
 
         Raises ConnectError, StreamError and ConnectionLostError, all of which have `retryable`;
-        ValueError for the URL, UsageError for what must not be sent, and when the pool is closed;
-        TypeError or ValueError for what is no body; and whatever reading `data` raises.
+        ValueError for a malformed URL; UsageError for an invalid request, and if the pool is
+        closed; TypeError or ValueError for an invalid body; and all errors of reading `data`.
         """
         self._bind()
         target = target_of(url)
@@ -127,10 +127,10 @@ class Pool(ConnectionPool):
         return await self._carry_stream(target, spec, spec.source)
 
     def close(self) -> None:
-        """Take no more requests, and close each connection once those it has are done.
+        """Take no more requests, and close each connection once its requests are done.
 
-        A response of which nobody reads anything for `Limits.linger_timeout` is given up; what is
-        not done after `Limits.shutdown_timeout` is cut off.
+        A response from which the application reads nothing for `Limits.linger_timeout` is
+        cancelled. Connections that are open after `Limits.shutdown_timeout` are aborted.
         """
         self._close(False)
 
@@ -150,7 +150,7 @@ class Pool(ConnectionPool):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Close; after an exception without waiting for the requests that are under way."""
+        """Close the pool; after an exception, do not wait for open requests."""
         self._bind()
         self._close(error is not None)
         await self.wait_closed()
@@ -160,7 +160,7 @@ class Pool(ConnectionPool):
     async def _carry_stream(
         self, target: Target, spec: RequestSpec, source: AsyncIterable[bytes]
     ) -> Response:
-        """As `_carry`, with a body that comes piece by piece."""
+        """Do as `_carry`, with a body that is iterated over."""
         body = RetryableBody(source)
         spec.source = body
         response: Response | None = None
@@ -181,7 +181,7 @@ class Pool(ConnectionPool):
     async def _carry(
         self, target: Target, spec: RequestSpec, body: RetryableBody | None
     ) -> Response:
-        """Send a request until somebody has processed it, or may have."""
+        """Send a request, again if need be, until a server has or may have processed it."""
         if self._store.is_closing:
             raise UsageError("the pool is closed")
         retries = Retries(self._retries, self._retry_idempotent)

@@ -26,7 +26,7 @@ DOUBT: Final = 1.0
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class PoolListener:
-    """What a pool is told by its connections."""
+    """Receives the events of a pool's connections."""
 
     def changed(self, client: "PooledClient") -> None:
         """It takes more requests than before, or none any more."""
@@ -46,7 +46,7 @@ class PoolListener:
 
 
 class PooledClient(Client):
-    """A client's connection in a pool. `entry` is what the store knows of it, once it is made."""
+    """A client's connection in a pool. `entry` is the store's record, once it is made."""
 
     def __init__(
         self,
@@ -141,7 +141,7 @@ class PooledClient(Client):
     def _measured(self) -> None:
         super()._measured()
         if self._doubted is not None and not self._suspected:
-            self._doubted.cancel()  # another doubt has a second of its own
+            self._doubted.cancel()  # the next doubt starts its own timer
             self._doubted = None
 
     def _check_doubt(self) -> None:
@@ -162,7 +162,7 @@ class PooledClient(Client):
 
 
 class ClientConnection(PooledConnection):
-    """What the store knows of a client's connection."""
+    """The store's record of a client's connection."""
 
     def __init__(self, origin: Origin, client: PooledClient) -> None:
         super().__init__(origin, client.is_http2)

@@ -1,4 +1,4 @@
-"""What a store knows of one connection, and of a request that waits for one.
+"""The records of a store: connections, requests that wait, origins, decisions.
 
 Knows facts that a driver reports. Must never know how bytes are sent or received.
 """
@@ -121,7 +121,7 @@ class PooledConnection:
         return False
 
     def why_closed(self) -> Any:
-        """Return the reason that waiters are told if it closes before its first request."""
+        """Return the reason for waiters if it closes before its first request."""
         return None
 
     # -- what follows from them ------------------------------------------------------------------
@@ -170,5 +170,5 @@ class Alarm:
         self.at = at
 
 
-#: What a driver does next: make a connection, wake a request, close a connection, set a timer.
+#: The driver makes the connection, wakes the request, closes the connection, or sets the timer.
 Decision: TypeAlias = Dial | Waiter | PooledConnection | Alarm

@@ -1,7 +1,7 @@
 """The rules of a store of connections: when to dial, who gets a connection, which one is closed.
 
-Functions over the record of a store's state, which make decisions and remember them there. Must
-never know sockets, event loops, threads or how a request is sent.
+Functions over the state of a store, to which they add their decisions. This module must never know
+sockets, event loops, threads or how a request is sent.
 """
 
 from collections import OrderedDict
@@ -19,7 +19,7 @@ MAX_HTTP1_ONLY: Final = 1_000
 
 
 class State:
-    """What a store remembers."""
+    """The state of a store."""
 
     def __init__(
         self,

@@ -123,7 +123,7 @@ class ConnectionStore:
         decide.dial_as_needed(self._state, origin)
 
     def leave(self, waiter: Waiter) -> None:
-        """Remove a waiter that waits no longer; what it was given is for others."""
+        """Remove a waiter that waits no longer, and give its connection to others."""
         if waiter.connection is not None:
             self.release(waiter.connection)
             return
