@@ -1,7 +1,7 @@
 """The application of every server under load: a greeting, a large page, and uploads.
 
-`app` is for ASGI servers; `python -m benchmarks.apps PORT` serves the same with `cno`, and prints a
-line when it is ready. Knows nothing of the load.
+`app` is for ASGI servers; `python -m benchmarks.apps PORT` serves the same with `cno`. Knows
+nothing of the load.
 """
 
 import argparse
@@ -49,10 +49,12 @@ async def handle(request: Any) -> None:
         await request.respond(200, SMALL_HEAD, BODY)
 
 
-async def serve(port: int, cert: str | None, key: str | None) -> None:
+async def serve(port: int, cert: str | None, key: str | None, asgi: bool) -> None:
     import cno
+    from cno.asgi import Handler
 
-    async with cno.serve(handle, "127.0.0.1", port, certfile=cert, keyfile=key) as server:
+    served: Any = Handler(app) if asgi else handle
+    async with cno.serve(served, "127.0.0.1", port, certfile=cert, keyfile=key) as server:
         await server.serve_forever()
 
 
@@ -60,6 +62,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("port", type=int)
     parser.add_argument("--uvloop", action="store_true")
+    parser.add_argument("--asgi", action="store_true", help="the ASGI application")
     parser.add_argument("--cert")
     parser.add_argument("--key")
     args = parser.parse_args()
@@ -69,7 +72,7 @@ def main() -> None:
 
         factory = uvloop.new_event_loop
     with asyncio.Runner(loop_factory=factory) as runner:
-        runner.run(serve(args.port, args.cert, args.key))
+        runner.run(serve(args.port, args.cert, args.key, args.asgi))
 
 
 if __name__ == "__main__":

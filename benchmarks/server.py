@@ -18,7 +18,7 @@ from benchmarks.load import Failed, Load, h2load, wrk
 from benchmarks.servers import H1, H2, H2C, SERVERS, Running, Site, all_started
 
 RATE, CPU, MEDIAN, SLOW = "requests/s", "µs of processor per request", "ms, p50", "ms, p99"
-NAMES: Final = list(SERVERS)
+NAMES: Final = [name for name in SERVERS if name not in ("cno ASGI", "uvicorn (cno)")]
 
 
 @dataclass

@@ -196,6 +196,11 @@ def our_uvloop(site: Site, ports: dict[str, int]) -> list[list[str]]:
     return ours(site, ports, "--uvloop")
 
 
+def our_asgi(site: Site, ports: dict[str, int]) -> list[list[str]]:
+    lab.peer("uvloop")
+    return ours(site, ports, "--uvloop", "--asgi")
+
+
 def hypercorn(site: Site, ports: dict[str, int]) -> list[list[str]]:
     lab.peer("hypercorn")
     cert, key = site.pair()
@@ -242,6 +247,10 @@ def uvicorn_zttp(site: Site, ports: dict[str, int]) -> list[list[str]]:
     return uvicorn("--http", "zttp", "--http2", ports=ports, tls=site.pair())
 
 
+def uvicorn_cno(site: Site, ports: dict[str, int]) -> list[list[str]]:
+    return uvicorn("--http", "cno.uvicorn:Protocol", ports=ports, tls=site.pair())
+
+
 def nginx(site: Site, ports: dict[str, int]) -> list[list[str]]:
     cert, key = site.pair()
     tls = f"listen {HOST}:{ports[H2]} ssl http2; ssl_certificate {cert}; ssl_certificate_key {key};"
@@ -264,16 +273,25 @@ def nghttpd(site: Site, ports: dict[str, int]) -> list[list[str]]:
 SERVERS: Final = {
     "cno": (our_uvloop, (H2C, H2, H1)),
     "cno (asyncio)": (our_loop, (H2C, H2, H1)),
+    "cno ASGI": (our_asgi, (H2C, H2, H1)),
     "hypercorn": (hypercorn, (H2C, H2, H1)),
     "granian": (granian, (H2C, H2, H1)),
     "uvicorn (httptools)": (uvicorn_httptools, (H1,)),
     "uvicorn (zttp)": (uvicorn_zttp, (H2C, H2, H1)),
+    "uvicorn (cno)": (uvicorn_cno, (H2C, H2, H1)),
     "nginx": (nginx, (H2C, H2, H1)),
     "nghttpd": (nghttpd, (H2C, H2)),
 }
 
 #: Those that speak HTTP/1.1 and HTTP/2 in clear text on the same port.
-BOTH: Final = ("cno", "cno (asyncio)", "hypercorn", "uvicorn (zttp)")
+BOTH: Final = (
+    "cno",
+    "cno (asyncio)",
+    "cno ASGI",
+    "hypercorn",
+    "uvicorn (zttp)",
+    "uvicorn (cno)",
+)
 
 
 def start(name: str, site: Site, core: set[int]) -> Running:

@@ -134,7 +134,7 @@ class Protocol(Server):
         if log.isEnabledFor(TRACE):
             peer = peer_of(self)
             prefix = f"{peer[0]}:{peer[1]} - " if peer else ""
-            log.log(TRACE, "%sHTTP connection %s", prefix, event)
+            log.log(TRACE, f"{prefix}HTTP connection {event}")
 
 
 def limits_of(config: Any) -> Limits:

@@ -1,0 +1,77 @@
+"""The same ASGI application on several servers: `python -m benchmarks.asgi`.
+
+Our own server beside others, all on uvloop, and beside `cno` with a native handler: that shows the
+cost of ASGI, and is no ratio between servers. Loads and cores as in `benchmarks.server`.
+"""
+
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from benchmarks import lab
+from benchmarks.lab import Claim, Missing, Options
+from benchmarks.load import Load
+from benchmarks.server import Bench, Case, saturated
+from benchmarks.servers import H1, H2, H2C, Site, all_started
+
+OURS: Final = "cno ASGI"
+INSIDE: Final = "uvicorn (cno)"
+NAMES: Final = [
+    OURS,
+    INSIDE,
+    "cno",
+    "granian",
+    "uvicorn (httptools)",
+    "uvicorn (zttp)",
+    "hypercorn",
+]
+
+
+def cases(upload: Path) -> list[Case]:
+    http2 = {"granian": 1.25, "uvicorn (zttp)": 3}
+    http1 = {"uvicorn (httptools)": 1.5, "granian": 1.3}
+    return [
+        Case("hello, h2c, 10 connections x 10 streams", H2C, "/", Load(10, 10), http2),
+        Case("hello, h2 over TLS, 10 x 10", H2, "/", Load(10, 10)),
+        Case("hello, HTTP/1.1, 10 x 1", H1, "/", Load(10), http1),
+        Case("hello, HTTP/1.1, 100 x 1", H1, "/", Load(100), http1),
+        Case("1 MiB down, h2c, 4 x 4", H2C, "/big", Load(4, 4)),
+        Case("1 MiB up, h2c, 4 x 4", H2C, "/", Load(4, 4, upload)),
+        Case("1 MiB down, HTTP/1.1, 4 x 1", H1, "/big", Load(4)),
+        Case("1 MiB up, HTTP/1.1, 4 x 1", H1, "/", Load(4, 1, upload)),
+    ]
+
+
+def measure(opts: Options) -> Claim:
+    claim = Claim(
+        "asgi",
+        "ASGI servers over loopback",
+        f"Median (least-most) of the rounds; **how many times better `{OURS}` is (goal)**. "
+        f"`{INSIDE}` is uvicorn with `--http cno.uvicorn:Protocol`; `cno` has a native handler. "
+        "One core for the server and another for the load.",
+    )
+    for tool in ("h2load", "wrk"):
+        try:
+            lab.program(tool)
+        except Missing as reason:
+            claim.miss(str(reason))
+            return claim
+    server_core, load_core = lab.cores()
+    with tempfile.TemporaryDirectory() as folder:
+        site = Site.make(Path(folder))
+        with all_started(NAMES, site, server_core, claim) as running:
+            seconds = 0.3 if opts.quick else 2.0
+            bench = Bench(running, load_core, seconds, Path(folder) / "times", claim)
+            for case in cases(site.work / "big"):
+                if opts.wants(case.name) and not (opts.quick and case.way == H2):
+                    claim.rows += bench.rows(case, opts.rounds)
+    for row in claim.rows:
+        row.ours = OURS
+    programs = ("uvloop", "hypercorn", "granian", "uvicorn", "httptools", "zttp")
+    claim.versions = {name: lab.version(name) for name in (*programs, "h2load", "wrk")}
+    claim.notes += saturated(claim)
+    return claim
+
+
+if __name__ == "__main__":
+    lab.main(__doc__, measure)
