@@ -334,6 +334,28 @@ def waiting(core: Core) -> i64:
 # -- output: collected while something is going on, written as one at its end ---------------------
 
 
+def announce_size(core: Core, size: i64) -> None:
+    """Have the next head announce the size of its body in bytes; UNKNOWN_LENGTH: it does not."""
+    core._body_size = size
+
+
+def use(
+    core: Core,
+    *,
+    limits: Limits | None = None,
+    dates: DateSource | None = None,
+    error_content: bytes | None = None,
+) -> None:
+    """Replace the limits, the source of `Date`, or the content of responses to malformed requests:
+    for layers above, before the connection begins."""
+    if limits is not None:
+        core._limits = limits
+    if dates is not None:
+        core._dates = dates
+    if error_content is not None:
+        core._error_content = error_content
+
+
 def put(core: Core, data: bytes) -> None:
     """Append bytes to the output. Short ones are copied together, long ones are not copied."""
     if len(data) < COPY_BELOW:

@@ -20,6 +20,7 @@ from cno.asgi.application import Application
 from cno.asgi.fields import to_text
 from cno.asgi.http import HttpCycle
 from cno.asgi.scope import ConnectionScope, version_of, websocket_scope
+from cno.core import use
 from cno.errors import ConnectionError
 from cno.limits import Limits
 from cno.websocket.handshake import is_websocket
@@ -74,7 +75,7 @@ class Protocol(Server):
             settings={"enable_connect_protocol": int(self.ws_protocol_class is not None)},
             date=False,  # it is among uvicorn's default headers
         )
-        self._error_content = REFUSED
+        use(self, error_content=REFUSED)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.server_state.connections.add(self)

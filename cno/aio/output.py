@@ -19,7 +19,7 @@ from cno.aio.errors import ConnectionLostError, claim, end_error, fresh
 from cno.aio.lifecycle import ABORT, CONNECTING, FLUSHING, LINGERING, LOST, ORDERLY, after
 from cno.aio.transports import bound_unsent, write_buffer
 from cno.aio.waiters import wake
-from cno.core import INIT, UNKNOWN_LENGTH
+from cno.core import INIT, UNKNOWN_LENGTH, announce_size
 from cno.engine import Engine
 from cno.errors import DisconnectError, InvalidStreamError, Reason, UsageError, WouldBlockError
 from cno.limits import UNBOUNDED, Limits
@@ -275,7 +275,7 @@ class Output(Engine, asyncio.Protocol):
         size: i64 = len(sending.data)
         if headers is not None:
             last = sending.final and size == 0 and not sending.trailers
-            self._body_size = sending.length
+            announce_size(self, sending.length)
             try:
                 self.write_head(sending.stream, sending.code, sending.reason, "", headers, last)
             except WouldBlockError:
@@ -283,7 +283,7 @@ class Output(Engine, asyncio.Protocol):
                 sending.stuck = True
                 return False
             finally:
-                self._body_size = UNKNOWN_LENGTH
+                announce_size(self, UNKNOWN_LENGTH)
             sending.headers = None
             if size == 0 and not sending.trailers:
                 return True

@@ -25,7 +25,7 @@ from cno.const import (
     CNO_RST_ENHANCE_YOUR_CALM,
     CNO_RST_INTERNAL_ERROR,
 )
-from cno.core import DONE, H2_SETTINGS, HEAD
+from cno.core import DONE, H2_SETTINGS, HEAD, use
 from cno.date import SYSTEM
 from cno.h2.send import final_goaway
 from cno.limits import UNBOUNDED, Limits, bound, with_windows
@@ -125,7 +125,7 @@ class Server(Connection):
             settings,
         )
         if date:
-            self._dates = SYSTEM
+            use(self, dates=SYSTEM)
         self._handle: Handler = handle
         self._keeper = keeper
         self._fresh: list[Request] = []  # requests in the input that is being parsed
@@ -148,7 +148,7 @@ class Server(Connection):
         self._plain = self.loop.get_task_factory() is None
         self._eager = EAGER and self._plain
         if self._limits.allow_any_authority and not is_unix(transport):
-            self._limits = replace(self._limits, allow_any_authority=False)
+            use(self, limits=replace(self._limits, allow_any_authority=False))
         super().connection_made(transport)
         if self._keeper is not None:
             self._keeper.opened(self)
