@@ -12,7 +12,7 @@ def sources(requirement: str, folder: Path) -> Path:
     Raises subprocess.CalledProcessError where there is none.
     """
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
-    command += ["--no-build-isolation", "--no-binary", ":all:", "--dest", str(folder), requirement]
+    command += ["--no-binary", requirement.partition("==")[0], "--dest", str(folder), requirement]
     subprocess.run(command, check=True)
     archives = sorted(folder.glob("*.tar.gz"))
     with tarfile.open(archives[-1]) as archive:
