@@ -562,12 +562,15 @@ def test_server_that_speaks_nonsense(lab: Lab, wire: Wire) -> None:
             peer.send(b"SSH-2.0-OpenSSH_9.9\r\n\r\n")
             await peer.reader.read()
 
+        async def ask(url: str) -> None:
+            async with await lab.connect(wire, url) as client:
+                await settle()
+                await client.request("GET", "/")
+
         async with by_hand(script) as url:
+            # It comes before the first request, most often before there is a connection.
             with pytest.raises(aio.ConnectError, match="RFC 911"):
-                # It comes before the first request, most often before there is a connection.
-                async with await lab.connect(wire, url) as client:
-                    await settle()
-                    await client.request("GET", "/")
+                await ask(url)
 
     lab.run(main())
 

@@ -114,7 +114,10 @@ class MockTask:
     def done(self) -> bool:
         return False
 
-    def cancel(self) -> None:
+    def cancel(self) -> bool:
+        return True
+
+    def add_done_callback(self, callback: Any) -> None:
         pass
 
 
