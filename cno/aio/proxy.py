@@ -109,6 +109,8 @@ def proxy_connect_error(proxy: Target, error: OSError) -> ProxyError:
         what = CLOSED_IN_HANDSHAKE  # the text of asyncio and uvloop is empty
     failure = ProxyError(f"cannot connect to the proxy {proxy.authority}: {what}")
     failure.retryable = not isinstance(error, SSLCertVerificationError)
+    # Not by `raise ... from`, which mypyc does not compile.
+    failure.__cause__ = error.with_traceback(None)
     return failure
 
 

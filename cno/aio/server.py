@@ -288,7 +288,7 @@ class Server(Connection):
 
     def _make_task(self, work: Coroutine[Any, Any, None], eager: bool) -> asyncio.Task[None]:
         if not self._plain:
-            return self.loop.create_task(work)
+            return self.loop.create_task(work, name=TASK_NAME)
         task: asyncio.Task[None]
         if eager:
             task = make_task(work, loop=self.loop, name=TASK_NAME, eager_start=True)

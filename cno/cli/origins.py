@@ -17,6 +17,7 @@ from cno.aio import tls
 from cno.aio.client import Client
 from cno.aio.connect import dial
 from cno.aio.errors import ConnectError, ProxyError, said
+from cno.aio.unreachable import CLOSED_AT_ONCE
 from cno.aio.urls import Target
 from cno.cli.problems import Problem, reason
 from cno.limits import Limits
@@ -208,6 +209,8 @@ def connect_reason(error: OSError, secure: bool) -> str:
         text += f" ({NO_TLS_HINT})"
     elif secure and isinstance(cause, _ENDED) and not isinstance(error, ProxyError):
         text = f"the server ended the connection during the TLS handshake ({NO_TLS_HINT})"
+    elif not secure and text.endswith(CLOSED_AT_ONCE):
+        text += f" ({TLS_HINT})"
     if isinstance(error, ProxyError) and error is not cause:
         return str(error).replace(said(cause), text)  # it names the proxy
     return text

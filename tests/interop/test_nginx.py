@@ -150,7 +150,8 @@ def test_status_is_no_failure_unless_asked(nginx: Nginx) -> None:
 @pytest.mark.parametrize("scheme", ["clear", "secure"])
 def test_redirects(nginx: Nginx, scheme: str) -> None:
     url = getattr(nginx, scheme)
-    assert cno("get", "-k", "-i", f"{url}/moved").text.splitlines()[0].startswith("HTTP/1.1 302 ")
+    version = "HTTP/2 302" if scheme == "secure" else "HTTP/1.1 302 "
+    assert cno("get", "-k", "-i", f"{url}/moved").text.splitlines()[0].startswith(version)
     several = [f"{url}/{name}" for name in ("moved", "moved", "hello.txt", "moved")]
     result = cno("get", "-k", "-L", *several)
     assert (result.status, result.stdout) == (0, b"hello, world\n" * 4)
