@@ -122,7 +122,7 @@ def test_the_same_is_told_of_both_builds(name: str, sources: dict[str, dict[str,
 @pytest.mark.parametrize(
     ("name", "lines"),
     [
-        ("cno.Pool", ["method: str", "data: bytes |", "Connections to any number of servers"]),
+        ("cno.Pool", ["method: str", "data: bytes |", "Sends requests to any number of servers"]),
         ("cno.Request", ["code: int", "-> None", "Send the response", "conn"]),
         ("cno.serve", ["port: int | None = None", "mode: int | None = None", "Serve HTTP/2"]),
         ("cno.request", ["Send one request", "-> cno.aio.messages.Response"]),
