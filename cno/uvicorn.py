@@ -1,7 +1,7 @@
 """HTTP/1.1 and HTTP/2 for uvicorn: `uvicorn --http cno.uvicorn:Protocol module:app`.
 
 Knows what uvicorn gives a protocol class, and what it expects of one; uvicorn itself is not
-imported. Tested with the three newest minor versions of it.
+imported. Its own tests of 0.54.0, 0.53.0 and 0.52.4 pass (`python -m tests.suites uvicorn==…`).
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from cno.aio import ending
 from cno.aio.connection import peer_of
 from cno.aio.messages import Request
 from cno.aio.server import SERVER_LIMITS, Server
-from cno.asgi.application import Application
+from cno.asgi.application import SORRY, Application
 from cno.asgi.fields import to_text
 from cno.asgi.http import HttpCycle
 from cno.asgi.scope import ConnectionScope, version_of, websocket_scope
@@ -34,7 +34,6 @@ SPEC_VERSION: Final = "2.3"
 
 #: Bytes of a request's body that wait for the application before reading is paused.
 READ_BUFFER: Final = 65_536
-
 
 #: uvicorn's level for what its own protocols trace.
 TRACE: Final = 5
@@ -200,7 +199,7 @@ class UvicornApplication(Application):
         return self._options if request.conn.is_http2 else None
 
     async def apologize(self, cycle: HttpCycle) -> None:
-        await self._refuse(cycle.request, 500, b"Internal Server Error")
+        await self._refuse(cycle.request, 500, SORRY)
 
     def failed(self, cycle: HttpCycle) -> None:
         super().failed(cycle)

@@ -1,7 +1,7 @@
-"""A client's connection: requests wait for their turn, go out, and become responses.
+"""A client's connection: it queues requests, sends them, and returns their responses.
 
-Knows how a request and its body are sent, and how responses and pushes find who asked. Must never
-know addresses, or how the transport came to be.
+Knows how a request and its body are sent, and how responses and pushes find their requests. Must
+never know addresses, or how the transport came to be.
 """
 
 import asyncio
@@ -99,7 +99,7 @@ class Client(Connection):
         self._unclaimed: Unclaimed | None = None  # pushes, once there were any
         self._answered_before = False  # a response has come
         self._vain_mark: i64 = -1  # how often something had come when a request was given up soon
-        self._line: deque[asyncio.Future[None]] = deque()  # requests that wait for their turn
+        self._line: deque[asyncio.Future[None]] = deque()  # requests that cannot be sent yet
 
     async def request(
         self,
@@ -195,10 +195,11 @@ class Client(Connection):
             self.close()
 
     def hand_over(self) -> tuple[asyncio.Transport, bytes, bool]:
-        """Leave the transport to another protocol, at the beginning of a tunnel: the transport,
-        what has come through the tunnel already, and whether that is all. This client is done with.
+        """Leave the transport to another protocol, at the beginning of a tunnel.
 
-        Raises ConnectionLostError."""
+        Return the transport, the bytes that the tunnel has delivered already, and whether the peer
+        sends no more. The client must not be used afterwards. Raises ConnectionLostError.
+        """
         while self._behind and self._phase < FLUSHING:
             intake.catch_up(self)
         if self._phase >= FLUSHING:
@@ -320,7 +321,7 @@ class Client(Connection):
         self._refuse_line()
 
     def _refuse_line(self) -> None:
-        """No more requests: those in line are told so. Who comes later is not let in."""
+        """Fail the queued requests: the connection takes no more, and `_wait_turn` adds none."""
         refuse(self._line, self._timed_out)
 
     # -- requests --------------------------------------------------------------------------------
@@ -330,7 +331,7 @@ class Client(Connection):
         return completed(as_list(headers), self.authority, self._credentials)
 
     async def _open_or_dispose(self, spec: RequestSpec) -> Response:
-        """As `_open`; where that fails, who produces the body is told. (As in `write_body`.)"""
+        """Do as `_open`, and dispose of the body if that fails. (`write_body` does so too.)"""
         failure: BaseException | None
         try:
             return await self._open(spec)
@@ -373,7 +374,7 @@ class Client(Connection):
                     return response
                 await self._wait_turn(True)
         finally:
-            self._freed()  # perhaps there is room for one more; or this one gave up its turn
+            self._freed()  # the next request may go: this one has gone, or was given up
 
     def _try_open(self, spec: RequestSpec) -> Response | None:
         """Write a request's head; None if it has to wait."""
@@ -424,7 +425,7 @@ class Client(Connection):
             raise
 
     async def _wait_turn(self, front: bool) -> None:
-        """Wait in line, at its front for who has been there already."""
+        """Wait in the queue; at its `front` if the request has waited before."""
         if not self._is_open():
             raise ConnectionLostError("the connection takes no more requests", retryable=True)
         waiter = self.loop.create_future()
@@ -436,7 +437,7 @@ class Client(Connection):
         await waiter
 
     async def _answer(self, response: Response, method: str = "") -> Response:
-        """Wait for the head of the response; who gives up waiting resets the stream."""
+        """Wait for the head of the response. Cancelling that resets the stream."""
         if response.code == 0 and not response._ended:
             response._head = self.loop.create_future()
             self._hurry()
@@ -507,7 +508,7 @@ class Client(Connection):
             response._upload = None
 
     async def _bid(self, response: Response, source: AsyncIterable[bytes]) -> bool:
-        """Wait until a body may be sent; if that is never, who produces it is told."""
+        """Wait until a body may be sent; dispose of it if it must not be sent at all."""
         failure: BaseException | None = None
         try:
             if await self._permitted(response):

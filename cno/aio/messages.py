@@ -85,7 +85,7 @@ class Request(Exchange):
         self._response_begun = False  # the response has begun
         self._upgradable = False  # HTTP/1.1: the client asks for another protocol
         self._task: asyncio.Task[None] | None = None
-        self._observer: EndObserver | None = None  # to be told of the end, in place of the task
+        self._observer: EndObserver | None = None  # if set, the task is not cancelled
 
     def __repr__(self) -> str:
         return f"<Request {self.method} {self.path!r} stream={self.stream}>"

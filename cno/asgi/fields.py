@@ -8,6 +8,7 @@ a connection.
 from typing import Any, Final, TypeAlias
 
 from cno.aio.output import Headers
+from cno.headers import CONNECTION_SPECIFIC, encode
 
 RawHeaders: TypeAlias = list[tuple[bytes, bytes]]
 
@@ -19,11 +20,8 @@ MAX_VALUE: Final = 256
 #: Stands for a field that is left out.
 OMITTED: Final[Any] = object()
 
-#: Fields of a response that the server writes itself, or that HTTP/2 does not have.
-#: > An intermediary transforming an HTTP/1.x message to HTTP/2 MUST remove connection-specific
-#: > header fields   (RFC 9113 8.2.2)
+#: The field of a response that the server writes itself, whatever the application sends.
 FRAMING: Final = "transfer-encoding"
-CONNECTION_SPECIFIC: Final = ("connection", "keep-alive", "proxy-connection", "upgrade")
 
 #: Fields that no table keeps: they are secrets, and each client has its own.
 SECRET: Final = ("authorization", "cookie", "proxy-authorization", "set-cookie")
@@ -53,12 +51,12 @@ def _encode(pair: Any, found: list[Any]) -> Any:
     value: str = pair[1]
     if name == "host":
         # > if `:authority` is present its value must ... replace any existing host header
-        return OMITTED if found and found[0][0] == b"host" else (b"host", encoded(value))
+        return OMITTED if found and found[0][0] == b"host" else (b"host", encode(value))
     raw = OMITTED
     if not name.startswith(":"):
-        raw = (encoded(name), encoded(value))
+        raw = (encode(name), encode(value))
     elif name == ":authority":
-        raw = (b"host", encoded(value))
+        raw = (b"host", encode(value))
     if len(value) <= MAX_VALUE and len(name) <= MAX_VALUE and name not in SECRET:
         if len(_encoded) >= MAX_ENTRIES:
             _encoded.clear()
@@ -90,6 +88,8 @@ def _decode(raw: Any, http2: bool) -> Any:
         raise TypeError(f"the name and the value of a header are bytes, not {raw!r}")
     name = decoded(raw[0]).lower()
     pair: Any = (name, decoded(raw[1]))
+    # > An intermediary transforming an HTTP/1.x message to HTTP/2 MUST remove connection-specific
+    # > header fields   (RFC 9113 8.2.2)
     if name == FRAMING or (http2 and name in CONNECTION_SPECIFIC):
         return OMITTED
     if name in CONNECTION_SPECIFIC:
@@ -99,11 +99,6 @@ def _decode(raw: Any, http2: bool) -> Any:
             _decoded.clear()
         _decoded[raw] = pair
     return pair
-
-
-def encoded(text: str) -> bytes:
-    """Return text of the engine as the bytes that came (UTF-8, or whatever they were)."""
-    return text.encode("utf-8", "surrogateescape")
 
 
 def decoded(data: bytes) -> str:

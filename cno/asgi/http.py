@@ -20,6 +20,7 @@ from cno.asgi.fields import decoded, to_text
 from cno.asgi.files import FileRange, open_path, range_of
 from cno.core import UNKNOWN_LENGTH
 from cno.errors import ConnectionError, UsageError
+from cno.headers import content_length
 
 Message: TypeAlias = dict[str, Any]
 
@@ -54,7 +55,6 @@ class HttpCycle(EndObserver):
         silent: bool = False,
     ) -> None:
         self.request = request
-        self.status: i64 = 0
         self._defaults = headers  # fields that each response gets
         self._on_start = on_start
         self._silent = silent
@@ -184,7 +184,6 @@ class HttpCycle(EndObserver):
             headers = [pair for pair in headers if pair[0] != "content-length"]
         self._announced = bool(message.get("trailers", False))
         self._bodiless = status == 204 or status == 304 or request.method == "HEAD"
-        self.status = status
         self._state = BODY
         fields = self._defaults + headers if self._defaults else headers
         self._writer.start(status, fields, at_once=not self._bodiless)
@@ -293,14 +292,15 @@ class HttpCycle(EndObserver):
             await self._finish(part)
 
 
-def length_of(headers: Headers) -> int:
+def length_of(headers: Headers) -> i64:
     """Return the content-length among these fields; -1 if there is none.
 
     Raises ValueError if it is no number. (RFC 9110 8.6)
     """
     for name, value in headers:
         if name == "content-length":
-            if not value.isascii() or not value.isdigit() or len(value) > MAX_DIGITS:
+            length = content_length(value)
+            if length < 0 or len(value) > MAX_DIGITS:
                 raise ValueError(f"http.response.start: content-length {value!r} is no length")
-            return int(value)
+            return length
     return -1

@@ -13,8 +13,9 @@ from urllib.parse import unquote
 
 from cno.aio.connection import Connection, peer_of
 from cno.aio.messages import Request
-from cno.asgi.fields import encoded, to_bytes
+from cno.asgi.fields import to_bytes
 from cno.h1.pipelining import is_http10
+from cno.headers import encode
 
 Scope: TypeAlias = dict[str, Any]
 
@@ -120,12 +121,12 @@ def _describe(shared: ConnectionScope, request: Request, scope: Scope) -> None:
     path = unquote(raw) if "%" in raw else raw
     if shared.root_path:
         scope["path"] = shared.root_path + path
-        scope["raw_path"] = shared.raw_root + encoded(raw)
+        scope["raw_path"] = shared.raw_root + encode(raw)
     else:
         scope["path"] = path
-        scope["raw_path"] = encoded(raw)
+        scope["raw_path"] = encode(raw)
     scope["asgi"] = shared.versions.copy()
-    scope["query_string"] = encoded(query)
+    scope["query_string"] = encode(query)
     scope["headers"] = to_bytes(request.headers)
     scope["state"] = shared.state.copy()
 

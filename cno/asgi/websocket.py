@@ -41,7 +41,6 @@ class WebSocketCycle(EndObserver):
 
     def __init__(self, handshake: Handshake, headers: Headers, options: Options) -> None:
         self.request: Request = handshake.request
-        self.status: int = 0
         self._handshake = handshake
         self._defaults = headers
         self._options = options
@@ -106,13 +105,11 @@ class WebSocketCycle(EndObserver):
             await self._accept(message)
         elif state <= HANDSHAKE and kind == "websocket.close":
             self._state = CLOSED
-            self.status = FORBIDDEN
             await self.request.respond(FORBIDDEN, [*self._defaults, ("content-length", "0")])
             self._wake()
         elif state <= HANDSHAKE and kind == "websocket.http.response.start":
             self._refusal = HttpCycle(self.request, self._defaults)
             self._state = REFUSING
-            self.status = message["status"]
             await self._refusal.send({**message, "type": "http.response.start"})
         elif state == REFUSING and kind == "websocket.http.response.body":
             if self._refusal is not None:
@@ -151,11 +148,9 @@ class WebSocketCycle(EndObserver):
             refusal = error
         if refusal is not None:
             self._state = CLOSED
-            self.status = refusal.code
             await refuse(self.request, refusal)
             raise self._gone()
         self._state = OPEN
-        self.status = 200 if http2 else 101
         self._wake()
 
     async def _send(self, message: Message) -> None:

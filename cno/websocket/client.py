@@ -3,18 +3,16 @@
 import secrets
 from base64 import b64encode
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any
 
 from cno.aio.client import Client
 from cno.aio.output import Headers
 from cno.const import CNO_RST_CANCEL
 from cno.websocket import wire
 from cno.websocket.errors import HandshakeError
-from cno.websocket.handshake import KEY_SIZE, value_of, values_of
+from cno.websocket.handshake import KEY_SIZE, VERSION, only_value_of, values_of
 from cno.websocket.options import DEFAULT, Options
 from cno.websocket.socket import WebSocket
-
-VERSION: Final = "13"
 
 
 async def connect(
@@ -54,7 +52,7 @@ async def connect(
 
 def check_accept(headers: Headers, key: str) -> None:
     """Raise HandshakeError unless the server has read our key. (RFC 6455 4.1)"""
-    if value_of(headers, "sec-websocket-accept") != wire.library().accept_key(key):
+    if only_value_of(headers, "sec-websocket-accept") != wire.library().accept_key(key):
         raise HandshakeError("the server's sec-websocket-accept is wrong", 0, headers)
 
 

@@ -15,6 +15,8 @@ from cno.websocket.errors import HandshakeError
 from cno.websocket.options import DEFAULT, Options
 from cno.websocket.socket import WebSocket
 
+VERSION: Final = "13"
+
 #: Bytes of a key (RFC 6455 4.1).
 KEY_SIZE: Final = 16
 
@@ -22,14 +24,14 @@ KEY_SIZE: Final = 16
 def is_websocket(request: Request) -> bool:
     """Whether a request asks for a WebSocket, well-formed or not."""
     if request.method == "CONNECT":
-        return value_of(request.headers, ":protocol") == "websocket"
+        return only_value_of(request.headers, ":protocol") == "websocket"
     if not request._upgradable:
         return False
-    asked = value_of(request.headers, "upgrade")
+    asked = only_value_of(request.headers, "upgrade")
     return asked is not None and asked.strip().lower() == "websocket"
 
 
-def value_of(headers: Headers, name: str) -> str | None:
+def only_value_of(headers: Headers, name: str) -> str | None:
     """Return the only value of a field; None if there is none, or more than one."""
     found = values_of(headers, name)
     return found[0] if len(found) == 1 else None
@@ -54,14 +56,14 @@ class Handshake:
         # > If this version does not match a version understood by the server, the server MUST
         # > ... send an appropriate HTTP error code (such as 426 Upgrade Required) and a
         # > |Sec-WebSocket-Version| header field   (RFC 6455 4.2.2)
-        if value_of(headers, "sec-websocket-version") != "13":
-            raise HandshakeError("unknown version", 426, [("sec-websocket-version", "13")])
+        if only_value_of(headers, "sec-websocket-version") != VERSION:
+            raise HandshakeError("unknown version", 426, [("sec-websocket-version", VERSION)])
         self.request = request
         self._fields: Headers = []
         if request.method != "CONNECT":
             # > ... the Sec-WebSocket-Key and Sec-WebSocket-Accept header fields are not used, as
             # > they are superseded by the :protocol pseudo-header field.   (RFC 8441 5)
-            key = value_of(headers, "sec-websocket-key") or ""
+            key = only_value_of(headers, "sec-websocket-key") or ""
             if not is_key(key):
                 raise HandshakeError("malformed sec-websocket-key", 400, [])
             self._fields.append(("sec-websocket-accept", str(wire.library().accept_key(key))))

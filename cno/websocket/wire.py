@@ -25,11 +25,9 @@ class Library:
         self.BINARY: Any = frames.Opcode.BINARY
         self.CONT: Any = frames.Opcode.CONT
         self.PONG: Any = frames.Opcode.PONG
-        self.CLOSE: Any = frames.Opcode.CLOSE
         self.Protocol: Any = protocol.Protocol
         self.SERVER: Any = protocol.Side.SERVER
         self.CLIENT: Any = protocol.Side.CLIENT
-        self.OPEN: Any = protocol.State.OPEN
         self.ServerDeflate: Any = deflate.ServerPerMessageDeflateFactory
         self.ClientDeflate: Any = deflate.ClientPerMessageDeflateFactory
         self.parse_extension: Any = headers.parse_extension

@@ -115,14 +115,19 @@ async def server_tunnel(w: World) -> None:
     w.more = w.pen.data(1, b"octets") if w.http2 else b"octets"
 
 
-async def server_tunnel_in_ended(w: World) -> None:
-    await server_tunnel(w)
+async def end_their_side(w: World) -> None:
+    """The peer sends no more through a tunnel."""
     await w.settle()
     if w.http2:
         w.remote.send(w.pen.data(1, b"", True))
         w.more = b""
     else:
         w.remote.end()
+
+
+async def server_tunnel_in_ended(w: World) -> None:
+    await server_tunnel(w)
+    await end_their_side(w)
 
 
 async def server_tunnel_out_ended(w: World) -> None:
@@ -220,12 +225,7 @@ async def client_tunnel(w: World) -> None:
 
 async def client_tunnel_in_ended(w: World) -> None:
     await client_tunnel(w)
-    await w.settle()
-    if w.http2:
-        w.remote.send(w.pen.data(1, b"", True))
-        w.more = b""
-    else:
-        w.remote.end()
+    await end_their_side(w)
 
 
 async def client_tunnel_out_ended(w: World) -> None:

@@ -106,13 +106,20 @@ def test_close_by_the_client(lab: Lab, wire: Wire) -> None:
     lab.run(main())
 
 
-def test_a_client_that_vanishes(lab: Lab, wire: Wire) -> None:
-    told: list[Message] = []
+def recording(told: list[Message]) -> App:
+    """An application that accepts, and records what it receives next."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await send(ACCEPT)
         await receive()
         told.append(await receive())
+
+    return app
+
+
+def test_a_client_that_vanishes(lab: Lab, wire: Wire) -> None:
+    told: list[Message] = []
+    app = recording(told)
 
     async def main() -> None:
         async with client_of(lab, wire, app) as client:
@@ -127,11 +134,7 @@ def test_a_client_that_vanishes(lab: Lab, wire: Wire) -> None:
 @CLEAR
 def test_a_server_that_stops_closes_with_1012(lab: Lab, wire: Wire) -> None:
     told: list[Message] = []
-
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        await send(ACCEPT)
-        await receive()
-        told.append(await receive())
+    app = recording(told)
 
     async def main() -> None:
         async with serving(lab, wire, app) as url:
