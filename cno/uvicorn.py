@@ -12,8 +12,8 @@ from urllib.parse import quote, unquote
 
 from mypy_extensions import mypyc_attr
 
-from cno.aio import ending
-from cno.aio.connection import peer_of
+from cno.aio.connection import ending
+from cno.aio.connection.protocol import peer_of
 from cno.aio.messages import Request
 from cno.aio.server import SERVER_LIMITS, Server
 from cno.asgi.application import SORRY, Application

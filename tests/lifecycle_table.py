@@ -1,13 +1,21 @@
 """The page docs/lifecycle.md: a picture and tables of a connection's life, made from the code.
 
 `python -m tests.lifecycle_table` writes it; a test fails if that is necessary. Knows the form of
-`cno/aio/lifecycle.py`: each phase and each event has one comment, above it.
+`cno/aio/connection/lifecycle.py`: each phase and each event has one comment, above it.
 """
 
 import re
 from pathlib import Path
 
-from cno.aio.lifecycle import CLOSE_MODES, CONNECTION_LOST, ENDS, EVENTS, PHASES, TRANSITIONS, after
+from cno.aio.connection.lifecycle import (
+    CLOSE_MODES,
+    CONNECTION_LOST,
+    ENDS,
+    EVENTS,
+    PHASES,
+    TRANSITIONS,
+    after,
+)
 from tests.tree import PACKAGE, ROOT
 
 BEGIN, END = "<!-- life cycle -->", "<!-- end of life cycle -->"
@@ -25,7 +33,7 @@ def meanings() -> dict[str, str]:
     """Return the comment of each phase and event, by name."""
     found: dict[str, str] = {}
     comment = ""
-    for line in (PACKAGE / "aio" / "lifecycle.py").read_text("utf-8").splitlines():
+    for line in (PACKAGE / "aio" / "connection" / "lifecycle.py").read_text("utf-8").splitlines():
         if match := _COMMENT.match(line):
             comment = f"{comment} {match[1]}".lstrip()
         elif match := _NAME.match(line):

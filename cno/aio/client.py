@@ -12,18 +12,19 @@ from typing import Final, cast
 
 from mypy_extensions import i64, mypyc_attr
 
-from cno.aio import ending, intake, pushes
+from cno.aio import pushes
 from cno.aio.arguments import check_limits, check_loop
 from cno.aio.channel import Channel
-from cno.aio.connection import Connection, Exchange, current_task
+from cno.aio.connection import ending, intake
+from cno.aio.connection.lifecycle import FLUSHING, LOST, NO_END
+from cno.aio.connection.progress import is_sending
+from cno.aio.connection.protocol import Connection, Exchange, current_task
 from cno.aio.doubt import given_up, sent
 from cno.aio.errors import ConnectionLostError, StreamError, fresh
 from cno.aio.forward import ForwardProxy
-from cno.aio.lifecycle import FLUSHING, LOST, NO_END
 from cno.aio.messages import Response, Tunnel, as_list
 from cno.aio.output import Headers, Sending
 from cno.aio.patience import NO_TURN, interim, overdue, refuse
-from cno.aio.progress import is_sending
 from cno.aio.refusal import UpgradeRefused as UpgradeRefused
 from cno.aio.repeat import is_repeatable
 from cno.aio.request_spec import RequestSpec, completed, tunnel_request

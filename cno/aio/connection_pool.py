@@ -12,9 +12,9 @@ from typing import cast
 from mypy_extensions import mypyc_attr
 
 from cno.aio.connect import Route
+from cno.aio.connection.lifecycle import LOST
 from cno.aio.errors import ConnectError, ConnectionLostError, StreamTimeoutError, fresh
 from cno.aio.leaving import leave
-from cno.aio.lifecycle import LOST
 from cno.aio.output import log
 from cno.aio.patience import NO_TURN, not_sent
 from cno.aio.pooled import ClientConnection, PooledClient, PoolListener

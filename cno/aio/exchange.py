@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from mypy_extensions import i64
 
-from cno.aio import intake
 from cno.aio.body import BodyBuffer, Payload
+from cno.aio.connection import intake
 from cno.aio.errors import ConnectionLostError, claim, fresh
 from cno.aio.output import Headers
 
 if TYPE_CHECKING:
-    from cno.aio.connection import Connection
+    from cno.aio.connection.protocol import Connection
 
 
 class EndObserver:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 from mypy_extensions import i64
 
-from cno.aio.lifecycle import FLUSHING, LOST
+from cno.aio.connection.lifecycle import FLUSHING, LOST
 from cno.aio.messages import Response
 
 if TYPE_CHECKING:

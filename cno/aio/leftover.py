@@ -5,16 +5,16 @@ Knows flow control and timers. Must never know what a request or a response is.
 
 from typing import TYPE_CHECKING, Any
 
-from cno.aio import intake
 from cno.aio.channel import Channel
+from cno.aio.connection import intake
+from cno.aio.connection.lifecycle import FLUSHING, LINGER, LOST
 from cno.aio.errors import StreamError
 from cno.aio.exchange import Exchange
-from cno.aio.lifecycle import FLUSHING, LINGER, LOST
 from cno.const import CNO_RST_CANCEL, CNO_RST_NO_ERROR
 from cno.h2 import flow
 
 if TYPE_CHECKING:
-    from cno.aio.connection import Connection
+    from cno.aio.connection.protocol import Connection
 
 
 def ignore(conn: "Connection", exchange: Exchange) -> None:

@@ -15,10 +15,10 @@ from mypy_extensions import i64
 from cno.aio import leftover
 from cno.aio.body import BodyBuffer
 from cno.aio.channel import Channel
-from cno.aio.connection import Connection, Exchange, peer_of
+from cno.aio.connection.lifecycle import LOST
+from cno.aio.connection.protocol import Connection, Exchange, peer_of
 from cno.aio.errors import fresh
 from cno.aio.exchange import EndObserver
-from cno.aio.lifecycle import LOST
 from cno.aio.output import Headers, Sending
 from cno.aio.sources import Body as Body
 from cno.aio.sources import dispose, size_of, source_of, whole_body

@@ -15,8 +15,16 @@ from typing import Final, TypeAlias
 
 from mypy_extensions import i64, mypyc_attr
 
+from cno.aio.connection.lifecycle import (
+    ABORT,
+    CONNECTING,
+    FLUSHING,
+    LINGERING,
+    LOST,
+    ORDERLY,
+    after,
+)
 from cno.aio.errors import ConnectionLostError, claim, end_error, fresh
-from cno.aio.lifecycle import ABORT, CONNECTING, FLUSHING, LINGERING, LOST, ORDERLY, after
 from cno.aio.transports import bound_unsent, write_buffer
 from cno.aio.waiters import wake
 from cno.core import INIT, UNKNOWN_LENGTH, announce_size

@@ -9,10 +9,10 @@ from typing import Final
 
 from mypy_extensions import i64
 
+from cno.aio.connection.timeouts import past
 from cno.aio.errors import StreamTimeoutError
 from cno.aio.messages import Response
 from cno.aio.output import Headers
-from cno.aio.timers import past
 from cno.aio.waiters import wake
 from cno.errors import Reason
 from cno.limits import Limits

@@ -10,7 +10,7 @@ from typing import Any, Final
 from mypy_extensions import i64, mypyc_attr
 
 from cno.aio.client import MAX_BLIND, Client
-from cno.aio.lifecycle import FLUSHING
+from cno.aio.connection.lifecycle import FLUSHING
 from cno.aio.probe import has_input, poller_of, socket_number
 from cno.aio.unreachable import closed_at_once
 from cno.aio.urls import Target

@@ -12,7 +12,7 @@ from cno.headers import IDEMPOTENT
 
 if TYPE_CHECKING:
     from cno.aio.client import Client
-    from cno.aio.connection import Connection
+    from cno.aio.connection.protocol import Connection
     from cno.aio.messages import Response
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from mypy_extensions import i64
 
-from cno.aio.lifecycle import FLUSHING
+from cno.aio.connection.lifecycle import FLUSHING
 from cno.core import CLOSED, cork
 from cno.drive import end_call
 from cno.h2 import flow

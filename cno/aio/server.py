@@ -14,10 +14,11 @@ from typing import Any, Final, TypeAlias, cast
 
 from mypy_extensions import i64, mypyc_attr
 
-from cno.aio import failures, leftover, lifecycle
+from cno.aio import failures, leftover
 from cno.aio.arguments import check_handler, check_limits
-from cno.aio.connection import Connection, Exchange, current_task
-from cno.aio.lifecycle import FLUSHING, LOST
+from cno.aio.connection import lifecycle
+from cno.aio.connection.lifecycle import FLUSHING, LOST
+from cno.aio.connection.protocol import Connection, Exchange, current_task
 from cno.aio.messages import HANDLER_DONE, HANDLER_RUNNING, Request
 from cno.aio.output import Headers, Sending, log
 from cno.const import (

@@ -10,8 +10,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, cast
 
 from cno.aio import leftover
+from cno.aio.connection.lifecycle import LOST
 from cno.aio.exchange import Exchange
-from cno.aio.lifecycle import LOST
 from cno.aio.output import Headers, Sending
 from cno.aio.sources import to_bytes
 from cno.const import CNO_RST_CANCEL

@@ -11,8 +11,8 @@ from typing import Final
 
 from mypy_extensions import i64, mypyc_attr
 
+from cno.aio.connection.lifecycle import FLUSHING
 from cno.aio.exchange import Exchange
-from cno.aio.lifecycle import FLUSHING
 from cno.aio.output import Output
 from cno.const import DEFAULT_WINDOW
 from cno.core import CLOSED, Stream, cork

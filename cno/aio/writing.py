@@ -5,7 +5,7 @@ Knows how a connection takes a piece. Must never know whose body it is.
 
 from collections.abc import AsyncIterable
 
-from cno.aio.connection import Connection
+from cno.aio.connection.protocol import Connection
 from cno.aio.output import Headers, Sending
 from cno.aio.sources import dispose, to_bytes
 

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from cno.aio import failures
-from cno.aio.connection import Connection
+from cno.aio.connection.protocol import Connection
 from cno.aio.messages import Request
 from cno.aio.output import Headers
 from cno.asgi.http import COMPLETE, NOTHING_SENT, HttpCycle, OnStart

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from cno import aio
-from cno.aio.timers import hung_up
+from cno.aio.connection.timeouts import hung_up
 from cno.limits import Limits
 from tests import frames as f
 from tests.aio.lab import HOST, HTTP1, HTTP2, Lab, Peer, Wire, by_hand, skip, until

@@ -12,8 +12,8 @@ ENGINE = {"core.py": {"Core"}, "engine.py": {"Engine"}}
 LAYERS = {
     "aio/output.py": {"Output"},
     "aio/windows.py": {"Windows"},
-    "aio/timers.py": {"Timers"},
-    "aio/connection.py": {"Connection"},
+    "aio/connection/timeouts.py": {"Timers"},
+    "aio/connection/protocol.py": {"Connection"},
     "aio/server.py": {"Server"},
     "aio/client.py": {"Client"},
     "aio/pooled.py": {"PooledClient"},

@@ -2,8 +2,8 @@
 
 import pytest
 
-from cno.aio import lifecycle
-from cno.aio.lifecycle import EVENTS, PHASES, TRANSITIONS, after
+from cno.aio.connection import lifecycle
+from cno.aio.connection.lifecycle import EVENTS, PHASES, TRANSITIONS, after
 from tests.lifecycle_table import document, meanings, wanted
 
 EVERY_PHASE = range(len(PHASES))

@@ -9,13 +9,13 @@ import socket
 import struct
 from typing import TYPE_CHECKING, Final
 
-from cno.aio.lifecycle import RESET
+from cno.aio.connection.lifecycle import RESET
 from cno.aio.output import log
 from cno.core import TUNNEL
 from cno.h1.state import UNTIL_CLOSE
 
 if TYPE_CHECKING:
-    from cno.aio.connection import Connection
+    from cno.aio.connection.protocol import Connection
 
 #: On, for 0 seconds: the system drops what is unsent, and sends RST instead of FIN.
 NO_LINGER: Final = struct.pack("ii", 1, 0)

@@ -17,7 +17,7 @@ if sys.platform == "linux":
     import termios
 
 if TYPE_CHECKING:
-    from cno.aio.timers import Timers
+    from cno.aio.connection.timeouts import Timers
 
 #: Less than any count of bytes.
 NEVER: Final = -(1 << 62)

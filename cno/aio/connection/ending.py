@@ -9,9 +9,8 @@ import socket
 from ssl import SSLError, SSLObject
 from typing import TYPE_CHECKING, Final
 
-from cno.aio import intake, truncation
-from cno.aio.errors import name_of, said
-from cno.aio.lifecycle import (
+from cno.aio.connection import intake, truncation
+from cno.aio.connection.lifecycle import (
     CLOSE_TRANSPORT,
     CLOSED_HERE,
     CONNECTION_LOST,
@@ -29,8 +28,9 @@ from cno.aio.lifecycle import (
     TOLD,
     WRITE_EOF,
 )
+from cno.aio.connection.progress import acknowledged, is_taking
+from cno.aio.errors import name_of, said
 from cno.aio.output import log
-from cno.aio.progress import acknowledged, is_taking
 from cno.aio.repeat import is_quiet
 from cno.aio.tls import ssl_object_of
 from cno.aio.waiters import wake
@@ -39,7 +39,7 @@ from cno.errors import ConnectionError, Reason
 from cno.streams import flush_all
 
 if TYPE_CHECKING:
-    from cno.aio.connection import Connection
+    from cno.aio.connection.protocol import Connection
 
 #: Bytes of one read.
 PIECE: Final = 65_536

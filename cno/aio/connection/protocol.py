@@ -11,11 +11,10 @@ from typing import Any, cast
 
 from mypy_extensions import i64, mypyc_attr
 
-from cno.aio import ending, intake, leftover, lifecycle, room, truncation
+from cno.aio import leftover, room
 from cno.aio.arguments import check_loop
-from cno.aio.errors import StreamError, StreamTimeoutError, name_of
-from cno.aio.exchange import Exchange as Exchange
-from cno.aio.lifecycle import (
+from cno.aio.connection import ending, intake, lifecycle, truncation
+from cno.aio.connection.lifecycle import (
     BARE_END,
     CLOSE,
     CLOSING,
@@ -32,10 +31,12 @@ from cno.aio.lifecycle import (
     SHORT,
     SHUTDOWN,
 )
+from cno.aio.connection.timeouts import Timers
+from cno.aio.errors import StreamError, StreamTimeoutError, name_of
+from cno.aio.exchange import Exchange as Exchange
 from cno.aio.output import Headers, log
 from cno.aio.pings import Pings
 from cno.aio.proxy_header import AnnouncedClient
-from cno.aio.timers import Timers
 from cno.aio.tls import is_adequate, received_close_notify, ssl_object_of
 from cno.aio.transports import gathers, most_whole, write_buffer
 from cno.const import (

@@ -6,11 +6,11 @@ never know what the input means.
 
 from typing import TYPE_CHECKING, Final
 
-from cno.aio.lifecycle import FLUSHING, HALF_CLOSED, LOST, SHUTDOWN, TUNNEL_OPENED
+from cno.aio.connection.lifecycle import FLUSHING, HALF_CLOSED, LOST, SHUTDOWN, TUNNEL_OPENED
 from cno.core import CLOSED, H1_BLOCKED
 
 if TYPE_CHECKING:
-    from cno.aio.connection import Connection
+    from cno.aio.connection.protocol import Connection
 
 #: Bytes of input parsed in one iteration of the event loop, first and least; the most is
 #: `Limits.read_chunk`. The size halves after an iteration of more than `LONG` CPU seconds, and

@@ -12,11 +12,11 @@ from typing import Final
 
 from mypy_extensions import i64, mypyc_attr
 
+from cno.aio.connection.lifecycle import DRAINING, FLUSHING, LINGER, LOST, OPEN
+from cno.aio.connection.progress import NEVER, acknowledged, is_taking
 from cno.aio.errors import StreamTimeoutError
 from cno.aio.exchange import Exchange
-from cno.aio.lifecycle import DRAINING, FLUSHING, LINGER, LOST, OPEN
 from cno.aio.output import Sending, log
-from cno.aio.progress import NEVER, acknowledged, is_taking
 from cno.aio.windows import Windows
 from cno.const import (
     CNO_RST_CANCEL,

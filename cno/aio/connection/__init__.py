@@ -1,0 +1,1 @@
+"""One connection of asyncio: parts with fields of their own, and functions over them."""
