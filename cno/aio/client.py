@@ -172,7 +172,7 @@ class Client(Connection):
 
     def close(self) -> None:
         """Close the connection, after what is being written. Requests that are open fail."""
-        if self._state > CLOSED and self._phase < FLUSHING and not self._draining:
+        if self._state > CLOSED and self._life.phase < FLUSHING and not self._draining:
             # > An endpoint SHOULD always send a GOAWAY frame before closing a connection
             # > (RFC 9113 6.8)
             self.shutdown()
@@ -201,16 +201,16 @@ class Client(Connection):
         Return the transport, the bytes that the tunnel has delivered already, and whether the peer
         sends no more. The client must not be used afterwards. Raises ConnectionLostError.
         """
-        while self._behind and self._phase < FLUSHING:
+        while self._behind and self._life.phase < FLUSHING:
             intake.catch_up(self)
-        if self._phase >= FLUSHING:
+        if self._life.phase >= FLUSHING:
             raise self._lost(0)
         early = b""
         for exchange in self._exchanges.values():
             buffer = exchange._get_buffer()
             early += buffer._take(buffer._size)
         ending.detach(self)
-        return self.transport, early, self._peer_end != NO_END
+        return self.transport, early, self._life.peer_end != NO_END
 
     async def __aenter__(self) -> "Client":
         return self
@@ -308,7 +308,7 @@ class Client(Connection):
 
     def _is_open(self) -> bool:
         """Whether requests can be sent at all, now or later."""
-        if self._phase >= FLUSHING or self._draining or self._last_local >= MAX_STREAM_ID - 1:
+        if self._life.phase >= FLUSHING or self._draining or self._last_local >= MAX_STREAM_ID - 1:
             return False
         if self._http2:
             return self._h2.goaway_received > MAX_STREAM_ID
@@ -323,7 +323,7 @@ class Client(Connection):
 
     def _refuse_line(self) -> None:
         """Fail the queued requests: the connection takes no more, and `_wait_turn` adds none."""
-        refuse(self._line, self._timed_out)
+        refuse(self._line, self._life.timed_out)
 
     # -- requests --------------------------------------------------------------------------------
 
@@ -379,7 +379,7 @@ class Client(Connection):
 
     def _try_open(self, spec: RequestSpec) -> Response | None:
         """Write a request's head; None if it has to wait."""
-        if self._phase >= FLUSHING:
+        if self._life.phase >= FLUSHING:
             raise ConnectionLostError("the connection is closed", retryable=True)
         if not self._http2 and self._exchanges:
             # HTTP/1.1 allows more, but then giving up one request takes those behind it along, and
@@ -501,7 +501,7 @@ class Client(Connection):
         except (StreamError, DisconnectError, InvalidStreamError) as error:
             # If the stream is at its end, whoever reads the response learns of it. If not, the
             # error is of another connection, whose message was to be the body.
-            if not response._ended and self._phase < LOST:
+            if not response._ended and self._life.phase < LOST:
                 self._upload_failed(response, error)
         except Exception as failure:
             self._upload_failed(response, failure)

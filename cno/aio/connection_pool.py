@@ -255,7 +255,7 @@ class ConnectionPool(PoolListener):
             problem = asyncio.CancelledError()
         else:
             problem = task.exception()
-        if problem is None and client._phase >= LOST:
+        if problem is None and client._life.phase >= LOST:
             problem = closed_at_once(client._end_reason, client._goaway_code())
         if problem is None:
             client.entry = ClientConnection(dial.origin, client)

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 def leave(client: "PooledClient") -> None:
     """Take no more requests on this connection, and close it once those it has are done."""
-    if client._phase < FLUSHING and not client._draining:
+    if client._life.phase < FLUSHING and not client._draining:
         client.shutdown()
-    if client._leaving is None and client._phase < LOST:
+    if client._leaving is None and client._life.phase < LOST:
         look_later(client, positions(client))
 
 
@@ -37,7 +37,7 @@ def look(client: "PooledClient", seen: dict[int, int]) -> None:
         exchange = client._exchanges.get(stream)
         if exchange is not None and seen.get(stream) == taken:
             cast(Response, exchange).cancel()
-    if client._exchanges and client._phase < LOST:
+    if client._exchanges and client._life.phase < LOST:
         look_later(client, now)
 
 

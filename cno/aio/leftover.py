@@ -71,7 +71,7 @@ def part(conn: "Connection", exchange: Exchange) -> None:
     """Our message is complete, the peer's is not and nobody will read it: let it finish, if
     that takes little and not long."""
     ignore(conn, exchange)
-    if exchange._drain_timer is None and not exchange._ended and conn._phase < LOST:
+    if exchange._drain_timer is None and not exchange._ended and conn._life.phase < LOST:
         exchange._drain_timer = conn.loop.call_later(
             conn._limits.linger_timeout, parted, conn, exchange, context=conn._context
         )
@@ -82,7 +82,7 @@ def parted(conn: "Connection", exchange: Exchange) -> None:
     if exchange._drain_timer is not None:
         exchange._drain_timer.cancel()
         exchange._drain_timer = None
-    if exchange._ended or conn._phase >= FLUSHING:
+    if exchange._ended or conn._life.phase >= FLUSHING:
         return
     if exchange.stream in conn._stalled:
         part(conn, exchange)  # ours is not complete either
@@ -93,5 +93,5 @@ def parted(conn: "Connection", exchange: Exchange) -> None:
     # > If a server ... does not read the entire request content ... it closes the connection
     # > (RFC 9112 9.3)
     if not conn._http2:
-        conn._close_by(LINGER)
+        conn._life.close_by(LINGER)
     conn.write_reset(exchange.stream, CNO_RST_NO_ERROR if conn._server else CNO_RST_CANCEL)

@@ -374,7 +374,7 @@ class Response(Exchange):
 
     def cancel(self, code: int = CNO_RST_CANCEL) -> None:
         """Reset the stream unless it has ended. In HTTP/1.1, this closes the connection."""
-        if not self._ended and self._conn._phase < LOST:
+        if not self._ended and self._conn._life.phase < LOST:
             self._conn.write_reset(self.stream, code)
         if self._pushes is not None:
             self._pushes.cancel()
@@ -519,7 +519,7 @@ class Pushes:
             self._waiting.popleft().cancel()
 
     def __del__(self) -> None:
-        if self._waiting and self._conn._phase < LOST:
+        if self._waiting and self._conn._life.phase < LOST:
             try:
                 conn = self._conn
                 conn.loop.call_soon_threadsafe(cancel_all, self._waiting, context=conn._context)

@@ -6,33 +6,22 @@ input.
 """
 
 import asyncio
-import contextvars
-import itertools
 import logging
-import time
 from collections import deque
 from typing import Final, TypeAlias
 
 from mypy_extensions import i64, mypyc_attr
 
-from cno.aio.connection.lifecycle import (
-    ABORT,
-    CONNECTING,
-    FLUSHING,
-    LINGERING,
-    LOST,
-    ORDERLY,
-    after,
-)
+from cno.aio.connection.lifecycle import ABORT, FLUSHING, LINGERING, LOST
+from cno.aio.connection.state import Link
 from cno.aio.errors import ConnectionLostError, claim, end_error, fresh
 from cno.aio.transports import bound_unsent, write_buffer
 from cno.aio.waiters import wake
 from cno.core import INIT, UNKNOWN_LENGTH, announce_size
-from cno.engine import Engine
-from cno.errors import DisconnectError, InvalidStreamError, Reason, UsageError, WouldBlockError
+from cno.errors import DisconnectError, InvalidStreamError, UsageError, WouldBlockError
 from cno.limits import UNBOUNDED, Limits
 from cno.priority import SHARED
-from cno.settings import SettingsDict, check_dict
+from cno.settings import SettingsDict
 
 log: Final = logging.getLogger("cno")
 
@@ -57,9 +46,6 @@ FINISHED: Final = 2
 PIECE_SENT: Final = 3  # finished, but the stream's writer will continue once it is woken
 
 UNRANKED: Final = -1
-
-#: Numbers of connections, by which an error names its connection without a reference to it.
-NUMBERS: Final = itertools.count(1)
 
 
 class Sending:
@@ -100,10 +86,8 @@ class Sending:
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
-class Output(Engine, asyncio.Protocol):
+class Output(Link):
     """The writing half of a connection."""
-
-    transport: asyncio.Transport
 
     def __init__(
         self,
@@ -112,21 +96,8 @@ class Output(Engine, asyncio.Protocol):
         limits: Limits,
         settings: SettingsDict | None,
     ) -> None:
-        super().__init__(server, limits=limits, clock=time.monotonic)
-        self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop() if loop is None else loop
-        #: The context in which the connection was made. All of its callbacks, readers and timers
-        #: run in it, not in that of a handler, whose variables the next request would see.
-        self._context = contextvars.copy_context()
-        self._number: int = next(NUMBERS)
-        self.manual_flow_control = True
-        if settings is not None:
-            check_dict(settings, server)
-            self.configure(**settings)
+        super().__init__(server, loop, limits, settings)
         self._busy = False  # inside data_received: output and new work wait for its end
-        self._phase: i64 = CONNECTING  # written by `_fire` alone
-        self._close_mode: i64 = ORDERLY  # written by `_close_by` alone
-        self._end = "the connection is closed"  # the text for errors, with the cause
-        self._timed_out: Reason | None = None  # which limit ended the connection
         self._outbox: list[bytes] = []
         self._clear_text = False  # the transport has no TLS
         self._gathers = False  # its writelines() does not copy (`transports.gathers`)
@@ -153,17 +124,6 @@ class Output(Engine, asyncio.Protocol):
         self._drained = False  # it no longer is: the next iteration continues the queue
         self._backlog: i64 = 0  # bytes written since it was full
 
-    def _fire(self, event: i64) -> bool:
-        """Go to the phase that an event leads to. Return whether the phase has changed."""
-        before = self._phase
-        self._phase = after(before, event)
-        return self._phase != before
-
-    def _close_by(self, mode: i64) -> None:
-        """Select how the transport is closed, unless a harsher way is selected already."""
-        if self._close_mode < mode:
-            self._close_mode = mode
-
     def pause_writing(self) -> None:
         super().pause_writing()
         self._full = True
@@ -188,8 +148,8 @@ class Output(Engine, asyncio.Protocol):
     def abort(self) -> None:
         """Close the transport at once; unsent output is lost."""
         self._outbox = []
-        if self._phase < LOST:
-            self._fire(ABORT)
+        if self._life.phase < LOST:
+            self._life.fire(ABORT)
             if self._state != INIT:
                 self._abort_transport()
 
@@ -198,7 +158,7 @@ class Output(Engine, asyncio.Protocol):
 
     def _lost(self, stream: int, where: str = "") -> ConnectionLostError:
         """Return the error for calls that wait on a connection that has ended."""
-        lost = end_error(self._end + where, stream, self._timed_out)
+        lost = end_error(self._life.cause + where, stream, self._life.timed_out)
         lost._connection = self._number
         return lost
 
@@ -236,7 +196,7 @@ class Output(Engine, asyncio.Protocol):
 
     def _queue(self, sending: Sending) -> asyncio.Future[None]:
         """Put the rest of it in line; return what is done once that is written, or has failed."""
-        if self._phase >= LOST:
+        if self._life.phase >= LOST:
             raise self._lost(sending.stream)
         self._hurry()
         waiter = self.loop.create_future()
@@ -342,7 +302,7 @@ class Output(Engine, asyncio.Protocol):
 
     def _turn(self) -> None:
         self._turn_due = False
-        if self._phase >= FLUSHING:
+        if self._life.phase >= FLUSHING:
             return
         if self._drained:
             self._drained = False
@@ -419,7 +379,7 @@ class Output(Engine, asyncio.Protocol):
 
     def _visit(self) -> None:
         self._visit_due = False
-        if self._phase < LOST:
+        if self._life.phase < LOST:
             self._pump()
 
     def _note_window(self, sending: Sending) -> None:
@@ -555,7 +515,7 @@ class Output(Engine, asyncio.Protocol):
         if not outbox:
             return
         self._outbox = []
-        if self._phase >= LINGERING or self.transport.is_closing():
+        if self._life.phase >= LINGERING or self.transport.is_closing():
             return
         size: i64 = 0
         for chunk in outbox:

@@ -146,7 +146,7 @@ class PooledClient(Client):
 
     def _check_doubt(self) -> None:
         self._doubted = None
-        if self._suspected and self._phase < FLUSHING:
+        if self._suspected and self._life.phase < FLUSHING:
             self._listener.silent(self)
 
     def _after_loss(self) -> None:

@@ -35,7 +35,7 @@ def is_repeatable(client: "Client", response: "Response | None", method: str) ->
     # > idempotent request.   (RFC 9110 9.2.2)
     if response is None or response.code != 0 or response.informational:
         return False
-    if not client._hung_up or method not in IDEMPOTENT:
+    if not client._life.hung_up or method not in IDEMPOTENT:
         return False
     if client._goaway_code() == CNO_RST_HTTP_1_1_REQUIRED:
         return True

@@ -62,7 +62,7 @@ def make(conn: "Windows", turns: int) -> None:
     """
     h2 = conn._h2
     lacks = 2 * conn._least_room - h2.recv_window - h2.recv_credit
-    gone = conn._phase >= FLUSHING or conn._state == CLOSED
+    gone = conn._life.phase >= FLUSHING or conn._state == CLOSED
     if turns > 0 and not gone and lacks > conn._least_room:
         conn.loop.call_soon(make, conn, turns - 1, context=conn._context)
         return

@@ -243,14 +243,14 @@ class Server(Connection):
             return
         fresh = self._fresh
         self._fresh = []
-        if self._phase >= LOST:
+        if self._life.phase >= LOST:
             return  # the client has gone
-        if self._eager and self._phase < FLUSHING:
+        if self._eager and self._life.phase < FLUSHING:
             self._collect()
         for request in fresh:
             if not request._ended:  # a stream that was reset with the same input costs no task
                 self._admit(request)
-        if not self._eager and self._phase < FLUSHING:
+        if not self._eager and self._life.phase < FLUSHING:
             self._collect()  # now: the flush runs after the first step of those tasks
         elif self._collecting:
             self._flush()  # handlers that never wait have returned by now
@@ -262,7 +262,7 @@ class Server(Connection):
         elif self._reset_handlers >= self._max_handlers:
             # A stream that is reset makes room for a new one at once; its handler does not.
             log.debug("too many handlers of streams that were reset still run: closing")
-            if self._phase < FLUSHING:
+            if self._life.phase < FLUSHING:
                 self.write_reset(0, CNO_RST_ENHANCE_YOUR_CALM)
         elif not self._waiting and self._has_room():
             self._start_handler(request, self._eager)
@@ -300,13 +300,13 @@ class Server(Connection):
     def _resume_waiting(self) -> None:
         """After a handler has returned, start waiting ones in the next iteration of the event loop,
         and not in the context of the handler."""
-        if not self._start_due and self._phase < FLUSHING:
+        if not self._start_due and self._life.phase < FLUSHING:
             self._start_due = True
             self.loop.call_soon(self._start_waiting, context=self._context)
 
     def _start_waiting(self) -> None:
         self._start_due = False
-        while self._waiting and self._has_room() and self._phase < FLUSHING:
+        while self._waiting and self._has_room() and self._life.phase < FLUSHING:
             request = self._waiting.pop(next(iter(self._waiting)))
             self._start_handler(request, self._eager)
 
@@ -336,7 +336,7 @@ class Server(Connection):
         request._task = None
         if task is not None:
             self._tasks.discard(task)
-        if self._phase == lifecycle.CLOSED:
+        if self._life.phase == lifecycle.CLOSED:
             if self._running == 0:
                 self._finished()
         elif self._waiting:
@@ -424,7 +424,7 @@ class Server(Connection):
 
     def _abandon(self, request: Request, code: int) -> None:
         """Reset the stream: the response will never be complete."""
-        if not request._ended and self._phase < FLUSHING:
+        if not request._ended and self._life.phase < FLUSHING:
             self.write_reset(request.stream, code)
 
     def _over(self, exchange: Exchange, clean: bool) -> None:
@@ -460,7 +460,7 @@ class Server(Connection):
 
     def close(self) -> None:
         """Close the connection after the pending output. Open streams end."""
-        if self._http2 and self._state > H2_SETTINGS and self._phase < FLUSHING:
+        if self._http2 and self._state > H2_SETTINGS and self._life.phase < FLUSHING:
             # > An endpoint SHOULD always send a GOAWAY frame before closing a connection
             # > (RFC 9113 6.8)
             if self._h2.goaway_sent < 0:
@@ -472,7 +472,7 @@ class Server(Connection):
     def drain(self, timeout: float | None = None) -> None:
         """Shut down, and abort after `timeout` seconds, or `Limits.shutdown_timeout` if that is
         less."""
-        if self._phase < FLUSHING:
+        if self._life.phase < FLUSHING:
             self.shutdown()
         patience = self._limits.shutdown_timeout
         if timeout is not None and (patience is None or timeout < patience):
@@ -490,7 +490,7 @@ class Server(Connection):
     def _expire(self) -> None:
         """Abort at the end of the shutdown's time."""
         self._deadline = None
-        if self._phase < LOST:
+        if self._life.phase < LOST:
             self.abort()
         self.cancel_handlers()
 
@@ -509,7 +509,7 @@ class Server(Connection):
         if self._running == 0:
             return
         self._report(f"{self._running} handlers do not end although they were cancelled", None)
-        if self._phase < LOST:
+        if self._life.phase < LOST:
             self.abort()
         self._running = 0
         self._finished()

@@ -97,7 +97,7 @@ class Tunnel:
             self._conn.write_reset(self.stream, CNO_RST_CANCEL)
             return
         await self.write_eof()
-        if exchange._ended or self._conn._phase >= LOST:
+        if exchange._ended or self._conn._life.phase >= LOST:
             return
         if self._conn._http2:
             # A reset could overtake the bytes that were written before.

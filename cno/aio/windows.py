@@ -67,7 +67,7 @@ class Windows(Output):
         part: i64 = self._h2.acked._initial_window_size // PART
         self._read_in_all += part - self._pace
         self._pace = part
-        if self._state == CLOSED or self._phase >= FLUSHING:
+        if self._state == CLOSED or self._life.phase >= FLUSHING:
             return
         now = self.loop.time()
         exchange = self._exchanges.get(stream)
@@ -114,7 +114,7 @@ class Windows(Output):
         else:
             # It may have waited behind our own data, or the route has become longer.
             self._trip += (trip - self._trip) / 4
-        if self._phase < FLUSHING and self._state != CLOSED:
+        if self._life.phase < FLUSHING and self._state != CLOSED:
             for exchange in list(self._exchanges.values()):
                 self._judge(exchange, now)
             self._judge_all(now)

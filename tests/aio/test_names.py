@@ -10,6 +10,7 @@ from tests.tree import PACKAGE
 
 ENGINE = {"core.py": {"Core"}, "engine.py": {"Engine"}}
 LAYERS = {
+    "aio/connection/state.py": {"Link"},
     "aio/output.py": {"Output"},
     "aio/windows.py": {"Windows"},
     "aio/connection/timeouts.py": {"Timers"},

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Final
 
 from cno.aio.connection import intake, truncation
 from cno.aio.connection.lifecycle import (
+    ABORT,
     CLOSE_TRANSPORT,
     CLOSED_HERE,
+    CONNECTING,
     CONNECTION_LOST,
     CUT,
     CUT_OFF,
@@ -34,7 +36,7 @@ from cno.aio.output import log
 from cno.aio.repeat import is_quiet
 from cno.aio.tls import ssl_object_of
 from cno.aio.waiters import wake
-from cno.core import waiting
+from cno.core import INIT, waiting
 from cno.errors import ConnectionError, Reason
 from cno.streams import flush_all
 
@@ -50,21 +52,21 @@ PIECE: Final = 65_536
 
 def close_transport(conn: "Connection") -> None:
     """Write the pending output, and close the transport, or first our half of it."""
-    if conn._phase >= LINGERING:
+    if conn._life.phase >= LINGERING:
         return
     conn._stop_timer()
     if conn._corked != 0:
         flush_all(conn)  # output after cork(), without the uncork()
     conn._flush()
-    if conn._phase >= LINGERING:
+    if conn._life.phase >= LINGERING:
         return  # the flush exceeded `max_write_backlog` and has aborted
-    mode = conn._close_mode
+    mode = conn._life.close_mode
     if conn._http2 and conn._full and mode == LINGER:
         mode = CUT
     if truncation.cuts(conn) or mode == CUT:
         # The rest of a cancelled request is of no use, and a peer that does not read would not
         # receive the reason for the close.
-        conn._fire(CLOSE_TRANSPORT)
+        conn._life.fire(CLOSE_TRANSPORT)
         truncation.cut_off(conn)
         return
     secure = ssl_object_of(conn.transport) is not None
@@ -79,16 +81,16 @@ def close_transport(conn: "Connection") -> None:
             if not secure:
                 conn.transport.write_eof()
         except (OSError, NotImplementedError, RuntimeError):
-            conn._fire(CLOSE_TRANSPORT)
+            conn._life.fire(CLOSE_TRANSPORT)
             conn.transport.close()
         else:
-            conn._fire(WRITE_EOF)
+            conn._life.fire(WRITE_EOF)
             give_time(conn, conn._limits.linger_timeout)
             conn._kept_back = False
             conn._unread = 0
             intake.listen(conn)
         return
-    conn._fire(CLOSE_TRANSPORT)
+    conn._life.fire(CLOSE_TRANSPORT)
     # When closed a second time, asyncio's TLS transports lose the size of their write buffer.
     if not conn.transport.is_closing():
         conn.transport.close()
@@ -107,14 +109,14 @@ def close_transport(conn: "Connection") -> None:
 def detach(conn: "Connection") -> None:
     """Leave the transport to another protocol: this connection ends."""
     conn._stop_timer()
-    conn._fire(HAND_OVER)
+    conn._life.fire(HAND_OVER)
     if conn._deaf:
         conn._context.copy().run(conn.transport.resume_reading)
 
 
 def give_time(conn: "Connection", patience: float) -> None:
     """Give the transport `patience` seconds to write the rest, and more while the peer takes it."""
-    if conn._phase >= LOST:
+    if conn._life.phase >= LOST:
         return
     if conn.transport.get_write_buffer_size() != 0:
         conn._taken_mark = acknowledged(conn)
@@ -124,15 +126,15 @@ def give_time(conn: "Connection", patience: float) -> None:
 def check(conn: "Connection", patience: float) -> None:
     """Abort the connection, unless the peer still takes output."""
     conn._timer = None
-    if conn._phase >= LOST:
+    if conn._life.phase >= LOST:
         return
     most = conn._limits.shutdown_timeout
-    late = conn._drain_since != 0.0 and most is not None
-    if late and conn.loop.time() - conn._drain_since >= (most or 0.0):
-        truncation.cut_off(conn)
-    elif conn.transport.get_write_buffer_size() != 0 and is_taking(conn):
+    late = conn._life.drain_since != 0.0 and most is not None
+    expired = late and conn.loop.time() - conn._life.drain_since >= (most or 0.0)
+    if not expired and conn.transport.get_write_buffer_size() != 0 and is_taking(conn):
         conn._timer = conn.loop.call_later(patience, check, conn, patience, context=conn._context)
     else:
+        conn._life.fire(ABORT)
         truncation.cut_off(conn)
 
 
@@ -141,7 +143,7 @@ def half_closed(conn: "Connection") -> None:
 
     Keep answering for `half_closed_timeout`; then wait only while it takes the written output.
     """
-    conn._fire(EOF_RECEIVED)
+    conn._life.fire(EOF_RECEIVED)
     conn._stop_timer()
     conn._output_since = 0.0
     wait = conn._limits.half_closed_timeout
@@ -151,13 +153,19 @@ def half_closed(conn: "Connection") -> None:
 def expire(conn: "Connection") -> None:
     """Abort the connection of a half-closed client, unless it still takes output."""
     conn._timer = None
-    if conn._phase >= LOST:
+    if conn._life.phase >= LOST:
         return
     if conn.transport.get_write_buffer_size() == 0 or conn._overdue_output(conn.loop.time()):
-        truncation.cut_off(conn)
+        give_up(conn)
     else:
         wait = conn._limits.half_closed_timeout
         conn._timer = conn.loop.call_later(wait, expire, conn, context=conn._context)
+
+
+def give_up(conn: "Connection") -> None:
+    """Abort the transport, and end the connection: its peer has closed its side before."""
+    truncation.cut_off(conn)
+    lost(conn, None)
 
 
 # -- the loss -------------------------------------------------------------------------------------
@@ -165,39 +173,40 @@ def expire(conn: "Connection") -> None:
 
 def lost(conn: "Connection", exc: Exception | None) -> None:
     """Handle the loss of the transport, which asyncio may report twice (a write in a callback)."""
-    closed = conn._phase >= FLUSHING  # by us: later input is dropped
-    if not conn._fire(CONNECTION_LOST):
+    before = conn._life.phase
+    if not conn._life.fire(CONNECTION_LOST):
         return
     conn._stop_timer()
-    conn._loss = exc
-    if closed or conn._born == 0.0:
+    conn._life.loss = exc
+    closed = before >= FLUSHING  # by us: later input is dropped
+    if closed or before == CONNECTING:
         conn._behind = False
         conn._later = bytearray()
-    elif conn._peer_end == NO_END:
+    elif conn._life.peer_end == NO_END:
         rescue(conn)
     if closed:
-        conn._peer_end = CLOSED_HERE
-    elif exc is not None or (conn._clear_text and conn._peer_end == NO_END):
+        conn._life.peer_end = CLOSED_HERE
+    elif exc is not None or (conn._clear_text and conn._life.peer_end == NO_END):
         # In clear text, the event loop announces a clean end by eof_received(). A loss without it
         # is not clean: asyncio may have dropped the error of a failed write.
-        conn._peer_end = CUT_OFF
+        conn._life.peer_end = CUT_OFF
     work_off(conn)
 
 
 def end_of(conn: "Connection") -> str:
     """Return how a connection ended, and by whom."""
-    here = conn._peer_end == CLOSED_HERE
-    if conn._timed_out is not None and here:
-        return f"{conn._timed_out.text}: the connection was closed here"
-    if conn._loss is not None:
-        return f"the connection was lost: {said(conn._loss)}"
+    here = conn._life.peer_end == CLOSED_HERE
+    if conn._life.timed_out is not None and here:
+        return f"{conn._life.timed_out.text}: the connection was closed here"
+    if conn._life.loss is not None:
+        return f"the connection was lost: {said(conn._life.loss)}"
     if here:
         return "the connection was closed here"
     if conn._http2 and conn._h2.goaway_code != 0:
         return f"the peer closed the connection: {name_of(conn._h2.goaway_code)}"
-    if conn._peer_end == CUT_OFF:
+    if conn._life.peer_end == CUT_OFF:
         return "the connection was cut off"
-    if conn._peer_end == FULL_END:
+    if conn._life.peer_end == FULL_END:
         return "the peer closed the connection"
     return "the peer closed the connection without ending TLS (no close_notify)"
 
@@ -205,14 +214,14 @@ def end_of(conn: "Connection") -> str:
 def vanished(conn: "Connection", why: Reason) -> None:
     """End the connection: the peer has gone, or does not react any more."""
     if why.limit:
-        conn._timed_out = why
+        conn._life.timed_out = why
     lost(conn, ConnectionAbortedError(why.text))
     conn.transport.abort()
 
 
 def work_off(conn: "Connection") -> None:
     """Parse the received input, in several iterations of the event loop if necessary."""
-    kept = not conn._http2 and conn._born != 0.0 and waiting(conn) != 0
+    kept = not conn._http2 and conn._state != INIT and waiting(conn) != 0
     if kept or intake.has_more(conn):
         conn._behind = False
         intake.take_piece(conn)
@@ -224,11 +233,11 @@ def work_off(conn: "Connection") -> None:
 
 def tell(conn: "Connection") -> None:
     """Fail all calls that wait for the peer."""
-    conn._end = end_of(conn)
-    conn._hung_up = conn._peer_end != CLOSED_HERE and is_quiet(conn)
-    conn._loss = None  # its traceback may refer to the connection
+    conn._life.cause = end_of(conn)
+    conn._life.loss = None  # its traceback may refer to the connection
+    conn._life.hung_up = conn._life.peer_end != CLOSED_HERE and is_quiet(conn)
     conn._later = bytearray()
-    if conn._peer_end != FULL_END:
+    if conn._life.peer_end != FULL_END:
         # A body that lasts until the connection ends, or a tunnel, is incomplete.
         # > A response that has neither chunked transfer coding nor Content-Length is complete
         # > only if a valid closure alert has been received.   (RFC 9112 9.8)
@@ -244,11 +253,11 @@ def tell(conn: "Connection") -> None:
     for sending in list(conn._stalled.values()):
         conn._resolve(sending, conn._lost(sending.stream))
     conn._stalled.clear()
-    conn._fire(TOLD)
+    conn._life.fire(TOLD)
     conn._after_loss()
     if conn._pings is not None:
         conn._pings.fail(conn._lost(0))
-    wake(conn._closed)
+    wake(conn._life.closed_waiter)
 
 
 # -- received input that was not read --------------------------------------------------------------

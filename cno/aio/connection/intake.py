@@ -32,7 +32,7 @@ def adapt(conn: "Connection", took: float) -> None:
 def listen(conn: "Connection") -> None:
     """Pause or resume reading from the transport, as the pending input requires."""
     deaf = conn._kept_back or conn._behind or conn._unread > conn._most_unread
-    if deaf != conn._deaf and conn._phase < LOST and not conn.transport.is_closing():
+    if deaf != conn._deaf and conn._life.phase < LOST and not conn.transport.is_closing():
         conn._deaf = deaf
         if deaf:
             conn.transport.pause_reading()
@@ -43,7 +43,7 @@ def listen(conn: "Connection") -> None:
 
 def fall_behind(conn: "Connection") -> None:
     """Parse the pending input in the next iterations of the event loop; pause reading."""
-    if not conn._behind and conn._phase < FLUSHING:
+    if not conn._behind and conn._life.phase < FLUSHING:
         conn._behind = True
         listen(conn)
         conn.loop.call_soon(catch_up, conn, context=conn._context)
@@ -51,10 +51,10 @@ def fall_behind(conn: "Connection") -> None:
 
 def catch_up(conn: "Connection") -> None:
     """Parse the next piece of the pending input."""
-    if conn._phase >= LOST or not conn._behind:
+    if conn._life.phase >= LOST or not conn._behind:
         return
     conn._behind = False
-    if conn._phase >= FLUSHING:
+    if conn._life.phase >= FLUSHING:
         conn._later = bytearray()
         listen(conn)
         return
@@ -89,18 +89,18 @@ def resume_input(conn: "Connection") -> None:
 
 def retry(conn: "Connection") -> None:
     """Let the engine parse the input that it has kept."""
-    if conn._phase >= LOST:
+    if conn._life.phase >= LOST:
         return
     conn.data_received(b"")
     listen(conn)
-    if conn._phase == HALF_CLOSED:
+    if conn._life.phase == HALF_CLOSED:
         for exchange in list(conn._exchanges.values()):
             if exchange._tunnel:
                 # The peer ended its side of the tunnel before the tunnel was open. It waits for
                 # the other side, without a time limit.
-                conn._fire(TUNNEL_OPENED)
-                if conn._drain_since != 0.0:
-                    conn._fire(SHUTDOWN)
+                conn._life.fire(TUNNEL_OPENED)
+                if conn._life.drain_since != 0.0:
+                    conn._life.fire(SHUTDOWN)
                 conn._stop_timer()
                 conn._arm()
                 exchange._completed(None)

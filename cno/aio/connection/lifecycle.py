@@ -6,9 +6,12 @@ transport is gone. `TRANSITIONS` is the whole table; `python -m tests.lifecycle_
 docs/lifecycle.md. A leaf: knows numbers and words. Must never know a connection.
 """
 
-from typing import Final
+import asyncio
+from typing import Final, final
 
 from mypy_extensions import i64
+
+from cno.errors import Reason
 
 # -- phases ----------------------------------------------------------------------------------------
 
@@ -56,14 +59,15 @@ TUNNEL_OPENED: Final = 3
 #: The application, a timer or the engine has called close(). The engine does so after a connection
 #: error, and after the last stream of a connection that drains.
 CLOSE: Final = 4
-#: The application, a timer or a limit has called abort().
+#: The application, a timer or a limit has called abort(); or `linger_timeout` has passed.
 ABORT: Final = 5
 #: Only our side of the transport is closed: a full close while the peer sends would make its
 #: system drop unread input (RFC 9112 9.6).
 WRITE_EOF: Final = 6
 #: The transport is closed or, where an orderly end would mislead the peer, aborted.
 CLOSE_TRANSPORT: Final = 7
-#: The event loop has called connection_lost(), or a timer has given the peer up.
+#: The event loop has called connection_lost(); or this side has given the peer up: a timer, or FIN
+#: of a client whose response lasts until the end of the connection and is incomplete.
 CONNECTION_LOST: Final = 8
 #: All received bytes are parsed, and every waiter has its result or its error.
 TOLD: Final = 9
@@ -229,3 +233,31 @@ _WIDTH: Final = len(EVENTS)
 def after(phase: i64, event: i64) -> i64:
     """Return the phase that an event leads to; the same phase if the event means nothing there."""
     return _NEXT[phase * _WIDTH + event]
+
+
+@final
+class Lifecycle:
+    """How far a connection is in its life, and how it ends."""
+
+    def __init__(self) -> None:
+        self.phase: i64 = CONNECTING  # written by `fire` alone
+        self.close_mode: i64 = ORDERLY  # written by `close_by` alone
+        self.peer_end: i64 = NO_END
+        self.connected_at = 0.0  # by the loop's clock; 0: no transport yet
+        self.drain_since = 0.0  # when shutdown() was called; 0: never
+        self.loss: Exception | None = None  # the argument of connection_lost()
+        self.hung_up = False  # the peer or the network ended it, between messages
+        self.cause = "the connection is closed"  # the text for errors
+        self.timed_out: Reason | None = None  # which limit ended the connection
+        self.closed_waiter: asyncio.Future[None] | None = None
+
+    def fire(self, event: i64) -> bool:
+        """Go to the phase that an event leads to. Return whether the phase has changed."""
+        before = self.phase
+        self.phase = after(before, event)
+        return self.phase != before
+
+    def close_by(self, mode: i64) -> None:
+        """Select how the transport is closed, unless a harsher way is selected already."""
+        if self.close_mode < mode:
+            self.close_mode = mode

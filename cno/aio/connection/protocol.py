@@ -18,6 +18,7 @@ from cno.aio.connection.lifecycle import (
     BARE_END,
     CLOSE,
     CLOSING,
+    CONNECTING,
     CONNECTION_MADE,
     CUT,
     DRAINING,
@@ -26,7 +27,6 @@ from cno.aio.connection.lifecycle import (
     HALF_CLOSED,
     LINGER,
     LOST,
-    NO_END,
     RESET,
     SHORT,
     SHUTDOWN,
@@ -78,11 +78,6 @@ class Connection(Timers):
         self._most_unread: i64 = limits.read_buffer
         self._kept_back = False  # `max_pipelined` is reached: the engine keeps the rest
 
-        # -- the end -----------------------------------------------------------------------------
-        self._peer_end: i64 = NO_END
-        self._loss: Exception | None = None  # the argument of connection_lost()
-        self._hung_up = False  # the peer or the network ended it, between messages
-        self._closed: asyncio.Future[None] | None = None
         self._pings: Pings | None = None  # that the application waits for
         self._announced_peer: AnnouncedClient | None = None  # from a PROXY header
         self._adapter: object = None  # kept for an adapter (ASGI)
@@ -92,10 +87,10 @@ class Connection(Timers):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
         self.transport.set_write_buffer_limits(high=write_buffer(self._limits))
-        self._born = self._heard_at = self.loop.time()
+        self._life.connected_at = self._heard_at = self.loop.time()
         if self._limits.max_connection_age is not None:
-            self._retire_at = self._born + self._limits.max_connection_age
-        if not self._fire(CONNECTION_MADE) or self._phase == CLOSING:
+            self._retire_at = self._life.connected_at + self._limits.max_connection_age
+        if not self._life.fire(CONNECTION_MADE) or self._life.phase == CLOSING:
             self.transport.abort()
             return
         secured = cast("SSLObject | None", transport.get_extra_info("ssl_object"))
@@ -113,11 +108,11 @@ class Connection(Timers):
             if http2 and not is_adequate(secured):
                 self.write_reset(0, CNO_RST_INADEQUATE_SECURITY)
         if self._http2:
-            self._announced_at = self._born
+            self._announced_at = self._life.connected_at
         self._arm()
 
     def data_received(self, data: bytes) -> None:
-        if self._phase >= FLUSHING:
+        if self._life.phase >= FLUSHING:
             return
         self._received += 1
         if len(data) > self._chunk or self._behind:
@@ -141,7 +136,7 @@ class Connection(Timers):
         except ConnectionError as error:
             # The engine has answered it and called close() already.
             self._on_refusal(error)
-            self._close_by(LINGER)
+            self._life.close_by(LINGER)
         except Exception as bug:
             self._broken(bug)
         self._busy = False
@@ -154,14 +149,14 @@ class Connection(Timers):
         secured = ssl_object_of(self.transport)
         secure = secured is not None
         whole = secured is None or received_close_notify(secured)
-        self._peer_end = FULL_END if whole else BARE_END
-        while self._behind and self._phase < FLUSHING:
+        self._life.peer_end = FULL_END if whole else BARE_END
+        while self._behind and self._life.phase < FLUSHING:
             intake.catch_up(self)
         if not self._http2 and self._state == H1_BLOCKED:
             intake.retry(self)  # it may be scheduled already
-        if self._phase < LOST:
+        if self._life.phase < LOST:
             self._flush()  # now: the transport may be closed before the scheduled flush
-        if self._http2 or self._phase >= FLUSHING or not self._exchanges:
+        if self._http2 or self._life.phase >= FLUSHING or not self._exchanges:
             return False
         for exchange in list(self._exchanges.values()):
             if exchange._tunnel:
@@ -170,7 +165,7 @@ class Connection(Timers):
                 return not secure
             if secure or not self._server or not exchange._complete:
                 if truncation.cuts(self):
-                    truncation.cut_off(self)
+                    self._context.copy().run(ending.give_up, self)
                 return False
         ending.half_closed(self)
         return True
@@ -257,23 +252,23 @@ class Connection(Timers):
             if not self._http2:
                 failed = exchange._tunnel and code != CNO_RST_NO_ERROR and side == CNO_LOCAL
                 if failed or truncation.is_cut(self, stream):
-                    self._close_by(RESET)
+                    self._life.close_by(RESET)
             buffer = exchange._buffer
             if buffer is not None:
                 left = buffer.detach()
                 if not self._http2:
                     self._unread -= left
-                    if self._deaf and self._phase < FLUSHING:
+                    if self._deaf and self._life.phase < FLUSHING:
                         # The application need not read that before the next message.
                         intake.listen(self)
             if not exchange._complete:
                 if not self._http2:
                     if exchange._tunnel and not self._clear_text:
-                        self._close_by(SHORT)  # TLS cannot half-close
+                        self._life.close_by(SHORT)  # TLS cannot half-close
                     elif self._server or exchange._tunnel:
-                        self._close_by(LINGER)  # the peer may still send
+                        self._life.close_by(LINGER)  # the peer may still send
                     else:
-                        self._close_by(CUT)  # the client has cancelled the response
+                        self._life.close_by(CUT)  # the client has cancelled the response
                 exchange._failed(self._reason(stream, code, side, exchange._progress()))
             if sending is not None:
                 self._resolve(
@@ -281,7 +276,7 @@ class Connection(Timers):
                     exchange._error or self._reason(stream, code, side, exchange._progress()),
                 )
             self._over(exchange, clean or exchange._error_delivered)
-        if self._phase < LOST:
+        if self._life.phase < LOST:
             self._stream_freed()
 
     def on_settings(self) -> None:
@@ -294,9 +289,10 @@ class Connection(Timers):
 
     def close(self) -> None:
         """Write the pending output, and close the transport. Open streams end."""
-        if not self._fire(CLOSE):
+        is_connected = self._life.phase != CONNECTING
+        if not self._life.fire(CLOSE):
             return
-        if self._busy or self._born == 0.0:
+        if self._busy or not is_connected:
             return
         if self._corked > self._app_corks and self._state != CLOSED:
             # Called by an event in the middle of a write: the write is finished first.
@@ -309,7 +305,7 @@ class Connection(Timers):
 
     def write_reset(self, stream: int, code: int) -> None:
         if stream == 0 and code != CNO_RST_NO_ERROR:
-            self._close_by(LINGER)
+            self._life.close_by(LINGER)
         super().write_reset(stream, code)
 
     def shutdown(self) -> None:
@@ -318,12 +314,12 @@ class Connection(Timers):
         A connection that a server has just accepted may still begin: its client may have sent a
         request, and could not know whether it was processed.
         """
-        if self._drain_since == 0.0 and self._born != 0.0:
-            self._drain_since = self.loop.time()
-            if self._fire(SHUTDOWN):  # otherwise another timer runs
+        if self._life.drain_since == 0.0 and self._life.phase != CONNECTING:
+            self._life.drain_since = self.loop.time()
+            if self._life.fire(SHUTDOWN):  # otherwise another timer runs
                 self._stop_timer()
                 self._arm()
-        if self._phase < FLUSHING and not self._is_fresh():
+        if self._life.phase < FLUSHING and not self._is_fresh():
             super().shutdown()
         for exchange in list(self._exchanges.values()):
             exchange._draining()
@@ -331,11 +327,11 @@ class Connection(Timers):
     async def wait_closed(self) -> None:
         """Wait until the connection is closed."""
         check_loop(self.loop)
-        if self._phase == lifecycle.CLOSED:
+        if self._life.phase == lifecycle.CLOSED:
             return
-        if self._closed is None:
-            self._closed = self.loop.create_future()
-        await asyncio.shield(self._closed)
+        if self._life.closed_waiter is None:
+            self._life.closed_waiter = self.loop.create_future()
+        await asyncio.shield(self._life.closed_waiter)
 
     def _retire(self) -> None:
         self._engine_shutdown()
@@ -346,19 +342,20 @@ class Connection(Timers):
 
     def _half_close(self) -> None:
         """HTTP/1.1: end our direction of a tunnel."""
-        if not self._http2 and self._phase < FLUSHING and ssl_object_of(self.transport) is None:
+        secure = ssl_object_of(self.transport) is not None
+        if not self._http2 and self._life.phase < FLUSHING and not secure:
             self._flush()
             self.transport.write_eof()
 
     def _reason(self, stream: int, code: int, side: int, where: str) -> Exception:
         """Return the error of a stream that was reset; `where`: how much the peer had sent."""
-        late = self._timed_out
+        late = self._life.timed_out
         if late is not None and side == CNO_LOCAL:
             return StreamTimeoutError(late.text, stream=stream, code=code, limit=late.limit)
         why = self._end_reason
         if why is not None and side == CNO_LOCAL:
             return StreamError(why.text, stream=stream, code=code, rule=why.rule, limit=why.limit)
-        if self._phase >= LOST:
+        if self._life.phase >= LOST:
             return self._lost(stream, where)
         who = "here" if side == CNO_LOCAL else "by the peer"
         # > A REFUSED_STREAM error ... any request that was sent on the reset stream can be safely
@@ -378,7 +375,7 @@ class Connection(Timers):
                 "protocol": self,
             }
         )
-        if self._phase < LOST:
+        if self._life.phase < LOST:
             self.abort()
 
     def _stream_freed(self) -> None:
@@ -388,7 +385,7 @@ class Connection(Timers):
             if self._stalled:
                 self.on_flow_increase(0)
             intake.resume_input(self)
-            if self._phase == HALF_CLOSED and not self._exchanges:
+            if self._life.phase == HALF_CLOSED and not self._exchanges:
                 # The end of the response is still in the engine.
                 self.loop.call_soon(self.close, context=self._context)
         self._freed()
@@ -397,7 +394,7 @@ class Connection(Timers):
 
     def consume(self, stream: int, size: int) -> None:
         """Count bytes of a stream that the application has read."""
-        if self._phase >= LOST:
+        if self._life.phase >= LOST:
             return
         if self._http2:
             super().consume(stream, size)
@@ -419,17 +416,17 @@ class Connection(Timers):
                 self._measured()
             if h2.frames >= h2.pause_at:
                 intake.fall_behind(self)
-            if h2.recv_window + h2.recv_credit < self._least_room and self._phase < FLUSHING:
+            if h2.recv_window + h2.recv_credit < self._least_room and self._life.phase < FLUSHING:
                 room.look(self)
         if self._window_opened:
             self._window_opened = False
-            if self._stalled and self._phase < LOST:
+            if self._stalled and self._life.phase < LOST:
                 self._pump()
-        if self._phase == DRAINING:
+        if self._life.phase == DRAINING:
             self._begin_drain()
-        if self._phase >= FLUSHING:
+        if self._life.phase >= FLUSHING:
             self._begin_work()
-            if self._phase < LOST:
+            if self._life.phase < LOST:
                 ending.close_transport(self)
             return
         self._begin_work()
@@ -446,7 +443,7 @@ def peer_of(conn: Connection) -> tuple[str, int] | None:
     """
     if conn._announced_peer is not None:
         return conn._announced_peer.address
-    if conn._born == 0.0:
+    if conn._life.connected_at == 0.0:
         return None
     name = conn.transport.get_extra_info("peername")
     if not isinstance(name, tuple) or len(name) < 2:

@@ -77,8 +77,6 @@ class Timers(Windows):
         super().__init__(server, loop, limits, settings)
         self._timer: asyncio.TimerHandle | None = None
         self._brisk = False  # the tick is short enough for the timeouts of streams
-        self._born = 0.0
-        self._drain_since = 0.0  # when shutdown() was called; 0: never
         self._retire_at = 0.0  # when to accept no more requests; 0: never, or it is past
         self._unacked_since = 0.0  # 0: all our SETTINGS are acknowledged
         self._idle_since = 0.0  # 0: not idle
@@ -127,7 +125,7 @@ class Timers(Windows):
         """Shorten the tick for the timeouts of streams: output waits for the peer."""
         if not self._brisk:
             self._brisk = True
-            if self._phase == OPEN or self._phase == DRAINING:
+            if self._life.phase == OPEN or self._life.phase == DRAINING:
                 if self._stream_wait() > 0.0:
                     self._stop_timer()
                     self._arm()
@@ -140,7 +138,7 @@ class Timers(Windows):
 
     def _arm(self) -> None:
         """Set the next tick, after a quarter of the shortest timeout that may be running."""
-        if self._phase >= FLUSHING or self._timer is not None:
+        if self._life.phase >= FLUSHING or self._timer is not None:
             return
         limits = self._limits
         wait = 0.0 if limits.header_timeout is None else limits.header_timeout
@@ -158,7 +156,7 @@ class Timers(Windows):
             wait = shortest(wait, limits.ping_timeout)
         if self._ping_sent != 0.0:
             wait = shortest(wait, limits.ping_timeout)
-        if self._phase == DRAINING:
+        if self._life.phase == DRAINING:
             wait = shortest(wait, limits.shutdown_timeout)
             wait = shortest(wait, GRACE)
         delay = max(wait / 4, FASTEST_TICK) if wait > 0.0 else 0.0
@@ -172,7 +170,7 @@ class Timers(Windows):
 
     def _tick(self) -> None:
         self._timer = None
-        if self._phase >= FLUSHING:
+        if self._life.phase >= FLUSHING:
             return  # the connection closes in this iteration of the event loop
         now = self.loop.time()
         if self._received != self._received_seen:
@@ -181,22 +179,22 @@ class Timers(Windows):
         if self._check_connection(now):
             self._check_streams(now)
             self._brisk = bool(self._streams) or self._output_since != 0.0 or self._requests_wait()
-        if self._phase < LOST:
+        if self._life.phase < LOST:
             self._arm()
 
     def _check_connection(self, now: float) -> bool:
         """Check the timeouts of the connection. Return False if it is closed, or soon will be."""
-        limits = self._limits
-        if self._phase == DRAINING and past(now, self._drain_since, limits.shutdown_timeout):
+        limits, life = self._limits, self._life
+        if life.phase == DRAINING and past(now, life.drain_since, limits.shutdown_timeout):
             log.debug("not done in time after a shutdown: closing")
-            self._timed_out = NOT_DONE
+            self._life.timed_out = NOT_DONE
             self.abort()
-        elif self._is_greeting() and past(now, self._born, limits.handshake_timeout):
+        elif self._is_greeting() and past(now, self._life.connected_at, limits.handshake_timeout):
             log.debug("the peer does not begin: closing")
             self._give_up(NO_BEGINNING)
         elif self._overdue_ack(now):
             log.debug("the peer does not acknowledge SETTINGS: closing")
-            self._timed_out = NO_ACK
+            self._life.timed_out = NO_ACK
             self.write_reset(0, CNO_RST_SETTINGS_TIMEOUT)
         elif self._overdue_head(now):
             log.debug("a head takes too long: closing")
@@ -213,29 +211,30 @@ class Timers(Windows):
         elif self._vanished(now):
             log.debug("the peer is gone: closing")
             self._lose(HUNG_UP)
-        elif self._phase == OPEN and self._idle_for_long(now):
+        elif self._life.phase == OPEN and self._idle_for_long(now):
             log.debug("the peer does nothing: closing")
             self.shutdown()
         else:
-            if self._phase == DRAINING and now - self._drain_since >= GRACE and not self._streams:
+            if life.phase == DRAINING and now - life.drain_since >= GRACE and not self._streams:
                 self._end_drain()
             if self._retire_at != 0.0 and now >= self._retire_at and not self._is_greeting():
                 self._retire_at = 0.0
-                if not self._draining and self._phase == OPEN:
+                if not self._draining and self._life.phase == OPEN:
                     log.debug("the connection has reached its greatest age")
                     self._retire()
-            return self._phase < FLUSHING
+            return self._life.phase < FLUSHING
         return False
 
     def _is_fresh(self) -> bool:
         """Return whether a server still waits for the first request before it shuts down."""
-        if not self._server or self._http2 or self._last_remote != 0 or self._born == 0.0:
+        if not self._server or self._http2 or self._last_remote != 0:
             return False
-        return self._phase < FLUSHING and self.loop.time() - self._born < GRACE
+        life = self._life
+        return OPEN <= life.phase < FLUSHING and self.loop.time() - life.connected_at < GRACE
 
     def _begin_drain(self) -> None:
         """Begin a shutdown that was delayed until the client's first request."""
-        if not self._draining and self._phase < FLUSHING and not self._is_fresh():
+        if not self._draining and self._life.phase < FLUSHING and not self._is_fresh():
             self._engine_shutdown()
 
     def _end_drain(self) -> None:
@@ -251,7 +250,7 @@ class Timers(Windows):
 
     def _give_up(self, why: Reason) -> None:
         """Send the peer an error about the timeout, if possible, and close."""
-        self._timed_out = why
+        self._life.timed_out = why
         if self._http2:
             if self._state == H2_PREFACE or self._state == H2_SETTINGS:
                 self.close()  # the peer does not speak HTTP/2
@@ -260,7 +259,7 @@ class Timers(Windows):
         elif self._server and waiting(self) == 0 and self._h1.head is None:
             self.close()
         else:
-            self._close_by(LINGER)
+            self._life.close_by(LINGER)
             # > 408 (Request Timeout) ... the server did not receive a complete request message
             # > within the time that it was prepared to wait.   (RFC 9110 15.5.9)
             fail(self, ConnectionFault(408, why.text, "RFC 9110 15.5.9"))
@@ -394,7 +393,7 @@ class Timers(Windows):
         within `ping_timeout`."""
         if (
             self._suspected
-            or self._phase >= FLUSHING
+            or self._life.phase >= FLUSHING
             or self._state == CLOSED
             or self._is_greeting()
         ):
@@ -440,14 +439,14 @@ class Timers(Windows):
             self._remind()
         for exchange in list(self._exchanges.values()):
             why = self._overdue(exchange, now)
-            if why is not None and self._phase < FLUSHING:
+            if why is not None and self._life.phase < FLUSHING:
                 self._too_late(exchange, why)
         wait = self._limits.write_stall_timeout
         moving = self._moved != self._moved_mark
         self._moved_mark = self._moved
         if wait is not None and self._stalled:
             for sending in list(self._stalled.values()):
-                if self._overdue_write(sending, now, moving) and self._phase < FLUSHING:
+                if self._overdue_write(sending, now, moving) and self._life.phase < FLUSHING:
                     error = late(sending.stream, STALLED)
                     self._stalled.pop(sending.stream, None)
                     stuck = self._exchanges.get(sending.stream)
@@ -491,7 +490,7 @@ class Timers(Windows):
         if self._http2:
             self.write_reset(exchange.stream, CNO_RST_CANCEL)
         else:
-            self._close_by(LINGER)
+            self._life.close_by(LINGER)
             fail(self, ConnectionFault(408, why.text, "RFC 9110 15.5.9"))
 
     def _overdue_write(self, sending: Sending, now: float, moving: bool) -> bool:

@@ -29,7 +29,7 @@ def is_cut(conn: "Connection", stream: int) -> bool:
 
 def cuts(conn: "Connection") -> bool:
     """Whether closing the transport now would make half a message seem complete."""
-    if conn._close_mode == RESET:
+    if conn._life.close_mode == RESET:
         return True
     if conn._http2 or not conn._streams:
         return False
