@@ -422,7 +422,7 @@ def may_write(writer: str, declarer: str, field: str) -> bool:
         return True
     return any(
         declarer == theirs
-        and (writer in writers or package_of(writer) in writers)
+        and any(f"{writer}.".startswith(f"{each}.") for each in writers)
         and (not fields or field in fields)
         for writers, theirs, fields, _ in structure.WRITERS
     )

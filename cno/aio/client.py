@@ -19,6 +19,7 @@ from cno.aio.connection import ending, intake
 from cno.aio.connection.lifecycle import FLUSHING, LOST, NO_END
 from cno.aio.connection.progress import is_sending
 from cno.aio.connection.protocol import Connection, Exchange, current_task
+from cno.aio.connection.timeouts import is_greeting
 from cno.aio.doubt import given_up, sent
 from cno.aio.errors import ConnectionLostError, StreamError, fresh
 from cno.aio.forward import ForwardProxy
@@ -201,7 +202,7 @@ class Client(Connection):
         Return the transport, the bytes that the tunnel has delivered already, and whether the peer
         sends no more. The client must not be used afterwards. Raises ConnectionLostError.
         """
-        while self._behind and self._life.phase < FLUSHING:
+        while self._intake.behind and self._life.phase < FLUSHING:
             intake.catch_up(self)
         if self._life.phase >= FLUSHING:
             raise self._lost(0)
@@ -385,7 +386,7 @@ class Client(Connection):
             # HTTP/1.1 allows more, but then giving up one request takes those behind it along, and
             # a slow response keeps them waiting. A second connection serves better.
             return None
-        if len(self._exchanges) >= MAX_BLIND and self._is_greeting():
+        if len(self._exchanges) >= MAX_BLIND and is_greeting(self):
             return None
         path, fields = spec.path, spec.fields
         if self._forward_proxy is not None:
@@ -434,14 +435,14 @@ class Client(Connection):
             self._line.appendleft(waiter)
         else:
             self._line.append(waiter)
-        self._hurry()
+        self._shorten_timer()
         await waiter
 
     async def _answer(self, response: Response, method: str = "") -> Response:
         """Wait for the head of the response. Cancelling that resets the stream."""
         if response.code == 0 and not response._ended:
             response._head = self.loop.create_future()
-            self._hurry()
+            self._shorten_timer()
             try:
                 await response._head
             except asyncio.CancelledError:
@@ -468,7 +469,7 @@ class Client(Connection):
     async def _settings_known(self) -> None:
         """Wait for the server's first SETTINGS: they say whether it takes extended CONNECT."""
         try:
-            while self._is_greeting():
+            while is_greeting(self):
                 await self._wait_turn(False)
         finally:
             self._freed()

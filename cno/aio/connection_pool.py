@@ -103,7 +103,7 @@ class ConnectionPool(PoolListener):
         self._store.wait(waiter)
         self._perform()
         if origin.shared is not None:
-            cast(ClientConnection, origin.shared).client._hurry()
+            cast(ClientConnection, origin.shared).client._shorten_timer()
         try:
             await waiter.key
         except asyncio.CancelledError:
@@ -262,7 +262,7 @@ class ConnectionPool(PoolListener):
             if self._store.made(dial, client.entry):
                 self._perform()
                 if dial.origin.waiting:
-                    client._hurry()
+                    client._shorten_timer()
                 return
             client.entry = None
             problem = ConnectError("the server requires HTTP/1.1, and has chosen HTTP/2")

@@ -20,7 +20,7 @@ QUICK: Final = 0.1
 def sent(client: "Client", response: Response) -> None:
     """Note that a request has been written."""
     response._sent_at = client.loop.time()
-    response._sent_mark = client._received
+    response._sent_mark = client._intake.received
 
 
 def given_up(client: "Client", response: Response) -> None:
@@ -29,10 +29,10 @@ def given_up(client: "Client", response: Response) -> None:
     if not response._error_delivered:
         if response.code != 0 or response._sent_at == 0.0:
             return
-        if client._received != response._sent_mark:
+        if client._intake.received != response._sent_mark:
             return
         waited = client.loop.time() - response._sent_at
-        if waited < max(QUICK, 2 * client._trip) and client._vain_mark != client._received:
-            client._vain_mark = client._received
+        if waited < max(QUICK, 2 * client._trip) and client._vain_mark != client._intake.received:
+            client._vain_mark = client._intake.received
             return
     client._suspect()

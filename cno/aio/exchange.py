@@ -71,7 +71,7 @@ class Exchange:
             elif self._ended:
                 buffer.detach()
             else:
-                self._conn._hurry()
+                self._conn._shorten_timer()
         return buffer
 
     def _replace_buffer(self, buffer: BodyBuffer) -> BodyBuffer | None:

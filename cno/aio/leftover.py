@@ -26,7 +26,7 @@ def ignore(conn: "Connection", exchange: Exchange) -> None:
         left = buffer.detach()
         buffer.drop()
         if not conn._http2:
-            conn._unread -= left
+            conn._intake.unread -= left
             intake.listen(conn)
         elif not exchange._ended and left > 0:
             conn.consume(exchange.stream, left)

@@ -17,6 +17,7 @@ from cno.aio.body import BodyBuffer
 from cno.aio.channel import Channel
 from cno.aio.connection.lifecycle import LOST
 from cno.aio.connection.protocol import Connection, Exchange, peer_of
+from cno.aio.connection.timeouts import is_greeting
 from cno.aio.errors import fresh
 from cno.aio.exchange import EndObserver
 from cno.aio.output import Headers, Sending
@@ -397,7 +398,7 @@ class Response(Exchange):
             return
         # > ... if the client receives SETTINGS_NO_RFC7540_PRIORITIES with a value of 0 or if the
         # > settings parameter was absent, it SHOULD stop sending PRIORITY_UPDATE frames
-        if conn._remote._no_rfc7540_priorities or conn._is_greeting():
+        if conn._remote._no_rfc7540_priorities or is_greeting(conn):
             value = f"u={urgency}, i" if incremental else f"u={urgency}"
             payload = self.stream.to_bytes(4, "big") + value.encode()
             conn.write_frame(CNO_FRAME_PRIORITY_UPDATE, 0, 0, payload)
@@ -438,7 +439,7 @@ class Response(Exchange):
             waiter = self._head
             if waiter is None:
                 waiter = self._head = self._conn.loop.create_future()
-            self._conn._hurry()
+            self._conn._shorten_timer()
             # Several tasks can wait for the response to a push: cancelling one affects no other.
             await asyncio.shield(waiter)
         if self.code == 0 and self._error is not None:
@@ -497,7 +498,7 @@ class Pushes:
                 raise StopAsyncIteration
             if self._waiter is None:
                 self._waiter = self._conn.loop.create_future()
-                self._conn._hurry()
+                self._conn._shorten_timer()
             await asyncio.shield(self._waiter)
         push = self._waiting.popleft()
         push._unclaimed.release(push._answer.stream)

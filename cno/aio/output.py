@@ -128,9 +128,9 @@ class Output(Link):
         super().pause_writing()
         self._full = True
         self._backlog = 0
-        self._hurry()
+        self._shorten_timer()
 
-    def _hurry(self) -> None:
+    def _shorten_timer(self) -> None:
         """Called when output begins to wait for the peer: the timer must notice that soon."""
 
     def resume_writing(self) -> None:
@@ -198,7 +198,7 @@ class Output(Link):
         """Put the rest of it in line; return what is done once that is written, or has failed."""
         if self._life.phase >= LOST:
             raise self._lost(sending.stream)
-        self._hurry()
+        self._shorten_timer()
         waiter = self.loop.create_future()
         sending.waiter = waiter
         self._stalled[sending.stream] = sending
@@ -212,7 +212,7 @@ class Output(Link):
     def _post(self, sending: Sending) -> None:
         """Write this as far as possible, and queue the rest."""
         if not self._begin_sending(sending):
-            self._hurry()
+            self._shorten_timer()
             self._stalled[sending.stream] = sending
 
     def _begin_sending(self, sending: Sending) -> bool:

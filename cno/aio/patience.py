@@ -9,7 +9,7 @@ from typing import Final
 
 from mypy_extensions import i64
 
-from cno.aio.connection.timeouts import past
+from cno.aio.connection.durations import past
 from cno.aio.errors import StreamTimeoutError
 from cno.aio.messages import Response
 from cno.aio.output import Headers

@@ -11,6 +11,7 @@ from mypy_extensions import i64, mypyc_attr
 
 from cno.aio.client import MAX_BLIND, Client
 from cno.aio.connection.lifecycle import FLUSHING
+from cno.aio.connection.timeouts import is_greeting
 from cno.aio.probe import has_input, poller_of, socket_number
 from cno.aio.unreachable import closed_at_once
 from cno.aio.urls import Target
@@ -74,12 +75,12 @@ class PooledClient(Client):
 
     def slots(self) -> int:
         """Return how many requests it takes now, if it is open at all."""
-        if self._full or self._suspected:
+        if self._full or self._timeouts.in_doubt:
             return 0
         if not self._http2:
             return 1
         most: i64 = self._remote._max_concurrent_streams
-        if most > MAX_BLIND and self._is_greeting():
+        if most > MAX_BLIND and is_greeting(self):
             most = MAX_BLIND
         return int(most - self._count_local)
 
@@ -135,18 +136,18 @@ class PooledClient(Client):
 
     def _suspect(self) -> None:
         super()._suspect()
-        if self._suspected and self._doubted is None:
+        if self._timeouts.in_doubt and self._doubted is None:
             self._doubted = self.loop.call_later(DOUBT, self._check_doubt, context=self._context)
 
     def _measured(self) -> None:
         super()._measured()
-        if self._doubted is not None and not self._suspected:
+        if self._doubted is not None and not self._timeouts.in_doubt:
             self._doubted.cancel()  # the next doubt starts its own timer
             self._doubted = None
 
     def _check_doubt(self) -> None:
         self._doubted = None
-        if self._suspected and self._life.phase < FLUSHING:
+        if self._timeouts.in_doubt and self._life.phase < FLUSHING:
             self._listener.silent(self)
 
     def _after_loss(self) -> None:

@@ -13,7 +13,6 @@ LAYERS = {
     "aio/connection/state.py": {"Link"},
     "aio/output.py": {"Output"},
     "aio/windows.py": {"Windows"},
-    "aio/connection/timeouts.py": {"Timers"},
     "aio/connection/protocol.py": {"Connection"},
     "aio/server.py": {"Server"},
     "aio/client.py": {"Client"},

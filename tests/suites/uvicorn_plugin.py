@@ -145,7 +145,7 @@ class Protocol(uvicorn.Protocol):
     @property
     def timeout_keep_alive_task(self) -> object:
         """Not None while the connection is idle."""
-        return None if self._exchanges or self._life.phase > 3 else self._timer
+        return None if self._exchanges or self._life.phase > 3 else self._timeouts.timer
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)

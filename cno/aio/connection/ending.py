@@ -9,7 +9,7 @@ import socket
 from ssl import SSLError, SSLObject
 from typing import TYPE_CHECKING, Final
 
-from cno.aio.connection import intake, truncation
+from cno.aio.connection import intake, timeouts, truncation
 from cno.aio.connection.lifecycle import (
     ABORT,
     CLOSE_TRANSPORT,
@@ -54,7 +54,7 @@ def close_transport(conn: "Connection") -> None:
     """Write the pending output, and close the transport, or first our half of it."""
     if conn._life.phase >= LINGERING:
         return
-    conn._stop_timer()
+    timeouts.stop(conn)
     if conn._corked != 0:
         flush_all(conn)  # output after cork(), without the uncork()
     conn._flush()
@@ -86,8 +86,8 @@ def close_transport(conn: "Connection") -> None:
         else:
             conn._life.fire(WRITE_EOF)
             give_time(conn, conn._limits.linger_timeout)
-            conn._kept_back = False
-            conn._unread = 0
+            conn._intake.pipeline_blocked = False
+            conn._intake.unread = 0
             intake.listen(conn)
         return
     conn._life.fire(CLOSE_TRANSPORT)
@@ -108,9 +108,9 @@ def close_transport(conn: "Connection") -> None:
 
 def detach(conn: "Connection") -> None:
     """Leave the transport to another protocol: this connection ends."""
-    conn._stop_timer()
+    timeouts.stop(conn)
     conn._life.fire(HAND_OVER)
-    if conn._deaf:
+    if conn._intake.reading_paused:
         conn._context.copy().run(conn.transport.resume_reading)
 
 
@@ -119,20 +119,22 @@ def give_time(conn: "Connection", patience: float) -> None:
     if conn._life.phase >= LOST:
         return
     if conn.transport.get_write_buffer_size() != 0:
-        conn._taken_mark = acknowledged(conn)
-    conn._timer = conn.loop.call_later(patience, check, conn, patience, context=conn._context)
+        conn._timeouts.taken_mark = acknowledged(conn)
+    timer = conn.loop.call_later(patience, check, conn, patience, context=conn._context)
+    conn._timeouts.timer = timer
 
 
 def check(conn: "Connection", patience: float) -> None:
     """Abort the connection, unless the peer still takes output."""
-    conn._timer = None
+    conn._timeouts.timer = None
     if conn._life.phase >= LOST:
         return
     most = conn._limits.shutdown_timeout
     late = conn._life.drain_since != 0.0 and most is not None
     expired = late and conn.loop.time() - conn._life.drain_since >= (most or 0.0)
     if not expired and conn.transport.get_write_buffer_size() != 0 and is_taking(conn):
-        conn._timer = conn.loop.call_later(patience, check, conn, patience, context=conn._context)
+        timer = conn.loop.call_later(patience, check, conn, patience, context=conn._context)
+        conn._timeouts.timer = timer
     else:
         conn._life.fire(ABORT)
         truncation.cut_off(conn)
@@ -144,22 +146,23 @@ def half_closed(conn: "Connection") -> None:
     Keep answering for `half_closed_timeout`; then wait only while it takes the written output.
     """
     conn._life.fire(EOF_RECEIVED)
-    conn._stop_timer()
-    conn._output_since = 0.0
+    timeouts.stop(conn)
+    conn._timeouts.output_since = 0.0
     wait = conn._limits.half_closed_timeout
-    conn._timer = conn.loop.call_later(wait, expire, conn, context=conn._context)
+    conn._timeouts.timer = conn.loop.call_later(wait, expire, conn, context=conn._context)
 
 
 def expire(conn: "Connection") -> None:
     """Abort the connection of a half-closed client, unless it still takes output."""
-    conn._timer = None
+    conn._timeouts.timer = None
     if conn._life.phase >= LOST:
         return
-    if conn.transport.get_write_buffer_size() == 0 or conn._overdue_output(conn.loop.time()):
+    is_written = conn.transport.get_write_buffer_size() == 0
+    if is_written or timeouts.overdue_output(conn, conn.loop.time()):
         give_up(conn)
     else:
         wait = conn._limits.half_closed_timeout
-        conn._timer = conn.loop.call_later(wait, expire, conn, context=conn._context)
+        conn._timeouts.timer = conn.loop.call_later(wait, expire, conn, context=conn._context)
 
 
 def give_up(conn: "Connection") -> None:
@@ -176,12 +179,12 @@ def lost(conn: "Connection", exc: Exception | None) -> None:
     before = conn._life.phase
     if not conn._life.fire(CONNECTION_LOST):
         return
-    conn._stop_timer()
+    timeouts.stop(conn)
     conn._life.loss = exc
     closed = before >= FLUSHING  # by us: later input is dropped
     if closed or before == CONNECTING:
-        conn._behind = False
-        conn._later = bytearray()
+        conn._intake.behind = False
+        conn._intake.unparsed = bytearray()
     elif conn._life.peer_end == NO_END:
         rescue(conn)
     if closed:
@@ -223,7 +226,7 @@ def work_off(conn: "Connection") -> None:
     """Parse the received input, in several iterations of the event loop if necessary."""
     kept = not conn._http2 and conn._state != INIT and waiting(conn) != 0
     if kept or intake.has_more(conn):
-        conn._behind = False
+        conn._intake.behind = False
         intake.take_piece(conn)
         if intake.has_more(conn):
             conn.loop.call_soon(work_off, conn, context=conn._context)
@@ -236,7 +239,7 @@ def tell(conn: "Connection") -> None:
     conn._life.cause = end_of(conn)
     conn._life.loss = None  # its traceback may refer to the connection
     conn._life.hung_up = conn._life.peer_end != CLOSED_HERE and is_quiet(conn)
-    conn._later = bytearray()
+    conn._intake.unparsed = bytearray()
     if conn._life.peer_end != FULL_END:
         # A body that lasts until the connection ends, or a tunnel, is incomplete.
         # > A response that has neither chunked transfer coding nor Content-Length is complete
@@ -271,9 +274,9 @@ def rescue(conn: "Connection") -> None:
     try:
         secured = ssl_object_of(conn.transport)
         if secured is None:
-            conn._later += from_system(conn.transport)
+            conn._intake.unparsed += from_system(conn.transport)
         else:
-            conn._later += from_tls(secured)
+            conn._intake.unparsed += from_tls(secured)
     except (OSError, ValueError, AttributeError) as error:
         log.debug("nothing more to be read: %s", error)
 

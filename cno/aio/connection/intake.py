@@ -6,16 +6,16 @@ never know what the input means.
 
 from typing import TYPE_CHECKING, Final
 
+from cno.aio.connection import timeouts
 from cno.aio.connection.lifecycle import FLUSHING, HALF_CLOSED, LOST, SHUTDOWN, TUNNEL_OPENED
 from cno.core import CLOSED, H1_BLOCKED
 
 if TYPE_CHECKING:
     from cno.aio.connection.protocol import Connection
 
-#: Bytes of input parsed in one iteration of the event loop, first and least; the most is
+#: The fewest bytes of input parsed in one iteration of the event loop; the most is
 #: `Limits.read_chunk`. The size halves after an iteration of more than `LONG` CPU seconds, and
 #: doubles after one of less than `SHORT`.
-FIRST_CHUNK: Final = 16_384
 LEAST_CHUNK: Final = 16_384
 LONG: Final = 0.001
 SHORT: Final = 0.000_25
@@ -24,17 +24,20 @@ SHORT: Final = 0.000_25
 def adapt(conn: "Connection", took: float) -> None:
     """Parse less in one iteration if the input is expensive (one-byte chunks), more if not."""
     if took > LONG:
-        conn._chunk = min(conn._most_chunk, max(conn._chunk // 2, LEAST_CHUNK))
+        conn._intake.chunk = min(conn._intake.most_chunk, max(conn._intake.chunk // 2, LEAST_CHUNK))
     elif took < SHORT:
-        conn._chunk = min(conn._most_chunk, conn._chunk * 2)
+        conn._intake.chunk = min(conn._intake.most_chunk, conn._intake.chunk * 2)
 
 
 def listen(conn: "Connection") -> None:
     """Pause or resume reading from the transport, as the pending input requires."""
-    deaf = conn._kept_back or conn._behind or conn._unread > conn._most_unread
-    if deaf != conn._deaf and conn._life.phase < LOST and not conn.transport.is_closing():
-        conn._deaf = deaf
-        if deaf:
+    intake = conn._intake
+    paused = intake.pipeline_blocked or intake.behind or intake.unread > intake.most_unread
+    if paused == intake.reading_paused or conn._life.phase >= LOST:
+        return
+    if not conn.transport.is_closing():
+        intake.reading_paused = paused
+        if paused:
             conn.transport.pause_reading()
         else:
             # The transport keeps the context of this call for its callbacks.
@@ -43,23 +46,23 @@ def listen(conn: "Connection") -> None:
 
 def fall_behind(conn: "Connection") -> None:
     """Parse the pending input in the next iterations of the event loop; pause reading."""
-    if not conn._behind and conn._life.phase < FLUSHING:
-        conn._behind = True
+    if not conn._intake.behind and conn._life.phase < FLUSHING:
+        conn._intake.behind = True
         listen(conn)
         conn.loop.call_soon(catch_up, conn, context=conn._context)
 
 
 def catch_up(conn: "Connection") -> None:
     """Parse the next piece of the pending input."""
-    if conn._life.phase >= LOST or not conn._behind:
+    if conn._life.phase >= LOST or not conn._intake.behind:
         return
-    conn._behind = False
+    conn._intake.behind = False
     if conn._life.phase >= FLUSHING:
-        conn._later = bytearray()
+        conn._intake.unparsed = bytearray()
         listen(conn)
         return
     take_piece(conn)
-    if conn._later:
+    if conn._intake.unparsed:
         fall_behind(conn)
     listen(conn)
 
@@ -67,23 +70,23 @@ def catch_up(conn: "Connection") -> None:
 def take_piece(conn: "Connection") -> None:
     """Parse as much of the pending input as one iteration allows."""
     piece = b""
-    if conn._later and not (conn._http2 and conn._h2.frames >= conn._h2.pause_at):
-        piece = bytes(conn._later[: conn._chunk])
-        del conn._later[: conn._chunk]
-    conn._take_in(piece)
+    if conn._intake.unparsed and not (conn._http2 and conn._h2.frames >= conn._h2.pause_at):
+        piece = bytes(conn._intake.unparsed[: conn._intake.chunk])
+        del conn._intake.unparsed[: conn._intake.chunk]
+    conn._process_input(piece)
 
 
 def has_more(conn: "Connection") -> bool:
     """Return whether a lost connection has more input to parse."""
     if conn._state == CLOSED:
         return False
-    return bool(conn._later) or (conn._http2 and conn._h2.frames >= conn._h2.pause_at)
+    return bool(conn._intake.unparsed) or (conn._http2 and conn._h2.frames >= conn._h2.pause_at)
 
 
 def resume_input(conn: "Connection") -> None:
     """HTTP/1.1: parse the input that waited for a response."""
-    if conn._kept_back or conn._state == H1_BLOCKED:
-        conn._kept_back = False
+    if conn._intake.pipeline_blocked or conn._state == H1_BLOCKED:
+        conn._intake.pipeline_blocked = False
         conn.loop.call_soon(retry, conn, context=conn._context)
 
 
@@ -101,6 +104,6 @@ def retry(conn: "Connection") -> None:
                 conn._life.fire(TUNNEL_OPENED)
                 if conn._life.drain_since != 0.0:
                     conn._life.fire(SHUTDOWN)
-                conn._stop_timer()
-                conn._arm()
+                timeouts.stop(conn)
+                timeouts.arm(conn)
                 exchange._completed(None)

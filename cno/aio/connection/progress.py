@@ -17,10 +17,8 @@ if sys.platform == "linux":
     import termios
 
 if TYPE_CHECKING:
-    from cno.aio.connection.timeouts import Timers
+    from cno.aio.connection.protocol import Connection
 
-#: Less than any count of bytes.
-NEVER: Final = -(1 << 62)
 #: macOS: bytes in a socket's send buffer, as an option of it (`SO_NWRITE`).
 SO_NWRITE: Final = 0x1024
 
@@ -47,7 +45,7 @@ def unacknowledged(transport: asyncio.BaseTransport) -> i64:
     return 0
 
 
-def acknowledged(conn: "Timers") -> i64:
+def acknowledged(conn: "Connection") -> i64:
     """Return a count that grows as the peer acknowledges output. With TLS, its start is unknown."""
     waiting: i64 = conn.transport.get_write_buffer_size()
     return conn._written - waiting - unacknowledged(conn.transport)
@@ -58,7 +56,7 @@ def is_sending(transport: asyncio.Transport) -> bool:
     return transport.get_write_buffer_size() != 0 or unacknowledged(transport) != 0
 
 
-def is_taking(conn: "Timers") -> bool:
+def is_taking(conn: "Connection") -> bool:
     """Return whether output is pending and the peer has acknowledged some since the last call.
 
     The first call returns True if output is pending.
@@ -68,7 +66,7 @@ def is_taking(conn: "Timers") -> bool:
     if waiting == 0 and queued == 0:
         return False
     taken = conn._written - waiting - queued
-    if taken == conn._taken_mark:
+    if taken == conn._timeouts.taken_mark:
         return False
-    conn._taken_mark = taken
+    conn._timeouts.taken_mark = taken
     return True

@@ -9,11 +9,11 @@ import time
 from ssl import SSLObject
 from typing import Any, cast
 
-from mypy_extensions import i64, mypyc_attr
+from mypy_extensions import mypyc_attr
 
 from cno.aio import leftover, room
 from cno.aio.arguments import check_loop
-from cno.aio.connection import ending, intake, lifecycle, truncation
+from cno.aio.connection import ending, intake, lifecycle, stream_timeouts, timeouts, truncation
 from cno.aio.connection.lifecycle import (
     BARE_END,
     CLOSE,
@@ -31,7 +31,6 @@ from cno.aio.connection.lifecycle import (
     SHORT,
     SHUTDOWN,
 )
-from cno.aio.connection.timeouts import Timers
 from cno.aio.errors import StreamError, StreamTimeoutError, name_of
 from cno.aio.exchange import Exchange as Exchange
 from cno.aio.output import Headers, log
@@ -39,6 +38,7 @@ from cno.aio.pings import Pings
 from cno.aio.proxy_header import AnnouncedClient
 from cno.aio.tls import is_adequate, received_close_notify, ssl_object_of
 from cno.aio.transports import gathers, most_whole, write_buffer
+from cno.aio.windows import Windows
 from cno.const import (
     CNO_LOCAL,
     CNO_RST_HTTP_1_1_REQUIRED,
@@ -53,7 +53,7 @@ from cno.settings import SettingsDict
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
-class Connection(Timers):
+class Connection(Windows):
     """The engine as an `asyncio.Protocol`: the base of `Server` and `Client`.
 
     `loop` is the event loop, `transport` the transport once there is one.
@@ -67,17 +67,6 @@ class Connection(Timers):
         settings: SettingsDict | None,
     ) -> None:
         super().__init__(server, loop, limits, settings)
-        self._most_chunk: i64 = limits.read_chunk
-        #: Bytes parsed in one iteration of the event loop, adapted to the cost of the input.
-        self._chunk: i64 = min(self._most_chunk, intake.FIRST_CHUNK)
-        self._most_frames: i64 = limits.read_frames
-        self._later = bytearray()  # received, not yet parsed
-
-        # -- input (HTTP/1.1; HTTP/2 has windows) ------------------------------------------------
-        self._unread: i64 = 0
-        self._most_unread: i64 = limits.read_buffer
-        self._kept_back = False  # `max_pipelined` is reached: the engine keeps the rest
-
         self._pings: Pings | None = None  # that the application waits for
         self._announced_peer: AnnouncedClient | None = None  # from a PROXY header
         self._adapter: object = None  # kept for an adapter (ASGI)
@@ -87,9 +76,9 @@ class Connection(Timers):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
         self.transport.set_write_buffer_limits(high=write_buffer(self._limits))
-        self._life.connected_at = self._heard_at = self.loop.time()
+        self._life.connected_at = self._timeouts.heard_at = self.loop.time()
         if self._limits.max_connection_age is not None:
-            self._retire_at = self._life.connected_at + self._limits.max_connection_age
+            self._timeouts.retire_at = self._life.connected_at + self._limits.max_connection_age
         if not self._life.fire(CONNECTION_MADE) or self._life.phase == CLOSING:
             self.transport.abort()
             return
@@ -109,30 +98,30 @@ class Connection(Timers):
                 self.write_reset(0, CNO_RST_INADEQUATE_SECURITY)
         if self._http2:
             self._announced_at = self._life.connected_at
-        self._arm()
+        timeouts.arm(self)
 
     def data_received(self, data: bytes) -> None:
         if self._life.phase >= FLUSHING:
             return
-        self._received += 1
-        if len(data) > self._chunk or self._behind:
-            self._later += data
+        self._intake.received += 1
+        if len(data) > self._intake.chunk or self._intake.behind:
+            self._intake.unparsed += data
             intake.fall_behind(self)
         else:
-            self._take_in(data)
+            self._process_input(data)
 
-    def _take_in(self, data: bytes) -> None:
+    def _process_input(self, data: bytes) -> None:
         """Parse input in this iteration of the event loop."""
         if self._http2:
             h2 = self._h2
-            h2.pause_at = h2.frames + self._most_frames
+            h2.pause_at = h2.frames + self._intake.most_frames
         self._busy = True
         costs = len(data) >= intake.LEAST_CHUNK
         began = time.thread_time() if costs else 0.0
         try:
             self.receive(data)
         except WouldBlockError:
-            self._kept_back = True
+            self._intake.pipeline_blocked = True
         except ConnectionError as error:
             # The engine has answered it and called close() already.
             self._on_refusal(error)
@@ -150,7 +139,7 @@ class Connection(Timers):
         secure = secured is not None
         whole = secured is None or received_close_notify(secured)
         self._life.peer_end = FULL_END if whole else BARE_END
-        while self._behind and self._life.phase < FLUSHING:
+        while self._intake.behind and self._life.phase < FLUSHING:
             intake.catch_up(self)
         if not self._http2 and self._state == H1_BLOCKED:
             intake.retry(self)  # it may be scheduled already
@@ -216,6 +205,21 @@ class Connection(Timers):
     def _after_loss(self) -> None:
         """Called when the connection and all its streams have ended."""
 
+    def _is_idle(self) -> bool:
+        """Return whether a connection without streams may be closed as idle."""
+        return False
+
+    def _requests_wait(self) -> bool:
+        """Client: return whether requests wait for the server to allow them."""
+        return False
+
+    def _no_turn(self) -> None:
+        """Client: fail the waiting requests, which the server does not allow."""
+
+    def _overdue(self, exchange: Exchange, now: float) -> Reason | None:
+        """Return what has not come in time on a stream; None if nothing is late."""
+        return stream_timeouts.overdue(self, exchange, now)
+
     # -- events ----------------------------------------------------------------------------------
 
     def on_message_data(self, stream: int, data: bytes) -> None:
@@ -227,8 +231,8 @@ class Connection(Timers):
             leftover.discarded(self, exchange, len(data))
             return
         if not self._http2:
-            self._unread += len(data)
-            if self._unread > self._most_unread and not self._deaf:
+            self._intake.unread += len(data)
+            if self._intake.unread > self._intake.most_unread and not self._intake.reading_paused:
                 intake.listen(self)
         exchange._get_buffer().feed(data)
 
@@ -257,8 +261,8 @@ class Connection(Timers):
             if buffer is not None:
                 left = buffer.detach()
                 if not self._http2:
-                    self._unread -= left
-                    if self._deaf and self._life.phase < FLUSHING:
+                    self._intake.unread -= left
+                    if self._intake.reading_paused and self._life.phase < FLUSHING:
                         # The application need not read that before the next message.
                         intake.listen(self)
             if not exchange._complete:
@@ -317,9 +321,9 @@ class Connection(Timers):
         if self._life.drain_since == 0.0 and self._life.phase != CONNECTING:
             self._life.drain_since = self.loop.time()
             if self._life.fire(SHUTDOWN):  # otherwise another timer runs
-                self._stop_timer()
-                self._arm()
-        if self._life.phase < FLUSHING and not self._is_fresh():
+                timeouts.stop(self)
+                timeouts.arm(self)
+        if self._life.phase < FLUSHING and not timeouts.is_fresh(self):
             super().shutdown()
         for exchange in list(self._exchanges.values()):
             exchange._draining()
@@ -334,10 +338,15 @@ class Connection(Timers):
         await asyncio.shield(self._life.closed_waiter)
 
     def _retire(self) -> None:
+        """Accept no more requests; open ones may finish."""
         self._engine_shutdown()
         self._begin_work()  # refuse the requests that wait for this connection
 
+    def _engine_shutdown(self) -> None:
+        super().shutdown()
+
     def _lose(self, why: Reason) -> None:
+        """End the connection after its received input: the peer has gone."""
         ending.vanished(self, why)
 
     def _half_close(self) -> None:
@@ -390,6 +399,18 @@ class Connection(Timers):
                 self.loop.call_soon(self.close, context=self._context)
         self._freed()
 
+    def _suspect(self) -> None:
+        timeouts.suspect(self)
+
+    def _measured(self) -> None:
+        super()._measured()
+        if self._timeouts.in_doubt:
+            self._timeouts.in_doubt = False
+            self._freed()
+
+    def _shorten_timer(self) -> None:
+        timeouts.shorten(self)
+
     # -- input -----------------------------------------------------------------------------------
 
     def consume(self, stream: int, size: int) -> None:
@@ -402,8 +423,8 @@ class Connection(Timers):
             return
         exchange = self._exchanges.get(stream)
         if exchange is not None and not exchange._discard:
-            self._unread -= size
-            if self._deaf:
+            self._intake.unread -= size
+            if self._intake.reading_paused:
                 intake.listen(self)
 
     def _settle(self) -> None:
@@ -423,7 +444,7 @@ class Connection(Timers):
             if self._stalled and self._life.phase < LOST:
                 self._pump()
         if self._life.phase == DRAINING:
-            self._begin_drain()
+            timeouts.begin_drain(self)
         if self._life.phase >= FLUSHING:
             self._begin_work()
             if self._life.phase < LOST:
@@ -432,7 +453,7 @@ class Connection(Timers):
         self._begin_work()
         if not self._collecting and self._outbox:
             self._flush()
-        if self._kept_back and not self._deaf:
+        if self._intake.pipeline_blocked and not self._intake.reading_paused:
             intake.listen(self)
 
 

@@ -8,9 +8,9 @@ import asyncio
 import contextvars
 import itertools
 import time
-from typing import Final
+from typing import Final, final
 
-from mypy_extensions import mypyc_attr
+from mypy_extensions import i64, mypyc_attr
 
 from cno.aio.connection.lifecycle import Lifecycle
 from cno.engine import Engine
@@ -19,6 +19,54 @@ from cno.settings import SettingsDict, check_dict
 
 #: Numbers of connections, by which an error names its connection without a reference to it.
 NUMBERS: Final = itertools.count(1)
+
+
+#: Bytes of input parsed in the first iteration of the event loop: see `intake.adapt`.
+FIRST_CHUNK: Final = 16_384
+#: Less than any count of bytes.
+NEVER: Final = -(1 << 62)
+
+
+@final
+class Intake:
+    """Input that is not parsed, or not read by the application."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.received: i64 = 0  # calls of data_received
+        self.unparsed = bytearray()  # received, not yet given to the engine
+        self.behind = False  # that waits for the next iteration of the event loop
+        self.chunk: i64 = min(limits.read_chunk, FIRST_CHUNK)  # bytes parsed in one iteration
+        self.most_chunk: i64 = limits.read_chunk
+        self.most_frames: i64 = limits.read_frames  # of HTTP/2, in one iteration
+        self.unread: i64 = 0  # bytes of bodies in HTTP/1.1; HTTP/2 has windows
+        self.most_unread: i64 = limits.read_buffer
+        self.pipeline_blocked = False  # `max_pipelined` is reached: the engine keeps the rest
+        self.reading_paused = False  # the transport's reading is paused
+
+
+@final
+class Timeouts:
+    """The timer of a connection, and what it has seen at its last ticks."""
+
+    def __init__(self) -> None:
+        self.timer: asyncio.TimerHandle | None = None
+        self.fast_tick = False  # the tick is short enough for the timeouts of streams
+        self.retire_at = 0.0  # when to accept no more requests; 0: never, or it is past
+        self.unacked_since = 0.0  # 0: all our SETTINGS are acknowledged
+        self.idle_since = 0.0  # 0: not idle
+        self.idle_mark: i64 = -1  # the peer's last stream at `idle_since`
+        self.head_since = 0.0  # 0: no head is partly received
+        self.head_mark: i64 = 0  # the id of the partly received head
+        self.received_seen: i64 = 0  # `Intake.received` at the last tick
+        self.heard_at = 0.0  # the last tick that saw something received
+        self.ping_sent = 0.0  # 0: no PING that tests the peer is unanswered
+        self.in_doubt = False  # the connection is in doubt until that PING is answered
+        self.output_mark: i64 = 0  # bytes that the peer had acknowledged at `output_since`
+        self.output_since = 0.0  # 0: the transport is empty
+        self.taken_mark: i64 = NEVER  # bytes acknowledged at the last check of `is_taking`
+        self.moved_mark: i64 = 0  # bytes of bodies written at the last tick
+        self.eof_since = 0.0  # when the peer's end was seen while reading is paused; 0: never
+        self.turn_since = 0.0  # 0: no request waits for a server that allows none
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -42,6 +90,8 @@ class Link(Engine, asyncio.Protocol):
         self._context = contextvars.copy_context()
         self._number: int = next(NUMBERS)
         self._life = Lifecycle()
+        self._intake = Intake(limits)
+        self._timeouts = Timeouts()
         self.manual_flow_control = True
         if settings is not None:
             check_dict(settings, server)

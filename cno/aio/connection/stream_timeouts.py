@@ -1,0 +1,120 @@
+"""The timeouts of streams: bodies that are not received, or not taken, in time.
+
+The connection's timer calls `check` at its ticks. Must never know requests and responses.
+"""
+
+from typing import TYPE_CHECKING, Final
+
+from cno.aio.connection.durations import past
+from cno.aio.connection.lifecycle import FLUSHING, LINGER
+from cno.aio.errors import StreamTimeoutError
+from cno.aio.exchange import Exchange
+from cno.aio.output import Sending
+from cno.const import CNO_RST_CANCEL
+from cno.core import CLOSED, cork
+from cno.drive import end_call, fail
+from cno.errors import ConnectionFault, Reason
+from cno.h1.pipelining import continue_queued
+from cno.h2 import flow
+
+if TYPE_CHECKING:
+    from cno.aio.connection.protocol import Connection
+
+NO_BODY: Final = Reason("no more of the body came in time", "", "body_timeout")
+STALLED: Final = Reason("the peer does not take what is to be sent", "", "write_stall_timeout")
+
+
+def check(conn: "Connection", now: float) -> None:
+    """Reset the streams on which the peer has sent, or taken, nothing for too long."""
+    if conn._http2 and conn._streams:
+        remind(conn)
+    for exchange in list(conn._exchanges.values()):
+        why = conn._overdue(exchange, now)
+        if why is not None and conn._life.phase < FLUSHING:
+            too_late(conn, exchange, why)
+    wait = conn._limits.write_stall_timeout
+    moving = conn._moved != conn._timeouts.moved_mark
+    conn._timeouts.moved_mark = conn._moved
+    if wait is not None and conn._stalled:
+        for sending in list(conn._stalled.values()):
+            if overdue_write(conn, sending, now, moving) and conn._life.phase < FLUSHING:
+                error = late(sending.stream, STALLED)
+                conn._stalled.pop(sending.stream, None)
+                stuck = conn._exchanges.get(sending.stream)
+                if stuck is not None:
+                    stuck._error_delivered = True
+                conn._resolve(sending, error)
+                if conn._state != CLOSED:  # as the last stream's end makes it after a GOAWAY
+                    conn.write_reset(sending.stream, CNO_RST_CANCEL)
+
+
+def remind(conn: "Connection") -> None:
+    """Send window updates for small amounts that were read: the peer has timeouts, too."""
+    if conn._state != CLOSED:
+        cork(conn)
+        try:
+            flow.remind(conn)
+        finally:
+            end_call(conn)
+
+
+def overdue_body(conn: "Connection", exchange: Exchange, now: float) -> bool:
+    """Return whether a reader has waited too long without data."""
+    buffer = exchange._buffer
+    # A client need not send while its 100 waits behind earlier responses.
+    queued = not conn._http2 and continue_queued(conn, exchange.stream)
+    if buffer is None or exchange._tunnel or exchange._complete or not buffer.waits() or queued:
+        if buffer is not None:
+            buffer.waiting_since = 0.0
+        return False
+    if buffer.waiting_since == 0.0 or buffer._fed != buffer.fed_seen:
+        buffer.waiting_since = now
+        buffer.fed_seen = buffer._fed
+    return past(now, buffer.waiting_since, conn._limits.body_timeout)
+
+
+def overdue(conn: "Connection", exchange: Exchange, now: float) -> Reason | None:
+    """Return what has not come in time on a stream; None if nothing is late."""
+    return NO_BODY if overdue_body(conn, exchange, now) else None
+
+
+def too_late(conn: "Connection", exchange: Exchange, why: Reason) -> None:
+    """Fail the reader of a message, and reset its stream."""
+    exchange._error_delivered = True
+    exchange._failed(late(exchange.stream, why))
+    if conn._http2:
+        conn.write_reset(exchange.stream, CNO_RST_CANCEL)
+    else:
+        conn._life.close_by(LINGER)
+        fail(conn, ConnectionFault(408, why.text, "RFC 9110 15.5.9"))
+
+
+def overdue_write(conn: "Connection", sending: Sending, now: float, moving: bool) -> bool:
+    """Return whether a window has been closed for too long."""
+    if conn._full or not conn._http2:
+        # `timeouts.overdue_output` checks the transport; HTTP/1.1 has no other timeout of output.
+        sending.since = 0.0
+        return False
+    stream = conn._streams.get(sending.stream)
+    if stream is None:
+        return False
+    window = conn._remote._initial_window_size + stream.send_window
+    if sending.headers is None and moving and window >= conn._limits.min_data_frame:
+        # Other streams are written first, which is not the peer's fault.
+        sending.since = 0.0
+        return False
+    # A window that grows is progress, even if it is still too small to use. (The connection's
+    # window counts only while nothing is sent, since all output changes it.)
+    room = conn._h2.send_window
+    wider = window > sending.window or (room > sending.room and not moving)
+    sending.window = window
+    sending.room = room
+    if sending.since == 0.0 or wider or sending.at != sending.seen:
+        sending.since = now
+        sending.seen = sending.at
+    return past(now, sending.since, conn._limits.write_stall_timeout)
+
+
+def late(stream: int, why: Reason) -> StreamTimeoutError:
+    """Return the error of a stream that is reset by a timeout."""
+    return StreamTimeoutError(why.text, stream=stream, code=CNO_RST_CANCEL, limit=why.limit)
