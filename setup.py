@@ -189,8 +189,19 @@ FUNCTION_ATTRIBUTES = """
     {"__wrapped__", (getter)cno_of_source, 0, 0, NULL},
     {"__doc__", (getter)cno_doc, 0, 0, NULL},
     {"__qualname__", (getter)cno_qualname, 0, 0, NULL},
+    {"__objclass__", (getter)cno_class, 0, 0, NULL},
 """
 FUNCTION_TABLE = "static PyGetSetDef CPyFunction_getsets[] = {"
+#: Such functions take `self` as their first argument, with no bound method made for each call.
+FUNCTION_FLAGS = "Py_TPFLAGS_HAVE_VECTORCALL | Py_TPFLAGS_DEFAULT"
+FUNCTION_SLOTS = "{Py_tp_getset, (void *)CPyFunction_getsets},"
+#: `Class.method()` without `self` would read what is no argument.
+FUNCTION_SELF = "self = args[0];"
+FUNCTION_CHECK = """if (nargs == 0) {
+            PyErr_SetString(PyExc_TypeError, "missing required argument 'self' (pos 1)");
+            return NULL;
+        }
+        self = args[0];"""
 FUNCTION_GETTERS = r"""
 static PyObject *cno_doc(PyObject *op, void *context) {
     const char *doc = ((PyCFunctionObject *)op)->m_ml->ml_doc;
@@ -210,6 +221,14 @@ static PyObject *cno_name(PyObject *op, void *context) {
     return PyUnicode_FromString(dot ? dot + 1 : name);
 }
 
+/* `inspect.getdoc` looks for inherited docstrings in its bases. */
+static PyObject *cno_class(PyObject *op, void *context) {
+    PyTypeObject *cls = ((PyCMethodObject *)op)->mm_class;
+    if (cls) return Py_NewRef((PyObject *)cls);
+    PyErr_SetString(PyExc_AttributeError, "__objclass__");
+    return NULL;
+}
+
 static PyObject *cno_of_source(PyObject *op, void *attribute) {
     PyObject *module = PyImport_ImportModule("cno._sources");
     if (!module) return NULL;
@@ -220,6 +239,37 @@ static PyObject *cno_of_source(PyObject *op, void *attribute) {
     Py_DECREF(found);
     return value;
 }
+
+static PyObject *cno_of_method(PyObject *cls, PyObject *method) {
+    if (!Py_IS_TYPE(method, &PyMethodDescr_Type)) Py_RETURN_NONE;
+    PyMethodDef *old = ((PyMethodDescrObject *)method)->d_method;
+    if (old->ml_flags != (METH_FASTCALL | METH_KEYWORDS)) Py_RETURN_NONE;
+    PyObject *qualname = PyObject_GetAttrString(method, "__qualname__");
+    if (!qualname) return NULL;
+    const char *name = PyUnicode_AsUTF8(qualname);
+    /* As long as the class, that is until the end. */
+    char *kept = name ? PyMem_Malloc(strlen(name) + 1) : NULL;
+    PyObject *made = NULL;
+    if (kept) {
+        strcpy(kept, name);
+        made = CPyFunction_New(NULL, "", kept, old->ml_meth, old->ml_flags, old->ml_doc,
+                               0, 0, true);
+        if (made) {
+            PyTypeObject *owner = ((PyDescrObject *)method)->d_type;
+            ((PyCMethodObject *)made)->mm_class = (PyTypeObject *)Py_NewRef((PyObject *)owner);
+        }
+    } else if (name) {
+        PyErr_NoMemory();
+    }
+    Py_DECREF(qualname);
+    return made;
+}
+
+static PyMethodDef cno_function_methods[] = {
+    {"of_method", cno_of_method, METH_O | METH_CLASS,
+     PyDoc_STR("Return a function with annotations for a method of a compiled class, or None.")},
+    {NULL, NULL, 0, NULL},
+};
 """
 
 
@@ -274,13 +324,17 @@ def patch_functions(text: str, runtime: Path) -> str:
     """Give coroutine functions the names, docstring and annotations of their source.
 
     mypyc 2.4 gives their types no way to see them: `inspect.signature` finds no parameters, and
-    `__doc__` is None.
+    `__doc__` is None. `of_method` makes such a function of any other method, for whose annotations
+    Python's own method descriptors have no place.
     """
     source = runtime.read_text("utf-8")
     for old, new in (
         (FUNCTION_TABLE, FUNCTION_GETTERS + FUNCTION_TABLE),
         (FUNCTION_ANNOTATIONS, FUNCTION_ATTRIBUTES),
         (FUNCTION_NAME, "(getter)cno_name, 0"),
+        (FUNCTION_FLAGS, f"Py_TPFLAGS_METHOD_DESCRIPTOR | {FUNCTION_FLAGS}"),
+        (FUNCTION_SLOTS, "{Py_tp_methods, (void *)cno_function_methods}, " + FUNCTION_SLOTS),
+        (FUNCTION_SELF, FUNCTION_CHECK),
     ):
         if source.count(old) != 1:
             raise Unpatched(HELP, f"{runtime.name} does not have {old!r} once")

@@ -1,8 +1,9 @@
 """The source of compiled functions and classes, for `help()` and `inspect`.
 
 Compiled code has docstrings, names and defaults, but no annotations. The `__wrapped__` of a
-compiled coroutine function (see setup.py) and the `__signature__` of a compiled class are made here
-when they are first read, from the source in the wheel. Without sources, annotations are missing.
+compiled method or coroutine function (see setup.py) and the `__signature__` of a compiled class
+are made here when they are first read, from the source in the wheel. Without sources, annotations
+are missing.
 Knows the shape of modules. Must never know what the package does. Stays interpreted.
 """
 
@@ -11,7 +12,7 @@ import inspect
 import sys
 from collections.abc import Iterable
 from functools import lru_cache
-from types import FunctionType
+from types import FunctionType, MethodDescriptorType
 from typing import Any, Final, TypeAlias
 
 from cno._build import SourceFinder
@@ -105,8 +106,8 @@ class ClassDocstring:
         return None if definition is None else ast.get_docstring(definition)
 
 
-def describe(public: Iterable[object], coroutine: type, module: str) -> None:
-    """Connect public classes, their bases, and coroutine functions with their source.
+def describe(public: Iterable[object], coroutine: Any, module: str) -> None:
+    """Connect public classes, their bases, methods and functions with their source.
 
     `coroutine` is the type of compiled coroutine functions, `module` the module of those that are
     not methods.
@@ -123,6 +124,12 @@ def describe(public: Iterable[object], coroutine: type, module: str) -> None:
         if cls.__doc__ == NO_DOCSTRING:
             setattr(cls, "__doc__", ClassDocstring())  # noqa: B010  # type checkers want a str
         setattr(cls, "__signature__", ClassSignature(cls))  # noqa: B010  # typeshed knows none
-        for member in vars(cls).values():
-            if isinstance(member, coroutine):
-                member.__module__ = cls.__module__
+        for name, member in list(vars(cls).items()):
+            if not isinstance(member, coroutine):
+                if name.startswith("_") or not isinstance(member, MethodDescriptorType):
+                    continue
+                member = coroutine.of_method(member)
+                if member is None:
+                    continue
+                setattr(cls, name, member)
+            member.__module__ = cls.__module__
