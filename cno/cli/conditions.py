@@ -39,16 +39,37 @@ _DATES: Final = (
 )
 
 
+#: Modification times up to this one, in seconds, say nothing: tools that make reproducible files
+#: set 0 (ostree) or 1 (Nix).
+NO_TIME: Final = 1
+
+
 class Validators(NamedTuple):
-    """A file's validators: a strong entity tag with its quotes, and seconds since the epoch."""
+    """A file's validators: an entity tag as the field has it, and seconds since the epoch.
+
+    `modified` is None if the file's time says nothing about its content.
+    """
 
     etag: str
-    modified: int
+    modified: int | None
+
+    @property
+    def is_weak(self) -> bool:
+        return self.etag[:2] == "W/"
 
 
-def validators(size: int, mtime_ns: int) -> Validators:
-    """Return a file's validators. The tag is strong: two versions differ in size or nanoseconds."""
-    return Validators(f'"{size:x}-{mtime_ns:x}"', mtime_ns // 1_000_000_000)
+def validators(size: int, mtime_ns: int, ctime_ns: int = 0, inode: int = 0) -> Validators:
+    """Return a file's validators.
+
+    The tag is strong: two versions differ in size, in a time or in their inode. Tools set the
+    modification time as they like, for instance the same one for all files of a build; nobody sets
+    the time of the inode's last change (ctime). A file without a modification time gets a weak tag.
+    """
+    tag = f'"{size:x}-{mtime_ns:x}-{ctime_ns:x}-{inode:x}"'
+    modified = mtime_ns // 1_000_000_000
+    if modified <= NO_TIME:
+        return Validators(f"W/{tag}", None)
+    return Validators(tag, modified)
 
 
 def parse_date(text: str, now: float | None = None) -> int | None:
@@ -107,7 +128,7 @@ def matches_strongly(field: str, etag: str) -> bool:
     # > If-Match (13.1.1)
     if field.strip(" \t") == "*":
         return True
-    return etag in field and (False, etag) in (tags(field) or ())
+    return etag in field and (False, etag) in (tags(field) or ())  # never true of a weak tag
 
 
 def matches_weakly(field: str, etag: str) -> bool:
@@ -116,7 +137,8 @@ def matches_weakly(field: str, etag: str) -> bool:
     # > If-None-Match (13.1.2)
     if field.strip(" \t") == "*":
         return True
-    return etag in field and any(tag == etag for _, tag in tags(field) or ())
+    opaque = etag.removeprefix("W/")
+    return opaque in field and any(tag == opaque for _, tag in tags(field) or ())
 
 
 def precondition(method: str, headers: Headers, now: Validators) -> int:
@@ -130,8 +152,9 @@ def precondition(method: str, headers: Headers, now: Validators) -> int:
     elif (field := combined(headers, "if-unmodified-since")) is not None:
         # > A recipient MUST ignore the If-Unmodified-Since header field if the received field value
         # > is not a valid HTTP-date   (13.1.4)
+        # > [...] or if the selected representation does not have a modification date available
         since = parse_date(field)
-        if since is not None and now.modified > since:
+        if since is not None and now.modified is not None and now.modified > since:
             return 412
     if (field := combined(headers, "if-none-match")) is not None:
         if matches_weakly(field, now.etag):
@@ -140,7 +163,7 @@ def precondition(method: str, headers: Headers, now: Validators) -> int:
         # > A recipient MUST ignore If-Modified-Since if the request contains an If-None-Match
         # > header field   (13.1.3)
         since = parse_date(field)
-        if since is not None and now.modified <= since:
+        if since is not None and now.modified is not None and now.modified <= since:
             return 304
     return 200
 
@@ -158,7 +181,9 @@ def range_applies(method: str, headers: Headers, validators: Validators, now: fl
         # > If the entity-tag validator provided exactly matches the ETag field value for the
         # > selected representation using the strong comparison function [...], the condition is
         # > true.   (13.1.5)
-        return field if condition == validators.etag else None
+        return field if condition == validators.etag and not validators.is_weak else None
+    if validators.modified is None:
+        return None
     # > If the HTTP-date validator provided is not a strong validator in the sense defined by
     # > Section 8.8.2.2, the condition is false.
     # > If the HTTP-date validator provided exactly matches the Last-Modified field value for the

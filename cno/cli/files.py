@@ -10,6 +10,7 @@ import secrets
 import time
 from collections.abc import AsyncIterable, Callable, Sequence
 from errno import EACCES, EMFILE, ENFILE, ENOMEM, EPERM
+from functools import partial
 from typing import Final, NamedTuple, Protocol
 
 from cno.cli import pages
@@ -22,10 +23,11 @@ from cno.cli.conditions import (
     range_applies,
     validators,
 )
-from cno.cli.content_types import content_type
+from cno.cli.content_types import SNIFFED, UNKNOWN, content_type, sniffed
 from cno.cli.listing_cache import ListingCache
 from cno.cli.paths import Opened, Refused, open_inside, parse_target
 from cno.cli.ranges import Multipart, Span, content_range, multipart, parse_range
+from cno.cli.reserve import Reserve
 from cno.date import http_date
 
 ALLOW: Final = ("allow", "GET, HEAD, OPTIONS")
@@ -94,8 +96,9 @@ class Files:
     It serves no hidden files, and no links that lead out of the folder. `index`: the file that is
     served for its folder. `listing`: whether a folder without an index is listed. `cache_size`:
     bytes of small files cached in memory; 0: none. `allow_host`: returns whether to answer for an
-    authority (a host, perhaps with a port); others get 421. The constructor raises
-    NotADirectoryError or FileNotFoundError if `root` is not a folder.
+    authority (a host, perhaps with a port); others get 421. `root` may be a link: it is followed
+    for each request, so that a deployment can switch it. The constructor raises NotADirectoryError
+    or FileNotFoundError if `root` is not a folder. `reserve`: descriptors held back for files.
     """
 
     def __init__(
@@ -108,9 +111,10 @@ class Files:
         cache_size: int = 32 << 20,
         log: Log | None = None,
         allow_host: Callable[[str], bool] | None = None,
+        reserve: Reserve | None = None,
     ) -> None:
-        self.root = os.path.realpath(root, strict=True)
-        if not os.path.isdir(self.root):
+        self.root = os.path.abspath(root)
+        if not os.path.isdir(os.path.realpath(root, strict=True)):
             raise NotADirectoryError(f"not a folder: {self.root}")
         self._index = index
         self._listing = listing
@@ -120,6 +124,7 @@ class Files:
             self._common.append(("cache-control", cache_control))
         self._log = log
         self._allow_host = allow_host
+        self._reserve = Reserve(0) if reserve is None else reserve
         self._cached: dict[str, CachedFile] = {}
         self._cache_size = self._cache_left = cache_size
 
@@ -135,6 +140,7 @@ class Files:
         finally:
             if isinstance(body, FileBody):
                 body.close()
+                self._reserve.refill()
             if self._log is not None:
                 size = body.sent if isinstance(body, FileBody) else len(body)
                 self._log(request, reply.code, size, time.perf_counter() - began)
@@ -172,7 +178,7 @@ class Files:
     def _find(self, request: FileRequest) -> Reply | None:
         """Return the response with a file or a folder's index; None: list the folder."""
         segments, slash = parse_target(request.path)
-        found = open_inside(self.root, segments)
+        found = self._open(segments)
         if not found.is_folder:
             if slash:
                 os.close(found.fd)
@@ -183,7 +189,7 @@ class Files:
         if not slash:
             return self._to_folder(request, segments)
         try:
-            found = open_inside(self.root, [*segments, self._index])
+            found = self._open([*segments, self._index])
         except FileNotFoundError:
             if self._listing:
                 return None
@@ -192,6 +198,9 @@ class Files:
             os.close(found.fd)
             raise Refused(403)
         return self._file(request, found, [*segments, self._index])
+
+    def _open(self, segments: list[str]) -> Opened:
+        return self._reserve.retry(partial(open_inside, self.root, segments))
 
     def _to_folder(self, request: FileRequest, segments: list[str]) -> Reply:
         """Redirect to the same path with a slash, rebuilt from names to stay on this host."""
@@ -210,19 +219,20 @@ class Files:
         fd, info = found
         keep = False
         try:
-            about = validators(info.st_size, info.st_mtime_ns)
+            about = validators(info.st_size, info.st_mtime_ns, info.st_ctime_ns, info.st_ino)
             kind = content_type(segments[-1])
+            if kind == UNKNOWN and "." not in segments[-1]:
+                kind = sniffed(read_at(fd, 0, SNIFFED))
             if info.st_size > SMALL_FILE:
                 reply = self._select(request, info.st_size, about, kind, fd)
                 keep = isinstance(reply.body, FileBody)
                 return reply
             data = read_at(fd, 0, info.st_size)
             if len(data) != info.st_size:  # it is being rewritten: give this content its own tag
-                about = validators(len(data), time.time_ns())
+                about = validators(len(data), time.time_ns(), time.time_ns(), info.st_ino)
             elif signature(os.fstat(fd)) == signature(info):
-                path = os.path.join(self.root, *segments)
                 cached = CachedFile(
-                    path,
+                    os.path.join(self.root, *segments),
                     signature(info),
                     self._described(len(data), about, kind),
                     data,
@@ -268,15 +278,17 @@ class Files:
     def _described(self, size: int, about: Validators, kind: str) -> Headers:
         # > An origin server with a clock MUST NOT generate a Last-Modified date that is later than
         # > the server's time of message origination (Date, Section 6.6.1).   (RFC 9110 8.8.2.1)
-        modified = min(about.modified, int(time.time()))
-        return [
+        fields = [
             ("content-type", kind),
             ("content-length", str(size)),
-            ("last-modified", http_date(modified)),
             ("etag", about.etag),
             ("accept-ranges", "bytes"),
             *self._common,
         ]
+        if about.modified is not None:
+            modified = min(about.modified, int(time.time()))
+            fields.insert(2, ("last-modified", http_date(modified)))
+        return fields
 
     def _error(self, method: str, code: int, headers: Headers | None = None) -> Reply:
         return self._page(method, code, pages.error_page(code), headers)
@@ -316,7 +328,9 @@ class Files:
 
     def _cache(self, key: str, cached: CachedFile) -> None:
         size = len(cached.data)
-        if time.time() - cached.validators.modified < _SETTLED or size > self._cache_size:
+        modified = cached.validators.modified
+        changed = cached.signature[1] / 1e9 if modified is None else modified
+        if time.time() - changed < _SETTLED or size > self._cache_size:
             return
         if key in self._cached:
             self._drop_cached(key)

@@ -8,17 +8,18 @@ import stat
 from collections.abc import Sequence
 from typing import Final
 
-from cno.cli.pages import Entry
-from cno.cli.paths import Refused, open_inside, resolve
+from cno.cli.pages import Entry, natural
+from cno.cli.paths import Refused, inner_names, open_inside, resolve
 
 #: Entries of a listing, and characters of their names. The page has up to nine bytes for each
-#: character (`%26` and `&amp;`) and 70 for each entry.
+#: character (`%26` and `&amp;`) and 70 for each entry. Of a larger folder, the first ones in the
+#: order of their names are listed.
 MAX_LISTED: Final = 10_000
 MAX_NAMES: Final = 524_288
 
 
 def list_folder(root: str, segments: Sequence[str]) -> tuple[list[Entry], bool]:
-    """Return the entries of the folder at `segments`, unordered, and whether some are left out.
+    """Return the entries of the folder at `segments`, by name, and whether some are left out.
 
     Entries beyond `MAX_LISTED` or `MAX_NAMES` are left out. Blocks, and takes long for large
     folders. Raises Refused or OSError.
@@ -27,7 +28,8 @@ def list_folder(root: str, segments: Sequence[str]) -> tuple[list[Entry], bool]:
     try:
         if not folder.is_folder:
             raise Refused(404)
-        place = folder.fd if folder.fd >= 0 else os.path.join(root, *resolve(root, segments))
+        root, names = resolve(root, segments)
+        place = folder.fd if folder.fd >= 0 else os.path.join(root, *names)
         return _scan(root, segments, place)
     finally:
         if folder.fd >= 0:
@@ -37,27 +39,27 @@ def list_folder(root: str, segments: Sequence[str]) -> tuple[list[Entry], bool]:
 def _scan(root: str, segments: Sequence[str], place: int | str) -> tuple[list[Entry], bool]:
     found: list[Entry] = []
     room = MAX_NAMES
-    with os.scandir(place) as entries:
-        for entry in entries:
-            if entry.name[:1] == "." or "\\" in entry.name:
-                continue
-            try:
-                line = _entry(root, segments, entry)
-            except (OSError, Refused):
-                continue  # removed meanwhile, or a link that leads nowhere or out of the root
-            if line is None:
-                continue
-            room -= len(entry.name)
-            if len(found) == MAX_LISTED or room < 0:
-                return found, True
-            found.append(line)
+    with os.scandir(place) as names:
+        entries = [e for e in names if e.name[:1] != "." and "\\" not in e.name]
+    entries.sort(key=lambda entry: natural(entry.name))
+    for entry in entries:
+        try:
+            line = _entry(root, segments, entry)
+        except (OSError, Refused):
+            continue  # removed meanwhile, or a link that leads nowhere or out of the root
+        if line is None:
+            continue
+        room -= len(entry.name)
+        if len(found) == MAX_LISTED or room < 0:
+            return found, True
+        found.append(line)
     return found, False
 
 
 def _entry(root: str, segments: Sequence[str], entry: os.DirEntry[str]) -> Entry | None:
     """Return the entry; None if it is neither a file nor a folder."""
     if entry.is_symlink():
-        resolve(root, [*segments, entry.name])
+        inner_names(root, [*segments, entry.name])
     info = entry.stat()
     if stat.S_ISDIR(info.st_mode):
         return Entry(entry.name, None)

@@ -3,6 +3,7 @@
 Takes text, escapes it and returns HTML. Must never know a file system, a request or a connection.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from functools import cache
 from html import escape
@@ -21,6 +22,8 @@ _STYLE: Final = (
     "td{padding:.15rem .5rem;border-bottom:1px solid #8883}td+td{text-align:right;"
     "white-space:nowrap;opacity:.7}a{text-decoration:none;overflow-wrap:anywhere}"
 )
+
+_DIGITS: Final = re.compile(r"([0-9]+)")
 
 _ADVICE: Final = {
     400: "No file can have this address.",
@@ -43,6 +46,16 @@ class Entry(NamedTuple):
 
     name: str
     size: int | None
+
+
+def natural(name: str) -> list[tuple[int, str]]:
+    """Return a key that sorts names as people do: `a2` before `a10`, without regard to case."""
+    key = [
+        (int(part), "") if len(part) < 20 and part.isdecimal() and part.isascii() else (-1, part)
+        for part in _DIGITS.split(name.lower())
+        if part
+    ]
+    return [*key, (-2, name)]
 
 
 def _page(title: str, body: str) -> bytes:
@@ -96,10 +109,10 @@ def listing_page(segments: Sequence[str], entries: Iterable[Entry], more: bool =
     """
     title = escape("/" + "".join(f"{segment}/" for segment in segments))
     rows = [_row("../", "../", "")] if segments else []
-    for entry in sorted(entries, key=lambda e: (e.size is not None, e.name.lower(), e.name)):
+    for entry in sorted(entries, key=lambda e: (e.size is not None, natural(e.name))):
         slash = "/" if entry.size is None else ""
         size = "" if entry.size is None else human_size(entry.size)
         rows.append(_row("." + link([entry.name]) + slash, entry.name + slash, size))
-    note = "\n<p>Some entries are not shown.</p>" if more else ""
+    note = "\n<p>This folder has more entries, which are not shown.</p>" if more else ""
     table = "<table>\n{}\n</table>".format("\n".join(rows))
     return _page(title, f"<h1>{title}</h1>\n{table}{note}")

@@ -36,6 +36,10 @@ MAX_PATH: Final = 3 * 4_096
 MAX_DEPTH: Final = 256
 
 
+#: The hidden folder that is served: the root's own (RFC 8615).
+WELL_KNOWN: Final = ".well-known"
+
+
 class Refused(Exception):
     """The target names no file that may be served, or the server is too busy to look.
 
@@ -58,8 +62,8 @@ def parse_target(target: str) -> Address:
     """Decode the path of an origin-form target once, without its query.
 
     Raises Refused: 400 for names that no file can have (`..`, NUL, backslash, an encoded slash, a
-    broken escape); 404 for names that begin with a dot, for empty names (`//`), and for paths
-    beyond `MAX_PATH` or `MAX_DEPTH`.
+    broken escape); 404 for names that begin with a dot (but `/.well-known`, RFC 8615), for empty
+    names (`//`), and for paths beyond `MAX_PATH` or `MAX_DEPTH`.
     """
     path = target.partition("?")[0]
     if path[:1] != "/":
@@ -70,7 +74,19 @@ def parse_target(target: str) -> Address:
     slash = raw[-1] == ""
     if slash:
         raw.pop()
-    return Address([_decode(segment) for segment in raw], slash)
+    names = [_decode(segment) for segment in raw]
+    if is_hidden(names):
+        raise Refused(404)
+    return Address(names, slash)
+
+
+def is_hidden(names: Sequence[str]) -> bool:
+    """Return whether a path below the root has a hidden name. `.well-known` at its start is none.
+
+    > Well-known URIs are rooted in the top of the path's hierarchy   (RFC 8615 3)
+    """
+    start = 1 if names and names[0] == WELL_KNOWN else 0
+    return any(name[:1] == "." for name in names[start:])
 
 
 def _decode(segment: str) -> str:
@@ -80,7 +96,7 @@ def _decode(segment: str) -> str:
     name = unquote_to_bytes(encoded)
     if name in (b".", b"..") or any(byte in name for byte in (b"\0", b"/", b"\\")):
         raise Refused(400)
-    if name == b"" or name[:1] == b".":
+    if name == b"":
         raise Refused(404)
     text = os.fsdecode(name)
     if os.name == "nt" and _WINDOWS.search(text):
@@ -102,12 +118,18 @@ class Opened(NamedTuple):
         return stat.S_ISDIR(self.info.st_mode)
 
 
-def resolve(root: str, segments: Sequence[str]) -> list[str]:
-    """Return the names from `root` (a real path) down to the file, with all links resolved.
+def resolve(root: str, segments: Sequence[str]) -> tuple[str, list[str]]:
+    """Return the real path of `root`, and the names from there to the file, all links resolved.
 
     Raises Refused(404) if they lead out of the root or into a hidden folder, and the OSError of
     `os.path.realpath`.
     """
+    root = os.path.realpath(root, strict=True)
+    return root, inner_names(root, segments)
+
+
+def inner_names(root: str, segments: Sequence[str]) -> list[str]:
+    """Return the names from `root` (a real path) down to the file: see `resolve`."""
     real = os.path.realpath(os.path.join(root, *segments), strict=True)
     if real == root:
         return []
@@ -115,19 +137,19 @@ def resolve(root: str, segments: Sequence[str]) -> list[str]:
     if not real.startswith(prefix):
         raise Refused(404)
     names = real[len(prefix) :].split(os.sep)
-    if any(name[:1] == "." for name in names):
+    if is_hidden(names):
         raise Refused(404)
     return names
 
 
 def open_inside(root: str, segments: Sequence[str]) -> Opened:
-    """Open the regular file or folder that `segments` name below `root`, a real path.
+    """Open the regular file or folder that `segments` name below `root`.
 
     Links inside the root are followed. The resolved path is then opened name by name, each relative
     to the folder before, without following links: swapping a folder for a link in between has no
     effect. Raises Refused or OSError.
     """
-    names = resolve(root, segments)
+    root, names = resolve(root, segments)
     if not _STEPWISE:
         return _open_and_look_again(root, names, segments)
     fd = _walk(root, names)
@@ -165,7 +187,7 @@ def _open_and_look_again(root: str, names: list[str], segments: Sequence[str]) -
     fd = os.open(path, _FILE)
     try:
         info = os.fstat(fd)
-        if resolve(root, segments) != names or not os.path.samestat(info, os.lstat(path)):
+        if inner_names(root, segments) != names or not os.path.samestat(info, os.lstat(path)):
             raise Refused(404)
     except BaseException:
         os.close(fd)

@@ -9,6 +9,8 @@ import os
 import socket
 import ssl
 import sys
+from collections.abc import Callable
+from errno import EMFILE, ENFILE, ENOBUFS, ENOMEM
 from typing import Any, Final
 
 from cno.cli.text import one_line
@@ -16,6 +18,10 @@ from cno.errors import ConnectionError
 
 #: Exit status when whoever read our output has read enough: as of a process that SIGPIPE ends.
 OUTPUT_CLOSED: Final = 141
+
+
+#: What the system says when it has no more descriptors or memory.
+SCARCE: Final = (EMFILE, ENFILE, ENOBUFS, ENOMEM)
 
 
 class Problem(Exception):
@@ -62,6 +68,30 @@ def described(context: dict[str, Any]) -> str:
     words = context.get("message", "something failed")
     detail = f": {reason(error)}" if isinstance(error, BaseException) else ""
     return one_line(f"cno: {str(words).removeprefix('cno: ')}{detail}")
+
+
+class Reporter:
+    """An exception handler of the event loop that passes each error on as one line.
+
+    While descriptors are missing, each attempt to accept a connection fails: the same line comes at
+    most once a second.
+    """
+
+    def __init__(self, write: Callable[[str], None]) -> None:
+        self._write = write
+        self._last = ""
+        self._at = 0.0
+
+    def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if isinstance(error, OSError) and error.errno in SCARCE:
+            line = f"cno: no connection can be accepted: {reason(error)}"
+            if line == self._last and loop.time() < self._at + 1.0:
+                return
+            self._last, self._at = line, loop.time()
+        else:
+            line = described(context)
+        self._write(line)
 
 
 def end_line() -> None:

@@ -14,14 +14,15 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any, Final
 
-from cno.aio import tls
 from cno.aio.listen import Listener
 from cno.aio.serving import serve
 from cno.cli.accesslog import AccessLog
+from cno.cli.clear_text import https_context
 from cno.cli.files import Files, Log
 from cno.cli.hosts import Hosts, are_loopback
 from cno.cli.line_writer import LineWriter
-from cno.cli.problems import Problem, described, reason, report
+from cno.cli.problems import Problem, Reporter, reason, report
+from cno.cli.reserve import RESERVED, Reserve, raise_limit
 from cno.cli.signals import stopping
 from cno.cli.text import Paint, one_line
 from cno.limits import Limits
@@ -56,8 +57,9 @@ async def run(options: ServeOptions) -> None:
     context = server_context(options)
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(report)
+    raise_limit()
     async with LineWriter(sys.stderr) as errors, LineWriter(sys.stdout, errors.add) as output:
-        loop.set_exception_handler(lambda _, about: errors.add(described(about)))
+        loop.set_exception_handler(Reporter(errors.add))
         try:
             await serve_until_stopped(options, context, output, errors)
         finally:
@@ -76,7 +78,10 @@ async def serve_until_stopped(
     except ValueError as error:
         raise Problem(f"cannot answer for this host: {error}") from None
     restricted = True  # until the addresses are known
-    handler = files(options, log, lambda authority: not restricted or hosts.allow(authority))
+    reserve = Reserve(RESERVED)
+    handler = files(
+        options, log, lambda authority: not restricted or hosts.allow(authority), reserve
+    )
     listener = await listen(options, handler, context)
     addresses = [str(each.getsockname()[0]) for each in listener.sockets]
     restricted = bool(options.allow_hosts) or are_loopback(addresses)
@@ -89,7 +94,12 @@ async def serve_until_stopped(
         await finish(listener, None if options.quiet else errors.add)
 
 
-def files(options: ServeOptions, log: Log | None, allow_host: Callable[[str], bool]) -> Files:
+def files(
+    options: ServeOptions,
+    log: Log | None,
+    allow_host: Callable[[str], bool],
+    reserve: Reserve | None = None,
+) -> Files:
     """Return the handler. Raises Problem."""
     try:
         return Files(
@@ -98,6 +108,7 @@ def files(options: ServeOptions, log: Log | None, allow_host: Callable[[str], bo
             listing=options.listing,
             log=log,
             allow_host=allow_host,
+            reserve=reserve,
         )
     except OSError as error:
         raise Problem(f"cannot serve {options.folder}: {reason(error)}") from None
@@ -105,8 +116,10 @@ def files(options: ServeOptions, log: Log | None, allow_host: Callable[[str], bo
 
 async def listen(options: ServeOptions, handler: Files, context: ssl.SSLContext | None) -> Listener:
     """Start listening. Raises Problem."""
+    # asyncio restricts `::` to IPv6; users expect all interfaces, as of other servers.
+    host = None if options.host == "::" else options.host
     try:
-        return await serve(handler, options.host, options.port, ssl=context, limits=options.limits)
+        return await serve(handler, host, options.port, ssl=context, limits=options.limits)
     except (OSError, UnicodeError) as error:
         where = f"{bracketed(options.host)}:{options.port}"
         raise Problem(f"cannot listen on {where}: {listen_reason(error)}") from None
@@ -136,8 +149,10 @@ def server_context(options: ServeOptions) -> ssl.SSLContext | None:
     for path in (options.cert, options.key):
         if path is not None and not os.path.isfile(path):
             raise Problem(f"cannot use the certificate: no such file: {one_line(path)}")
+    context = https_context()
     try:
-        return tls.server_context(options.cert, options.key)
+        context.load_cert_chain(options.cert, options.key)
+        return context
     except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
         raise Problem(f"cannot use the certificate {options.cert}: {reason(error)}") from None
 
@@ -150,8 +165,7 @@ def self_signed(host: str, others: Sequence[str] = ()) -> ssl.SSLContext:
         raise Problem("--self-signed needs trustme: pip install 'cno[cli]'") from None
     others = [f"*{name}" if name[:1] == "." else name for name in others if name != "*"]
     names = dict.fromkeys([*LOCAL_NAMES, *([host] if host else []), *others])
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    tls.harden(context)
+    context = https_context()
     try:
         trustme.CA().issue_cert(*names).configure_cert(context)
     except ValueError as error:

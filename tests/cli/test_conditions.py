@@ -191,6 +191,7 @@ def test_a_tag_tells_sizes_and_times_apart() -> None:
     seen = {validators(size, at) for size in (0, 1, 17) for at in (10**18, 10**18 + 1, 5 * 10**17)}
     assert len({v.etag for v in seen}) == 9
     assert validators(3, 784111777_999_999_999).modified == MODIFIED
+    assert len({validators(1, 10**18, ctime, inode) for ctime in (5, 6) for inode in (7, 8)}) == 4
     for about in seen:
         assert tags(about.etag) == [(False, about.etag)]
 
