@@ -18,13 +18,15 @@ from cno.aio.channel import Channel
 from cno.aio.connection import ending, intake
 from cno.aio.connection.lifecycle import FLUSHING, LOST, NO_END
 from cno.aio.connection.progress import is_sending
-from cno.aio.connection.protocol import Connection, Exchange, current_task
+from cno.aio.connection.protocol import Connection, current_task
+from cno.aio.connection.stream_state import StreamState
 from cno.aio.connection.timeouts import is_greeting
 from cno.aio.doubt import given_up, sent
 from cno.aio.errors import ConnectionLostError, StreamError, fresh
+from cno.aio.fields import Headers, as_list
 from cno.aio.forward import ForwardProxy
-from cno.aio.messages import Response, Tunnel, as_list
-from cno.aio.output import Headers, Sending
+from cno.aio.messages import Response, Tunnel
+from cno.aio.output import Sending
 from cno.aio.patience import NO_TURN, interim, overdue, refuse
 from cno.aio.refusal import UpgradeRefused as UpgradeRefused
 from cno.aio.repeat import is_repeatable
@@ -268,7 +270,7 @@ class Client(Connection):
     def _clear_http2(self) -> bool:
         return self._force_http2
 
-    def _over(self, exchange: Exchange, clean: bool) -> None:
+    def _on_exchange_end(self, exchange: StreamState, clean: bool) -> None:
         response = cast(Response, exchange)
         response._wake()
         upload = response._upload
@@ -292,7 +294,7 @@ class Client(Connection):
     def _no_turn(self) -> None:
         refuse(self._line, NO_TURN)
 
-    def _overdue(self, exchange: Exchange, now: float) -> Reason | None:
+    def _overdue(self, exchange: StreamState, now: float) -> Reason | None:
         why = super()._overdue(exchange, now)
         if why is None:
             response = cast(Response, exchange)

@@ -1,4 +1,4 @@
-"""The state of one stream in the asyncio layer: the peer's message, and the end of the stream.
+"""One stream of a connection, with the calls that its owner makes.
 
 The base of `Request` and `Response`. Must never know what either of them is.
 """
@@ -6,10 +6,9 @@ The base of `Request` and `Response`. Must never know what either of them is.
 import asyncio
 from typing import TYPE_CHECKING
 
-from mypy_extensions import i64
-
 from cno.aio.body import BodyBuffer, Payload
-from cno.aio.connection import intake
+from cno.aio.connection import intake, timeouts
+from cno.aio.connection.stream_state import StreamState
 from cno.aio.errors import ConnectionLostError, claim, fresh
 from cno.aio.output import Headers
 
@@ -27,7 +26,7 @@ class EndObserver:
         """Note that the connection is shutting down, and waits for this stream to end."""
 
 
-class Exchange:
+class Exchange(StreamState):
     """One stream: the message that is being received, and how the stream ended.
 
     `stream` is the id of the stream. `headers` and `trailers` are those of the message; `trailers`
@@ -35,23 +34,9 @@ class Exchange:
     """
 
     def __init__(self, conn: "Connection", stream: int, headers: Headers) -> None:
+        super().__init__(stream, headers)
         self._conn = conn
-        self.stream = stream
-        self.headers = headers
-        self.trailers: Headers | None = None
-        self._buffer: BodyBuffer | None = None
         self._reader: Payload | None = None
-        self._complete = False  # the peer's message is complete
-        self._sent = False  # our message is complete
-        self._ended = False  # the stream is closed
-        self._discard = False  # drop the rest of the peer's message
-        self._drained: i64 = 0  # bytes of the rest that were received
-        self._drain_timer: asyncio.TimerHandle | None = (
-            None  # resets the stream if the rest takes too long
-        )
-        self._tunnel = False  # the stream is a byte stream in both directions
-        self._error: Exception | None = None  # why the peer's message will never be complete
-        self._error_delivered = False  # its waiter gets the error, and is not cancelled
 
     @property
     def payload(self) -> asyncio.StreamReader:
@@ -71,7 +56,7 @@ class Exchange:
             elif self._ended:
                 buffer.detach()
             else:
-                self._conn._shorten_timer()
+                timeouts.shorten(self._conn)
         return buffer
 
     def _replace_buffer(self, buffer: BodyBuffer) -> BodyBuffer | None:
@@ -85,9 +70,6 @@ class Exchange:
         self._error_delivered = True
         return before
 
-    def _draining(self) -> None:
-        """The connection is shutting down."""
-
     def _end_output(self) -> bool:
         """Note that all of our data is being sent; return False if it has been, or cannot be."""
         if self._ended or self._sent:
@@ -100,12 +82,6 @@ class Exchange:
         self._tunnel = True
         intake.resume_input(self._conn)
 
-    def _completed(self, trailers: Headers | None) -> None:
-        self._complete = True
-        self.trailers = trailers
-        if self._buffer is not None:
-            self._buffer.end()
-
     def _end_error(self, text: str) -> Exception:
         """Return the error for a call that needs an open stream."""
         if self._error is not None:
@@ -114,14 +90,6 @@ class Exchange:
         gone._connection = self._conn._number
         return gone
 
-    def _progress(self) -> str:
-        """Return how much of its message the peer had sent, for the text of an error."""
-        return " in the middle of a tunnel" if self._tunnel else " in the middle of the request"
-
     def _failed(self, error: Exception) -> None:
-        """Note that the peer's message will never be complete."""
         claim(error, self._conn._number)
-        if not self._complete and self._error is None:
-            self._error = error
-            if self._buffer is not None:
-                self._buffer.fail(error)
+        super()._failed(error)

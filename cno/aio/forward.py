@@ -5,7 +5,7 @@ Takes a request and returns the target and fields to send. Must never know a con
 
 from typing import Final
 
-from cno.aio.output import Headers
+from cno.aio.fields import Headers
 from cno.aio.request_spec import RequestSpec, has
 
 

@@ -3,21 +3,19 @@
 Knows flow control and timers. Must never know what a request or a response is.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cno.aio.channel import Channel
 from cno.aio.connection import intake
 from cno.aio.connection.lifecycle import FLUSHING, LINGER, LOST
+from cno.aio.connection.stream_state import StreamState
 from cno.aio.errors import StreamError
-from cno.aio.exchange import Exchange
+from cno.aio.windows import Windows
 from cno.const import CNO_RST_CANCEL, CNO_RST_NO_ERROR
 from cno.h2 import flow
 
-if TYPE_CHECKING:
-    from cno.aio.connection.protocol import Connection
 
-
-def ignore(conn: "Connection", exchange: Exchange) -> None:
+def ignore(conn: Windows, exchange: StreamState) -> None:
     """Nobody will read the rest of this message."""
     exchange._discard = True
     exchange._failed(StreamError("it was given up", stream=exchange.stream, code=0))
@@ -32,7 +30,7 @@ def ignore(conn: "Connection", exchange: Exchange) -> None:
             conn.consume(exchange.stream, left)
 
 
-def discarded(conn: "Connection", exchange: Exchange, size: int) -> None:
+def discarded(conn: Windows, exchange: StreamState, size: int) -> None:
     """Data has come that nobody reads: there must be an end to that."""
     exchange._drained += size
     if exchange._drained <= conn._limits.max_drained:
@@ -49,7 +47,7 @@ def discarded(conn: "Connection", exchange: Exchange, size: int) -> None:
         parted(conn, exchange)
 
 
-async def drop_channel(conn: "Connection", channel: Channel[Any]) -> None:
+async def drop_channel(conn: Windows, channel: Channel[Any]) -> None:
     """Take what is put into a channel, as a body that is not sent (of a response to HEAD, say), so
     that its producer need not know. Close it after `max_drained` bytes or `linger_timeout`: a
     producer that never ends must learn that nobody listens.
@@ -67,7 +65,7 @@ async def drop_channel(conn: "Connection", channel: Channel[Any]) -> None:
         channel.close()
 
 
-def part(conn: "Connection", exchange: Exchange) -> None:
+def part(conn: Windows, exchange: StreamState) -> None:
     """Our message is complete, the peer's is not and nobody will read it: let it finish, if
     that takes little and not long."""
     ignore(conn, exchange)
@@ -77,7 +75,7 @@ def part(conn: "Connection", exchange: Exchange) -> None:
         )
 
 
-def parted(conn: "Connection", exchange: Exchange) -> None:
+def parted(conn: Windows, exchange: StreamState) -> None:
     """End the stream: the peer's message was too large, or not complete in time."""
     if exchange._drain_timer is not None:
         exchange._drain_timer.cancel()

@@ -16,11 +16,13 @@ from cno.aio import leftover
 from cno.aio.body import BodyBuffer
 from cno.aio.channel import Channel
 from cno.aio.connection.lifecycle import LOST
-from cno.aio.connection.protocol import Connection, Exchange, peer_of
+from cno.aio.connection.protocol import Connection, peer_of
 from cno.aio.connection.timeouts import is_greeting
 from cno.aio.errors import fresh
-from cno.aio.exchange import EndObserver
-from cno.aio.output import Headers, Sending
+from cno.aio.exchange import EndObserver, Exchange
+from cno.aio.fields import Headers, as_list, with_length
+from cno.aio.fields import value_of as value_of
+from cno.aio.output import Sending
 from cno.aio.sources import Body as Body
 from cno.aio.sources import dispose, size_of, source_of, whole_body
 from cno.aio.tunnel import Tunnel as Tunnel
@@ -39,26 +41,6 @@ if TYPE_CHECKING:
 HANDLER_PENDING: Final = 0  # it has not been called
 HANDLER_RUNNING: Final = 1
 HANDLER_DONE: Final = 2  # it has returned
-
-
-def as_list(headers: Iterable[tuple[str, str]]) -> Headers:
-    return headers if isinstance(headers, list) else list(headers)
-
-
-def value_of(headers: Headers, name: str) -> str | None:
-    """Return the first value of a field; None if there is none."""
-    for key, value in headers:
-        if key == name:
-            return value
-    return None
-
-
-def with_length(headers: Headers, size: int) -> Headers:
-    """Return the headers with a content-length, unless they frame the body already."""
-    for name, _ in headers:
-        if name.lower() in ("content-length", "transfer-encoding"):
-            return headers
-    return [*headers, ("content-length", str(size))]
 
 
 class Request(Exchange):

@@ -6,15 +6,16 @@ input.
 """
 
 import asyncio
-import logging
 from collections import deque
-from typing import Final, TypeAlias
+from typing import Final
 
 from mypy_extensions import i64, mypyc_attr
 
 from cno.aio.connection.lifecycle import ABORT, FLUSHING, LINGERING, LOST
 from cno.aio.connection.state import Link
 from cno.aio.errors import ConnectionLostError, claim, end_error, fresh
+from cno.aio.fields import Headers as Headers
+from cno.aio.log import log as log
 from cno.aio.transports import bound_unsent, write_buffer
 from cno.aio.waiters import wake
 from cno.core import INIT, UNKNOWN_LENGTH, announce_size
@@ -22,10 +23,6 @@ from cno.errors import DisconnectError, InvalidStreamError, UsageError, WouldBlo
 from cno.limits import UNBOUNDED, Limits
 from cno.priority import SHARED
 from cno.settings import SettingsDict
-
-log: Final = logging.getLogger("cno")
-
-Headers: TypeAlias = list[tuple[str, str]]
 
 #: Bytes of one body that are written before another stream may write.
 QUANTUM: Final = 65_536
@@ -141,9 +138,6 @@ class Output(Link):
         # call runs in the context of the last write, not of the connection.
         self._drained = True
         self._schedule_turn()
-
-    def _freed(self) -> None:
-        """Called when a stream has ended, settings have changed, or the transport has drained."""
 
     def abort(self) -> None:
         """Close the transport at once; unsent output is lost."""

@@ -18,7 +18,8 @@ from cno.aio.client import CLIENT_LIMITS
 from cno.aio.connect import Route
 from cno.aio.connection_pool import ConnectionPool
 from cno.aio.errors import ConnectionLostError, StreamError
-from cno.aio.messages import Response, as_list
+from cno.aio.fields import as_list
+from cno.aio.messages import Response
 from cno.aio.output import Headers, log
 from cno.aio.pooled import ClientConnection
 from cno.aio.repeat import is_repeatable, requires_http1

@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING
 
 from cno.aio.errors import StreamError
 from cno.const import CNO_RST_HTTP_1_1_REQUIRED, MAX_STREAM_ID
-from cno.core import H2_CONTINUATION, waiting
 from cno.headers import IDEMPOTENT
 
 if TYPE_CHECKING:
     from cno.aio.client import Client
-    from cno.aio.connection.protocol import Connection
     from cno.aio.messages import Response
 
 
@@ -41,12 +39,3 @@ def is_repeatable(client: "Client", response: "Response | None", method: str) ->
         return True
     ended = client._http2 and client._h2.goaway_received <= MAX_STREAM_ID
     return response._reused and not ended
-
-
-def is_quiet(conn: "Connection") -> bool:
-    """Whether nothing has come that is not a whole message, or a whole frame."""
-    if waiting(conn) != 0:
-        return False
-    if conn._http2:
-        return conn._state != H2_CONTINUATION
-    return conn._h1.head is None

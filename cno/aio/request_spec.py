@@ -5,8 +5,7 @@ Knows what HTTP asks of a request. Must never know a connection.
 
 from collections.abc import AsyncIterable
 
-from cno.aio.messages import with_length
-from cno.aio.output import Headers
+from cno.aio.fields import Headers, with_length
 from cno.aio.sources import Body, size_of, source_of, whole_body
 
 

@@ -5,17 +5,15 @@ windows, and the connection a larger one, up to `Limits.max_unread_window` more.
 data is unread.
 """
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from mypy_extensions import i64
 
 from cno.aio.connection.lifecycle import FLUSHING
+from cno.aio.windows import Windows
 from cno.core import CLOSED, cork
 from cno.drive import end_call
 from cno.h2 import flow
-
-if TYPE_CHECKING:
-    from cno.aio.windows import Windows
 
 #: Seconds that readers have before new streams get smaller windows.
 PATIENCE: Final = 0.05
@@ -27,7 +25,7 @@ STREAMS: Final = 256
 LEAST_STREAM: Final = 16_384
 
 
-def most_lent(conn: "Windows") -> int:
+def most_lent(conn: Windows) -> int:
     """Return by how many bytes the connection's window may be widened."""
     return conn._limits.max_unread_window or 0
 
@@ -37,7 +35,7 @@ def stream_window(most: int) -> int:
     return max(LEAST_STREAM, most // STREAMS)
 
 
-def look(conn: "Windows") -> None:
+def look(conn: Windows) -> None:
     """Schedule a check: there is less room than there should be."""
     if conn._room_due or conn._lent >= most_lent(conn):
         return
@@ -49,12 +47,12 @@ def look(conn: "Windows") -> None:
         conn.loop.call_soon(make, conn, TURNS, context=conn._context)
 
 
-def is_wide(conn: "Windows") -> bool:
+def is_wide(conn: Windows) -> bool:
     """Return whether new streams still get the window of a connection with enough room."""
     return conn._local._initial_window_size > stream_window(most_lent(conn))
 
 
-def make(conn: "Windows", turns: int) -> None:
+def make(conn: Windows, turns: int) -> None:
     """Make room, unless readers have made some meanwhile.
 
     First, new streams get smaller windows, permanently; windows of streams that are read grow. Once
@@ -75,7 +73,7 @@ def make(conn: "Windows", turns: int) -> None:
         lend(conn, min(lacks, most_lent(conn) - conn._lent))
 
 
-def lend(conn: "Windows", more: i64) -> None:
+def lend(conn: Windows, more: i64) -> None:
     """Widen the connection's window."""
     conn._lent += more
     cork(conn)

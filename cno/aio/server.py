@@ -18,7 +18,8 @@ from cno.aio import failures, leftover
 from cno.aio.arguments import check_handler, check_limits
 from cno.aio.connection import lifecycle
 from cno.aio.connection.lifecycle import FLUSHING, LOST
-from cno.aio.connection.protocol import Connection, Exchange, current_task
+from cno.aio.connection.protocol import Connection, current_task
+from cno.aio.connection.stream_state import StreamState
 from cno.aio.messages import HANDLER_DONE, HANDLER_RUNNING, Request
 from cno.aio.output import Headers, Sending, log
 from cno.const import (
@@ -427,7 +428,7 @@ class Server(Connection):
         if not request._ended and self._life.phase < FLUSHING:
             self.write_reset(request.stream, code)
 
-    def _over(self, exchange: Exchange, clean: bool) -> None:
+    def _on_exchange_end(self, exchange: StreamState, clean: bool) -> None:
         request = cast(Request, exchange)
         if request._handler_state != HANDLER_RUNNING:
             if self._waiting:

@@ -12,7 +12,7 @@ from typing import Final
 from mypy_extensions import i64, mypyc_attr
 
 from cno.aio.connection.lifecycle import FLUSHING
-from cno.aio.exchange import Exchange
+from cno.aio.connection.stream_state import StreamState
 from cno.aio.output import Output
 from cno.const import DEFAULT_WINDOW
 from cno.core import CLOSED, Stream, cork
@@ -41,7 +41,6 @@ class Windows(Output):
         settings: SettingsDict | None,
     ) -> None:
         super().__init__(server, loop, limits, settings)
-        self._exchanges: dict[int, Exchange] = {}
         self._pace: i64 = 0  # bytes to read before the next look at the clock
         self._probing = False  # our PING is not answered yet
         self._probe_sent = 0.0
@@ -119,7 +118,7 @@ class Windows(Output):
                 self._judge(exchange, now)
             self._judge_all(now)
 
-    def _judge(self, exchange: Exchange, now: float) -> None:
+    def _judge(self, exchange: StreamState, now: float) -> None:
         """Widen a stream's window if it is too small for a round trip."""
         buffer = exchange._buffer
         if buffer is None or exchange._complete or exchange._discard:

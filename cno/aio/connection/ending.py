@@ -7,9 +7,9 @@ transport, and the calls that may wait. Must never know requests and responses.
 import asyncio
 import socket
 from ssl import SSLError, SSLObject
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from cno.aio.connection import intake, timeouts, truncation
+from cno.aio.connection import bugs, intake, timeouts, truncation
 from cno.aio.connection.lifecycle import (
     ABORT,
     CLOSE_TRANSPORT,
@@ -32,16 +32,13 @@ from cno.aio.connection.lifecycle import (
 )
 from cno.aio.connection.progress import acknowledged, is_taking
 from cno.aio.errors import name_of, said
-from cno.aio.output import log
-from cno.aio.repeat import is_quiet
+from cno.aio.log import log
 from cno.aio.tls import ssl_object_of
 from cno.aio.waiters import wake
-from cno.core import INIT, waiting
+from cno.aio.windows import Windows
+from cno.core import H2_CONTINUATION, INIT, waiting
 from cno.errors import ConnectionError, Reason
 from cno.streams import flush_all
-
-if TYPE_CHECKING:
-    from cno.aio.connection.protocol import Connection
 
 #: Bytes of one read.
 PIECE: Final = 65_536
@@ -50,7 +47,7 @@ PIECE: Final = 65_536
 # -- closing the transport -------------------------------------------------------------------------
 
 
-def close_transport(conn: "Connection") -> None:
+def close_transport(conn: Windows) -> None:
     """Write the pending output, and close the transport, or first our half of it."""
     if conn._life.phase >= LINGERING:
         return
@@ -106,7 +103,7 @@ def close_transport(conn: "Connection") -> None:
         give_time(conn, patience)
 
 
-def detach(conn: "Connection") -> None:
+def detach(conn: Windows) -> None:
     """Leave the transport to another protocol: this connection ends."""
     timeouts.stop(conn)
     conn._life.fire(HAND_OVER)
@@ -114,7 +111,7 @@ def detach(conn: "Connection") -> None:
         conn._context.copy().run(conn.transport.resume_reading)
 
 
-def give_time(conn: "Connection", patience: float) -> None:
+def give_time(conn: Windows, patience: float) -> None:
     """Give the transport `patience` seconds to write the rest, and more while the peer takes it."""
     if conn._life.phase >= LOST:
         return
@@ -124,7 +121,7 @@ def give_time(conn: "Connection", patience: float) -> None:
     conn._timeouts.timer = timer
 
 
-def check(conn: "Connection", patience: float) -> None:
+def check(conn: Windows, patience: float) -> None:
     """Abort the connection, unless the peer still takes output."""
     conn._timeouts.timer = None
     if conn._life.phase >= LOST:
@@ -140,7 +137,7 @@ def check(conn: "Connection", patience: float) -> None:
         truncation.cut_off(conn)
 
 
-def half_closed(conn: "Connection") -> None:
+def half_closed(conn: Windows) -> None:
     """Handle a half-close of an HTTP/1.1 client, which may be gone or wait for its responses.
 
     Keep answering for `half_closed_timeout`; then wait only while it takes the written output.
@@ -152,7 +149,7 @@ def half_closed(conn: "Connection") -> None:
     conn._timeouts.timer = conn.loop.call_later(wait, expire, conn, context=conn._context)
 
 
-def expire(conn: "Connection") -> None:
+def expire(conn: Windows) -> None:
     """Abort the connection of a half-closed client, unless it still takes output."""
     conn._timeouts.timer = None
     if conn._life.phase >= LOST:
@@ -165,7 +162,7 @@ def expire(conn: "Connection") -> None:
         conn._timeouts.timer = conn.loop.call_later(wait, expire, conn, context=conn._context)
 
 
-def give_up(conn: "Connection") -> None:
+def give_up(conn: Windows) -> None:
     """Abort the transport, and end the connection: its peer has closed its side before."""
     truncation.cut_off(conn)
     lost(conn, None)
@@ -174,7 +171,7 @@ def give_up(conn: "Connection") -> None:
 # -- the loss -------------------------------------------------------------------------------------
 
 
-def lost(conn: "Connection", exc: Exception | None) -> None:
+def lost(conn: Windows, exc: Exception | None) -> None:
     """Handle the loss of the transport, which asyncio may report twice (a write in a callback)."""
     before = conn._life.phase
     if not conn._life.fire(CONNECTION_LOST):
@@ -196,7 +193,7 @@ def lost(conn: "Connection", exc: Exception | None) -> None:
     work_off(conn)
 
 
-def end_of(conn: "Connection") -> str:
+def end_of(conn: Windows) -> str:
     """Return how a connection ended, and by whom."""
     here = conn._life.peer_end == CLOSED_HERE
     if conn._life.timed_out is not None and here:
@@ -214,7 +211,7 @@ def end_of(conn: "Connection") -> str:
     return "the peer closed the connection without ending TLS (no close_notify)"
 
 
-def vanished(conn: "Connection", why: Reason) -> None:
+def vanished(conn: Windows, why: Reason) -> None:
     """End the connection: the peer has gone, or does not react any more."""
     if why.limit:
         conn._life.timed_out = why
@@ -222,7 +219,16 @@ def vanished(conn: "Connection", why: Reason) -> None:
     conn.transport.abort()
 
 
-def work_off(conn: "Connection") -> None:
+def is_quiet(conn: Windows) -> bool:
+    """Return whether nothing has come that is not a whole message, or a whole frame."""
+    if waiting(conn) != 0:
+        return False
+    if conn._http2:
+        return conn._state != H2_CONTINUATION
+    return conn._h1.head is None
+
+
+def work_off(conn: Windows) -> None:
     """Parse the received input, in several iterations of the event loop if necessary."""
     kept = not conn._http2 and conn._state != INIT and waiting(conn) != 0
     if kept or intake.has_more(conn):
@@ -234,7 +240,7 @@ def work_off(conn: "Connection") -> None:
     tell(conn)
 
 
-def tell(conn: "Connection") -> None:
+def tell(conn: Windows) -> None:
     """Fail all calls that wait for the peer."""
     conn._life.cause = end_of(conn)
     conn._life.loss = None  # its traceback may refer to the connection
@@ -251,7 +257,7 @@ def tell(conn: "Connection") -> None:
     except ConnectionError as error:
         log.debug("%s", error)
     except Exception as bug:
-        conn._broken(bug)
+        bugs.report(conn, bug)
     # Writes queued after the end of their stream: no event will fail them.
     for sending in list(conn._stalled.values()):
         conn._resolve(sending, conn._lost(sending.stream))
@@ -266,7 +272,7 @@ def tell(conn: "Connection") -> None:
 # -- received input that was not read --------------------------------------------------------------
 
 
-def rescue(conn: "Connection") -> None:
+def rescue(conn: Windows) -> None:
     """Read the input that the system or TLS still holds: a failed write ends all reading.
 
     TLS data in the system's buffer is lost: the event loop's TLS cannot be given it.

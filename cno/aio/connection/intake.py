@@ -4,14 +4,21 @@ Knows how much input is parsed in one iteration of the event loop, and when read
 never know what the input means.
 """
 
-from typing import TYPE_CHECKING, Final
+import time
+from typing import Final
 
-from cno.aio.connection import timeouts
-from cno.aio.connection.lifecycle import FLUSHING, HALF_CLOSED, LOST, SHUTDOWN, TUNNEL_OPENED
+from cno.aio.connection import bugs, timeouts
+from cno.aio.connection.lifecycle import (
+    FLUSHING,
+    HALF_CLOSED,
+    LINGER,
+    LOST,
+    SHUTDOWN,
+    TUNNEL_OPENED,
+)
+from cno.aio.windows import Windows
 from cno.core import CLOSED, H1_BLOCKED
-
-if TYPE_CHECKING:
-    from cno.aio.connection.protocol import Connection
+from cno.errors import ConnectionError, WouldBlockError
 
 #: The fewest bytes of input parsed in one iteration of the event loop; the most is
 #: `Limits.read_chunk`. The size halves after an iteration of more than `LONG` CPU seconds, and
@@ -21,7 +28,7 @@ LONG: Final = 0.001
 SHORT: Final = 0.000_25
 
 
-def adapt(conn: "Connection", took: float) -> None:
+def adapt(conn: Windows, took: float) -> None:
     """Parse less in one iteration if the input is expensive (one-byte chunks), more if not."""
     if took > LONG:
         conn._intake.chunk = min(conn._intake.most_chunk, max(conn._intake.chunk // 2, LEAST_CHUNK))
@@ -29,7 +36,31 @@ def adapt(conn: "Connection", took: float) -> None:
         conn._intake.chunk = min(conn._intake.most_chunk, conn._intake.chunk * 2)
 
 
-def listen(conn: "Connection") -> None:
+def process(conn: Windows, data: bytes) -> None:
+    """Parse input in this iteration of the event loop."""
+    if conn._http2:
+        h2 = conn._h2
+        h2.pause_at = h2.frames + conn._intake.most_frames
+    conn._busy = True
+    costs = len(data) >= LEAST_CHUNK
+    began = time.thread_time() if costs else 0.0
+    try:
+        conn.receive(data)
+    except WouldBlockError:
+        conn._intake.pipeline_blocked = True
+    except ConnectionError as error:
+        # The engine has answered it and called close() already.
+        conn._on_refusal(error)
+        conn._life.close_by(LINGER)
+    except Exception as bug:
+        bugs.report(conn, bug)
+    conn._busy = False
+    if costs:
+        adapt(conn, time.thread_time() - began)
+    conn._after_input()
+
+
+def listen(conn: Windows) -> None:
     """Pause or resume reading from the transport, as the pending input requires."""
     intake = conn._intake
     paused = intake.pipeline_blocked or intake.behind or intake.unread > intake.most_unread
@@ -44,7 +75,7 @@ def listen(conn: "Connection") -> None:
             conn._context.copy().run(conn.transport.resume_reading)
 
 
-def fall_behind(conn: "Connection") -> None:
+def fall_behind(conn: Windows) -> None:
     """Parse the pending input in the next iterations of the event loop; pause reading."""
     if not conn._intake.behind and conn._life.phase < FLUSHING:
         conn._intake.behind = True
@@ -52,7 +83,7 @@ def fall_behind(conn: "Connection") -> None:
         conn.loop.call_soon(catch_up, conn, context=conn._context)
 
 
-def catch_up(conn: "Connection") -> None:
+def catch_up(conn: Windows) -> None:
     """Parse the next piece of the pending input."""
     if conn._life.phase >= LOST or not conn._intake.behind:
         return
@@ -67,30 +98,30 @@ def catch_up(conn: "Connection") -> None:
     listen(conn)
 
 
-def take_piece(conn: "Connection") -> None:
+def take_piece(conn: Windows) -> None:
     """Parse as much of the pending input as one iteration allows."""
     piece = b""
     if conn._intake.unparsed and not (conn._http2 and conn._h2.frames >= conn._h2.pause_at):
         piece = bytes(conn._intake.unparsed[: conn._intake.chunk])
         del conn._intake.unparsed[: conn._intake.chunk]
-    conn._process_input(piece)
+    process(conn, piece)
 
 
-def has_more(conn: "Connection") -> bool:
+def has_more(conn: Windows) -> bool:
     """Return whether a lost connection has more input to parse."""
     if conn._state == CLOSED:
         return False
     return bool(conn._intake.unparsed) or (conn._http2 and conn._h2.frames >= conn._h2.pause_at)
 
 
-def resume_input(conn: "Connection") -> None:
+def resume_input(conn: Windows) -> None:
     """HTTP/1.1: parse the input that waited for a response."""
     if conn._intake.pipeline_blocked or conn._state == H1_BLOCKED:
         conn._intake.pipeline_blocked = False
         conn.loop.call_soon(retry, conn, context=conn._context)
 
 
-def retry(conn: "Connection") -> None:
+def retry(conn: Windows) -> None:
     """Let the engine parse the input that it has kept."""
     if conn._life.phase >= LOST:
         return

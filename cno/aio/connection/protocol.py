@@ -1,11 +1,10 @@
 """The common part of server and client connections: input, and the end of the connection.
 
-Data of a stream goes to its `Exchange`, and counts as consumed when it is read. Must never know
+Data of a stream goes to its exchange, and counts as consumed when it is read. Must never know
 requests and responses.
 """
 
 import asyncio
-import time
 from ssl import SSLObject
 from typing import Any, cast
 
@@ -13,7 +12,15 @@ from mypy_extensions import mypyc_attr
 
 from cno.aio import leftover, room
 from cno.aio.arguments import check_loop
-from cno.aio.connection import ending, intake, lifecycle, stream_timeouts, timeouts, truncation
+from cno.aio.connection import (
+    ending,
+    intake,
+    lifecycle,
+    reasons,
+    stream_timeouts,
+    timeouts,
+    truncation,
+)
 from cno.aio.connection.lifecycle import (
     BARE_END,
     CLOSE,
@@ -31,23 +38,19 @@ from cno.aio.connection.lifecycle import (
     SHORT,
     SHUTDOWN,
 )
-from cno.aio.errors import StreamError, StreamTimeoutError, name_of
-from cno.aio.exchange import Exchange as Exchange
-from cno.aio.output import Headers, log
+from cno.aio.connection.stream_state import StreamState
+from cno.aio.fields import Headers
 from cno.aio.pings import Pings
-from cno.aio.proxy_header import AnnouncedClient
 from cno.aio.tls import is_adequate, received_close_notify, ssl_object_of
 from cno.aio.transports import gathers, most_whole, write_buffer
 from cno.aio.windows import Windows
 from cno.const import (
     CNO_LOCAL,
-    CNO_RST_HTTP_1_1_REQUIRED,
     CNO_RST_INADEQUATE_SECURITY,
     CNO_RST_NO_ERROR,
-    CNO_RST_REFUSED_STREAM,
 )
 from cno.core import CLOSED, H1_BLOCKED
-from cno.errors import ConnectionError, Reason, WouldBlockError
+from cno.errors import Reason
 from cno.limits import Limits
 from cno.settings import SettingsDict
 
@@ -67,9 +70,6 @@ class Connection(Windows):
         settings: SettingsDict | None,
     ) -> None:
         super().__init__(server, loop, limits, settings)
-        self._pings: Pings | None = None  # that the application waits for
-        self._announced_peer: AnnouncedClient | None = None  # from a PROXY header
-        self._adapter: object = None  # kept for an adapter (ASGI)
 
     # -- asyncio.Protocol ------------------------------------------------------------------------
 
@@ -108,30 +108,7 @@ class Connection(Windows):
             self._intake.unparsed += data
             intake.fall_behind(self)
         else:
-            self._process_input(data)
-
-    def _process_input(self, data: bytes) -> None:
-        """Parse input in this iteration of the event loop."""
-        if self._http2:
-            h2 = self._h2
-            h2.pause_at = h2.frames + self._intake.most_frames
-        self._busy = True
-        costs = len(data) >= intake.LEAST_CHUNK
-        began = time.thread_time() if costs else 0.0
-        try:
-            self.receive(data)
-        except WouldBlockError:
-            self._intake.pipeline_blocked = True
-        except ConnectionError as error:
-            # The engine has answered it and called close() already.
-            self._on_refusal(error)
-            self._life.close_by(LINGER)
-        except Exception as bug:
-            self._broken(bug)
-        self._busy = False
-        if costs:
-            intake.adapt(self, time.thread_time() - began)
-        self._settle()
+            intake.process(self, data)
 
     def eof_received(self) -> bool:
         """Return whether the transport stays open for pending output."""
@@ -182,41 +159,11 @@ class Connection(Windows):
         if self._pings is not None:
             self._pings.answered(data)
 
-    # -- hooks of servers and clients ------------------------------------------------------------
-
-    def _clear_http2(self) -> bool:
-        """Return whether to begin with HTTP/2 if no protocol was negotiated."""
-        return False
-
-    def _on_refusal(self, error: ConnectionError) -> None:
-        """The peer has broken the protocol; it has been answered."""
-        log.debug("%s", error)
-
     def attach(self, adapter: object) -> None:
         """Keep something of an adapter's with the connection."""
         self._adapter = adapter
 
-    def _begin_work(self) -> None:
-        """Start the work that the input has caused."""
-
-    def _over(self, exchange: Exchange, clean: bool) -> None:
-        """Called when a stream has ended; `clean`: our message was complete."""
-
-    def _after_loss(self) -> None:
-        """Called when the connection and all its streams have ended."""
-
-    def _is_idle(self) -> bool:
-        """Return whether a connection without streams may be closed as idle."""
-        return False
-
-    def _requests_wait(self) -> bool:
-        """Client: return whether requests wait for the server to allow them."""
-        return False
-
-    def _no_turn(self) -> None:
-        """Client: fail the waiting requests, which the server does not allow."""
-
-    def _overdue(self, exchange: Exchange, now: float) -> Reason | None:
+    def _overdue(self, exchange: StreamState, now: float) -> Reason | None:
         """Return what has not come in time on a stream; None if nothing is late."""
         return stream_timeouts.overdue(self, exchange, now)
 
@@ -273,13 +220,13 @@ class Connection(Windows):
                         self._life.close_by(LINGER)  # the peer may still send
                     else:
                         self._life.close_by(CUT)  # the client has cancelled the response
-                exchange._failed(self._reason(stream, code, side, exchange._progress()))
+                exchange._failed(reasons.of_reset(self, stream, code, side, exchange._progress()))
             if sending is not None:
-                self._resolve(
-                    sending,
-                    exchange._error or self._reason(stream, code, side, exchange._progress()),
-                )
-            self._over(exchange, clean or exchange._error_delivered)
+                error = exchange._error
+                if error is None:
+                    error = reasons.of_reset(self, stream, code, side, exchange._progress())
+                self._resolve(sending, error)
+            self._on_exchange_end(exchange, clean or exchange._error_delivered)
         if self._life.phase < LOST:
             self._stream_freed()
 
@@ -342,9 +289,6 @@ class Connection(Windows):
         self._engine_shutdown()
         self._begin_work()  # refuse the requests that wait for this connection
 
-    def _engine_shutdown(self) -> None:
-        super().shutdown()
-
     def _lose(self, why: Reason) -> None:
         """End the connection after its received input: the peer has gone."""
         ending.vanished(self, why)
@@ -355,37 +299,6 @@ class Connection(Windows):
         if not self._http2 and self._life.phase < FLUSHING and not secure:
             self._flush()
             self.transport.write_eof()
-
-    def _reason(self, stream: int, code: int, side: int, where: str) -> Exception:
-        """Return the error of a stream that was reset; `where`: how much the peer had sent."""
-        late = self._life.timed_out
-        if late is not None and side == CNO_LOCAL:
-            return StreamTimeoutError(late.text, stream=stream, code=code, limit=late.limit)
-        why = self._end_reason
-        if why is not None and side == CNO_LOCAL:
-            return StreamError(why.text, stream=stream, code=code, rule=why.rule, limit=why.limit)
-        if self._life.phase >= LOST:
-            return self._lost(stream, where)
-        who = "here" if side == CNO_LOCAL else "by the peer"
-        # > A REFUSED_STREAM error ... any request that was sent on the reset stream can be safely
-        # > retried.   (RFC 9113 8.7)
-        # A server that requires HTTP/1.1 has not acted on a request of HTTP/2 either. (RFC 9113 7)
-        refused = code == CNO_RST_REFUSED_STREAM or code == CNO_RST_HTTP_1_1_REQUIRED
-        again = side != CNO_LOCAL and refused
-        text = f"stream {stream} was reset {who}: {name_of(code)}"
-        return StreamError(text, stream=stream, code=code, retryable=again)
-
-    def _broken(self, error: Exception) -> None:
-        """Report a bug, of this package or of a subclass, and abort the connection."""
-        self.loop.call_exception_handler(
-            {
-                "message": "cno: an event of a connection failed",
-                "exception": error,
-                "protocol": self,
-            }
-        )
-        if self._life.phase < LOST:
-            self.abort()
 
     def _stream_freed(self) -> None:
         """Continue the work that waited for the end of a stream."""
@@ -427,7 +340,7 @@ class Connection(Windows):
             if self._intake.reading_paused:
                 intake.listen(self)
 
-    def _settle(self) -> None:
+    def _after_input(self) -> None:
         """After each batch of input: start handlers, resume writers, flush, close if done."""
         if self._http2:
             h2 = self._h2

@@ -13,7 +13,12 @@ from typing import Final, final
 from mypy_extensions import i64, mypyc_attr
 
 from cno.aio.connection.lifecycle import Lifecycle
+from cno.aio.connection.stream_state import StreamState
+from cno.aio.log import log
+from cno.aio.pings import Pings
+from cno.aio.proxy_header import AnnouncedClient
 from cno.engine import Engine
+from cno.errors import ConnectionError, Reason
 from cno.limits import Limits
 from cno.settings import SettingsDict, check_dict
 
@@ -92,7 +97,61 @@ class Link(Engine, asyncio.Protocol):
         self._life = Lifecycle()
         self._intake = Intake(limits)
         self._timeouts = Timeouts()
+        self._exchanges: dict[int, StreamState] = {}  # by stream
+        self._pings: Pings | None = None  # that the application waits for
+        self._announced_peer: AnnouncedClient | None = None  # from a PROXY header
+        self._adapter: object = None  # kept for an adapter (ASGI)
         self.manual_flow_control = True
         if settings is not None:
             check_dict(settings, server)
             self.configure(**settings)
+
+    # -- hooks: what servers, clients and the connection itself do -------------------------------
+
+    def _clear_http2(self) -> bool:
+        """Return whether to begin with HTTP/2 if no protocol was negotiated."""
+        return False
+
+    def _on_refusal(self, error: ConnectionError) -> None:
+        """Note that the peer has broken the protocol; it has been answered."""
+        log.debug("%s", error)
+
+    def _after_input(self) -> None:
+        """After each batch of input: start handlers, resume writers, flush, close if done."""
+
+    def _begin_work(self) -> None:
+        """Start the work that the input has caused."""
+
+    def _freed(self) -> None:
+        """Called when a stream has ended, settings have changed, or the transport has drained."""
+
+    def _on_exchange_end(self, exchange: StreamState, clean: bool) -> None:
+        """Called when a stream has ended; `clean`: our message was complete."""
+
+    def _after_loss(self) -> None:
+        """Called when the connection and all its streams have ended."""
+
+    def _is_idle(self) -> bool:
+        """Return whether a connection without streams may be closed as idle."""
+        return False
+
+    def _requests_wait(self) -> bool:
+        """Client: return whether requests wait for the server to allow them."""
+        return False
+
+    def _no_turn(self) -> None:
+        """Client: fail the waiting requests, which the server does not allow."""
+
+    def _overdue(self, exchange: StreamState, now: float) -> Reason | None:
+        """Return what has not come in time on a stream; None if nothing is late."""
+        return None
+
+    def _retire(self) -> None:
+        """Accept no more requests; open ones may finish."""
+
+    def _engine_shutdown(self) -> None:
+        """Tell the peer that no more streams are accepted."""
+        super().shutdown()
+
+    def _lose(self, why: Reason) -> None:
+        """End the connection after its received input: the peer has gone."""

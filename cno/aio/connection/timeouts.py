@@ -7,7 +7,7 @@ and responses.
 
 import asyncio
 import select
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from mypy_extensions import i64
 
@@ -15,7 +15,8 @@ from cno.aio.connection import stream_timeouts
 from cno.aio.connection.durations import past, shortest
 from cno.aio.connection.lifecycle import DRAINING, FLUSHING, LINGER, LOST, OPEN
 from cno.aio.connection.progress import acknowledged, is_taking
-from cno.aio.output import log
+from cno.aio.log import log
+from cno.aio.windows import Windows
 from cno.const import (
     CNO_RST_ENHANCE_YOUR_CALM,
     CNO_RST_SETTINGS_TIMEOUT,
@@ -32,9 +33,6 @@ from cno.core import (
 )
 from cno.drive import fail
 from cno.errors import ConnectionFault, Reason
-
-if TYPE_CHECKING:
-    from cno.aio.connection.protocol import Connection
 
 #: Seconds that a client has, when a server shuts down, to send its first request, and to answer the
 #: PING if no stream is open.
@@ -59,7 +57,7 @@ HUNG_UP: Final = Reason("the peer has hung up", "", "")
 # -- the timer -------------------------------------------------------------------------------
 
 
-def stop(conn: "Connection") -> None:
+def stop(conn: Windows) -> None:
     """Cancel the timer, whatever it is set for."""
     timeouts = conn._timeouts
     if timeouts.timer is not None:
@@ -67,7 +65,7 @@ def stop(conn: "Connection") -> None:
         timeouts.timer = None
 
 
-def shorten(conn: "Connection") -> None:
+def shorten(conn: Windows) -> None:
     """Shorten the tick for the timeouts of streams: output waits for the peer."""
     if not conn._timeouts.fast_tick:
         conn._timeouts.fast_tick = True
@@ -77,14 +75,14 @@ def shorten(conn: "Connection") -> None:
                 arm(conn)
 
 
-def stream_wait(conn: "Connection") -> float:
+def stream_wait(conn: Windows) -> float:
     """Return the shortest timeout of streams; 0: there is none."""
     limits = conn._limits
     wait = shortest(limits.body_timeout, limits.write_stall_timeout)
     return wait if conn._server else shortest(wait, limits.response_timeout)
 
 
-def arm(conn: "Connection") -> None:
+def arm(conn: Windows) -> None:
     """Set the next tick, after a quarter of the shortest timeout that may be running."""
     timeouts = conn._timeouts
     if conn._life.phase >= FLUSHING or timeouts.timer is not None:
@@ -119,7 +117,7 @@ def arm(conn: "Connection") -> None:
         timeouts.timer = timer
 
 
-def tick(conn: "Connection") -> None:
+def tick(conn: Windows) -> None:
     """Check all timeouts, and set the next tick."""
     timeouts = conn._timeouts
     timeouts.timer = None
@@ -138,7 +136,7 @@ def tick(conn: "Connection") -> None:
         arm(conn)
 
 
-def check_connection(conn: "Connection", now: float) -> bool:
+def check_connection(conn: Windows, now: float) -> bool:
     """Check the timeouts of the connection. Return False if it is closed, or soon will be."""
     limits, life = conn._limits, conn._life
     if life.phase == DRAINING and past(now, life.drain_since, limits.shutdown_timeout):
@@ -183,7 +181,7 @@ def check_connection(conn: "Connection", now: float) -> bool:
     return False
 
 
-def is_fresh(conn: "Connection") -> bool:
+def is_fresh(conn: Windows) -> bool:
     """Return whether a server still waits for the first request before it shuts down."""
     if not conn._server or conn._http2 or conn._last_remote != 0:
         return False
@@ -191,19 +189,19 @@ def is_fresh(conn: "Connection") -> bool:
     return OPEN <= life.phase < FLUSHING and conn.loop.time() - life.connected_at < GRACE
 
 
-def begin_drain(conn: "Connection") -> None:
+def begin_drain(conn: Windows) -> None:
     """Begin a shutdown that was delayed until the client's first request."""
     if not conn._draining and conn._life.phase < FLUSHING and not is_fresh(conn):
         conn._engine_shutdown()
 
 
-def end_drain(conn: "Connection") -> None:
+def end_drain(conn: Windows) -> None:
     """Finish a shutdown: no stream is open, and the client had time to answer the PING."""
     if not conn._draining or (conn._http2 and conn._server and conn._h2.goaway_ping):
         conn._engine_shutdown()
 
 
-def give_up(conn: "Connection", why: Reason) -> None:
+def give_up(conn: Windows, why: Reason) -> None:
     """Send the peer an error about the timeout, if possible, and close."""
     conn._life.timed_out = why
     if conn._http2:
@@ -223,18 +221,18 @@ def give_up(conn: "Connection", why: Reason) -> None:
 # -- handshake, acknowledgements, heads, idle connections ------------------------------------
 
 
-def is_greeting(conn: "Connection") -> bool:
+def is_greeting(conn: Windows) -> bool:
     """Return whether the peer's first SETTINGS, or first request, are missing."""
     if conn._http2:
         return conn._state == H2_PREFACE or conn._state == H2_SETTINGS
     return conn._server and conn._last_remote == 0
 
 
-def is_unacked(conn: "Connection") -> bool:
+def is_unacked(conn: Windows) -> bool:
     return conn._http2 and bool(conn._h2.unacked)
 
 
-def overdue_ack(conn: "Connection", now: float) -> bool:
+def overdue_ack(conn: Windows, now: float) -> bool:
     # > If the sender of a SETTINGS frame does not receive an acknowledgment within a reasonable
     # > amount of time, it MAY issue a connection error (Section 5.4.1) of type
     # > SETTINGS_TIMEOUT.   (RFC 9113 6.5.3)
@@ -252,7 +250,7 @@ def overdue_ack(conn: "Connection", now: float) -> bool:
     return True
 
 
-def idle_for_long(conn: "Connection", now: float) -> bool:
+def idle_for_long(conn: Windows, now: float) -> bool:
     timeouts = conn._timeouts
     if conn._streams or timeouts.output_since != 0.0 or not conn._is_idle():
         timeouts.idle_since = 0.0
@@ -266,7 +264,7 @@ def idle_for_long(conn: "Connection", now: float) -> bool:
     return past(now, timeouts.idle_since, patience)
 
 
-def overdue_head(conn: "Connection", now: float) -> bool:
+def overdue_head(conn: Windows, now: float) -> bool:
     """Return whether a head, or a frame, has been incomplete for too long."""
     timeouts = conn._timeouts
     mark = begun_head(conn)
@@ -279,7 +277,7 @@ def overdue_head(conn: "Connection", now: float) -> bool:
     return past(now, timeouts.head_since, conn._limits.header_timeout)
 
 
-def begun_head(conn: "Connection") -> i64:
+def begun_head(conn: Windows) -> i64:
     """Return the id of the partly received head or frame; -1 if there is none."""
     state = conn._state
     if conn._intake.behind or conn._intake.reading_paused:
@@ -298,12 +296,12 @@ def begun_head(conn: "Connection") -> i64:
     return conn._last_remote if conn._server else conn._h1.next_id
 
 
-def expects_head(conn: "Connection") -> bool:
+def expects_head(conn: Windows) -> bool:
     """HTTP/1.1: return whether the next head is due, and the peer must send it in time."""
     return not conn._streams if conn._server else bool(conn._streams)
 
 
-def overdue_turn(conn: "Connection", now: float) -> bool:
+def overdue_turn(conn: Windows, now: float) -> bool:
     """Return whether requests have waited too long although none of our streams is open.
 
     > Servers SHOULD only set a zero value for short durations   (RFC 9113 6.5.2)
@@ -323,7 +321,7 @@ def overdue_turn(conn: "Connection", now: float) -> bool:
 # -- a peer that takes no output, or sends nothing -------------------------------------------
 
 
-def overdue_output(conn: "Connection", now: float) -> bool:
+def overdue_output(conn: Windows, now: float) -> bool:
     """Return whether the peer has taken none of the transport's output for too long."""
     timeouts = conn._timeouts
     if conn.transport.get_write_buffer_size() == 0:
@@ -336,7 +334,7 @@ def overdue_output(conn: "Connection", now: float) -> bool:
     return past(now, timeouts.output_since, conn._limits.write_stall_timeout)
 
 
-def silent(conn: "Connection", now: float) -> bool:
+def silent(conn: Windows, now: float) -> bool:
     """Return whether a PING is unanswered for too long. Send one if nothing is received."""
     timeouts = conn._timeouts
     limits = conn._limits
@@ -361,7 +359,7 @@ def silent(conn: "Connection", now: float) -> bool:
     return False
 
 
-def suspect(conn: "Connection") -> None:
+def suspect(conn: Windows) -> None:
     """Put the connection in doubt: send a PING, and end the connection if it is not answered
     within `ping_timeout`."""
     timeouts = conn._timeouts
@@ -381,7 +379,7 @@ def suspect(conn: "Connection") -> None:
     arm(conn)
 
 
-def vanished(conn: "Connection", now: float) -> bool:
+def vanished(conn: Windows, now: float) -> bool:
     """Return whether the peer hung up while reading is paused."""
     timeouts = conn._timeouts
     if not conn._intake.reading_paused:

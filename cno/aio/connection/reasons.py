@@ -1,0 +1,29 @@
+"""Why a stream was reset, as the error that its waiting calls raise.
+
+Must never know requests and responses.
+"""
+
+from cno.aio.connection.lifecycle import LOST
+from cno.aio.errors import StreamError, StreamTimeoutError, name_of
+from cno.aio.windows import Windows
+from cno.const import CNO_LOCAL, CNO_RST_HTTP_1_1_REQUIRED, CNO_RST_REFUSED_STREAM
+
+
+def of_reset(conn: Windows, stream: int, code: int, side: int, where: str) -> Exception:
+    """Return the error of a stream that was reset; `where`: how much the peer had sent."""
+    late = conn._life.timed_out
+    if late is not None and side == CNO_LOCAL:
+        return StreamTimeoutError(late.text, stream=stream, code=code, limit=late.limit)
+    why = conn._end_reason
+    if why is not None and side == CNO_LOCAL:
+        return StreamError(why.text, stream=stream, code=code, rule=why.rule, limit=why.limit)
+    if conn._life.phase >= LOST:
+        return conn._lost(stream, where)
+    who = "here" if side == CNO_LOCAL else "by the peer"
+    # > A REFUSED_STREAM error ... any request that was sent on the reset stream can be safely
+    # > retried.   (RFC 9113 8.7)
+    # A server that requires HTTP/1.1 has not acted on a request of HTTP/2 either. (RFC 9113 7)
+    refused = code == CNO_RST_REFUSED_STREAM or code == CNO_RST_HTTP_1_1_REQUIRED
+    again = side != CNO_LOCAL and refused
+    text = f"stream {stream} was reset {who}: {name_of(code)}"
+    return StreamError(text, stream=stream, code=code, retryable=again)
