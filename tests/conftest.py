@@ -15,6 +15,7 @@ from tests.peers import IN_CI, free_port
 
 # Their asserts explain themselves as those of tests do.
 pytest.register_assert_rewrite("tests.support")
+from tests import support  # noqa: E402  # now it can be imported
 
 # No deadlines: a busy machine is no bug. CI looks longer, but always at the same examples, so that
 # only a change of ours can turn it red; developers' runs are what explores.
@@ -28,6 +29,7 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.register_profile("long", deadline=None, max_examples=5_000)
+settings.register_profile("quick", deadline=None, max_examples=10)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if IN_CI else "dev"))
 
 # A shell that starts the tests in its background has them ignore this; programs that they stop by
@@ -39,9 +41,20 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 # What a quick run does not even import, below `tests`: what starts programs or runs tools over the
 # package, floods, and what tries each of many values. A single test has the mark `slow` instead.
 SLOW = {
+    "aio/test_cancel.py",
+    "aio/test_lifecycle.py",
     "aio/test_limits_ends.py",
+    "aio/test_signals.py",
+    "aio/test_websocket.py",
+    "cli/test_hints.py",
+    "cli/test_limit_option.py",
+    "cli/test_output.py",
     "cli/test_terminal.py",
+    "compliance/test_index.py",
     "fuzz",
+    "h1/test_rechunk.py",
+    "h2/test_accounting.py",
+    "h2/test_flow_liveness.py",
     "hpack/test_stories.py",
     "interop",
     "security",
@@ -49,6 +62,7 @@ SLOW = {
     "test_benchmarks.py",
     "test_packaging.py",
     "test_patches.py",
+    "test_readme.py",
     "test_structure.py",
     "typing",
 }
@@ -74,8 +88,17 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
         option.quick |= not (option.keyword or option.markexpr)
     if option.quick and getattr(option, "numprocesses", 0) is None and not option.usepdb:
         # Tests of a file share servers and what else takes long to set up.
-        option.numprocesses = min(os.cpu_count() or 1, 4)
+        # Half of the time they wait.
+        option.numprocesses = min(2 * (os.cpu_count() or 1), 8)
         option.dist = "loadfile"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Try fewer examples, and fewer ways to cut the input, in a quick run."""
+    if config.option.quick:
+        support.cut_step = 13
+        if "HYPOTHESIS_PROFILE" not in os.environ:
+            settings.load_profile("quick")
 
 
 @pytest.hookimpl(optionalhook=True)
