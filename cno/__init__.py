@@ -14,6 +14,7 @@ _build.choose()
 from cno import hpack, raw
 from cno.aio import (
     Body,
+    BodyTooLargeError,
     Channel,
     Client,
     ConnectError,
@@ -28,7 +29,9 @@ from cno.aio import (
     Push,
     Request,
     Response,
+    ResponseStream,
     Server,
+    StatusError,
     StreamError,
     StreamTimeoutError,
     Tunnel,
@@ -48,6 +51,7 @@ __version__: Final = _build.VERSION
 __all__ = [
     "COMPILED",
     "Body",
+    "BodyTooLargeError",
     "Channel",
     "Client",
     "ConnectError",
@@ -64,8 +68,10 @@ __all__ = [
     "Push",
     "Request",
     "Response",
+    "ResponseStream",
     "Server",
     "SettingsDict",
+    "StatusError",
     "StreamError",
     "StreamTimeoutError",
     "Tunnel",

@@ -4,11 +4,13 @@ from cno.aio.channel import Channel
 from cno.aio.client import Client, UpgradeRefused
 from cno.aio.connect import connect, request
 from cno.aio.errors import (
+    BodyTooLargeError,
     ConnectError,
     ConnectionLostError,
     ConnectionTimeoutError,
     ConnectTimeoutError,
     ProxyError,
+    StatusError,
     StreamError,
     StreamTimeoutError,
 )
@@ -16,6 +18,7 @@ from cno.aio.listen import Listener
 from cno.aio.messages import Push, Request, Response, Tunnel
 from cno.aio.output import Headers
 from cno.aio.pool import Pool
+from cno.aio.response_stream import ResponseStream
 from cno.aio.server import Handler, Server
 from cno.aio.serving import serve
 from cno.aio.sources import Body
@@ -23,6 +26,7 @@ from cno.aio.stacks import print_stacks
 
 __all__ = [
     "Body",
+    "BodyTooLargeError",
     "Channel",
     "Client",
     "ConnectError",
@@ -37,7 +41,9 @@ __all__ = [
     "Push",
     "Request",
     "Response",
+    "ResponseStream",
     "Server",
+    "StatusError",
     "StreamError",
     "StreamTimeoutError",
     "Tunnel",

@@ -113,6 +113,42 @@ class ProxyError(ConnectError):
         self.content = content
 
 
+class StatusError(Exception):
+    """The server answered with an error: `Response.raise_for_status`.
+
+    `code` is the status, `reason` the reason phrase ('' in HTTP/2), `headers` the fields of the
+    response. Not a `cno.ConnectionError`: the exchange of messages went well.
+    """
+
+    code: int
+    reason: str
+    headers: "list[tuple[str, str]]"
+
+    def __init__(
+        self, code: int, reason: str = "", headers: "list[tuple[str, str]] | None" = None
+    ) -> None:
+        super().__init__(code, reason, headers)
+        self.code = code
+        self.reason = reason
+        self.headers = [] if headers is None else headers
+
+    def __str__(self) -> str:
+        return f"the server answered with {self.code} {self.reason}".rstrip()
+
+
+class BodyTooLargeError(ValueError):
+    """A body is larger than the `limit`, in bytes, that `read`, `text` or `json` was given."""
+
+    limit: int
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(limit)
+        self.limit = limit
+
+    def __str__(self) -> str:
+        return f"the body has more than {self.limit} bytes"
+
+
 def end_error(text: str, stream: int, late: Reason | None) -> ConnectionLostError:
     """Return the error of a stream whose connection has ended; `late`: because of a timeout."""
     if late is None:

@@ -7,8 +7,10 @@ never know when a handler runs, or how a connection was made.
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterable, Coroutine, Iterable
+from ssl import SSLObject
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, cast
+from urllib.parse import parse_qsl
 
 from mypy_extensions import i64
 
@@ -18,13 +20,16 @@ from cno.aio.channel import Channel
 from cno.aio.connection.lifecycle import LOST
 from cno.aio.connection.protocol import Connection, peer_of
 from cno.aio.connection.timeouts import is_greeting
-from cno.aio.errors import fresh
-from cno.aio.exchange import EndObserver, Exchange
+from cno.aio.errors import StatusError, fresh
+from cno.aio.exchange import EndObserver
 from cno.aio.fields import Headers, as_list, with_length
 from cno.aio.fields import value_of as value_of
+from cno.aio.incoming import IncomingMessage
 from cno.aio.output import Sending
+from cno.aio.response_stream import ResponseStream
 from cno.aio.sources import Body as Body
 from cno.aio.sources import dispose, size_of, source_of, whole_body
+from cno.aio.tls import ssl_object_of
 from cno.aio.tunnel import Tunnel as Tunnel
 from cno.aio.unclaimed import Unclaimed
 from cno.aio.waiters import wake
@@ -43,7 +48,7 @@ HANDLER_RUNNING: Final = 1
 HANDLER_DONE: Final = 2  # it has returned
 
 
-class Request(Exchange):
+class Request(IncomingMessage):
     """A request that a server's handler is to answer.
 
     `method`, `path` (with its query) and `headers` are as received. `headers` is a list of (name,
@@ -66,6 +71,7 @@ class Request(Exchange):
         self._channel: Channel[bytes] | None = None  # the body of the response
         self._response_headers: Headers | None = None  # the headers of the response
         self._response_begun = False  # the response has begun
+        self._code: i64 = 0  # the status of the response
         self._upgradable = False  # HTTP/1.1: the client asks for another protocol
         self._task: asyncio.Task[None] | None = None
         self._observer: EndObserver | None = None  # if set, the task is not cancelled
@@ -86,6 +92,46 @@ class Request(Exchange):
     def conn(self) -> "Server":
         """The connection that received the request."""
         return cast("Server", self._conn)
+
+    @property
+    def query(self) -> list[tuple[str, str]]:
+        """The names and values of the path's query, decoded (`application/x-www-form-urlencoded`).
+
+        Bytes that are not UTF-8 become surrogate escapes.
+        """
+        query = self.path.partition("?")[2]
+        return parse_qsl(query, keep_blank_values=True, errors="surrogateescape")
+
+    @property
+    def tls(self) -> SSLObject | None:
+        """The TLS session, for its `getpeercert()`, `version()`, `cipher()`; None in clear text."""
+        return ssl_object_of(self._conn.transport)
+
+    @property
+    def code(self) -> int:
+        """The status of the response; 0 while there is none."""
+        return self._code if self._response_begun else 0
+
+    @property
+    def sent(self) -> int:
+        """The number of bytes of the response's body that the transport has accepted."""
+        return self._body_sent
+
+    def start(
+        self,
+        code: int,
+        headers: Iterable[tuple[str, str]] = (),
+        *,
+        trailers: Headers | None = None,
+    ) -> ResponseStream:
+        """Begin a response whose body you write: `async with request.start(200) as out:`.
+
+        `await out.write(data)` sends a piece, and waits while the client or the transport takes no
+        more. Leaving the block ends the body and sends `trailers`, as they are by then; after an
+        exception the body stays incomplete, and the client gets an error. Raises as `respond`.
+        """
+        self._check_unanswered(code)
+        return ResponseStream(self, code, as_list(headers), trailers)
 
     async def respond(
         self,
@@ -123,6 +169,8 @@ class Request(Exchange):
         whole.trailers = None if bodiless else trailers
         if not self._begin(whole):
             await self._finish(whole)
+        if not bodiless:
+            self._body_sent = len(body)
         self._sent = True
 
     async def _respond_in_pieces(
@@ -275,6 +323,7 @@ class Request(Exchange):
     def _begin(self, head: Sending) -> bool:
         """Send as much as possible without waiting; return whether that was all of it."""
         self._response_begun = True
+        self._code = head.code
         self._response_headers = head.headers
         if self._buffer is not None:
             self._buffer.awaited = False
@@ -306,7 +355,7 @@ class Request(Exchange):
         self._check_open()
 
 
-class Response(Exchange):
+class Response(IncomingMessage):
     """The response to a request.
 
     `code` is the status, `headers` are the fields, `payload` is the body, an
@@ -384,6 +433,12 @@ class Response(Exchange):
             value = f"u={urgency}, i" if incremental else f"u={urgency}"
             payload = self.stream.to_bytes(4, "big") + value.encode()
             conn.write_frame(CNO_FRAME_PRIORITY_UPDATE, 0, 0, payload)
+
+    def raise_for_status(self) -> "Response":
+        """Raise StatusError if the status is 400 or more; otherwise return this response."""
+        if self.code >= 400:
+            raise StatusError(self.code, self.reason, self.headers)
+        return self
 
     async def __aenter__(self) -> "Response":
         return self

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from mypy_extensions import i64
 
 from cno.aio import leftover
-from cno.aio.output import Headers, Sending
+from cno.aio.fields import Headers
+from cno.aio.output import Sending
 from cno.core import UNKNOWN_LENGTH
 from cno.errors import ConnectionError
 
@@ -76,8 +77,7 @@ class ResponseWriter:
             raise
         if not done:
             return part
-        if final:
-            request._end_output()
+        self._written(part)
         return None
 
     async def finish_write(self, part: Sending) -> None:
@@ -88,6 +88,11 @@ class ResponseWriter:
         except BaseException:
             request._response_begun = True
             raise
+        self._written(part)
+
+    def _written(self, part: Sending) -> None:
+        request = self._request
+        request._count_sent(len(part.data))
         if part.final:
             request._end_output()
 

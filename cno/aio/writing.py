@@ -15,11 +15,14 @@ async def write_body(
 ) -> None:
     """Write all that `source` gives, then the trailers as they are by then, then the end."""
     failure: BaseException | None = None
+    exchange = conn._exchanges.get(stream)
     try:
         async for chunk in source:
             data = to_bytes(chunk)
             if data:
                 await conn._perform(Sending(stream, data, False))
+                if exchange is not None:
+                    exchange._count_sent(len(data))
         ending = Sending(stream, b"", True)
         ending.trailers = trailers
         await conn._perform(ending)

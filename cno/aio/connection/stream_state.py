@@ -22,6 +22,7 @@ class StreamState:
         self._buffer: BodyBuffer | None = None
         self._complete = False  # the peer's message is complete
         self._sent = False  # our message is complete
+        self._body_sent: i64 = 0  # bytes of our message's body that the transport has accepted
         self._ended = False  # the stream is closed
         self._discard = False  # drop the rest of the peer's message
         self._drained: i64 = 0  # bytes of the rest that were received
@@ -34,6 +35,10 @@ class StreamState:
     def _get_buffer(self) -> BodyBuffer:
         """Return the buffer of the peer's message; make it if there is none."""
         raise NotImplementedError
+
+    def _count_sent(self, size: i64) -> None:
+        """Count bytes of our message's body that the transport has accepted."""
+        self._body_sent += size
 
     def _draining(self) -> None:
         """Note that the connection is shutting down."""
