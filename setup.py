@@ -34,6 +34,8 @@ INTERPRETED = {
     "cno/websocket/errors.py": "as cno/errors.py",
     "cno/aio/channel.py": "as cno/errors.py",
     "cno/aio/refusal.py": "as cno/errors.py",
+    "cno/aio/forwardable.py": "as cno/aio/serving.py",
+    "cno/aio/running.py": "as cno/aio/serving.py",
     "cno/aio/serving.py": "a compiled function that is no coroutine function has no annotations",
     "cno/aio/stacks.py": "looks into compiled coroutines, as nothing compiled could",
     "cno/cli/": "click looks into the functions it is given, and nothing there is hot",

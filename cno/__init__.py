@@ -37,8 +37,10 @@ from cno.aio import (
     Tunnel,
     UpgradeRefused,
     connect,
+    forwardable,
     print_stacks,
     request,
+    run,
     serve,
 )
 from cno.errors import ConnectionError
@@ -78,10 +80,12 @@ __all__ = [
     "UpgradeRefused",
     "__version__",
     "connect",
+    "forwardable",
     "hpack",
     "print_stacks",
     "raw",
     "request",
+    "run",
     "serve",
 ]
 

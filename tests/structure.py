@@ -54,6 +54,7 @@ LAYERS = (
     ("aio.connect",),
     ("aio.listen", "aio.pooled"),
     ("aio.serving", "aio.leaving"),
+    ("aio.running",),
     ("aio.connection_pool",),
     ("aio.pool",),
     ("aio",),

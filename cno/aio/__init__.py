@@ -14,11 +14,13 @@ from cno.aio.errors import (
     StreamError,
     StreamTimeoutError,
 )
+from cno.aio.forwardable import forwardable
 from cno.aio.listen import Listener
 from cno.aio.messages import Push, Request, Response, Tunnel
 from cno.aio.output import Headers
 from cno.aio.pool import Pool
 from cno.aio.response_stream import ResponseStream
+from cno.aio.running import run
 from cno.aio.server import Handler, Server
 from cno.aio.serving import serve
 from cno.aio.sources import Body
@@ -49,7 +51,9 @@ __all__ = [
     "Tunnel",
     "UpgradeRefused",
     "connect",
+    "forwardable",
     "print_stacks",
     "request",
+    "run",
     "serve",
 ]

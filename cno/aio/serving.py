@@ -10,8 +10,10 @@ from ssl import SSLContext
 from typing import TypedDict, Unpack, overload
 
 from cno.aio import tls
+from cno.aio.arguments import check_handler
 from cno.aio.listen import Address, Listener
 from cno.aio.proxy_protocol import TrustedProxies
+from cno.aio.response_hook import HookedHandler, ResponseHook
 from cno.aio.server import Handler
 from cno.limits import Limits
 from cno.settings import SettingsDict
@@ -29,6 +31,7 @@ class Options(TypedDict, total=False):
     limits: Limits | None
     date: bool
     proxy_protocol: Iterable[object] | None
+    on_response: ResponseHook | None
 
 
 @overload
@@ -74,6 +77,7 @@ def serve(
     limits: Limits | None = None,
     date: bool = True,
     proxy_protocol: Iterable[object] | None = None,
+    on_response: ResponseHook | None = None,
 ) -> Listener:
     """Serve HTTP/2 and HTTP/1.1: `async with cno.serve(handler, host, port):`.
 
@@ -94,6 +98,10 @@ def serve(
     not complete after `Limits.handshake_timeout`, ends the connection. Connections from other
     addresses have no header.
 
+    `on_response(request, code, size, seconds)` is called when a handler has returned, for an access
+    log: with the status of the response (0 if the client has gone before there was one), the bytes
+    of the body that were sent, and the time since the request was received. It must not block.
+
     Raises ValueError for an address or a TLS configuration that is missing or given twice,
     TypeError and UsageError for a handler, settings or limits that cannot work, OSError.
     """
@@ -105,6 +113,9 @@ def serve(
         raise ValueError("keyfile needs a certfile")
     elif ssl is not None:
         ssl.set_alpn_protocols(list(tls.PROTOCOLS))
+    if on_response is not None:
+        check_handler(handler)
+        handler = HookedHandler(handler, on_response)
     address = Address(host, port, sock, path, mode, backlog, reuse_port)
     proxies = None if proxy_protocol is None else TrustedProxies(proxy_protocol)
     return Listener(handler, address, ssl, settings, limits, date, proxies)
