@@ -38,6 +38,11 @@ INTERPRETED = {
     "cno/aio/running.py": "as cno/aio/serving.py",
     "cno/aio/serving.py": "a compiled function that is no coroutine function has no annotations",
     "cno/aio/stacks.py": "looks into compiled coroutines, as nothing compiled could",
+    "cno/workers/": "processes and signals: nothing there is hot",
+    "cno/asgi/__init__.py": "imports `run` on demand, by a function of the module",
+    "cno/asgi/server/": "as cno/workers/; a dataclass describes its options to click",
+    "cno/gunicorn.py": "derives from a class of gunicorn's",
+    "cno/django/": "as cno/gunicorn.py, of Django's",
     "cno/cli/": "click looks into the functions it is given, and nothing there is hot",
     "cno/examples/": "to be read and copied; wsproto need not be there to build",
 }

@@ -58,6 +58,7 @@ SLOW = {
     "hpack/test_stories.py",
     "interop",
     "security",
+    "serve",
     "stress",
     "test_benchmarks.py",
     "test_packaging.py",

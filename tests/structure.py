@@ -59,8 +59,9 @@ LAYERS = (
     ("aio.pool",),
     ("aio",),
     ("websocket",),
+    ("workers",),
     ("asgi",),
-    ("uvicorn",),
+    ("uvicorn", "gunicorn", "django"),
     ("cli", "examples"),
 )
 
@@ -84,6 +85,7 @@ IN_A_CIRCLE = {
 # Neither checked nor counted in what derives from them.
 COUNTED_APART = {
     "core.Core": "all the state of a connection, and no behaviour",
+    "asgi.server.config.Config": "every option is a field, so that one table shows them all",
     "limits.Limits": "every bound is a field, so that one list shows them all",
 }
 
@@ -147,6 +149,7 @@ FOREIGN_WRITES = {"aio": 76}
 
 # Private names of asyncio and others that the package uses all the same.
 PRIVATE_NAMES = {
+    "_exit": "`os._exit`: a worker without a parent, or a server stopped twice, ends now",
     "_SSLProtocolTransport": "cpython#113214, in the Pythons that have that error and in no others",
     "_force_close": "as _SSLProtocolTransport",
 }

@@ -37,6 +37,10 @@ PUBLIC = {"", "raw", "hpack"}
 # What needs more than the engine's two small packages, and what it may need.
 THIRD_PARTY = {"mypy_extensions", "librt"}
 ADAPTERS = {
+    "asgi": {"dotenv", "uvloop"},
+    "django": {"django"},
+    "gunicorn": {"gunicorn"},
+    "workers": {"watchfiles"},
     "cli": {"click", "rich", "trustme", "uvloop"},
     "examples": {"wsproto"},
 }

@@ -84,7 +84,9 @@ class Address:
             )
             self._file = file_at(self._path)
         elif self._sock is not None:
-            server = await loop.create_server(
+            unix = self._sock.family == getattr(socket, "AF_UNIX", None)
+            create: Any = loop.create_unix_server if unix else loop.create_server
+            server = await create(
                 factory,
                 sock=self._sock,
                 ssl=ssl,

@@ -1,7 +1,20 @@
 """ASGI 3 applications, served by `cno.serve`: HTTP, WebSockets and lifespan, in both protocols."""
 
+from typing import TYPE_CHECKING
+
 from cno.asgi.errors import LifespanError
 from cno.asgi.handler import Handler
 from cno.asgi.lifespan import Lifespan
 
-__all__ = ["Handler", "Lifespan", "LifespanError"]
+if TYPE_CHECKING:
+    from cno.asgi.server.run import run
+
+__all__ = ["Handler", "Lifespan", "LifespanError", "run"]
+
+
+def __getattr__(name: str) -> object:
+    if name == "run":  # what it needs is only imported by whoever runs a server
+        from cno.asgi.server.run import run
+
+        return run
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

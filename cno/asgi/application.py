@@ -11,7 +11,7 @@ from cno.aio import failures
 from cno.aio.connection.protocol import Connection
 from cno.aio.messages import Request
 from cno.aio.output import Headers
-from cno.asgi.http import COMPLETE, NOTHING_SENT, HttpCycle, OnStart
+from cno.asgi.http import COMPLETE, NOTHING_SENT, HttpCycle, OnEnd, OnStart
 from cno.asgi.lifespan import App, Receive, Send
 from cno.asgi.scope import SPEC_VERSION, ConnectionScope, Scope, http_scope, websocket_scope
 from cno.asgi.websocket import WebSocketCycle, refuse
@@ -30,7 +30,7 @@ class Application:
     each response, `websocket` are the options of WebSockets (None: requests for them are like
     others). With `silent`, nothing is raised for what is sent to a client that has gone, as in
     version 2.3 of the specification. `on_start` is called with the status of each response as it
-    begins.
+    begins, `on_end` with each one that has ended, complete or not.
     """
 
     def __init__(
@@ -46,6 +46,7 @@ class Application:
         silent: bool = False,
         log: logging.Logger,
         on_start: OnStart | None = None,
+        on_end: OnEnd | None = None,
     ) -> None:
         self.headers = headers
         self._app: Callable[[Scope, Receive, Send], Awaitable[object]] = app
@@ -56,6 +57,7 @@ class Application:
         self._silent = silent
         self._log = log
         self._on_start = on_start
+        self._on_end = on_end
 
     async def __call__(self, request: Request) -> None:
         """Run the application for one request."""
@@ -86,7 +88,9 @@ class Application:
     # -- HTTP ------------------------------------------------------------------------------------
 
     async def _run_http(self, shared: ConnectionScope, request: Request) -> None:
-        cycle = HttpCycle(request, self.headers, self._on_start, self._silent)
+        cycle = HttpCycle(request, self.headers, self._on_start, self._silent, self._on_end)
+        if self._on_end is not None:
+            cycle.begun = request.conn.loop.time()
         request.observe(cycle)
         problem: Exception | None = None
         try:
@@ -119,6 +123,9 @@ class Application:
     async def apologize(self, cycle: HttpCycle) -> None:
         """Send the client a 500: the application has sent nothing."""
         text = [("content-type", "text/plain; charset=utf-8")]
+        cycle.status = 500
+        cycle.sent = len(SORRY)
+        cycle.ended()
         await cycle.request.respond(500, [*self.headers, *text], SORRY)
 
     def failed(self, cycle: HttpCycle) -> None:
@@ -126,6 +133,7 @@ class Application:
         request = cycle.request
         if cycle._state != COMPLETE and not request._ended:
             request.conn.write_reset(request.stream, CNO_RST_INTERNAL_ERROR)
+            cycle.ended()
 
     # -- WebSockets ------------------------------------------------------------------------------
 
@@ -164,3 +172,7 @@ class Application:
         if cycle.is_unanswered() and not request._ended:
             await request.respond(500, [("content-length", "0")])
         await cycle.wait_closed()
+        self.websocket_ended(cycle)
+
+    def websocket_ended(self, cycle: WebSocketCycle) -> None:
+        """Note that a WebSocket is closed, or was refused."""

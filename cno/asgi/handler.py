@@ -6,6 +6,7 @@ from typing import Final
 
 from cno.aio.output import Headers
 from cno.asgi.application import Application
+from cno.asgi.http import OnEnd, OnStart
 from cno.asgi.lifespan import App, Lifespan
 from cno.websocket.options import DEFAULT, Options
 
@@ -17,6 +18,8 @@ class Handler(Application):
 
     `async with Handler(app) as handler:` runs its lifespan around that (`lifespan` is "auto", "on"
     or "off"). `root_path` is where it is mounted; `headers` are added to each response.
+    `websocket` are the options of WebSockets (None: requests for them are like others). `on_start`
+    is called with the status of each response as it begins, `on_end` once with each that has ended.
     """
 
     def __init__(
@@ -26,7 +29,9 @@ class Handler(Application):
         root_path: str = "",
         lifespan: str = "auto",
         headers: Headers | None = None,
-        websocket: Options = DEFAULT,
+        websocket: Options | None = DEFAULT,
+        on_start: OnStart | None = None,
+        on_end: OnEnd | None = None,
     ) -> None:
         if not callable(app):
             raise TypeError(f"an ASGI application is callable: {app!r} is not")
@@ -38,6 +43,8 @@ class Handler(Application):
             headers=[] if headers is None else headers,
             websocket=websocket,
             log=log,
+            on_start=on_start,
+            on_end=on_end,
         )
 
     async def __aenter__(self) -> "Handler":

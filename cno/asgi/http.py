@@ -38,6 +38,8 @@ COMPLETE: Final = 3  # none
 
 #: Called with the status of each response as it begins.
 OnStart: TypeAlias = Callable[["HttpCycle", int], None]
+#: Called once with each response that is complete, or whose client has gone.
+OnEnd: TypeAlias = Callable[["HttpCycle"], None]
 
 
 class HttpCycle(EndObserver):
@@ -53,10 +55,16 @@ class HttpCycle(EndObserver):
         headers: Headers,
         on_start: OnStart | None = None,
         silent: bool = False,
+        on_end: OnEnd | None = None,
     ) -> None:
         self.request = request
         self._defaults = headers  # fields that each response gets
         self._on_start = on_start
+        self._on_end = on_end
+        self.begun = 0.0  # loop time, if there is somebody to ask for it
+        self.status: i64 = 0  # of the response; 0: it has not begun
+        self.sent: i64 = 0  # bytes of its body
+        self.fields: Headers = []  # its header fields
         self._silent = silent
         self._continue = silent and value_of(request.headers, "expect") == "100-continue"
         self._state: i64 = NOTHING_SENT
@@ -108,6 +116,10 @@ class HttpCycle(EndObserver):
     def ended(self) -> None:
         wake(self._waiter)
         self._waiter = None
+        on_end = self._on_end
+        if on_end is not None:
+            self._on_end = None
+            on_end(self)
 
     # -- send ------------------------------------------------------------------------------------
 
@@ -187,6 +199,9 @@ class HttpCycle(EndObserver):
         self._state = BODY
         fields = self._defaults + headers if self._defaults else headers
         self._writer.start(status, fields, at_once=not self._bodiless)
+        self.status = status
+        if self._on_end is not None:
+            self.fields = fields
         if self._on_start is not None:
             self._on_start(self, status)
 
@@ -201,6 +216,7 @@ class HttpCycle(EndObserver):
             if not self._writer.is_head_held():
                 return None
             return self._start(b"", True, length, None)
+        self.sent += len(data)
         self._count(len(data), final)
         if last and self._left < 0 and not self._chunked:
             length = len(data)

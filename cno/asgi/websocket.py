@@ -48,6 +48,7 @@ class WebSocketCycle(EndObserver):
         self._socket: WebSocket | None = None
         self._refusal: HttpCycle | None = None
         self._waiter: asyncio.Future[None] | None = None
+        self.begun = self.request.conn.loop.time()
 
     # -- receive ---------------------------------------------------------------------------------
 
@@ -193,6 +194,14 @@ class WebSocketCycle(EndObserver):
     def is_unanswered(self) -> bool:
         """Whether the application has neither accepted nor refused."""
         return self._state <= HANDSHAKE
+
+    def status(self) -> int:
+        """Return the status of the response to the handshake; 0: there is none."""
+        if self._socket is not None:
+            return 200 if self.request.conn.is_http2 else 101
+        if self._refusal is not None:
+            return int(self._refusal.status)
+        return 0 if self.is_unanswered() else FORBIDDEN
 
     async def wait_closed(self) -> None:
         """Wait until the client has closed its side too."""

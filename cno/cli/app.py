@@ -13,6 +13,13 @@ from typing import Any, TypeVar
 import click
 
 from cno._build import describe
+from cno.cli.application import (
+    Command,
+    application_options,
+    is_application,
+    serve_application,
+    split_options,
+)
 from cno.cli.limit_option import limits_from, names
 from cno.cli.problems import OUTPUT_CLOSED, Problem, end_line, reason
 from cno.cli.text import one_line
@@ -35,16 +42,25 @@ def limit_option(command: Any) -> Any:
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(message=describe())
 def app() -> None:
-    """HTTP/2 and HTTP/1.1: serve a folder, fetch a URL."""
+    """HTTP/2 and HTTP/1.1: serve a folder or an application, fetch a URL."""
 
 
-@app.command(epilog=_LIMITS)
-@click.argument("folder", metavar="[DIR]", default=".", type=click.Path())
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@app.command(cls=Command, epilog=_LIMITS)
+@click.argument(
+    "folder", metavar="[DIR | MODULE:NAME]", default=".", envvar="CNO_APP", type=click.Path()
+)
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    envvar="CNO_HOST",
+    help="Address to listen on.",
+)
 @click.option(
     "--port",
     default=8000,
     show_default=True,
+    envvar="CNO_PORT",
     type=click.IntRange(0, 65535),
     help="Port; 0: any free one.",
 )
@@ -65,8 +81,15 @@ def app() -> None:
 @click.option("--log/--no-log", default=None, help="Log each request (default: on a terminal).")
 @click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
 @limit_option
-def serve(**options: Any) -> None:
-    """Serve the files of a folder (by default the current one) until Ctrl-C.
+@application_options
+@click.pass_context
+def serve(ctx: click.Context, /, **options: Any) -> int:
+    """Serve the files of a folder (by default the current one), or an ASGI application, until
+    Ctrl-C.
+
+    MODULE:NAME is an application: it is served by one process, or by several workers. Each of its
+    options is also an environment variable (--root-path: CNO_ROOT_PATH) and a key of the file that
+    --config names.
 
     Over TLS, HTTP/2 is negotiated; in clear text, clients may start with it (prior knowledge).
     Hidden files, and links that lead out of the folder, are not served.
@@ -85,7 +108,11 @@ def serve(**options: Any) -> None:
     if options["key"] and not options["cert"]:
         raise click.UsageError("--key needs --cert")
     options["limits"] = with_limits(options["limits"], SERVER_LIMITS)
+    own = split_options(options, ctx)
+    if is_application(options["folder"]):
+        return serve_application(options, own, options["limits"])
     run_loop(run(ServeOptions(**options)))
+    return 0
 
 
 @app.command(epilog=_LIMITS)

@@ -1,0 +1,1 @@
+"""`cno serve module:app`, with real processes."""
