@@ -31,6 +31,7 @@ LAYERS = (
         "aio.signals",
         "aio.pings",
         "aio.body",
+        "aio.file_range",
         "aio.happy_eyeballs",
     ),
     ("aio.connection.stream_state",),

@@ -143,8 +143,9 @@ class Request(IncomingMessage):
     ) -> None:
         """Send the response; wait until the transport has accepted all of it.
 
-        `data` is bytes-like, a binary file (read in a thread, from its position on; its size is
-        sent as content-length), an `asyncio.StreamReader` (read in pieces), a `Channel`, or any
+        `data` is bytes-like, a binary file (sent from its position on; its size is sent as
+        content-length; over HTTP/1.1 without TLS, the system copies a file of the disk to the
+        socket), an `asyncio.StreamReader` (read in pieces), a `Channel`, or any
         other iterable of bytes, asynchronous or not. `trailers` are read after the end of the body,
         so you can fill the list meanwhile. The body is not sent in response to HEAD, and with 204
         and 304.

@@ -536,6 +536,12 @@ def stream_of(sending: Sending) -> int:
     return sending.stream
 
 
+def count_copied(output: Output, size: i64) -> None:
+    """Count bytes of a body that went to the socket past the transport (`sendfile`)."""
+    output._moved += size
+    output._written += size
+
+
 def write_apart(transport: asyncio.Transport, chunks: list[bytes]) -> None:
     """Write large chunks uncopied, and join the small ones between them."""
     small: list[bytes] = []

@@ -14,16 +14,19 @@ from typing import Any, BinaryIO, Final, TypeAlias, cast
 from mypy_extensions import i64
 
 from cno.aio.channel import Channel
+from cno.aio.file_range import PIECE as PIECE
+from cno.aio.file_range import FileRange
 
-#: The types of a body. A file is read from its position, in a thread, and is not closed. An
+#: The types of a body. A file is read from its position, in a thread unless the system has it in
+#: memory, and is not closed; the position of a file of the disk does not move. An
 #: `asyncio.StreamReader`, for instance a `payload`, is read in pieces and not in lines. An iterable
 #: yields bytes-like objects; it runs in the event loop and must not block.
 Body: TypeAlias = (
     bytes | bytearray | memoryview | AsyncIterable[bytes] | Iterable[bytes] | BinaryIO | None
 )
 
-#: Bytes that one read of a file or reader asks for.
-PIECE: Final = 131_072
+#: The types of files whose bytes are those of their descriptor.
+PLAIN_FILES: Final = (io.FileIO, io.BufferedReader, io.BufferedRandom)
 
 #: Marks the end of an iterator; no iterator yields it.
 END: Final = object()
@@ -84,7 +87,15 @@ def is_buffer(data: object) -> bool:
 
 def size_of(source: object) -> int:
     """Return the number of bytes that a source yields; -1 if it is not known."""
+    if isinstance(source, FileRange):
+        return source.size
     return source.size if isinstance(source, FileSource) else -1
+
+
+def file_range(source: object) -> FileRange | None:
+    """Return a source as a part of a file with its own descriptor, which the caller closes; None
+    if it is not one."""
+    return source.to_range() if isinstance(source, FileSource) else None
 
 
 def rewind(source: object) -> bool:
@@ -180,6 +191,16 @@ class FileSource:
             return False
         self._moved = True
         return True
+
+    def to_range(self) -> FileRange | None:
+        """Return the rest of a regular file, by its descriptor; None if it has no such."""
+        if self._size < 0 or self._reading is not None or type(self._file) not in PLAIN_FILES:
+            return None
+        try:
+            descriptor = os.dup(self._file.fileno())
+        except (OSError, ValueError):
+            return None
+        return FileRange(descriptor, self._start, self._size)
 
     def __aiter__(self) -> "FileSource":
         return self

@@ -6,8 +6,10 @@ Knows how a connection takes a piece. Must never know whose body it is.
 from collections.abc import AsyncIterable
 
 from cno.aio.connection.protocol import Connection
+from cno.aio.file_range import FileRange
 from cno.aio.output import Headers, Sending
-from cno.aio.sources import dispose, to_bytes
+from cno.aio.sendfile import send_file
+from cno.aio.sources import dispose, file_range, to_bytes
 
 
 async def write_body(
@@ -17,12 +19,19 @@ async def write_body(
     failure: BaseException | None = None
     exchange = conn._exchanges.get(stream)
     try:
-        async for chunk in source:
-            data = to_bytes(chunk)
-            if data:
-                await conn._perform(Sending(stream, data, False))
-                if exchange is not None:
-                    exchange._count_sent(len(data))
+        part = source if isinstance(source, FileRange) else file_range(source)
+        if part is not None:
+            try:
+                await send_file(conn, stream, part)
+            finally:
+                part.close()
+        else:
+            async for chunk in source:
+                data = to_bytes(chunk)
+                if data:
+                    await conn._perform(Sending(stream, data, False))
+                    if exchange is not None:
+                        exchange._count_sent(len(data))
         ending = Sending(stream, b"", True)
         ending.trailers = trailers
         await conn._perform(ending)

@@ -11,13 +11,14 @@ from typing import Any, Final, TypeAlias
 from mypy_extensions import i64
 
 from cno.aio.exchange import EndObserver
+from cno.aio.file_range import FileRange
 from cno.aio.messages import Request, value_of
 from cno.aio.output import Headers, Sending
 from cno.aio.response_writer import ResponseWriter
 from cno.aio.sources import to_bytes
 from cno.aio.waiters import wake
 from cno.asgi.fields import decoded, to_text
-from cno.asgi.files import FileRange, open_path, range_of
+from cno.asgi.files import open_path, range_of
 from cno.core import UNKNOWN_LENGTH
 from cno.errors import ConnectionError, UsageError
 from cno.headers import content_length

@@ -4,6 +4,8 @@ Knows click and the words that users type. Must never know HTTP.
 """
 
 import asyncio
+import contextlib
+import importlib
 import os
 import sys
 from collections.abc import Coroutine
@@ -111,7 +113,7 @@ def serve(ctx: click.Context, /, **options: Any) -> int:
     own = split_options(options, ctx)
     if is_application(options["folder"]):
         return serve_application(options, own, options["limits"])
-    run_loop(run(ServeOptions(**options)))
+    run_loop(run(ServeOptions(**options)), fast=True)
     return 0
 
 
@@ -189,10 +191,18 @@ def get(**options: Any) -> int:
     return run_loop(run(GetOptions(connect=connect, **options)))
 
 
-def run_loop(main: Coroutine[Any, Any, T]) -> T:
-    """Run a command. Raises Problem(status 130) when Ctrl-C ends it."""
+def run_loop(main: Coroutine[Any, Any, T], *, fast: bool = False) -> T:
+    """Run a command. `fast`: on uvloop if it is installed, since that is slower to import.
+
+    Raises Problem(status 130) when Ctrl-C ends it.
+    """
+    factory: Any = None
+    if fast:
+        with contextlib.suppress(ImportError):
+            factory = importlib.import_module("uvloop").new_event_loop
     try:
-        return asyncio.run(main)
+        with asyncio.Runner(loop_factory=factory) as runner:
+            return runner.run(main)
     except KeyboardInterrupt:
         end_line()
         raise Problem("", 130) from None

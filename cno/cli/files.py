@@ -11,10 +11,11 @@ import time
 from collections.abc import AsyncIterable, Callable, Sequence
 from errno import EACCES, EMFILE, ENFILE, ENOMEM, EPERM
 from functools import partial
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol, cast
 
+from cno.aio.file_range import HAS_PREAD, FileRange
 from cno.cli import pages
-from cno.cli.bodies import FileBody, read_at
+from cno.cli.bodies import FileBody, file_body, read_all, sent
 from cno.cli.conditions import (
     CONDITIONAL,
     Headers,
@@ -32,9 +33,11 @@ from cno.date import http_date
 
 ALLOW: Final = ("allow", "GET, HEAD, OPTIONS")
 #: Bytes of the largest file that is read at once and may be cached.
-SMALL_FILE: Final = 65_536
+SMALL_FILE: Final = 131_072
 #: Cached files, whatever their size.
 MAX_CACHED: Final = 1_024
+#: Of those, files whose descriptors are kept open.
+MAX_OPEN: Final = 128
 #: Bytes of an unwanted upload that are read before it is refused, and seconds spent on reading.
 MAX_SKIMMED: Final = 65_536
 SKIM_TIME: Final = 0.5
@@ -75,14 +78,35 @@ Signature = tuple[int, int, int, int, int]
 
 
 class CachedFile(NamedTuple):
-    """A small file in memory, with the signature that shows whether the file has changed."""
+    """A file, with the signature that shows whether it has changed.
+
+    `source`: the content of a small file, the descriptor of a larger one.
+    """
 
     path: str
     signature: Signature
     headers: Headers
-    data: bytes
+    source: bytes | int
+    size: int
     kind: str
     validators: Validators
+
+    @property
+    def weight(self) -> int:
+        """The bytes of memory that it takes."""
+        return len(self.source) if isinstance(self.source, bytes) else 0
+
+    def body(self, method: str) -> bytes | FileBody:
+        """Return the whole content as a body."""
+        if method == "HEAD":
+            return b""
+        if isinstance(self.source, bytes):
+            return self.source
+        return FileRange(os.dup(self.source), 0, self.size)
+
+    def close(self) -> None:
+        if isinstance(self.source, int):
+            os.close(self.source)
 
 
 def signature(info: os.stat_result) -> Signature:
@@ -126,6 +150,7 @@ class Files:
         self._allow_host = allow_host
         self._reserve = Reserve(0) if reserve is None else reserve
         self._cached: dict[str, CachedFile] = {}
+        self._open_keys: dict[str, None] = {}  # those whose descriptors are kept
         self._cache_size = self._cache_left = cache_size
 
     async def __call__(self, request: FileRequest) -> None:
@@ -138,12 +163,11 @@ class Files:
         try:
             await request.respond(reply.code, reply.headers, body)
         finally:
-            if isinstance(body, FileBody):
+            if not isinstance(body, bytes):
                 body.close()
                 self._reserve.refill()
             if self._log is not None:
-                size = body.sent if isinstance(body, FileBody) else len(body)
-                self._log(request, reply.code, size, time.perf_counter() - began)
+                self._log(request, reply.code, sent(body), time.perf_counter() - began)
 
     async def reply(self, request: FileRequest) -> Reply:
         """Return the response. The caller closes its body if that is a FileBody."""
@@ -200,6 +224,8 @@ class Files:
         return self._file(request, found, [*segments, self._index])
 
     def _open(self, segments: list[str]) -> Opened:
+        if self._reserve.is_used:
+            self.close()
         return self._reserve.retry(partial(open_inside, self.root, segments))
 
     def _to_folder(self, request: FileRequest, segments: list[str]) -> Reply:
@@ -222,20 +248,27 @@ class Files:
             about = validators(info.st_size, info.st_mtime_ns, info.st_ctime_ns, info.st_ino)
             kind = content_type(segments[-1])
             if kind == UNKNOWN and "." not in segments[-1]:
-                kind = sniffed(read_at(fd, 0, SNIFFED))
+                kind = sniffed(read_all(fd, 0, SNIFFED))
+            path = os.path.join(self.root, *segments)
             if info.st_size > SMALL_FILE:
+                fields = self._described(info.st_size, about, kind)
+                self._cache_descriptor(
+                    _key(request.path),
+                    CachedFile(path, signature(info), fields, fd, info.st_size, kind, about),
+                )
                 reply = self._select(request, info.st_size, about, kind, fd)
-                keep = isinstance(reply.body, FileBody)
+                keep = not isinstance(reply.body, bytes)
                 return reply
-            data = read_at(fd, 0, info.st_size)
+            data = read_all(fd, 0, info.st_size)
             if len(data) != info.st_size:  # it is being rewritten: give this content its own tag
                 about = validators(len(data), time.time_ns(), time.time_ns(), info.st_ino)
             elif signature(os.fstat(fd)) == signature(info):
                 cached = CachedFile(
-                    os.path.join(self.root, *segments),
+                    path,
                     signature(info),
                     self._described(len(data), about, kind),
                     data,
+                    len(data),
                     kind,
                     about,
                 )
@@ -321,13 +354,29 @@ class Files:
             return None
         for name, _ in request.headers:
             if name in CONDITIONAL:
-                return self._select(
-                    request, len(cached.data), cached.validators, cached.kind, cached.data
+                source = (
+                    cached.source if isinstance(cached.source, bytes) else os.dup(cached.source)
                 )
-        return Reply(200, cached.headers, b"" if method == "HEAD" else cached.data)
+                reply = self._select(request, cached.size, cached.validators, cached.kind, source)
+                if isinstance(source, int) and isinstance(reply.body, bytes):
+                    os.close(source)
+                return reply
+        return Reply(200, cached.headers, cached.body(method))
+
+    def _cache_descriptor(self, key: str, file: CachedFile) -> None:
+        """Keep a file open; the descriptor of `file` stays the caller's."""
+        if self._cache_size == 0 or self._reserve.is_used or not HAS_PREAD:
+            return
+        try:
+            own = os.dup(cast("int", file.source))
+        except OSError:
+            return
+        self._cache(key, file._replace(source=own))
+        if self._cached.get(key, file).source != own:
+            os.close(own)
 
     def _cache(self, key: str, cached: CachedFile) -> None:
-        size = len(cached.data)
+        size = cached.weight
         modified = cached.validators.modified
         changed = cached.signature[1] / 1e9 if modified is None else modified
         if time.time() - changed < _SETTLED or size > self._cache_size:
@@ -338,9 +387,25 @@ class Files:
             self._drop_cached(next(iter(self._cached)))  # the oldest
         self._cached[key] = cached
         self._cache_left -= size
+        if isinstance(cached.source, int):
+            self._open_keys[key] = None
+            while len(self._open_keys) > MAX_OPEN:
+                self._drop_cached(next(iter(self._open_keys)))
 
     def _drop_cached(self, key: str) -> None:
-        self._cache_left += len(self._cached.pop(key).data)
+        cached = self._cached.pop(key)
+        self._open_keys.pop(key, None)
+        self._cache_left += cached.weight
+        cached.close()
+
+    def close(self) -> None:
+        """Close the descriptors of cached files, and forget these files."""
+        while self._cached:
+            self._drop_cached(next(iter(self._cached)))
+
+    def __del__(self) -> None:
+        if hasattr(self, "_open_keys"):
+            self.close()
 
 
 async def skim(request: FileRequest) -> None:
@@ -370,7 +435,7 @@ def _body(method: str, source: bytes | int, pieces: Sequence[bytes | Span]) -> b
     if method == "HEAD":
         return b""
     if isinstance(source, int):
-        return FileBody(source, pieces)
+        return file_body(source, pieces)
     return b"".join(p if isinstance(p, bytes) else source[p.start : p.stop] for p in pieces)
 
 

@@ -29,6 +29,11 @@ class Reserve:
         self._spare: list[int] = []
         self.refill()
 
+    @property
+    def is_used(self) -> bool:
+        """Whether descriptors are scarce: some of the reserve are in use."""
+        return len(self._spare) < self._size
+
     def retry(self, call: Callable[[], T]) -> T:
         """Call a function that opens a file. If no descriptor is left, free some and call again."""
         try:

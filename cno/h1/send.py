@@ -294,6 +294,19 @@ def write_data(core: Core, id: i64, data: bytes, final: bool) -> int:
     return n
 
 
+def count_data(core: Core, id: i64, size: i64, commit: bool) -> bool:
+    """Return whether `size` bytes of a body may be written past the engine: it is framed by a
+    content-length, which has room for them. With `commit`, they have been."""
+    stream = _writable(core, id)
+    if stream.write != BODY or stream.body_suppressed or core._h1.framing != LENGTH:
+        return False
+    if size > stream.write_left:
+        return False
+    if commit:
+        stream.write_left -= size
+    return True
+
+
 def _put_chunk(core: Core, data: bytes, n: i64) -> None:
     writer = core._writer
     compose.chunk_size(writer, n)
