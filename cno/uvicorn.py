@@ -15,7 +15,8 @@ from mypy_extensions import mypyc_attr
 from cno.aio.connection import ending
 from cno.aio.connection.protocol import peer_of
 from cno.aio.messages import Request
-from cno.aio.server import SERVER_LIMITS, Server
+from cno.aio.server.connection import SERVER_LIMITS, Server
+from cno.aio.server.request_state import RequestState
 from cno.asgi.application import SORRY, Application
 from cno.asgi.fields import to_text
 from cno.asgi.http import HttpCycle
@@ -97,7 +98,7 @@ class Protocol(Server):
         if made_by is None:
             log.warning(NO_LIBRARY)
 
-    def _start_handler(self, request: Request, eager: bool) -> None:
+    def _start_handler(self, request: RequestState, eager: bool) -> None:
         if request is self._handed_over:
             self._handed_over = None
             self._hand_over(request)

@@ -21,7 +21,7 @@ from cno.aio.output import Headers
 from cno.aio.pool import Pool
 from cno.aio.response_stream import ResponseStream
 from cno.aio.running import run
-from cno.aio.server import Handler, Server
+from cno.aio.server.connection import Handler, Server
 from cno.aio.serving import serve
 from cno.aio.sources import Body
 from cno.aio.stacks import print_stacks

@@ -17,7 +17,8 @@ from cno.aio import signals
 from cno.aio.arguments import check_configuration, check_handler
 from cno.aio.proxy_header import AnnouncedClient
 from cno.aio.proxy_protocol import PendingConnections, TrustedProxies
-from cno.aio.server import SERVER_LIMITS, Handler, Keeper, Server
+from cno.aio.server.connection import SERVER_LIMITS, Handler, Server
+from cno.aio.server.state import ConnectionObserver, ServerLink
 from cno.aio.waiters import wake
 from cno.limits import Limits
 from cno.settings import SettingsDict
@@ -171,7 +172,7 @@ def file_at(path: str) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-class Listener(Keeper):
+class Listener(ConnectionObserver):
     """The result of `serve`. Await it, or use it as an async context manager, to start.
 
     Leaving the context closes it, and waits until all connections are closed.
@@ -201,7 +202,7 @@ class Listener(Keeper):
         self._pending: PendingConnections | None = None
         self._server: asyncio.Server | None = None
         self._sockets: list[socket.socket] = []
-        self._servers: set[Server] = set()  # connections that are open or have running handlers
+        self._servers: set[ServerLink] = set()  # connections that are open or have running handlers
         self._closing = False
         self._timeout: float | None = None
         self._empty: asyncio.Future[None] | None = None
@@ -298,14 +299,14 @@ class Listener(Keeper):
             finally:
                 stopped = None  # its traceback refers to this frame: break the cycle
 
-    # -- Keeper ----------------------------------------------------------------------------------
+    # -- ConnectionObserver ---------------------------------------------------------------------
 
-    def opened(self, server: Server) -> None:
+    def opened(self, server: ServerLink) -> None:
         self._servers.add(server)
         if self._closing:
             server.drain(self._timeout)
 
-    def finished(self, server: Server) -> None:
+    def finished(self, server: ServerLink) -> None:
         self._servers.discard(server)
         waiter = self._empty
         if not self._servers and waiter is not None:
@@ -320,7 +321,7 @@ class Listener(Keeper):
             self._handler,
             settings=self._settings,
             limits=self._limits,
-            keeper=self,
+            observer=self,
             date=self._date,
         )
         server._announced_peer = announced

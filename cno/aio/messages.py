@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import AsyncIterable, Coroutine, Iterable
 from ssl import SSLObject
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import parse_qsl
 
 from mypy_extensions import i64
@@ -27,6 +27,7 @@ from cno.aio.fields import value_of as value_of
 from cno.aio.incoming import IncomingMessage
 from cno.aio.output import Sending
 from cno.aio.response_stream import ResponseStream
+from cno.aio.server.request_state import RequestState
 from cno.aio.sources import Body as Body
 from cno.aio.sources import dispose, size_of, source_of, whole_body
 from cno.aio.tls import ssl_object_of
@@ -40,15 +41,10 @@ from cno.priority import DEFAULT_URGENCY
 
 if TYPE_CHECKING:
     from cno.aio.client import Client
-    from cno.aio.server import Server
-
-# The state of a request's handler.
-HANDLER_PENDING: Final = 0  # it has not been called
-HANDLER_RUNNING: Final = 1
-HANDLER_DONE: Final = 2  # it has returned
+    from cno.aio.server.connection import Server
 
 
-class Request(IncomingMessage):
+class Request(RequestState):
     """A request that a server's handler is to answer.
 
     `method`, `path` (with its query) and `headers` are as received. `headers` is a list of (name,
@@ -57,27 +53,6 @@ class Request(IncomingMessage):
     stream. `payload` is the body, an `asyncio.StreamReader`. `trailers` is None until the body is
     complete, and if it has none.
     """
-
-    def __init__(
-        self, conn: Connection, stream: int, method: str, path: str, headers: Headers
-    ) -> None:
-        super().__init__(conn, stream, headers)
-        self.method = method
-        self.path = path
-        self._handler_started = False  # the handler has been called
-        self._handler_state: i64 = HANDLER_PENDING
-        self._is_push = False  # the server itself made the request, by a push
-        self._reset_while_running = False  # the stream was reset while the handler ran
-        self._channel: Channel[bytes] | None = None  # the body of the response
-        self._response_headers: Headers | None = None  # the headers of the response
-        self._response_begun = False  # the response has begun
-        self._code: i64 = 0  # the status of the response
-        self._upgradable = False  # HTTP/1.1: the client asks for another protocol
-        self._task: asyncio.Task[None] | None = None
-        self._observer: EndObserver | None = None  # if set, the task is not cancelled
-
-    def __repr__(self) -> str:
-        return f"<Request {self.method} {self.path!r} stream={self.stream}>"
 
     @property
     def peer(self) -> tuple[str, int] | None:
@@ -217,10 +192,6 @@ class Request(IncomingMessage):
     def observe(self, observer: EndObserver | None) -> None:
         """Have an observer learn of the end of the stream, in place of the handler's task."""
         self._observer = observer
-
-    def _draining(self) -> None:
-        if self._observer is not None:
-            self._observer.draining()
 
     async def inform(self, code: int, headers: Iterable[tuple[str, str]] = ()) -> None:
         """Send an interim (1xx) response, for instance 103 Early Hints (RFC 8297).

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from cno.aio.messages import Request
-from cno.aio.server import Handler
+from cno.aio.server.connection import Handler
 
 #: Called with the request, the status (0: the client has gone before there was one), the bytes of
 #: the body that were sent, and the seconds since the request's head was received.

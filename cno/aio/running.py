@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import Any, Unpack
 
 from cno.aio.listen import Listener
-from cno.aio.server import Handler
+from cno.aio.server.connection import Handler
 from cno.aio.serving import Options, serve
 
 

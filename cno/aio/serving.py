@@ -14,7 +14,7 @@ from cno.aio.arguments import check_handler
 from cno.aio.listen import Address, Listener
 from cno.aio.proxy_protocol import TrustedProxies
 from cno.aio.response_hook import HookedHandler, ResponseHook
-from cno.aio.server import Handler
+from cno.aio.server.connection import Handler
 from cno.limits import Limits
 from cno.settings import SettingsDict
 

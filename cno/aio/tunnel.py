@@ -7,19 +7,16 @@ or how the tunnel was agreed on.
 import asyncio
 from collections.abc import Coroutine
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 from cno.aio import leftover
 from cno.aio.connection.lifecycle import LOST
+from cno.aio.connection.protocol import Connection
 from cno.aio.exchange import Exchange
 from cno.aio.output import Headers, Sending
 from cno.aio.sources import to_bytes
 from cno.const import CNO_RST_CANCEL
 from cno.errors import UsageError
-
-if TYPE_CHECKING:
-    from cno.aio.client import Client
-    from cno.aio.server import Server
 
 
 class Tunnel:
@@ -36,9 +33,9 @@ class Tunnel:
         exchange._open_tunnel()
 
     @property
-    def conn(self) -> "Server | Client":
-        """The connection that the stream belongs to."""
-        return cast("Server | Client", self._conn)
+    def conn(self) -> Connection:
+        """The connection that the stream belongs to: a `Server` or a `Client`."""
+        return self._conn
 
     @property
     def stream(self) -> int:

@@ -7,10 +7,10 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from cno.aio import failures
 from cno.aio.connection.protocol import Connection
 from cno.aio.messages import Request
 from cno.aio.output import Headers
+from cno.aio.server import failures
 from cno.asgi.http import COMPLETE, NOTHING_SENT, HttpCycle, OnEnd, OnStart
 from cno.asgi.lifespan import App, Receive, Send
 from cno.asgi.scope import SPEC_VERSION, ConnectionScope, Scope, http_scope, websocket_scope

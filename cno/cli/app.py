@@ -100,7 +100,7 @@ def serve(ctx: click.Context, /, **options: Any) -> int:
     --allow-host get 421, since any web page can make its name resolve to this machine. On other
     interfaces, requests for all hosts are answered, unless there is an --allow-host.
     """
-    from cno.aio.server import SERVER_LIMITS
+    from cno.aio.server.connection import SERVER_LIMITS
     from cno.cli.serve import ServeOptions, run
 
     if options["self_signed"] and (options["cert"] or options["key"]):

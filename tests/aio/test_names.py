@@ -14,7 +14,8 @@ LAYERS = {
     "aio/output.py": {"Output"},
     "aio/windows.py": {"Windows"},
     "aio/connection/protocol.py": {"Connection"},
-    "aio/server.py": {"Server"},
+    "aio/server/state.py": {"ServerLink"},
+    "aio/server/connection.py": {"Server"},
     "aio/client.py": {"Client"},
     "aio/pooled.py": {"PooledClient"},
 }
@@ -43,5 +44,5 @@ def test_no_private_name_of_the_engine_is_taken() -> None:
     engine = set().union(*(private_names(*each) for each in ENGINE.items()))
     assert {"_streams", "_state", "_http2"} <= engine
     layers = set().union(*(private_names(*each) for each in LAYERS.items()))
-    assert {"_exchanges", "_flush", "_crashed"} <= layers
+    assert {"_exchanges", "_flush", "_start_handler"} <= layers
     assert not layers & engine

@@ -13,7 +13,7 @@ import pytest
 import trustme
 
 import cno
-from cno.aio.server import SERVER_LIMITS
+from cno.aio.server.connection import SERVER_LIMITS
 from tests import frames as f
 from tests.compliance.probes import (
     GENERIC,

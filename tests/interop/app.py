@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import cno
-from cno.aio.server import SERVER_LIMITS
+from cno.aio.server.connection import SERVER_LIMITS
 from cno.examples.websocket import echo as echo_websocket
 
 HELLO = b"hello, world\n"

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from cno.aio import tls
 from cno.aio.listen import Listener
-from cno.aio.server import SERVER_LIMITS
+from cno.aio.server.connection import SERVER_LIMITS
 from cno.aio.serving import serve
 from cno.asgi.errors import LifespanError
 from cno.asgi.hosted import CountingHandler, HostedHandler

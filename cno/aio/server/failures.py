@@ -7,21 +7,22 @@ import asyncio
 
 from cno.aio.channel import channel_of
 from cno.aio.errors import ConnectionLostError
-from cno.aio.messages import Request
+from cno.aio.server.request_state import RequestState
 from cno.core import DONE
 from cno.errors import ConnectionError
 
 
-def write_state(request: Request) -> int:
+def write_state(request: RequestState) -> int:
     """Return the engine's write state of a request's stream: DONE, HEAD, BODY or TUNNEL.
 
-    A handler can write a response by the methods of the connection, so `Request` does not know it.
+    A handler can write a response by the methods of the connection, so the request does not know
+    it.
     """
     stream = request._conn._streams.get(request.stream)
     return DONE if stream is None else int(stream.write)
 
 
-def says_gone(error: BaseException, request: Request) -> bool:
+def says_gone(error: BaseException, request: RequestState) -> bool:
     """Return whether an exception means only that the client of `request` has gone.
 
     The error of another connection, for instance of an upstream server, is a failure of the
@@ -37,7 +38,7 @@ def says_gone(error: BaseException, request: Request) -> bool:
     return True
 
 
-def _says_gone(error: BaseException, request: Request) -> bool:
+def _says_gone(error: BaseException, request: RequestState) -> bool:
     if isinstance(error, BrokenPipeError):
         # The handler put an item into the channel of the response after it was closed.
         channel = request._channel

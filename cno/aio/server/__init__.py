@@ -1,0 +1,1 @@
+"""A server's connection: it runs the handler in a task for each request."""

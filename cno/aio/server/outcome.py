@@ -1,0 +1,114 @@
+"""What follows when a handler returns or raises: a 500, a reset, or the rest of the request.
+
+Must never know when a handler starts.
+"""
+
+import asyncio
+import inspect
+from typing import Any
+
+from cno.aio import leftover
+from cno.aio.connection.lifecycle import FLUSHING
+from cno.aio.connection.protocol import current_task
+from cno.aio.log import log
+from cno.aio.output import Sending
+from cno.aio.server import failures
+from cno.aio.server.request_state import RequestState
+from cno.aio.server.state import ServerLink
+from cno.const import CNO_RST_CANCEL, CNO_RST_INTERNAL_ERROR
+from cno.core import DONE, HEAD
+
+
+def crashed(conn: ServerLink, request: RequestState, error: BaseException, work: object) -> bool:
+    """Answer a request whose handler has raised an error. Return False to raise it again."""
+    if isinstance(error, asyncio.CancelledError) and is_cancelled(conn, request):
+        abandon(conn, request, CNO_RST_CANCEL)
+        return False
+    if isinstance(error, GeneratorExit) and conn.loop.is_closed():
+        return False  # there is no loop to report it to
+    if isinstance(error, (SystemExit, KeyboardInterrupt)):
+        send_500(conn, request)  # and the event loop stops
+        return False
+    if failures.says_gone(error, request):
+        log.debug("%r: %s", request, error)
+        returned(conn, request)
+        return True
+    told = f"the handler of {request!r} failed"
+    if isinstance(error, TypeError) and work is not request and not inspect.isawaitable(work):
+        told = f"the handler of {request!r} is not `async def`, and returned no awaitable"
+    report(conn, told, error)
+    send_500(conn, request)
+    return True
+
+
+def is_cancelled(conn: ServerLink, request: RequestState) -> bool:
+    """Return whether the current task was cancelled. Otherwise the handler let the cancellation
+    of another object through, which is a failure like any other."""
+    task = current_task(conn.loop)
+    return request._ended or task is None or task.cancelling() > 0
+
+
+def returned(conn: ServerLink, request: RequestState) -> None:
+    """Complete the response of a handler that has returned, if it has left that undone."""
+    if request._ended:
+        return
+    state = failures.write_state(request)
+    if request._tunnel:
+        close_tunnel(conn, request)
+    elif state == DONE or request._sent:
+        if not request._complete:
+            leftover.part(conn, request)
+    elif state == HEAD and not request._response_begun:
+        report(conn, f"the handler of {request!r} returned without a response", None)
+        send_500(conn, request)
+    else:
+        abandon(conn, request, CNO_RST_INTERNAL_ERROR)
+
+
+def send_500(conn: ServerLink, request: RequestState) -> None:
+    """Send a 500, or reset the stream: the handler has failed to respond."""
+    if request._ended:
+        return
+    state = failures.write_state(request)
+    if state == DONE:
+        if not request._complete:
+            leftover.part(conn, request)
+        return
+    if state != HEAD or request._response_begun or request.stream in conn._stalled:
+        abandon(conn, request, CNO_RST_INTERNAL_ERROR)
+        return
+    request._response_begun = True
+    request._sent = True
+    answer = Sending(request.stream, b"", True)
+    answer.code = 500
+    answer.headers = [("content-length", "0")]
+    conn._post(answer)
+    if not request._complete and not request._ended:
+        leftover.part(conn, request)
+
+
+def close_tunnel(conn: ServerLink, request: RequestState) -> None:
+    """Close the tunnel that a handler has left open when it returned."""
+    if request.stream in conn._stalled:
+        abandon(conn, request, CNO_RST_CANCEL)
+        return
+    if not request._sent:
+        request._sent = True
+        conn._post(Sending(request.stream, b"", True))
+    if not request._ended:
+        leftover.part(conn, request)
+
+
+def abandon(conn: ServerLink, request: RequestState, code: int) -> None:
+    """Reset the stream: the response will never be complete."""
+    if not request._ended and conn._life.phase < FLUSHING:
+        conn.write_reset(request.stream, code)
+
+
+def report(conn: ServerLink, message: str, error: BaseException | None) -> None:
+    """Report a failure of the application to the event loop's exception handler."""
+    # Without the task: Python 3.12 would enter the task's context, which is active already.
+    context: dict[str, Any] = {"message": f"cno: {message}", "protocol": conn}
+    if error is not None:
+        context["exception"] = error
+    conn.loop.call_exception_handler(context)

@@ -1,0 +1,92 @@
+"""The state of a server's connection: its handlers, and the observer of its life.
+
+Functions in other modules of this package are the behaviour. Must never know how connections are
+accepted.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, final
+
+from mypy_extensions import i64, mypyc_attr
+
+from cno.aio.connection.protocol import Connection
+from cno.aio.server.request_state import RequestState
+from cno.limits import UNBOUNDED, Limits, bound
+from cno.settings import SettingsDict
+
+#: The default of `max_pending_handlers`.
+USUAL_HANDLERS: Final = Limits().max_pending_handlers
+
+
+def most_handlers(limits: Limits) -> int:
+    """Return how many handlers may run: at least four for each stream by default."""
+    most = limits.max_pending_handlers
+    if most is None or most != USUAL_HANDLERS:
+        return bound(most)
+    streams = limits.max_concurrent_streams
+    return UNBOUNDED if streams is None else max(most, 4 * streams)
+
+
+@final
+class Handlers:
+    """The handlers of one connection."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.new_requests: list[RequestState] = []  # in the input that is being parsed
+        self.plain_tasks = False  # the loop has no task factory
+        self.eager = False  # handlers start at once, before the loop's next iteration
+        self.running: i64 = 0  # not returned yet, also those of closed streams
+        self.tasks: set[asyncio.Task[None]] = set()
+        self.most: i64 = most_handlers(limits)
+        self.reset_running: i64 = 0  # running, and their request was reset
+        self.pushes_running: i64 = 0  # running for pushes
+        self.waiting: dict[int, RequestState] = {}  # by stream, for other handlers to return
+        self.start_due = False  # the next iteration of the event loop starts some of them
+        self.most_requests: i64 = bound(limits.max_requests_per_connection)
+        self.prioritizes = False  # the client has sent a priority
+        self.deadline: asyncio.TimerHandle | None = None  # once the server is shutting down
+        self.deadline_at = 0.0  # its time (handles of uvloop may not have it)
+
+    def has_room(self) -> bool:
+        """Return whether one more handler may start."""
+        return self.running - self.reset_running - self.pushes_running < self.most
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class ConnectionObserver:
+    """An observer of connections: the listener."""
+
+    def opened(self, server: "ServerLink") -> None:
+        """A connection has begun."""
+
+    def finished(self, server: "ServerLink") -> None:
+        """A connection has ended, and all its handlers have returned."""
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class ServerLink(Connection):
+    """A connection with the handlers of its requests."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop | None,
+        handle: Callable[[Any], Awaitable[object]],
+        limits: Limits,
+        settings: SettingsDict | None,
+        observer: ConnectionObserver | None,
+    ) -> None:
+        super().__init__(True, loop, limits, settings)
+        #: Takes a `Request`.
+        self._handle: Callable[[Any], Awaitable[object]] = handle
+        self._observer = observer
+        self._handlers = Handlers(limits)
+
+    def _start_handler(self, request: RequestState, eager: bool) -> None:
+        """Start the handler of a request."""
+
+    def drain(self, timeout: float | None = None) -> None:
+        """Shut down, and abort after a time."""
+
+    def cancel_handlers(self) -> None:
+        """Cancel all handlers."""
