@@ -32,6 +32,10 @@ INTERPRETED = {
     "cno/aio/errors.py": "as cno/errors.py",
     "cno/asgi/errors.py": "as cno/errors.py",
     "cno/websocket/errors.py": "as cno/errors.py",
+    "cno/adapters/errors.py": "as cno/errors.py",
+    "cno/adapters/arguments.py": "as cno/httpx.py",
+    "cno/httpx.py": "its classes derive from httpx's, which need not be there to build",
+    "cno/httpx2.py": "as cno/httpx.py",
     "cno/aio/channel.py": "as cno/errors.py",
     "cno/aio/refusal.py": "as cno/errors.py",
     "cno/aio/forwardable.py": "as cno/aio/serving.py",
@@ -43,7 +47,6 @@ INTERPRETED = {
     "cno/asgi/server/": "as cno/workers/; a dataclass describes its options to click",
     "cno/gunicorn.py": "derives from a class of gunicorn's",
     "cno/django/": "as cno/gunicorn.py, of Django's",
-    "cno/testing.py": "nothing there is hot",
     "cno/cli/": "click looks into the functions it is given, and nothing there is hot",
     "cno/examples/": "to be read and copied; wsproto need not be there to build",
 }

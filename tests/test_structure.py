@@ -37,9 +37,12 @@ PUBLIC = {"", "raw", "hpack"}
 # What needs more than the engine's two small packages, and what it may need.
 THIRD_PARTY = {"mypy_extensions", "librt"}
 ADAPTERS = {
+    "adapters": {"socksio"},
     "asgi": {"dotenv", "uvloop"},
     "django": {"django"},
     "gunicorn": {"gunicorn"},
+    "httpx": {"httpx", "httpx2"},
+    "httpx2": {"httpx2"},
     "workers": {"watchfiles"},
     "cli": {"click", "rich", "trustme", "uvloop"},
     "examples": {"wsproto"},
@@ -50,7 +53,7 @@ TYPES_ONLY = {"typing_extensions"}
 
 # The engine does no I/O and waits for nobody.
 SANS_IO = {"asyncio", "concurrent", "selectors", "socket", "ssl", "subprocess", "threading"}
-DOES_IO = {"aio", "websocket", "asgi", "uvicorn", "testing", *ADAPTERS}
+DOES_IO = {"aio", "websocket", "asgi", "uvicorn", *ADAPTERS}
 
 Tree = dict[str, str]  # path from the root, with slashes -> text
 Rule = Callable[[Tree], list[str]]

@@ -12,7 +12,7 @@ from cno.aio import tls
 from cno.aio.client import Client
 from cno.aio.errors import StreamError
 from cno.aio.fields import as_list
-from cno.aio.happy_eyeballs import open_connection
+from cno.aio.happy_eyeballs import SocketOptions, open_connection
 from cno.aio.hosts import tls_name
 from cno.aio.messages import Response
 from cno.aio.output import Headers
@@ -37,6 +37,7 @@ class Route:
         unix: str | None,
         proxy_ssl_ctx: SSLContext | None = None,
         proxy_tunnel: bool = False,
+        options: SocketOptions | None = None,
     ) -> None:
         if proxy is not None and unix is not None:
             raise ValueError("either a proxy or a Unix socket, not both")
@@ -47,6 +48,7 @@ class Route:
         self._hostname = None if ssl_hostname is None else tls_name(ssl_hostname)
         self._proxies = None if proxy is None else ProxyRoute(proxy, proxy_ssl_ctx, proxy_tunnel)
         self._unix_path = unix
+        self._options = options
 
     def can_require_http1(self) -> bool:
         """Return whether a connection over TLS can offer HTTP/1.1 alone."""
@@ -68,6 +70,13 @@ class Route:
             self._alpn_checked = True
         return self._context
 
+    def _secured(self, target: Target, http1_only: bool) -> tuple[SSLContext | None, str | None]:
+        """Return the TLS context and the server's name for it; None for clear text."""
+        if target.scheme != "https":
+            return None, None
+        context = self._http1_tls() if http1_only else self._tls()
+        return context, self._hostname or target.server_name
+
     def check(self, target: Target) -> None:
         """Raise ValueError if the environment names a malformed proxy for requests to `target`."""
         if self._proxies is not None:
@@ -84,11 +93,7 @@ class Route:
 
         `http1_only`: offer HTTP/1.1 alone over TLS (see `can_require_http1`).
         """
-        context: SSLContext | None = None
-        hostname: str | None = None
-        if target.scheme == "https":
-            context = self._http1_tls() if http1_only else self._tls()
-            hostname = self._hostname or target.server_name
+        context, hostname = self._secured(target, http1_only)
         proxies = self._proxies
         proxy = None if proxies is None else proxies.proxy_for(target)
         if proxies is not None and proxy is not None:
@@ -98,7 +103,9 @@ class Route:
                 lambda: client, self._unix_path, ssl=context, server_hostname=hostname
             )
         else:
-            await open_connection(loop, lambda: client, target.host, target.port, context, hostname)
+            await open_connection(
+                loop, lambda: client, target.host, target.port, context, hostname, self._options
+            )
 
 
 def with_loop(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:

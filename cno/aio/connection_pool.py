@@ -19,6 +19,7 @@ from cno.aio.output import log
 from cno.aio.patience import NO_TURN, not_sent
 from cno.aio.pooled import ClientConnection, PooledClient, PoolListener
 from cno.aio.probe import let_transport_read
+from cno.aio.request_spec import RequestSpec
 from cno.aio.unreachable import closed_at_once, connect_error, too_slow
 from cno.aio.urls import Target
 from cno.aio.waiters import wake
@@ -97,22 +98,31 @@ class ConnectionPool(PoolListener):
             self._store.add(origin)
         return origin
 
-    async def _wait(self, origin: Origin, goes_first: bool, unused_only: bool) -> ClientConnection:
-        """Wait for a connection; a place on it is reserved."""
+    async def _wait(
+        self, origin: Origin, spec: RequestSpec, goes_first: bool, unused_only: bool
+    ) -> ClientConnection:
+        """Wait for a connection for a request; a place on it is reserved."""
+        waiter = self._join(origin, goes_first, unused_only)
+        try:
+            await waiter.key
+        except asyncio.CancelledError:
+            self._leave(waiter)
+            raise
+        return connection_of(waiter)
+
+    def _join(self, origin: Origin, goes_first: bool, unused_only: bool) -> Waiter:
+        """Return a new waiter. Its `key` is a future that is done when the store has decided."""
         waiter = Waiter(origin, unused_only, goes_first, asyncio.get_running_loop().create_future())
         self._store.wait(waiter)
         self._perform()
         if origin.shared is not None:
             cast(ClientConnection, origin.shared).client._shorten_timer()
-        try:
-            await waiter.key
-        except asyncio.CancelledError:
-            self._store.leave(waiter)
-            self._perform()
-            raise
-        if waiter.connection is None:
-            raise error_for(cast(Target, origin.peer), cast("Exception | None", waiter.reason))
-        return cast(ClientConnection, waiter.connection)
+        return waiter
+
+    def _leave(self, waiter: Waiter) -> None:
+        """Give up waiting."""
+        self._store.leave(waiter)
+        self._perform()
 
     async def _is_well(self, connection: ClientConnection) -> bool:
         """Read what has come on a connection that nobody uses; return whether that was not its end.
@@ -288,6 +298,14 @@ class ConnectionPool(PoolListener):
             else:
                 leave(client)
         self._perform()
+
+
+def connection_of(waiter: Waiter) -> ClientConnection:
+    """Return the connection that the store has given to a waiter, or raise why there is none."""
+    if waiter.connection is None:
+        target = cast(Target, waiter.origin.peer)
+        raise error_for(target, cast("Exception | None", waiter.reason))
+    return cast(ClientConnection, waiter.connection)
 
 
 def error_for(target: Target, reason: Exception | None) -> Exception:

@@ -12,20 +12,23 @@ from cno.aio.request_spec import RequestSpec, has
 class ForwardProxy:
     """How requests on a connection address the proxy that forwards them.
 
-    `credentials` is the value of the `proxy-authorization` field, None if there is none.
+    `credentials` is the value of the `proxy-authorization` field, None if there is none. `fields`
+    are others that the proxy gets with each request.
     """
 
-    def __init__(self, credentials: str | None) -> None:
+    def __init__(self, credentials: str | None, fields: Headers) -> None:
         self._credentials: Final = credentials
+        self._fields: Final = fields
 
     def fields(self, spec: RequestSpec) -> Headers:
         """Return the header fields of the request, with the credentials for the proxy.
 
         A `proxy-authorization` field of the application's takes precedence.
         """
-        if self._credentials is None or has(spec.fields, "proxy-authorization"):
-            return spec.fields
-        return [*spec.fields, ("proxy-authorization", self._credentials)]
+        fields = [*spec.fields, *self._fields] if self._fields else spec.fields
+        if self._credentials is None or has(fields, "proxy-authorization"):
+            return fields
+        return [*fields, ("proxy-authorization", self._credentials)]
 
     def target(self, spec: RequestSpec) -> str:
         """Return the request target in absolute-form.

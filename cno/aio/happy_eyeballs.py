@@ -11,7 +11,7 @@ import asyncio
 import os
 import socket
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from errno import EINPROGRESS, EWOULDBLOCK
 from ssl import SSLContext
 from typing import Any, Final, TypeAlias
@@ -27,6 +27,25 @@ ATTEMPT_DELAY: Final = 0.25
 Info: TypeAlias = tuple[Any, Any, int, str, Any]
 
 
+class SocketOptions:
+    """What to set on a socket before it connects.
+
+    `local_address` is the host to connect from, None for the system's choice; `options` are the
+    arguments of calls of `setsockopt`.
+    """
+
+    def __init__(self, local_address: str | None, options: Iterable[Any]) -> None:
+        self.local_address = local_address
+        self.options: list[Any] = list(options)
+
+    def apply(self, sock: socket.socket) -> None:
+        """Prepare a socket. Raises OSError."""
+        for option in self.options:
+            sock.setsockopt(*option)
+        if self.local_address is not None:
+            sock.bind((self.local_address, 0))
+
+
 async def open_connection(
     loop: asyncio.AbstractEventLoop,
     factory: Callable[[], asyncio.Protocol],
@@ -34,16 +53,17 @@ async def open_connection(
     port: int,
     context: SSLContext | None = None,
     server_name: str | None = None,
+    options: SocketOptions | None = None,
 ) -> None:
     """Connect a protocol to a host (see `hosts.Host.address`), over TLS if there is a context.
 
     Raises OSError, whose text names every address that failed, and ssl.SSLError.
     """
-    if is_address(host):
+    if options is None and is_address(host):
         await loop.create_connection(factory, host, port, ssl=context, server_hostname=server_name)
         return
     infos = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    sock = await first_to_answer(loop, alternating(infos))
+    sock = await first_to_answer(loop, alternating(infos), options)
     # From here on the transport owns the socket, and closes it if TLS fails.
     await loop.create_connection(factory, sock=sock, ssl=context, server_hostname=server_name)
 
@@ -65,7 +85,9 @@ def alternating(infos: list[Info]) -> deque[Info]:
     return ordered
 
 
-async def first_to_answer(loop: asyncio.AbstractEventLoop, infos: deque[Info]) -> socket.socket:
+async def first_to_answer(
+    loop: asyncio.AbstractEventLoop, infos: deque[Info], options: SocketOptions | None = None
+) -> socket.socket:
     """Return a socket that is connected to the first address that accepts.
 
     Starts the next attempt when one fails, or after `ATTEMPT_DELAY`. Raises OSError if all fail.
@@ -76,7 +98,7 @@ async def first_to_answer(loop: asyncio.AbstractEventLoop, infos: deque[Info]) -
         while infos or attempts:
             if infos:
                 info = infos.popleft()
-                attempts[loop.create_task(attempt(loop, info))] = address_text(info[4])
+                attempts[loop.create_task(attempt(loop, info, options))] = address_text(info[4])
             done, _ = await asyncio.wait(
                 list(attempts),
                 timeout=ATTEMPT_DELAY if infos else None,
@@ -96,12 +118,16 @@ async def first_to_answer(loop: asyncio.AbstractEventLoop, infos: deque[Info]) -
     raise merged(problems)
 
 
-async def attempt(loop: asyncio.AbstractEventLoop, info: Info) -> socket.socket:
+async def attempt(
+    loop: asyncio.AbstractEventLoop, info: Info, options: SocketOptions | None
+) -> socket.socket:
     """Return a socket that is connected to one address. Raises OSError."""
     sock = socket.socket(info[0], info[1], info[2])
     connected = False
     try:
         sock.setblocking(False)
+        if options is not None:
+            options.apply(sock)
         await connect(loop, sock, info[4])
         connected = True
     finally:

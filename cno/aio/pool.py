@@ -193,7 +193,7 @@ class Pool(ConnectionPool):
             unused_only = retries.needs_unused
             picked = self._store.pick(origin, unused_only)
             if picked is None:
-                connection = await self._wait(origin, retries.goes_first, unused_only)
+                connection = await self._wait(origin, spec, retries.goes_first, unused_only)
             else:
                 connection = cast(ClientConnection, picked)
             client = connection.client
@@ -214,6 +214,7 @@ class Pool(ConnectionPool):
                 else:
                     self._store.sent(connection)
                     client._send(response, spec)
+                    self._begun(response, spec)
                     answer = await client._answer(response, spec.method)
                     if answer.code != MISDIRECTED or not self._goes_elsewhere(
                         connection, answer, spec, target, body, retries
@@ -231,6 +232,9 @@ class Pool(ConnectionPool):
             pause = retries.pause()
             if pause > 0.0:
                 await asyncio.sleep(pause)
+
+    def _begun(self, response: Response, spec: RequestSpec) -> None:
+        """A request is being sent. (For subclasses that watch it.)"""
 
     def _goes_again(
         self,

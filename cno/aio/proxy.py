@@ -24,6 +24,7 @@ from cno.aio.happy_eyeballs import open_connection
 from cno.aio.messages import Response
 from cno.aio.output import Headers
 from cno.aio.proxy_environment import ProxyEnvironment, parse_proxy
+from cno.aio.request_spec import has
 from cno.aio.unreachable import CLOSED_IN_HANDSHAKE
 from cno.aio.urls import Target
 from cno.limits import Limits
@@ -37,15 +38,19 @@ class ProxyRoute:
 
     `url` is a proxy's URL, or "env": environment variables name the proxy (see `ProxyEnvironment`).
     `context` is for TLS to a proxy (`https:`). `tunnels`: ask for a tunnel even where the proxy
-    could forward the requests. Raises ValueError if the URL names no proxy.
+    could forward the requests. `fields` are sent to the proxy with each request that it forwards,
+    and with each CONNECT. Raises ValueError if the URL names no proxy.
     """
 
-    def __init__(self, url: str, context: SSLContext | None, tunnels: bool) -> None:
+    def __init__(
+        self, url: str, context: SSLContext | None, tunnels: bool, fields: Headers | None = None
+    ) -> None:
         self._environment = ProxyEnvironment() if url == "env" else None
         self._proxy = None if url == "env" else parse_proxy(url)
         self._context = context
         self._alpn_checked = context is None
         self._tunnels = tunnels
+        self._fields: Headers = [] if fields is None else fields
 
     def proxy_for(self, target: Target) -> Target | None:
         """Return the proxy for requests to `target`; None: connect directly.
@@ -81,9 +86,11 @@ class ProxyRoute:
         """
         outer = self._tls() if proxy.scheme == "https" else None
         if context is not None or client._force_http2 or self._tunnels:
-            await connect_through(loop, proxy, outer, target, client, context, hostname)
+            await connect_through(
+                loop, proxy, outer, target, client, context, hostname, self._fields
+            )
             return
-        client._forward_proxy = ForwardProxy(proxy.credentials)
+        client._forward_proxy = ForwardProxy(proxy.credentials, self._fields)
         await connect_to_proxy(loop, proxy, outer, client)
         client.scheme = target.scheme  # TLS ends at the proxy
 
@@ -122,12 +129,13 @@ async def connect_through(
     client: Client,
     context: SSLContext | None,
     hostname: str | None,
+    fields: Headers,
 ) -> None:
     """Connect `client` through a tunnel.
 
     `outer` is the context for TLS to the proxy, `context` that for TLS inside the tunnel.
     """
-    transport, early, at_eof = await open_tunnel(loop, proxy, outer, target, client._limits)
+    transport, early, at_eof = await open_tunnel(loop, proxy, outer, target, client._limits, fields)
     if context is None:
         # No input can have come since: a coroutine continues its caller without a loop iteration.
         transport.set_protocol(client)
@@ -157,13 +165,14 @@ async def open_tunnel(
     outer: SSLContext | None,
     target: Target,
     limits: Limits,
+    more: Headers,
 ) -> tuple[asyncio.Transport, bytes, bool]:
     """Return a transport to `target`, the bytes that followed the proxy's response, and whether
     end of file came after them."""
     proxy_client = Client(loop, proxy.authority, "http", limits=limits)
     await connect_to_proxy(loop, proxy, outer, proxy_client)
-    fields: Headers = []
-    if proxy.credentials is not None:
+    fields = list(more)
+    if proxy.credentials is not None and not has(fields, "proxy-authorization"):
         fields.append(("proxy-authorization", proxy.credentials))
     done = False
     try:

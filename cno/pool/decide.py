@@ -27,6 +27,7 @@ class State:
         max_per_origin: i64,
         keepalive_timeout: float | None,
         clock: Callable[[], float],
+        max_idle: i64,
     ) -> None:
         if max_live < 1 or max_per_origin < 1:
             raise ValueError("a pool needs room for a connection")
@@ -34,6 +35,7 @@ class State:
         self.max_per_origin = max_per_origin
         self.keepalive_timeout = keepalive_timeout
         self.clock = clock
+        self.max_idle = max_idle
         self.origins: dict[str, Origin] = {}
         self.connections: dict[PooledConnection, None] = {}  # that are made and not lost
         self.live: i64 = 0  # connections that take requests, and dials
@@ -139,6 +141,8 @@ def set_idle(state: State, connection: PooledConnection) -> None:
         origin.idle.append(connection)
     now = state.clock()
     state.idle[connection] = now
+    if len(state.idle) > state.max_idle:
+        evict(state)
     if state.alarm == 0.0 and state.keepalive_timeout is not None:
         alarm_at(state, now + state.keepalive_timeout)
     feed(state)

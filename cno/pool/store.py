@@ -20,7 +20,8 @@ class ConnectionStore:
 
     HTTP/2: one connection for each origin, which all requests share. HTTP/1.1: up to
     `max_per_origin` for each origin, each for one request at a time. `max_connections` bounds those
-    that take requests, together with the dials. None: no bound. A connection that is idle for
+    that take requests, together with the dials, and `max_idle` those that nobody uses. None: no
+    bound. A connection that is idle for
     `keepalive_timeout` seconds is closed (None: never). Waiters are served in their order.
     """
 
@@ -30,8 +31,12 @@ class ConnectionStore:
         max_per_origin: int | None,
         keepalive_timeout: float | None,
         clock: Callable[[], float] = time.monotonic,
+        *,
+        max_idle: int | None = None,
     ) -> None:
-        self._state = State(bound(max_connections), bound(max_per_origin), keepalive_timeout, clock)
+        self._state = State(
+            bound(max_connections), bound(max_per_origin), keepalive_timeout, clock, bound(max_idle)
+        )
 
     @property
     def is_closing(self) -> bool:

@@ -1,0 +1,1 @@
+"""The common parts of the transports of httpx and httpx2. Nothing here is public."""

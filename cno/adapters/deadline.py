@@ -1,0 +1,175 @@
+"""The time limits of one request, by its phases, and what enforces them.
+
+Knows how a connection shows that it is sending. Must never know httpx.
+"""
+
+import asyncio
+from collections.abc import AsyncIterable, AsyncIterator
+from typing import Any, Final
+
+from mypy_extensions import i64
+
+from cno.adapters.errors import READ, WRITE, PhaseTimeoutError
+from cno.adapters.trace import Tracer
+from cno.aio.messages import Response
+from cno.aio.output import Headers, Sending
+from cno.aio.request_spec import RequestSpec
+
+FOREVER: Final = float("inf")
+
+
+class Deadline:
+    """The time limits of one request, in seconds, and the timer for its response.
+
+    `connect` limits how long a connection is being made, `pool` how long none is being made and all
+    are in use, `read` how long the server sends nothing while somebody waits for it, `write` how
+    long it takes nothing.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        connect: float,
+        read: float,
+        write: float,
+        pool: float,
+    ) -> None:
+        self.connect = connect
+        self.read = read
+        self.write = write
+        self.pool = pool
+        self.source: Source | None = None
+        self._loop = loop
+        self._interval = min(read, write)
+        self._response: Response | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._waiting = False
+        self._since = 0.0  # since when somebody waits for the server
+        self._interim: i64 = 0  # 1xx responses that had come by then
+        self._sending: Sending | None = None  # the pending write at the last tick
+        self._sent: i64 = 0  # bytes of it that are written
+        self._moved_at = 0.0  # when it last made progress
+
+    def begin(self, response: Response) -> None:
+        """Note that the request is being sent, and its response awaited."""
+        self._response = response
+        self._interim = 0
+        self._sending = None
+        self.wait()
+
+    def wait(self) -> None:
+        """Note that somebody begins to wait for the server."""
+        if self._interval == FOREVER:
+            return
+        self._since = self._moved_at = self._loop.time()
+        self._waiting = True
+        if self._timer is None:
+            self._timer = self._loop.call_at(self._since + self._interval, self._tick)
+
+    def arrived(self) -> None:
+        """Note that something has come from the server."""
+        self._waiting = False
+
+    def close(self) -> None:
+        """Stop the timer."""
+        self._waiting = False
+        self._response = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _tick(self) -> None:
+        self._timer = None
+        response = self._response
+        if response is None or not self._waiting:
+            return
+        now = self._loop.time()
+        write_due = self._write_due(response, now)
+        read_due = self._read_due(response)
+        if min(write_due, read_due) > now:
+            due = min(write_due, read_due, now + self._interval)
+            self._timer = self._loop.call_at(due, self._tick)
+        elif write_due <= now:
+            self._expire(response, WRITE, self.write)
+        else:
+            self._expire(response, READ, self.read)
+
+    def _write_due(self, response: Response, now: float) -> float:
+        """Return when the server will have taken nothing for too long."""
+        sending = response._conn._stalled.get(response.stream)
+        if sending is None:
+            self._sending = None
+            return FOREVER
+        if sending is not self._sending or sending.at != self._sent:
+            if self._sending is not None or sending.at != 0:
+                self._moved_at = now
+            elif self.source is not None:
+                self._moved_at = max(self._moved_at, self.source.given_at)
+            self._sending = sending
+            self._sent = sending.at
+        return self._moved_at + self.write
+
+    def _read_due(self, response: Response) -> float:
+        """Return when the server will have sent nothing for too long."""
+        if response.code == 0:
+            if self._sending is not None or response._upload is not None:
+                return FOREVER
+            if response._interim_count != self._interim:
+                self._interim = response._interim_count
+                self._since = self._loop.time()
+            if self.source is not None:
+                self._since = max(self._since, self.source.given_at)
+        return self._since + self.read
+
+    def _expire(self, response: Response, phase: str, seconds: float) -> None:
+        self.close()
+        response._failed(PhaseTimeoutError(phase, seconds, response.stream))
+        response.cancel()
+
+
+class Source:
+    """A body that comes piece by piece: notes when the last piece, or the end, was asked for."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, stream: Any) -> None:
+        self._loop = loop
+        self._stream = stream
+        self._pieces: Any = None
+        self.given_at = 0.0  # when the last piece was given, or the end
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        if self._pieces is None:
+            self._pieces = self._stream.__aiter__()
+        return self
+
+    async def __anext__(self) -> bytes:
+        try:
+            piece: bytes = await self._pieces.__anext__()
+        except StopAsyncIteration:
+            self.given_at = self._loop.time()
+            raise
+        self.given_at = self._loop.time()
+        return piece
+
+    async def aclose(self) -> None:
+        """Close the generator that the pieces come from."""
+        pieces = self._pieces
+        if pieces is not None and hasattr(pieces, "aclose"):
+            await pieces.aclose()
+
+
+class TimedRequest(RequestSpec):
+    """A request with time limits, and with somebody who traces it."""
+
+    def __init__(
+        self,
+        method: str,
+        path: str,
+        fields: Headers,
+        data: bytes | AsyncIterable[bytes],
+        trailers: Headers | None,
+        deadline: Deadline,
+        tracer: Tracer | None,
+    ) -> None:
+        super().__init__(method, path, fields, data, trailers)
+        self.deadline = deadline
+        self.tracer = tracer

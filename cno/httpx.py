@@ -1,0 +1,59 @@
+"""Transports of httpx: `httpx.AsyncClient(transport=cno.httpx.AsyncTransport())`.
+
+Where only httpx2 is installed, they are transports of httpx2; those of `cno.httpx2` always are.
+
+Stays interpreted, because the classes derive from those of httpx.
+"""
+
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import httpx
+else:
+    try:
+        import httpx
+    except ImportError:
+        import httpx2 as httpx
+
+from cno.adapters.arguments import AsyncArguments
+from cno.adapters.package import Package
+from cno.adapters.stream import BodyStream, TunnelStream
+
+__all__ = ["AsyncTransport"]
+
+
+class AsyncBody(BodyStream, httpx.AsyncByteStream):
+    """The body of a response."""
+
+
+class AsyncTunnelBody(TunnelStream, httpx.AsyncByteStream):
+    """The body of a response that opens a tunnel."""
+
+
+class AsyncTransport(AsyncArguments, httpx.AsyncBaseTransport):
+    """A transport for `httpx.AsyncClient(transport=...)`, on asyncio.
+
+    Takes the arguments of `httpx.AsyncHTTPTransport`, but `http2` is True by default.
+    With `http1=False`, it speaks HTTP/2 without asking, in clear text too. `protocol_limits` are
+    the bounds on what servers may send; for times there are the timeouts of a request.
+
+    Raises the errors of httpx, with those of `cno` as their `__cause__`. docs/httpx.md describes
+    the extensions of requests and responses.
+    """
+
+    _cno_package = Package(httpx, "httpcore2" if httpx.__name__ == "httpx2" else "httpcore")
+    _cno_streams = (AsyncBody, AsyncTunnelBody)
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None = None,
+        exc_value: BaseException | None = None,
+        traceback: TracebackType | None = None,
+    ) -> None:
+        await self.aclose()
+
+    if TYPE_CHECKING:
+
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            raise NotImplementedError

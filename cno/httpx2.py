@@ -1,0 +1,51 @@
+"""Transports of httpx2: `httpx2.AsyncClient(transport=cno.httpx2.AsyncTransport())`.
+
+Stays interpreted, because the classes derive from those of httpx2.
+"""
+
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+import httpx2
+
+from cno.adapters.arguments import AsyncArguments
+from cno.adapters.package import Package
+from cno.adapters.stream import BodyStream, TunnelStream
+
+__all__ = ["AsyncTransport"]
+
+
+class AsyncBody(BodyStream, httpx2.AsyncByteStream):
+    """The body of a response."""
+
+
+class AsyncTunnelBody(TunnelStream, httpx2.AsyncByteStream):
+    """The body of a response that opens a tunnel."""
+
+
+class AsyncTransport(AsyncArguments, httpx2.AsyncBaseTransport):
+    """A transport for `httpx2.AsyncClient(transport=...)`, on asyncio.
+
+    Takes the arguments of `httpx2.AsyncHTTPTransport`, but `http2` is True by default.
+    With `http1=False`, it speaks HTTP/2 without asking, in clear text too. `protocol_limits` are
+    the bounds on what servers may send; for times there are the timeouts of a request.
+
+    Raises the errors of httpx2, with those of `cno` as their `__cause__`. docs/httpx.md describes
+    the extensions of requests and responses.
+    """
+
+    _cno_package = Package(httpx2, "httpcore2")
+    _cno_streams = (AsyncBody, AsyncTunnelBody)
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None = None,
+        exc_value: BaseException | None = None,
+        traceback: TracebackType | None = None,
+    ) -> None:
+        await self.aclose()
+
+    if TYPE_CHECKING:
+
+        async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+            raise NotImplementedError

@@ -1,3 +1,0 @@
-from typing import Any
-
-def import_string(dotted_path: str) -> Any: ...

@@ -1,2 +1,0 @@
-class Arbiter:
-    WORKER_BOOT_ERROR: int
