@@ -105,6 +105,7 @@ def test_the_files_that_contributing_names_exist() -> None:
 
 def test_the_commands_are_those_that_ci_runs() -> None:
     commands = re.findall(r"^```sh\n(.+?)\n```", TEXT, re.DOTALL | re.MULTILINE)
-    assert len(commands) == 2
+    assert len(commands) == 3
+    assert commands[2].splitlines()[1] == "cno serve module:app --self-signed"
     assert commands[1] == ".ci/run"
     assert ".venv/bin/cno serve" in commands[0]

@@ -1,0 +1,8 @@
+"""docs/serve.md has the options that the code has."""
+
+from tests.serve_table import document, wanted
+
+
+def test_table_is_current() -> None:
+    text = document().read_text("utf-8")
+    assert text == wanted(text), "run: python -m tests.serve_table"
