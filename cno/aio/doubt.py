@@ -32,7 +32,10 @@ def given_up(client: "Client", response: Response) -> None:
         if client._intake.received != response._sent_mark:
             return
         waited = client.loop.time() - response._sent_at
-        if waited < max(QUICK, 2 * client._trip) and client._vain_mark != client._intake.received:
+        if (
+            waited < max(QUICK, 2 * client._window.rtt)
+            and client._vain_mark != client._intake.received
+        ):
             client._vain_mark = client._intake.received
             return
     client._suspect()

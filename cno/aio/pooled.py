@@ -139,8 +139,8 @@ class PooledClient(Client):
         if self._timeouts.in_doubt and self._doubted is None:
             self._doubted = self.loop.call_later(DOUBT, self._check_doubt, context=self._context)
 
-    def _measured(self) -> None:
-        super()._measured()
+    def _probe_answered(self) -> None:
+        super()._probe_answered()
         if self._doubted is not None and not self._timeouts.in_doubt:
             self._doubted.cancel()  # the next doubt starts its own timer
             self._doubted = None

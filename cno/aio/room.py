@@ -10,7 +10,7 @@ from typing import Final
 from mypy_extensions import i64
 
 from cno.aio.connection.lifecycle import FLUSHING
-from cno.aio.windows import Windows
+from cno.aio.output import Output
 from cno.core import CLOSED, cork
 from cno.drive import end_call
 from cno.h2 import flow
@@ -25,7 +25,7 @@ STREAMS: Final = 256
 LEAST_STREAM: Final = 16_384
 
 
-def most_lent(conn: Windows) -> int:
+def most_lent(conn: Output) -> int:
     """Return by how many bytes the connection's window may be widened."""
     return conn._limits.max_unread_window or 0
 
@@ -35,47 +35,47 @@ def stream_window(most: int) -> int:
     return max(LEAST_STREAM, most // STREAMS)
 
 
-def look(conn: Windows) -> None:
+def look(conn: Output) -> None:
     """Schedule a check: there is less room than there should be."""
-    if conn._room_due or conn._lent >= most_lent(conn):
+    if conn._window.room_due or conn._window.lent >= most_lent(conn):
         return
     if is_wide(conn):
-        conn._room_due = True
+        conn._window.room_due = True
         conn.loop.call_later(PATIENCE, make, conn, TURNS, context=conn._context)
     elif not conn._h2.unacked:
-        conn._room_due = True
+        conn._window.room_due = True
         conn.loop.call_soon(make, conn, TURNS, context=conn._context)
 
 
-def is_wide(conn: Windows) -> bool:
+def is_wide(conn: Output) -> bool:
     """Return whether new streams still get the window of a connection with enough room."""
     return conn._local._initial_window_size > stream_window(most_lent(conn))
 
 
-def make(conn: Windows, turns: int) -> None:
+def make(conn: Output, turns: int) -> None:
     """Make room, unless readers have made some meanwhile.
 
     First, new streams get smaller windows, permanently; windows of streams that are read grow. Once
     the peer has acknowledged that, the unread data widens the connection's window.
     """
     h2 = conn._h2
-    lacks = 2 * conn._least_room - h2.recv_window - h2.recv_credit
+    lacks = 2 * conn._window.least_room - h2.recv_window - h2.recv_credit
     gone = conn._life.phase >= FLUSHING or conn._state == CLOSED
-    if turns > 0 and not gone and lacks > conn._least_room:
+    if turns > 0 and not gone and lacks > conn._window.least_room:
         conn.loop.call_soon(make, conn, turns - 1, context=conn._context)
         return
-    conn._room_due = False
-    if gone or lacks <= conn._least_room:
+    conn._window.room_due = False
+    if gone or lacks <= conn._window.least_room:
         return
     if is_wide(conn):
         conn.configure(initial_window_size=stream_window(most_lent(conn)))
     elif not h2.unacked:
-        lend(conn, min(lacks, most_lent(conn) - conn._lent))
+        lend(conn, min(lacks, most_lent(conn) - conn._window.lent))
 
 
-def lend(conn: Windows, more: i64) -> None:
+def lend(conn: Output, more: i64) -> None:
     """Widen the connection's window."""
-    conn._lent += more
+    conn._window.lent += more
     cork(conn)
     try:
         flow.widen(conn, None, more)

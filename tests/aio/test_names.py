@@ -12,7 +12,6 @@ ENGINE = {"core.py": {"Core"}, "engine.py": {"Engine"}}
 LAYERS = {
     "aio/connection/state.py": {"Link"},
     "aio/output.py": {"Output"},
-    "aio/windows.py": {"Windows"},
     "aio/connection/protocol.py": {"Connection"},
     "aio/server/state.py": {"ServerLink"},
     "aio/server/connection.py": {"Server"},

@@ -33,9 +33,9 @@ from cno.aio.connection.lifecycle import (
 from cno.aio.connection.progress import acknowledged, is_taking
 from cno.aio.errors import name_of, said
 from cno.aio.log import log
+from cno.aio.output import Output
 from cno.aio.tls import ssl_object_of
 from cno.aio.waiters import wake
-from cno.aio.windows import Windows
 from cno.core import H2_CONTINUATION, INIT, waiting
 from cno.errors import ConnectionError, Reason
 from cno.streams import flush_all
@@ -47,7 +47,7 @@ PIECE: Final = 65_536
 # -- closing the transport -------------------------------------------------------------------------
 
 
-def close_transport(conn: Windows) -> None:
+def close_transport(conn: Output) -> None:
     """Write the pending output, and close the transport, or first our half of it."""
     if conn._life.phase >= LINGERING:
         return
@@ -103,7 +103,7 @@ def close_transport(conn: Windows) -> None:
         give_time(conn, patience)
 
 
-def detach(conn: Windows) -> None:
+def detach(conn: Output) -> None:
     """Leave the transport to another protocol: this connection ends."""
     timeouts.stop(conn)
     conn._life.fire(HAND_OVER)
@@ -111,7 +111,7 @@ def detach(conn: Windows) -> None:
         conn._context.copy().run(conn.transport.resume_reading)
 
 
-def give_time(conn: Windows, patience: float) -> None:
+def give_time(conn: Output, patience: float) -> None:
     """Give the transport `patience` seconds to write the rest, and more while the peer takes it."""
     if conn._life.phase >= LOST:
         return
@@ -121,7 +121,7 @@ def give_time(conn: Windows, patience: float) -> None:
     conn._timeouts.timer = timer
 
 
-def check(conn: Windows, patience: float) -> None:
+def check(conn: Output, patience: float) -> None:
     """Abort the connection, unless the peer still takes output."""
     conn._timeouts.timer = None
     if conn._life.phase >= LOST:
@@ -137,7 +137,7 @@ def check(conn: Windows, patience: float) -> None:
         truncation.cut_off(conn)
 
 
-def half_closed(conn: Windows) -> None:
+def half_closed(conn: Output) -> None:
     """Handle a half-close of an HTTP/1.1 client, which may be gone or wait for its responses.
 
     Keep answering for `half_closed_timeout`; then wait only while it takes the written output.
@@ -149,7 +149,7 @@ def half_closed(conn: Windows) -> None:
     conn._timeouts.timer = conn.loop.call_later(wait, expire, conn, context=conn._context)
 
 
-def expire(conn: Windows) -> None:
+def expire(conn: Output) -> None:
     """Abort the connection of a half-closed client, unless it still takes output."""
     conn._timeouts.timer = None
     if conn._life.phase >= LOST:
@@ -162,7 +162,7 @@ def expire(conn: Windows) -> None:
         conn._timeouts.timer = conn.loop.call_later(wait, expire, conn, context=conn._context)
 
 
-def give_up(conn: Windows) -> None:
+def give_up(conn: Output) -> None:
     """Abort the transport, and end the connection: its peer has closed its side before."""
     truncation.cut_off(conn)
     lost(conn, None)
@@ -171,7 +171,7 @@ def give_up(conn: Windows) -> None:
 # -- the loss -------------------------------------------------------------------------------------
 
 
-def lost(conn: Windows, exc: Exception | None) -> None:
+def lost(conn: Output, exc: Exception | None) -> None:
     """Handle the loss of the transport, which asyncio may report twice (a write in a callback)."""
     before = conn._life.phase
     if not conn._life.fire(CONNECTION_LOST):
@@ -193,7 +193,7 @@ def lost(conn: Windows, exc: Exception | None) -> None:
     work_off(conn)
 
 
-def end_of(conn: Windows) -> str:
+def end_of(conn: Output) -> str:
     """Return how a connection ended, and by whom."""
     here = conn._life.peer_end == CLOSED_HERE
     if conn._life.timed_out is not None and here:
@@ -211,7 +211,7 @@ def end_of(conn: Windows) -> str:
     return "the peer closed the connection without ending TLS (no close_notify)"
 
 
-def vanished(conn: Windows, why: Reason) -> None:
+def vanished(conn: Output, why: Reason) -> None:
     """End the connection: the peer has gone, or does not react any more."""
     if why.limit:
         conn._life.timed_out = why
@@ -219,7 +219,7 @@ def vanished(conn: Windows, why: Reason) -> None:
     conn.transport.abort()
 
 
-def is_quiet(conn: Windows) -> bool:
+def is_quiet(conn: Output) -> bool:
     """Return whether nothing has come that is not a whole message, or a whole frame."""
     if waiting(conn) != 0:
         return False
@@ -228,7 +228,7 @@ def is_quiet(conn: Windows) -> bool:
     return conn._h1.head is None
 
 
-def work_off(conn: Windows) -> None:
+def work_off(conn: Output) -> None:
     """Parse the received input, in several iterations of the event loop if necessary."""
     kept = not conn._http2 and conn._state != INIT and waiting(conn) != 0
     if kept or intake.has_more(conn):
@@ -240,7 +240,7 @@ def work_off(conn: Windows) -> None:
     tell(conn)
 
 
-def tell(conn: Windows) -> None:
+def tell(conn: Output) -> None:
     """Fail all calls that wait for the peer."""
     conn._life.cause = end_of(conn)
     conn._life.loss = None  # its traceback may refer to the connection
@@ -272,7 +272,7 @@ def tell(conn: Windows) -> None:
 # -- received input that was not read --------------------------------------------------------------
 
 
-def rescue(conn: Windows) -> None:
+def rescue(conn: Output) -> None:
     """Read the input that the system or TLS still holds: a failed write ends all reading.
 
     TLS data in the system's buffer is lost: the event loop's TLS cannot be given it.

@@ -13,6 +13,7 @@ from mypy_extensions import mypyc_attr
 from cno.aio import leftover, room
 from cno.aio.arguments import check_loop
 from cno.aio.connection import (
+    bdp,
     ending,
     intake,
     lifecycle,
@@ -40,10 +41,10 @@ from cno.aio.connection.lifecycle import (
 )
 from cno.aio.connection.stream_state import StreamState
 from cno.aio.fields import Headers
+from cno.aio.output import Output
 from cno.aio.pings import Pings
 from cno.aio.tls import is_adequate, received_close_notify, ssl_object_of
 from cno.aio.transports import gathers, most_whole, write_buffer
-from cno.aio.windows import Windows
 from cno.const import (
     CNO_LOCAL,
     CNO_RST_INADEQUATE_SECURITY,
@@ -56,7 +57,7 @@ from cno.settings import SettingsDict
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
-class Connection(Windows):
+class Connection(Output):
     """The engine as an `asyncio.Protocol`: the base of `Server` and `Client`.
 
     `loop` is the event loop, `transport` the transport once there is one.
@@ -97,7 +98,7 @@ class Connection(Windows):
             if http2 and not is_adequate(secured):
                 self.write_reset(0, CNO_RST_INADEQUATE_SECURITY)
         if self._http2:
-            self._announced_at = self._life.connected_at
+            self._window.announced_at = self._life.connected_at
         timeouts.arm(self)
 
     def data_received(self, data: bytes) -> None:
@@ -315,8 +316,8 @@ class Connection(Windows):
     def _suspect(self) -> None:
         timeouts.suspect(self)
 
-    def _measured(self) -> None:
-        super()._measured()
+    def _probe_answered(self) -> None:
+        bdp.probe_answered(self)
         if self._timeouts.in_doubt:
             self._timeouts.in_doubt = False
             self._freed()
@@ -332,7 +333,7 @@ class Connection(Windows):
             return
         if self._http2:
             super().consume(stream, size)
-            self._consumed(stream, size)
+            bdp.consumed(self, stream, size)
             return
         exchange = self._exchanges.get(stream)
         if exchange is not None and not exchange._discard:
@@ -344,13 +345,16 @@ class Connection(Windows):
         """After each batch of input: start handlers, resume writers, flush, close if done."""
         if self._http2:
             h2 = self._h2
-            if self._trip == 0.0:
-                self._greeted()
-            if self._probing and not h2.probing:
-                self._measured()
+            if self._window.rtt == 0.0:
+                bdp.settings_answered(self)
+            if self._window.probing and not h2.probing:
+                self._probe_answered()
             if h2.frames >= h2.pause_at:
                 intake.fall_behind(self)
-            if h2.recv_window + h2.recv_credit < self._least_room and self._life.phase < FLUSHING:
+            if (
+                h2.recv_window + h2.recv_credit < self._window.least_room
+                and self._life.phase < FLUSHING
+            ):
                 room.look(self)
         if self._window_opened:
             self._window_opened = False

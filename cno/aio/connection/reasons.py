@@ -5,11 +5,11 @@ Must never know requests and responses.
 
 from cno.aio.connection.lifecycle import LOST
 from cno.aio.errors import StreamError, StreamTimeoutError, name_of
-from cno.aio.windows import Windows
+from cno.aio.output import Output
 from cno.const import CNO_LOCAL, CNO_RST_HTTP_1_1_REQUIRED, CNO_RST_REFUSED_STREAM
 
 
-def of_reset(conn: Windows, stream: int, code: int, side: int, where: str) -> Exception:
+def of_reset(conn: Output, stream: int, code: int, side: int, where: str) -> Exception:
     """Return the error of a stream that was reset; `where`: how much the peer had sent."""
     late = conn._life.timed_out
     if late is not None and side == CNO_LOCAL:

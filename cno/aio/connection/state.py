@@ -17,9 +17,10 @@ from cno.aio.connection.stream_state import StreamState
 from cno.aio.log import log
 from cno.aio.pings import Pings
 from cno.aio.proxy_header import AnnouncedClient
+from cno.const import DEFAULT_WINDOW
 from cno.engine import Engine
 from cno.errors import ConnectionError, Reason
-from cno.limits import Limits
+from cno.limits import Limits, window
 from cno.settings import SettingsDict, check_dict
 
 #: Numbers of connections, by which an error names its connection without a reference to it.
@@ -74,6 +75,26 @@ class Timeouts:
         self.turn_since = 0.0  # 0: no request waits for a server that allows none
 
 
+@final
+class ReceiveWindow:
+    """The connection's receive window, and the round trips that show how large it should be."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.until_check: i64 = 0  # bytes to read before `bdp` looks at the clock again
+        self.probing = False  # our PING is not answered yet
+        self.probe_sent = 0.0
+        self.rtt = 0.0  # round-trip time in seconds; 0: unknown
+        self.rtt_guessed = False  # no PING has been answered yet
+        self.announced_at = 0.0  # when our SETTINGS went out
+        first = max(DEFAULT_WINDOW, window(limits.connection_window))
+        self.least_room: i64 = first // 2  # see `room`
+        self.lent: i64 = 0  # bytes by which unread data has widened the window
+        self.room_due = False  # `room` will check whether more is needed
+        self.read_in_all: i64 = 0  # bytes read in total
+        self.read_before: i64 = 0  # `read_in_all` at `marked_at`
+        self.marked_at = 0.0
+
+
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Link(Engine, asyncio.Protocol):
     """The engine with the parts that connect it to a transport."""
@@ -97,6 +118,7 @@ class Link(Engine, asyncio.Protocol):
         self._life = Lifecycle()
         self._intake = Intake(limits)
         self._timeouts = Timeouts()
+        self._window = ReceiveWindow(limits)
         self._exchanges: dict[int, StreamState] = {}  # by stream
         self._pings: Pings | None = None  # that the application waits for
         self._announced_peer: AnnouncedClient | None = None  # from a PROXY header

@@ -9,8 +9,7 @@ from cno.aio.connection.durations import past
 from cno.aio.connection.lifecycle import FLUSHING, LINGER
 from cno.aio.connection.stream_state import StreamState
 from cno.aio.errors import StreamTimeoutError
-from cno.aio.output import Sending
-from cno.aio.windows import Windows
+from cno.aio.output import Output, Sending
 from cno.const import CNO_RST_CANCEL
 from cno.core import CLOSED, cork
 from cno.drive import end_call, fail
@@ -22,7 +21,7 @@ NO_BODY: Final = Reason("no more of the body came in time", "", "body_timeout")
 STALLED: Final = Reason("the peer does not take what is to be sent", "", "write_stall_timeout")
 
 
-def check(conn: Windows, now: float) -> None:
+def check(conn: Output, now: float) -> None:
     """Reset the streams on which the peer has sent, or taken, nothing for too long."""
     if conn._http2 and conn._streams:
         remind(conn)
@@ -46,7 +45,7 @@ def check(conn: Windows, now: float) -> None:
                     conn.write_reset(sending.stream, CNO_RST_CANCEL)
 
 
-def remind(conn: Windows) -> None:
+def remind(conn: Output) -> None:
     """Send window updates for small amounts that were read: the peer has timeouts, too."""
     if conn._state != CLOSED:
         cork(conn)
@@ -56,7 +55,7 @@ def remind(conn: Windows) -> None:
             end_call(conn)
 
 
-def overdue_body(conn: Windows, exchange: StreamState, now: float) -> bool:
+def overdue_body(conn: Output, exchange: StreamState, now: float) -> bool:
     """Return whether a reader has waited too long without data."""
     buffer = exchange._buffer
     # A client need not send while its 100 waits behind earlier responses.
@@ -71,12 +70,12 @@ def overdue_body(conn: Windows, exchange: StreamState, now: float) -> bool:
     return past(now, buffer.waiting_since, conn._limits.body_timeout)
 
 
-def overdue(conn: Windows, exchange: StreamState, now: float) -> Reason | None:
+def overdue(conn: Output, exchange: StreamState, now: float) -> Reason | None:
     """Return what has not come in time on a stream; None if nothing is late."""
     return NO_BODY if overdue_body(conn, exchange, now) else None
 
 
-def too_late(conn: Windows, exchange: StreamState, why: Reason) -> None:
+def too_late(conn: Output, exchange: StreamState, why: Reason) -> None:
     """Fail the reader of a message, and reset its stream."""
     exchange._error_delivered = True
     exchange._failed(late(exchange.stream, why))
@@ -87,7 +86,7 @@ def too_late(conn: Windows, exchange: StreamState, why: Reason) -> None:
         fail(conn, ConnectionFault(408, why.text, "RFC 9110 15.5.9"))
 
 
-def overdue_write(conn: Windows, sending: Sending, now: float, moving: bool) -> bool:
+def overdue_write(conn: Output, sending: Sending, now: float, moving: bool) -> bool:
     """Return whether a window has been closed for too long."""
     if conn._full or not conn._http2:
         # `timeouts.overdue_output` checks the transport; HTTP/1.1 has no other timeout of output.
