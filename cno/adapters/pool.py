@@ -4,7 +4,6 @@ Knows when a request waits for a connection, and when it is sent. Must never kno
 """
 
 import asyncio
-import copy
 from ssl import SSLContext
 from typing import Any, Final, cast
 
@@ -86,7 +85,8 @@ class TransportPool(Pool):
 
     def http1_target(self, target: Target) -> Target:
         """Return the target of other connections to the same server, which speak HTTP/1.1."""
-        same = copy.copy(target)
+        same = Target(f"{target.scheme}://{target.authority}/")  # compiled objects have no copies
+        same.server_name = target.server_name
         same.origin = f"{target.origin} http/1.1"
         self._store.require_http1(self._origin_of(same))
         return same
