@@ -119,7 +119,7 @@ def serve(ctx: click.Context, /, **options: Any) -> int:
 
 @app.command(epilog=_LIMITS)
 @click.argument("urls", metavar="URL...", nargs=-1, required=True)
-@click.option("-o", "--output", metavar="FILE", help="Save the body in this file.")
+@click.option("-o", "--output", metavar="FILE", help="Save the body in this file; -: print it.")
 @click.option(
     "-O", "--remote-name", is_flag=True, help="Save each body under the last name of its URL."
 )
@@ -135,7 +135,7 @@ def serve(ctx: click.Context, /, **options: Any) -> int:
     "-X", "--request", "method", metavar="METHOD", help="Use this method instead of GET (or POST)."
 )
 @click.option(
-    "-d", "--data", metavar="DATA", multiple=True, help="Send this data, or that of @FILE."
+    "-d", "--data", metavar="DATA", multiple=True, help="Send this data, or all bytes of @FILE."
 )
 @click.option("-I", "--head", is_flag=True, help="Request the head only.")
 @click.option("-i", "--include", is_flag=True, help="Write heads to standard output, too.")
@@ -176,6 +176,8 @@ def get(**options: Any) -> int:
 
     if options["output"] and (options["remote_name"] or len(options["urls"]) > 1):
         raise click.UsageError("-o is for one URL; use -O for several")
+    if options["output"] == "-":
+        options["output"] = None
     if options["head"] and options["data"]:
         raise click.UsageError("-I sends no body: leave out -d")
     if options["key"] and not options["cert"]:

@@ -16,7 +16,7 @@ from cno.aio.client import Client
 from cno.aio.errors import ConnectionLostError, StreamError
 from cno.aio.messages import Push, Response
 from cno.aio.repeat import requires_http1
-from cno.aio.urls import Target, resolve
+from cno.aio.urls import Target, resolve, split_hier_part, without_dots
 from cno.cli.origins import TLS_HINT, ConnectOptions, Origin, Origins, target_of
 from cno.cli.output import CHUNK, Headers, Output, value_of
 from cno.cli.problems import OUTPUT_CLOSED, Problem, reason, report
@@ -115,7 +115,16 @@ def first_fetch(options: GetOptions, url: str) -> Fetch:
     given = {name for name, _ in options.headers}
     headers = [(name, value) for name, value in defaults if name not in given]
     headers += [(name, value) for name, value in options.headers if value]
-    return Fetch(url, options.method or method, headers, options.data or b"")
+    return Fetch(normalized(url), options.method or method, headers, options.data or b"")
+
+
+def normalized(url: str) -> str:
+    """Return a URL without "." and ".." segments in its path (RFC 3986 5.2.4)."""
+    scheme, mark, rest = url.partition("://")
+    authority, path, _ = split_hier_part(rest)
+    if not mark or not path:
+        return url
+    return f"{scheme}://{authority}{without_dots(path)}{rest[len(authority) + len(path) :]}"
 
 
 def redirected(fetch: Fetch, code: int, location: str) -> Fetch:

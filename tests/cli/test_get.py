@@ -35,6 +35,20 @@ def test_the_first_request() -> None:
 
 
 @pytest.mark.parametrize(
+    ("url", "path"),
+    [
+        ("http://a/x/../b?c/../d#e", "/b?c/../d"),
+        ("h2c://a/./b/..", "/"),
+        ("http://a/../../b", "/b"),
+        ("http://a?x/../y", "/?x/../y"),
+        ("http://a//b", "//b"),
+    ],
+)
+def test_dot_segments_are_not_sent(url: str, path: str) -> None:
+    assert target_of(first_fetch(GetOptions((url,)), url).url).path == path
+
+
+@pytest.mark.parametrize(
     ("url", "location", "path"),
     [
         ("http://a/x/y", "/\udce9", "/%E9"),  # a byte that is not UTF-8

@@ -44,6 +44,11 @@ def test_the_option_helps(here: Here) -> None:
         assert here("get", "--limit", "allow_bare_lf=yes", url).stdout == b"x"
 
 
+def test_the_file_that_means_standard_output(here: Here) -> None:
+    with answering(OK + b"content-length: 1\r\n\r\nx") as url:
+        assert here("get", "-o", "-", url).stdout == b"x"
+
+
 def test_a_response_that_does_not_come(here: Here) -> None:
     """The message says which timeout it was."""
     with answering(b"", hold=True) as url:
