@@ -135,7 +135,7 @@ class Client(Connection):
         if spec.source is not None:
             response = await self._open_or_dispose(spec)
             self._send(response, spec)
-        elif not self._line and not self._full:
+        elif not self._line and not self._transport_state.full:
             response = self._open_now(spec)
         if response is None:
             response = await self._open(spec)
@@ -285,7 +285,7 @@ class Client(Connection):
 
     def _freed(self) -> None:
         """Let the next request in line try."""
-        if not self._full:
+        if not self._transport_state.full:
             wake_first(self._line)
 
     def _requests_wait(self) -> bool:
@@ -370,7 +370,7 @@ class Client(Connection):
     async def _open(self, spec: RequestSpec) -> Response:
         """Write a request's head as soon as that is possible."""
         try:
-            if self._line or self._full:
+            if self._line or self._transport_state.full:
                 await self._wait_turn(False)
             while True:
                 response = self._try_open(spec)

@@ -96,35 +96,27 @@ class Output(Link):
         super().__init__(server, loop, limits, settings)
         self._busy = False  # inside data_received: output and new work wait for its end
         self._outbox: list[bytes] = []
-        self._clear_text = False  # the transport has no TLS
-        self._gathers = False  # its writelines() does not copy (`transports.gathers`)
-        self._most_whole: i64 = 0  # bytes that HTTP/1.1 passes to it whole
         self._flush_soon = False  # a flush is scheduled
         self._collecting = False  # the engine is corked until the scheduled flush
         self._unflushed: i64 = 0  # bytes of bodies written since the last flush
         self._moved: i64 = 0  # bytes of bodies written in total
-        self._written: i64 = 0  # bytes given to the transport in total
         self._write_high: i64 = max(1, write_buffer(limits))  # bytes of bodies in one flush
         self._burst: i64 = self._write_high  # the same for queued streams
         self._burst_mark: i64 = 0  # `_moved` when `_burst` was last adapted
-        self._most_backlog: i64 = limits.max_write_backlog
         self._stalled: dict[int, Sending] = {}  # the queue, by stream, longest waiting first
         self._window_opened = False  # some queued streams may be able to continue
         self._turn_due = False  # they are tried in the next iteration of the event loop
         self._pumping = False  # they are being tried
-        self._bounded = False  # `bound_unsent` has been called
         self._initial: i64 = 0  # INITIAL_WINDOW_SIZE with which blocked streams were tried
         self._initial_at = 0.0  # when that became larger
         self._visit_due = False  # a timer will try them with a larger one
         self._ranked: i64 = 0  # PRIORITY_UPDATEs that the ranks of the queue include
-        self._full = False  # the transport is above its high-water mark
         self._drained = False  # it no longer is: the next iteration continues the queue
-        self._backlog: i64 = 0  # bytes written since it was full
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._full = True
-        self._backlog = 0
+        self._transport_state.full = True
+        self._transport_state.backlog = 0
         self._shorten_timer()
 
     def _shorten_timer(self) -> None:
@@ -132,7 +124,7 @@ class Output(Link):
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        self._full = False
+        self._transport_state.full = False
         # Continue in the next iteration. If a write inside this call fails, or closes the
         # transport, asyncio reports the loss twice, the first time as a clean end. Besides, this
         # call runs in the context of the last write, not of the connection.
@@ -215,7 +207,7 @@ class Output(Link):
         A small, whole message is written at once: waiting would cost more than writing it.
         """
         size = len(sending.data)
-        if self._full or (
+        if self._transport_state.full or (
             self._turn_due and (size > FRAME or (sending.headers is None and size != 0))
         ):
             # For a stream that has ended, let the engine raise now: no event would follow.
@@ -224,8 +216,8 @@ class Output(Link):
         if self._advance(sending):
             return True
         if not sending.stuck:
-            if self._http2 and not self._bounded:
-                self._bounded = True
+            if self._http2 and not self._transport_state.bounded:
+                self._transport_state.bounded = True
                 bound_unsent(self.transport, self._limits.max_unsent)
             self._schedule_turn()
         return False
@@ -265,7 +257,9 @@ class Output(Link):
         at = sending.at
         most: i64 = min(size, at + QUANTUM)
         step: i64 = FRAME if self._http2 else QUANTUM
-        if at == 0 and (size <= QUANTUM or (size <= self._most_whole and not self._http2)):
+        if at == 0 and (
+            size <= QUANTUM or (size <= self._transport_state.most_whole and not self._http2)
+        ):
             most = step = size  # the engine splits it into frames
         at_once = self._burst if self._pumping else self._write_high
         while True:
@@ -281,12 +275,12 @@ class Output(Link):
             if at < stop:
                 sending.stuck = True
                 return at
-            if at == most or self._full:
+            if at == most or self._transport_state.full:
                 return at
 
     def _is_full(self) -> bool:
         """Return whether the transport is full. (Any write may change that.)"""
-        return self._full
+        return self._transport_state.full
 
     def _schedule_turn(self) -> None:
         """Continue the queue in the next iteration of the event loop."""
@@ -312,7 +306,7 @@ class Output(Link):
         if self._pumping:
             self._schedule_turn()  # called by the end of a stream while writing
             return
-        if not self._stalled or self._full or self._turn_due:
+        if not self._stalled or self._transport_state.full or self._turn_due:
             return  # if it is due: the writers that were woken run first
         self._adapt_burst()
         enough = self._moved + self._burst
@@ -330,7 +324,7 @@ class Output(Link):
     def _adapt_burst(self) -> None:
         """Write more in an iteration while the transport keeps nothing back: urgent data cannot
         overtake data in the transport. (Not with TLS, which hides the transport's buffer.)"""
-        if not self._clear_text:
+        if not self._transport_state.clear_text:
             return
         written = self._moved - self._burst_mark
         self._burst_mark = self._moved
@@ -514,19 +508,19 @@ class Output(Link):
         size: i64 = 0
         for chunk in outbox:
             size += len(chunk)
-        if self._full:
-            self._backlog += size
-            if self._backlog > self._most_backlog:
+        if self._transport_state.full:
+            self._transport_state.backlog += size
+            if self._transport_state.backlog > self._transport_state.most_backlog:
                 # > An endpoint that doesn't monitor use of these features exposes itself to a risk
                 # > of denial of service.   (RFC 9113 10.5)
                 self.abort()
                 return
-        self._written += size
+        self._transport_state.written += size
         if len(outbox) == 1:
             self.transport.write(outbox[0])
-        elif self._gathers:
+        elif self._transport_state.gathers:
             self.transport.writelines(outbox)
-        elif self._most_whole != 0 and size > QUANTUM:
+        elif self._transport_state.most_whole != 0 and size > QUANTUM:
             write_apart(self.transport, outbox)
         else:
             self.transport.write(b"".join(outbox))
@@ -539,7 +533,7 @@ def stream_of(sending: Sending) -> int:
 def count_copied(output: Output, size: i64) -> None:
     """Count bytes of a body that went to the socket past the transport (`sendfile`)."""
     output._moved += size
-    output._written += size
+    output._transport_state.written += size
 
 
 def write_apart(transport: asyncio.Transport, chunks: list[bytes]) -> None:

@@ -75,7 +75,7 @@ class PooledClient(Client):
 
     def slots(self) -> int:
         """Return how many requests it takes now, if it is open at all."""
-        if self._full or self._timeouts.in_doubt:
+        if self._transport_state.full or self._timeouts.in_doubt:
             return 0
         if not self._http2:
             return 1

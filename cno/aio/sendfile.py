@@ -39,7 +39,7 @@ async def send_file(conn: Connection, stream: int, part: FileRange) -> None:
     """
     transport = conn.transport
     sock = transport.get_extra_info("socket")
-    if not AVAILABLE or sock is None or conn._http2 or not conn._clear_text:
+    if not AVAILABLE or sock is None or conn._http2 or not conn._transport_state.clear_text:
         await write_pieces(conn, stream, part)
         return
     if part.left < WORTHWHILE or not count_data(conn, stream, part.left, False):
@@ -61,7 +61,7 @@ async def send_file(conn: Connection, stream: int, part: FileRange) -> None:
             data = await part.read(PIECE if outcome == COLD else PROBE)
             await write_piece(conn, stream, data)
             conn._flush()
-            if transport.get_write_buffer_size() != 0 and not conn._full:
+            if transport.get_write_buffer_size() != 0 and not conn._transport_state.full:
                 await asyncio.sleep(0)
     finally:
         if not transport.is_closing():
@@ -88,7 +88,7 @@ def count_sent(conn: Connection, stream: int, size: int) -> None:
 def copy(conn: Connection, stream: int, part: FileRange, sock: int) -> int:
     """Copy as much as the socket takes. Return what came of it."""
     if (
-        conn._full
+        conn._transport_state.full
         or conn._outbox
         or conn._collecting
         or conn._stalled

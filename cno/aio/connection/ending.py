@@ -58,7 +58,7 @@ def close_transport(conn: Output) -> None:
     if conn._life.phase >= LINGERING:
         return  # the flush exceeded `max_write_backlog` and has aborted
     mode = conn._life.close_mode
-    if conn._http2 and conn._full and mode == LINGER:
+    if conn._http2 and conn._transport_state.full and mode == LINGER:
         mode = CUT
     if truncation.cuts(conn) or mode == CUT:
         # The rest of a cancelled request is of no use, and a peer that does not read would not
@@ -186,7 +186,7 @@ def lost(conn: Output, exc: Exception | None) -> None:
         rescue(conn)
     if closed:
         conn._life.peer_end = CLOSED_HERE
-    elif exc is not None or (conn._clear_text and conn._life.peer_end == NO_END):
+    elif exc is not None or (conn._transport_state.clear_text and conn._life.peer_end == NO_END):
         # In clear text, the event loop announces a clean end by eof_received(). A loss without it
         # is not clean: asyncio may have dropped the error of a failed write.
         conn._life.peer_end = CUT_OFF

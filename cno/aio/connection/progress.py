@@ -47,7 +47,7 @@ def unacknowledged(transport: asyncio.BaseTransport) -> i64:
 def acknowledged(conn: Output) -> i64:
     """Return a count that grows as the peer acknowledges output. With TLS, its start is unknown."""
     waiting: i64 = conn.transport.get_write_buffer_size()
-    return conn._written - waiting - unacknowledged(conn.transport)
+    return conn._transport_state.written - waiting - unacknowledged(conn.transport)
 
 
 def is_sending(transport: asyncio.Transport) -> bool:
@@ -64,7 +64,7 @@ def is_taking(conn: Output) -> bool:
     queued = unacknowledged(conn.transport)
     if waiting == 0 and queued == 0:
         return False
-    taken = conn._written - waiting - queued
+    taken = conn._transport_state.written - waiting - queued
     if taken == conn._timeouts.taken_mark:
         return False
     conn._timeouts.taken_mark = taken

@@ -85,9 +85,9 @@ class Connection(Output):
             return
         secured = cast("SSLObject | None", transport.get_extra_info("ssl_object"))
         if secured is None:
-            self._clear_text = True
-            self._gathers = gathers(transport)
-            self._most_whole = most_whole(transport, self._limits)
+            self._transport_state.clear_text = True
+            self._transport_state.gathers = gathers(transport)
+            self._transport_state.most_whole = most_whole(transport, self._limits)
             self.begin(self._clear_http2())
         else:
             self.scheme = "https"
@@ -215,7 +215,7 @@ class Connection(Output):
                         intake.listen(self)
             if not exchange._complete:
                 if not self._http2:
-                    if exchange._tunnel and not self._clear_text:
+                    if exchange._tunnel and not self._transport_state.clear_text:
                         self._life.close_by(SHORT)  # TLS cannot half-close
                     elif self._server or exchange._tunnel:
                         self._life.close_by(LINGER)  # the peer may still send

@@ -95,6 +95,21 @@ class ReceiveWindow:
         self.marked_at = 0.0
 
 
+@final
+class TransportState:
+    """What the transport can do, and how much it has been given."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.clear_text = False  # it has no TLS
+        self.gathers = False  # its writelines() does not copy (`transports.gathers`)
+        self.most_whole: i64 = 0  # bytes that HTTP/1.1 passes to it whole
+        self.bounded = False  # `bound_unsent` has been called
+        self.written: i64 = 0  # bytes given to it in total
+        self.full = False  # it is above its high-water mark
+        self.backlog: i64 = 0  # bytes written since it was full
+        self.most_backlog: i64 = limits.max_write_backlog
+
+
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Link(Engine, asyncio.Protocol):
     """The engine with the parts that connect it to a transport."""
@@ -119,6 +134,7 @@ class Link(Engine, asyncio.Protocol):
         self._intake = Intake(limits)
         self._timeouts = Timeouts()
         self._window = ReceiveWindow(limits)
+        self._transport_state = TransportState(limits)
         self._exchanges: dict[int, StreamState] = {}  # by stream
         self._pings: Pings | None = None  # that the application waits for
         self._announced_peer: AnnouncedClient | None = None  # from a PROXY header

@@ -88,7 +88,7 @@ def too_late(conn: Output, exchange: StreamState, why: Reason) -> None:
 
 def overdue_write(conn: Output, sending: Sending, now: float, moving: bool) -> bool:
     """Return whether a window has been closed for too long."""
-    if conn._full or not conn._http2:
+    if conn._transport_state.full or not conn._http2:
         # `timeouts.overdue_output` checks the transport; HTTP/1.1 has no other timeout of output.
         sending.since = 0.0
         return False

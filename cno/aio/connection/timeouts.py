@@ -307,7 +307,7 @@ def overdue_turn(conn: Output, now: float) -> bool:
     > Servers SHOULD only set a zero value for short durations   (RFC 9113 6.5.2)
     """
     timeouts = conn._timeouts
-    if not conn._http2 or conn._count_local != 0 or conn._full or is_greeting(conn):
+    if not conn._http2 or conn._count_local != 0 or conn._transport_state.full or is_greeting(conn):
         timeouts.turn_since = 0.0
         return False
     if not conn._requests_wait():
