@@ -233,3 +233,16 @@ def stacks(loop: asyncio.AbstractEventLoop) -> None:
 
 def versions() -> tuple[str, bool]:
     return (cno.__version__, cno.COMPILED)
+
+
+async def conveniences(request: cno.Request, response: cno.Response) -> None:
+    assert_type(request.header("accept"), str | None)
+    assert_type(request.header("accept", "*/*"), str)
+    assert_type(response.header_values("set-cookie"), list[str])
+    assert_type(request.query, list[tuple[str, str]])
+    assert_type(await request.read(limit=1_000), bytes)
+    assert_type(await response.text(), str)
+    assert_type(response.raise_for_status().code, int)
+    async with request.start(200, [("content-type", "text/plain")]) as out:
+        await out.write(b"1")
+    assert_type(cno.forwardable(request.headers), list[tuple[str, str]])
