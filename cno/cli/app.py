@@ -24,6 +24,7 @@ from cno.cli.application import (
 )
 from cno.cli.limit_option import limits_from, names
 from cno.cli.problems import OUTPUT_CLOSED, Problem, end_line, reason
+from cno.cli.site_options import site_options
 from cno.cli.text import one_line
 from cno.limits import Limits
 
@@ -59,6 +60,7 @@ def app() -> None:
     help="Address to listen on.",
 )
 @click.option(
+    "-p",
     "--port",
     default=8000,
     show_default=True,
@@ -78,6 +80,7 @@ def app() -> None:
     multiple=True,
     help="Also answer for this host; .NAME: and for the hosts below it; *: for any host.",
 )
+@site_options
 @click.option("--index", metavar="NAME", default="index.html", show_default=True)
 @click.option("--listing/--no-listing", default=True, help="Whether to list folders.")
 @click.option("--log/--no-log", default=None, help="Log each request (default: on a terminal).")
@@ -109,6 +112,9 @@ def serve(ctx: click.Context, /, **options: Any) -> int:
         )
     if options["key"] and not options["cert"]:
         raise click.UsageError("--key needs --cert")
+    options["site_headers"] = tuple(
+        split_header(line, "--add-header") for line in options["site_headers"]
+    )
     options["limits"] = with_limits(options["limits"], SERVER_LIMITS)
     own = split_options(options, ctx)
     if is_application(options["folder"]):
@@ -223,11 +229,11 @@ def with_scheme(url: str) -> str:
     return url if "://" in url else f"http://{url}"
 
 
-def split_header(line: str) -> tuple[str, str]:
+def split_header(line: str, option: str = "-H") -> tuple[str, str]:
     """Split `name: value`. An empty value removes a default field. Raises click.UsageError."""
     name, colon, value = line.partition(":")
     if not colon or not name or any(c in line for c in "\r\n\0"):
-        raise click.UsageError(f"-H {one_line(line)!r}: should be 'name: value'")
+        raise click.UsageError(f"{option} {one_line(line)!r}: should be 'name: value'")
     return name.strip().lower(), value.strip()
 
 

@@ -11,9 +11,8 @@ import time
 from collections.abc import AsyncIterable, Callable, Sequence
 from errno import EACCES, EMFILE, ENFILE, ENOMEM, EPERM
 from functools import partial
-from typing import Final, NamedTuple, Protocol, cast
+from typing import Final, NamedTuple, Protocol
 
-from cno.aio.file_range import HAS_PREAD, FileRange
 from cno.cli import pages
 from cno.cli.bodies import FileBody, file_body, read_all, sent
 from cno.cli.conditions import (
@@ -25,25 +24,20 @@ from cno.cli.conditions import (
     validators,
 )
 from cno.cli.content_types import SNIFFED, UNKNOWN, content_type, sniffed
+from cno.cli.file_cache import CachedFile, FileCache, signature
 from cno.cli.listing_cache import ListingCache
 from cno.cli.paths import Opened, Refused, open_inside, parse_target
 from cno.cli.ranges import Multipart, Span, content_range, multipart, parse_range
 from cno.cli.reserve import Reserve
+from cno.cli.site import CHALLENGE, Site, is_navigation
 from cno.date import http_date
 
 ALLOW: Final = ("allow", "GET, HEAD, OPTIONS")
 #: Bytes of the largest file that is read at once and may be cached.
 SMALL_FILE: Final = 131_072
-#: Cached files, whatever their size.
-MAX_CACHED: Final = 1_024
-#: Of those, files whose descriptors are kept open.
-MAX_OPEN: Final = 128
 #: Bytes of an unwanted upload that are read before it is refused, and seconds spent on reading.
 MAX_SKIMMED: Final = 65_536
 SKIM_TIME: Final = 0.5
-# Seconds. A file that changed this recently may change again with the same mtime and size, so it is
-# not cached.
-_SETTLED: Final = 2.0
 
 
 class FileRequest(Protocol):
@@ -74,46 +68,6 @@ class Reply(NamedTuple):
     body: bytes | FileBody
 
 
-Signature = tuple[int, int, int, int, int]
-
-
-class CachedFile(NamedTuple):
-    """A file, with the signature that shows whether it has changed.
-
-    `source`: the content of a small file, the descriptor of a larger one.
-    """
-
-    path: str
-    signature: Signature
-    headers: Headers
-    source: bytes | int
-    size: int
-    kind: str
-    validators: Validators
-
-    @property
-    def weight(self) -> int:
-        """The bytes of memory that it takes."""
-        return len(self.source) if isinstance(self.source, bytes) else 0
-
-    def body(self, method: str) -> bytes | FileBody:
-        """Return the whole content as a body."""
-        if method == "HEAD":
-            return b""
-        if isinstance(self.source, bytes):
-            return self.source
-        return FileRange(os.dup(self.source), 0, self.size)
-
-    def close(self) -> None:
-        if isinstance(self.source, int):
-            os.close(self.source)
-
-
-def signature(info: os.stat_result) -> Signature:
-    """Return values that change when a file is written, renamed, replaced or changes its mode."""
-    return (info.st_mtime_ns, info.st_ctime_ns, info.st_size, info.st_ino, info.st_dev)
-
-
 class Files:
     """A handler that answers GET and HEAD with the files below `root`.
 
@@ -123,6 +77,8 @@ class Files:
     authority (a host, perhaps with a port); others get 421. `root` may be a link: it is followed
     for each request, so that a deployment can switch it. The constructor raises NotADirectoryError
     or FileNotFoundError if `root` is not a folder. `reserve`: descriptors held back for files.
+    `site`: see `Site`. A path without a file is tried with `.html` at its end; if there is none,
+    `404.html` in the root is the body of the 404 response.
     """
 
     def __init__(
@@ -136,6 +92,7 @@ class Files:
         log: Log | None = None,
         allow_host: Callable[[str], bool] | None = None,
         reserve: Reserve | None = None,
+        site: Site | None = None,
     ) -> None:
         self.root = os.path.abspath(root)
         if not os.path.isdir(os.path.realpath(root, strict=True)):
@@ -143,20 +100,17 @@ class Files:
         self._index = index
         self._listing = listing
         self._catalog = ListingCache(self.root)
-        self._common: Headers = [("x-content-type-options", "nosniff")]
-        if cache_control is not None:
-            self._common.append(("cache-control", cache_control))
+        self._site = Site() if site is None else site
+        self._common: Headers = self._site.fields(cache_control)
         self._log = log
         self._allow_host = allow_host
         self._reserve = Reserve(0) if reserve is None else reserve
-        self._cached: dict[str, CachedFile] = {}
-        self._open_keys: dict[str, None] = {}  # those whose descriptors are kept
-        self._cache_size = self._cache_left = cache_size
+        self._cache = FileCache(cache_size)
 
     async def __call__(self, request: FileRequest) -> None:
         """Answer one request."""
         began = time.perf_counter()
-        reply = self._misdirected(request) or self._cached_reply(request)
+        reply = self._refused(request) or self._cached_reply(request)
         if reply is None:
             reply = await self.reply(request)
         body = reply.body
@@ -173,17 +127,28 @@ class Files:
         """Return the response. The caller closes its body if that is a FileBody."""
         method = request.method
         if method == "OPTIONS":
-            return Reply(204, [ALLOW], b"")
+            return Reply(204, [ALLOW, *self._common, *self._site.preflight()], b"")
         if method not in ("GET", "HEAD"):
             await skim(request)
             return self._error(method, 405, [ALLOW])
         try:
             return self._find(request) or await self._list(request)
         except Refused as refused:
-            later = [("retry-after", "1")] if refused.code == 503 else None
-            return self._error(method, refused.code, later)
+            code = refused.code
         except OSError as error:
-            return self._error(method, _status(error))
+            code = _status(error)
+        if code == 404:
+            return self._missing(request)
+        return self._error(method, code, [("retry-after", "1")] if code == 503 else None)
+
+    def _refused(self, request: FileRequest) -> Reply | None:
+        """Return the response to a request for another host (421), or without the credentials."""
+        reply = self._misdirected(request)
+        if reply is None and not self._site.admits(request.headers):
+            if request.method == "OPTIONS" and self._site.cors:
+                return None  # browsers send no credentials with a preflight
+            reply = self._error(request.method, 401, [CHALLENGE])
+        return reply
 
     def _misdirected(self, request: FileRequest) -> Reply | None:
         """Return the 421 response to a request for another host; None if the host is allowed."""
@@ -202,7 +167,18 @@ class Files:
     def _find(self, request: FileRequest) -> Reply | None:
         """Return the response with a file or a folder's index; None: list the folder."""
         segments, slash = parse_target(request.path)
-        found = self._open(segments)
+        try:
+            found = self._open(segments)
+        except FileNotFoundError:
+            if slash or not segments or segments[-1].endswith(".html"):
+                raise
+            segments[-1] += ".html"
+            found = self._open(segments)
+            if found.is_folder:
+                if found.fd >= 0:
+                    os.close(found.fd)
+                raise
+            return self._file(request, found, segments, keep=False)
         if not found.is_folder:
             if slash:
                 os.close(found.fd)
@@ -225,8 +201,29 @@ class Files:
 
     def _open(self, segments: list[str]) -> Opened:
         if self._reserve.is_used:
-            self.close()
+            self._cache.close()
         return self._reserve.retry(partial(open_inside, self.root, segments))
+
+    def _missing(self, request: FileRequest) -> Reply:
+        """Return the response for a path without a file."""
+        try:
+            if self._site.single_page and is_navigation(request.path, request.headers):
+                found = self._open([self._index])
+                if not found.is_folder:
+                    return self._file(request, found, [self._index], keep=False)
+                os.close(found.fd)
+            found = self._open(["404.html"])
+        except (Refused, OSError):
+            return self._error(request.method, 404)
+        try:
+            if found.is_folder or found.info.st_size > SMALL_FILE:
+                return self._error(request.method, 404)
+            page = read_all(found.fd, 0, found.info.st_size)
+        finally:
+            if found.fd >= 0:
+                os.close(found.fd)
+        fields = [("content-type", pages.HTML), ("content-length", str(len(page)))]
+        return Reply(404, [*fields, *self._common], b"" if request.method == "HEAD" else page)
 
     def _to_folder(self, request: FileRequest, segments: list[str]) -> Reply:
         """Redirect to the same path with a slash, rebuilt from names to stay on this host."""
@@ -240,10 +237,15 @@ class Files:
 
     # -- building the response ---------------------------------------------------------------------
 
-    def _file(self, request: FileRequest, found: Opened, segments: list[str]) -> Reply:
-        """Return the response for an open file. Closes the descriptor or passes it to the body."""
+    def _file(
+        self, request: FileRequest, found: Opened, segments: list[str], *, keep: bool = True
+    ) -> Reply:
+        """Return the response for an open file. Closes the descriptor or passes it to the body.
+
+        `keep`: the path of the request is that of the file, which may be cached under it.
+        """
         fd, info = found
-        keep = False
+        passed_on = False
         try:
             about = validators(info.st_size, info.st_mtime_ns, info.st_ctime_ns, info.st_ino)
             kind = content_type(segments[-1])
@@ -252,17 +254,19 @@ class Files:
             path = os.path.join(self.root, *segments)
             if info.st_size > SMALL_FILE:
                 fields = self._described(info.st_size, about, kind)
-                self._cache_descriptor(
-                    _key(request.path),
-                    CachedFile(path, signature(info), fields, fd, info.st_size, kind, about),
-                )
+                if keep and not self._reserve.is_used:
+                    self._cache.add_open(
+                        _key(request.path),
+                        CachedFile(path, signature(info), fields, fd, info.st_size, kind, about),
+                        fd,
+                    )
                 reply = self._select(request, info.st_size, about, kind, fd)
-                keep = not isinstance(reply.body, bytes)
+                passed_on = not isinstance(reply.body, bytes)
                 return reply
             data = read_all(fd, 0, info.st_size)
             if len(data) != info.st_size:  # it is being rewritten: give this content its own tag
                 about = validators(len(data), time.time_ns(), time.time_ns(), info.st_ino)
-            elif signature(os.fstat(fd)) == signature(info):
+            elif keep and signature(os.fstat(fd)) == signature(info):
                 cached = CachedFile(
                     path,
                     signature(info),
@@ -272,10 +276,10 @@ class Files:
                     kind,
                     about,
                 )
-                self._cache(_key(request.path), cached)
+                self._cache.add(_key(request.path), cached)
             return self._select(request, len(data), about, kind, data)
         finally:
-            if not keep:
+            if not passed_on:
                 os.close(fd)
 
     def _select(
@@ -336,21 +340,13 @@ class Files:
         ]
         return Reply(code, headers, b"" if method == "HEAD" else page)
 
-    # -- the cache of small files --------------------------------------------------------------
-
     def _cached_reply(self, request: FileRequest) -> Reply | None:
         """Return the response for a cached file that has not changed; None: look at the disk."""
-        key = _key(request.path)
-        cached = self._cached.get(key)
         method = request.method
-        if cached is None or method not in ("GET", "HEAD"):
+        if method not in ("GET", "HEAD"):
             return None
-        try:
-            fresh = signature(os.stat(cached.path)) == cached.signature
-        except OSError:
-            fresh = False
-        if not fresh:
-            self._drop_cached(key)
+        cached = self._cache.get(_key(request.path))
+        if cached is None:
             return None
         for name, _ in request.headers:
             if name in CONDITIONAL:
@@ -363,49 +359,9 @@ class Files:
                 return reply
         return Reply(200, cached.headers, cached.body(method))
 
-    def _cache_descriptor(self, key: str, file: CachedFile) -> None:
-        """Keep a file open; the descriptor of `file` stays the caller's."""
-        if self._cache_size == 0 or self._reserve.is_used or not HAS_PREAD:
-            return
-        try:
-            own = os.dup(cast("int", file.source))
-        except OSError:
-            return
-        self._cache(key, file._replace(source=own))
-        if self._cached.get(key, file).source != own:
-            os.close(own)
-
-    def _cache(self, key: str, cached: CachedFile) -> None:
-        size = cached.weight
-        modified = cached.validators.modified
-        changed = cached.signature[1] / 1e9 if modified is None else modified
-        if time.time() - changed < _SETTLED or size > self._cache_size:
-            return
-        if key in self._cached:
-            self._drop_cached(key)
-        while self._cached and (size > self._cache_left or len(self._cached) >= MAX_CACHED):
-            self._drop_cached(next(iter(self._cached)))  # the oldest
-        self._cached[key] = cached
-        self._cache_left -= size
-        if isinstance(cached.source, int):
-            self._open_keys[key] = None
-            while len(self._open_keys) > MAX_OPEN:
-                self._drop_cached(next(iter(self._open_keys)))
-
-    def _drop_cached(self, key: str) -> None:
-        cached = self._cached.pop(key)
-        self._open_keys.pop(key, None)
-        self._cache_left += cached.weight
-        cached.close()
-
     def close(self) -> None:
         """Close the descriptors of cached files, and forget these files."""
-        while self._cached:
-            self._drop_cached(next(iter(self._cached)))
-
-    def __del__(self) -> None:
-        if hasattr(self, "_open_keys"):
-            self.close()
+        self._cache.close()
 
 
 async def skim(request: FileRequest) -> None:

@@ -27,6 +27,7 @@ _DIGITS: Final = re.compile(r"([0-9]+)")
 
 _ADVICE: Final = {
     400: "No file can have this address.",
+    401: "This needs a user name and a password.",
     403: "This may not be read.",
     404: "There is no such file.",
     405: "Only GET, HEAD and OPTIONS are possible here.",

@@ -9,9 +9,11 @@ import signal
 import socket
 import ssl
 import sys
+import webbrowser
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
+from threading import Thread
 from typing import Any, Final
 
 from cno.aio.listen import Listener
@@ -24,6 +26,7 @@ from cno.cli.line_writer import LineWriter
 from cno.cli.problems import Problem, Reporter, reason, report
 from cno.cli.reserve import RESERVED, Reserve, raise_limit
 from cno.cli.signals import stopping
+from cno.cli.site import Site
 from cno.cli.text import Paint, one_line
 from cno.limits import Limits
 
@@ -50,6 +53,13 @@ class ServeOptions:
     log: bool | None = None
     quiet: bool = False
     limits: Limits | None = None
+    open_browser: bool = False
+    single_page: bool = False
+    site_headers: tuple[tuple[str, str], ...] = ()
+    cors: bool = False
+    isolate: bool = False
+    cache_control: str = "no-cache"
+    auth: str | None = None
 
 
 async def run(options: ServeOptions) -> None:
@@ -88,6 +98,8 @@ async def serve_until_stopped(
     with stopping() as stop:
         if not options.quiet:
             output.add(announcement(listener, handler.root, context is not None))
+        if options.open_browser:
+            open_browser(listener, context is not None)
         if await stop == signal.SIGINT and sys.stderr.isatty():
             errors.add("")  # the terminal shows ^C, without a line break
         listener.close()
@@ -102,6 +114,12 @@ def files(
 ) -> Files:
     """Return the handler. Raises Problem."""
     try:
+        site = Site(
+            options.site_headers, options.cors, options.isolate, options.auth, options.single_page
+        )
+    except ValueError as malformed:
+        raise Problem(str(malformed), 2) from None
+    try:
         return Files(
             options.folder,
             index=options.index,
@@ -109,6 +127,8 @@ def files(
             log=log,
             allow_host=allow_host,
             reserve=reserve,
+            cache_control=options.cache_control or None,
+            site=site,
         )
     except OSError as error:
         raise Problem(f"cannot serve {options.folder}: {reason(error)}") from None
@@ -182,6 +202,14 @@ def announcement(listener: Listener, root: str, secure: bool) -> str:
     places = dict.fromkeys(address_of(each.getsockname()) for each in listener.sockets)
     urls = " ".join(f"{scheme}://{place}/" for place in places)
     return f"{urls} serves {one_line(root)} over HTTP/2 and HTTP/1.1"
+
+
+def open_browser(listener: Listener, secure: bool) -> None:
+    """Open a browser at the first address, in a thread: starting one may block."""
+    host, port = listener.sockets[0].getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    url = f"{'https' if secure else 'http'}://{bracketed(host)}:{port}/"
+    Thread(target=webbrowser.open, args=(url,), daemon=True).start()
 
 
 def address_of(name: Any) -> str:

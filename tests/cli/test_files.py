@@ -19,7 +19,8 @@ from cno.aio.file_range import PIECE as CHUNK
 from cno.cli.bodies import file_body
 from cno.cli.conditions import parse_date
 from cno.cli.content_types import content_type
-from cno.cli.files import MAX_CACHED, MAX_SKIMMED, SKIM_TIME, SMALL_FILE, Files
+from cno.cli.file_cache import MAX_CACHED
+from cno.cli.files import MAX_SKIMMED, SKIM_TIME, SMALL_FILE, Files
 from cno.cli.ranges import Span
 from cno.cli.reserve import Reserve
 
@@ -569,6 +570,7 @@ def test_a_date_is_never_in_the_future(handler: Files, root: Path) -> None:
 
 def test_memory_is_bounded(root: Path) -> None:
     handler = Files(root, cache_size=SMALL_FILE + 100)
+    cache = handler._cache
     for number in range(20):
         path = root / f"{number}.bin"
         path.write_bytes(bytes(SMALL_FILE // 4))
@@ -576,9 +578,9 @@ def test_memory_is_bounded(root: Path) -> None:
     for _ in range(2):
         for number in range(20):
             assert ask(handler, f"/{number}.bin?{number}").code == 200
-            kept = [k.weight for k in handler._cached.values()]
-            assert sum(kept) + handler._cache_left == SMALL_FILE + 100 and handler._cache_left >= 0
-    assert len(handler._cached) == 4
+            kept = [k.weight for k in cache.files.values()]
+            assert sum(kept) + cache.left == SMALL_FILE + 100 and cache.left >= 0
+    assert len(cache.files) == 4
     assert MAX_CACHED >= 4
 
 

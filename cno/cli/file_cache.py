@@ -1,0 +1,125 @@
+"""Files of a folder that are kept: the content of small ones, the descriptors of larger ones.
+
+Knows files, and what shows that one has changed. Must never know a request or a response.
+"""
+
+import os
+import time
+from typing import Final, NamedTuple
+
+from cno.aio.file_range import HAS_PREAD, FileRange
+from cno.cli.conditions import Headers, Validators
+
+#: Cached files, whatever their size.
+MAX_CACHED: Final = 1_024
+#: Of those, files whose descriptors are kept open.
+MAX_OPEN: Final = 128
+# Seconds. A file that changed this recently may change again with the same mtime and size, so it is
+# not cached.
+_SETTLED: Final = 2.0
+
+Signature = tuple[int, int, int, int, int]
+
+
+class CachedFile(NamedTuple):
+    """A file, with the signature that shows whether it has changed.
+
+    `source`: the content of a small file, the descriptor of a larger one.
+    """
+
+    path: str
+    signature: Signature
+    headers: Headers
+    source: bytes | int
+    size: int
+    kind: str
+    validators: Validators
+
+    @property
+    def weight(self) -> int:
+        """The bytes of memory that it takes."""
+        return len(self.source) if isinstance(self.source, bytes) else 0
+
+    def body(self, method: str) -> bytes | FileRange:
+        """Return the whole content as a body."""
+        if method == "HEAD":
+            return b""
+        if isinstance(self.source, bytes):
+            return self.source
+        return FileRange(os.dup(self.source), 0, self.size)
+
+    def close(self) -> None:
+        if isinstance(self.source, int):
+            os.close(self.source)
+
+
+def signature(info: os.stat_result) -> Signature:
+    """Return values that change when a file is written, renamed, replaced or changes its mode."""
+    return (info.st_mtime_ns, info.st_ctime_ns, info.st_size, info.st_ino, info.st_dev)
+
+
+class FileCache:
+    """Files by the paths of the requests for them. `size`: bytes of content; 0: none is kept."""
+
+    def __init__(self, size: int) -> None:
+        self.files: dict[str, CachedFile] = {}
+        self._open_keys: dict[str, None] = {}  # those whose descriptors are kept
+        self._size = self.left = size
+
+    def get(self, key: str) -> CachedFile | None:
+        """Return a file that has not changed; None: look at the disk."""
+        cached = self.files.get(key)
+        if cached is None:
+            return None
+        try:
+            fresh = signature(os.stat(cached.path)) == cached.signature
+        except OSError:
+            fresh = False
+        if not fresh:
+            self._drop(key)
+            return None
+        return cached
+
+    def add_open(self, key: str, file: CachedFile, fd: int) -> None:
+        """Keep a file with a duplicate of `fd`, which stays the caller's."""
+        if self._size == 0 or not HAS_PREAD:
+            return
+        try:
+            own = os.dup(fd)
+        except OSError:
+            return
+        if not self.add(key, file._replace(source=own)):
+            os.close(own)
+
+    def add(self, key: str, file: CachedFile) -> bool:
+        """Keep a file, unless it is too large or has just changed. Return whether it is kept."""
+        size = file.weight
+        modified = file.validators.modified
+        changed = file.signature[1] / 1e9 if modified is None else modified
+        if time.time() - changed < _SETTLED or size > self._size:
+            return False
+        if key in self.files:
+            self._drop(key)
+        while self.files and (size > self.left or len(self.files) >= MAX_CACHED):
+            self._drop(next(iter(self.files)))  # the oldest
+        self.files[key] = file
+        self.left -= size
+        if isinstance(file.source, int):
+            self._open_keys[key] = None
+            while len(self._open_keys) > MAX_OPEN:
+                self._drop(next(iter(self._open_keys)))
+        return True
+
+    def close(self) -> None:
+        """Close the descriptors, and forget all files."""
+        while self.files:
+            self._drop(next(iter(self.files)))
+
+    def _drop(self, key: str) -> None:
+        dropped = self.files.pop(key)
+        self._open_keys.pop(key, None)
+        self.left += dropped.weight
+        dropped.close()
+
+    def __del__(self) -> None:
+        self.close()
