@@ -348,6 +348,12 @@ class Files:
         cached = self._cache.get(_key(request.path))
         if cached is None:
             return None
+        try:
+            return self._reply_from(cached, request)
+        except OSError:
+            return None  # there are no descriptors left: `reply` finds the status for that
+
+    def _reply_from(self, cached: CachedFile, request: FileRequest) -> Reply:
         for name, _ in request.headers:
             if name in CONDITIONAL:
                 source = (
@@ -357,7 +363,7 @@ class Files:
                 if isinstance(source, int) and isinstance(reply.body, bytes):
                     os.close(source)
                 return reply
-        return Reply(200, cached.headers, cached.body(method))
+        return Reply(200, cached.headers, cached.body(request.method))
 
     def close(self) -> None:
         """Close the descriptors of cached files, and forget these files."""

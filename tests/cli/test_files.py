@@ -4,6 +4,7 @@ A fake request has the attributes of `cno.Request` that the handler uses.
 """
 
 import asyncio
+import errno
 import hashlib
 import os
 import socket
@@ -540,6 +541,21 @@ def test_files_when_connections_have_all_descriptors(root: Path) -> None:
             os.close(fd)
         reserve.close()
     assert set(answers) == {200}
+
+
+@pytest.mark.parametrize("fields", [{}, {"range": "bytes=1-2"}])
+def test_a_kept_file_when_there_are_no_descriptors(
+    handler: Files, monkeypatch: pytest.MonkeyPatch, fields: dict[str, str]
+) -> None:
+    """It is opened again, which takes one of those that are held back, or is a 503."""
+    before = ask(handler, "/big.bin", **fields)
+
+    def refuse(_: int) -> int:
+        raise OSError(errno.EMFILE, "too many open files")
+
+    monkeypatch.setattr(os, "dup", refuse)
+    after = ask(handler, "/big.bin", **fields)
+    assert (after.code, after.body) == (before.code, before.body)
 
 
 def test_a_file_that_moves_away_is_gone(handler: Files, root: Path) -> None:
