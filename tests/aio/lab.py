@@ -93,6 +93,7 @@ class Lab:
                     error.add_note(f"the loop was told: {failure!r}")
                 raise
         gc.collect()
+        gc.freeze()  # what tests leave behind: those that follow need not look at it again
         assert len(self.failures) == failures, self.failures
         return result
 
