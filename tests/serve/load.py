@@ -1,7 +1,9 @@
 """Clients that ask a server all the time, and note what fails: strict, without a second attempt.
 
 A connection that the server has closed between two requests is made again (RFC 9112 9.3.1): only a
-request that had no response, or half of one, on a connection that said nothing is lost.
+request that had no response, or half of one, on a connection that said nothing is lost. When the
+last process ends, the system also resets connections that no process has accepted yet: a connection
+without any response does not count then.
 """
 
 import asyncio
@@ -63,13 +65,15 @@ class Load:
                 await asyncio.gather(*(self._ask(client) for _ in range(self.depth)))
 
     async def _ask(self, client: cno.Client) -> None:
+        accepted = False
         while not self._stop:
             try:
                 async with asyncio.timeout(PATIENCE):
                     response = await client.request("GET", "/")
                     data = b"".join([part async for part in response.payload])
             except cno.ConnectionError as error:
-                if not getattr(error, "retryable", False):
+                unknown = self._until_refused and not accepted
+                if not getattr(error, "retryable", False) and not unknown:
                     self.lost.append(repr(error))
                 return
             except OSError as error:
@@ -77,5 +81,6 @@ class Load:
                 return
             if response.code != 200 or not data.startswith(b"{"):
                 self.lost.append(f"{response.code} {data!r}")
+            accepted = True
             self.answered += 1
             self._answer.set()
