@@ -47,6 +47,7 @@ INTERPRETED = {
     "cno/asgi/server/": "as cno/workers/; a dataclass describes its options to click",
     "cno/gunicorn.py": "derives from a class of gunicorn's",
     "cno/django/": "as cno/gunicorn.py, of Django's",
+    "cno/testing.py": "nothing there is hot",
     "cno/cli/": "click looks into the functions it is given, and nothing there is hot",
     "cno/examples/": "to be read and copied; wsproto need not be there to build",
 }

@@ -59,6 +59,7 @@ LAYERS = (
     ("aio.connection_pool",),
     ("aio.pool",),
     ("aio",),
+    ("testing",),
     ("websocket",),
     ("workers",),
     ("asgi",),

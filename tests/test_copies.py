@@ -39,6 +39,8 @@ ERRORS: list[Exception] = [
     cno.ConnectionTimeoutError("late", stream=7, retryable=True, limit="ping_timeout"),
     cno.ConnectTimeoutError("late", limit="handshake_timeout"),
     cno.ProxyError("the proxy answers 407", code=407),
+    cno.StatusError(404, "Not Found", [("server", "x")]),
+    cno.BodyTooLargeError(10),
     hpack.HPACKError("bad index"),
     hpack.HeaderListTooLarge("too large"),
 ]

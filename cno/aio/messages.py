@@ -10,7 +10,6 @@ from collections.abc import AsyncIterable, Coroutine, Iterable
 from ssl import SSLObject
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import parse_qsl
 
 from mypy_extensions import i64
 
@@ -74,6 +73,8 @@ class Request(RequestState):
 
         Bytes that are not UTF-8 become surrogate escapes.
         """
+        from urllib.parse import parse_qsl  # takes a tenth of the time of `import cno`
+
         query = self.path.partition("?")[2]
         return parse_qsl(query, keep_blank_values=True, errors="surrogateescape")
 

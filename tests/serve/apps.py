@@ -34,6 +34,10 @@ async def app(scope: Scope, receive: Any, send: Any) -> None:
         time.sleep(60)  # noqa: ASYNC251  # that is the point
     elif path == "/forever":
         await asyncio.sleep(60)
+    elif path == "/endless":
+        await send({"type": "http.response.start", "status": 200})
+        await send({"type": "http.response.body", "body": b"x", "more_body": True})
+        await asyncio.sleep(60)
     elif path == "/exit":
         os._exit(7)
     elif path == "/grow":
@@ -80,3 +84,18 @@ def version_2(scope: Scope) -> Any:
         await answer(send, b"two")
 
     return run
+
+
+async def kinds(scope: Scope, receive: Any, send: Any) -> None:
+    """Fail, before the response or within it, or accept a WebSocket."""
+    if scope["type"] == "lifespan":
+        return
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.accept"})
+        await receive()
+        return
+    if scope["path"] == "/half":
+        await send({"type": "http.response.start", "status": 200})
+        await send({"type": "http.response.body", "body": b"x", "more_body": True})
+    raise RuntimeError("fails")

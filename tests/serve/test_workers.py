@@ -3,9 +3,7 @@
 import asyncio
 import os
 import signal
-import threading
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 
 import httpx
 import pytest
@@ -127,21 +125,14 @@ def test_second_signal_ends_at_once() -> None:
         with start("--port", "0", "--no-access-log", "--workers", workers) as running:
             url = wait_for_log(running, r"Listening on (\S+)/ ")[1]
             pids = children(running.process.pid)
-            request = threading.Thread(target=ask_in_vain, args=(url + "/forever",))
-            request.start()
-            httpx.get(url)  # the server has got the other one by then
-            running.process.terminate()
-            wait_for_refusal(url)
-            assert running.process.poll() is None
-            running.process.terminate()
-            assert running.wait() == 143
-            request.join()
+            with httpx.stream("GET", url + "/endless") as response:
+                assert next(response.iter_raw()) == b"x"
+                running.process.terminate()
+                wait_for_refusal(url)
+                assert running.process.poll() is None
+                running.process.terminate()
+                assert running.wait() == 143
             assert not any(alive(pid) for pid in pids)
-
-
-def ask_in_vain(url: str) -> None:
-    with suppress(httpx.HTTPError):
-        httpx.get(url, timeout=PATIENCE)
 
 
 def wait_for_count(served: Served, count: int) -> None:

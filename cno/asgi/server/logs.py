@@ -64,11 +64,18 @@ def from_file(path: str) -> None:
     """Configure logging by a file, whose format its name tells."""
     suffix = Path(path).suffix.lower()
     if suffix == ".json":
-        logging.config.dictConfig(json.loads(Path(path).read_text("utf-8")))
+        from_dict(json.loads(Path(path).read_text("utf-8")))
     elif suffix == ".toml":
-        logging.config.dictConfig(tomllib.loads(Path(path).read_text("utf-8")))
+        from_dict(tomllib.loads(Path(path).read_text("utf-8")))
     elif suffix in (".yaml", ".yml"):
         yaml = import_module("yaml")  # PyYAML: whoever has such a file has it
-        logging.config.dictConfig(yaml.safe_load(Path(path).read_text("utf-8")))
+        from_dict(yaml.safe_load(Path(path).read_text("utf-8")))
     else:
         logging.config.fileConfig(path, disable_existing_loggers=False)
+
+
+def from_dict(found: Any) -> None:
+    """Configure logging; loggers that exist already stay as they are unless it says otherwise."""
+    if not isinstance(found, dict):
+        raise ValueError("is no table")
+    logging.config.dictConfig({"disable_existing_loggers": False, **found})
