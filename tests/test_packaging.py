@@ -82,7 +82,7 @@ def test_extensions_are_loaded_all_or_none() -> None:
     compiled, native, names = json.loads(python(LOADED, CNO_PURE=None))
     assert compiled is cno.COMPILED or "CNO_PURE" in os.environ
     plain = ("_build", "_sources", "enums", "errors", "hpack.errors", "settings_dict")
-    layer = ("channel", "errors", "refusal", "serving", "stacks")
+    layer = ("channel", "errors", "forwardable", "refusal", "running", "serving", "stacks")
     interpreted = {
         "cno",
         *(f"cno.{name}" for name in plain),
