@@ -13,7 +13,14 @@ from cno.aio.output import Headers
 from cno.aio.server import failures
 from cno.asgi.http import COMPLETE, NOTHING_SENT, HttpCycle, OnEnd, OnStart
 from cno.asgi.lifespan import App, Receive, Send
-from cno.asgi.scope import SPEC_VERSION, ConnectionScope, Scope, http_scope, websocket_scope
+from cno.asgi.scope import (
+    SPEC_VERSION,
+    ConnectionScope,
+    Scope,
+    http_scope,
+    version_of,
+    websocket_scope,
+)
 from cno.asgi.websocket import WebSocketCycle, refuse
 from cno.const import CNO_RST_INTERNAL_ERROR
 from cno.websocket.errors import HandshakeError
@@ -91,6 +98,7 @@ class Application:
         cycle = HttpCycle(request, self.headers, self._on_start, self._silent, self._on_end)
         if self._on_end is not None:
             cycle.begun = request.conn.loop.time()
+            cycle.version = version_of(request)
         request.observe(cycle)
         problem: Exception | None = None
         try:

@@ -78,9 +78,8 @@ class HostedHandler(Handler):
         if self._on_record is not None:
             request = cycle.request
             seconds = request.conn.loop.time() - cycle.begun
-            version = "2" if request.conn.is_http2 else version_of(request)
             self._on_record(
-                Record(request, version, cycle.status, cycle.sent, seconds, cycle.fields)
+                Record(request, cycle.version, cycle.status, cycle.sent, seconds, cycle.fields)
             )
 
     def websocket_ended(self, cycle: WebSocketCycle) -> None:

@@ -62,7 +62,9 @@ class HttpCycle(EndObserver):
         self._defaults = headers  # fields that each response gets
         self._on_start = on_start
         self._on_end = on_end
-        self.begun = 0.0  # loop time, if there is somebody to ask for it
+        # If there is an `on_end`: the loop time, and the version of HTTP that the request came in.
+        self.begun = 0.0
+        self.version = ""
         self.status: i64 = 0  # of the response; 0: it has not begun
         self.sent: i64 = 0  # bytes of its body
         self.fields: Headers = []  # its header fields

@@ -1,6 +1,7 @@
 """The access log: its atoms, what it says of responses that fail, and that nothing is lost."""
 
 import re
+import socket
 from typing import Any
 
 import httpx
@@ -8,6 +9,7 @@ import pytest
 from websockets.sync.client import connect
 
 from cno.asgi.server.access_log import compiled
+from tests.processes import PATIENCE
 from tests.serve.server import serving
 
 ALL = (
@@ -46,6 +48,17 @@ def test_each_kind_of_response_has_a_line() -> None:
         "GET /half HTTP/1.1 200",
         "GET /socket HTTP/1.1 101",
     ]
+
+
+def test_the_version_is_that_of_the_request() -> None:
+    with serving("--access-log-format", "%(H)s") as served:
+        place = served.url.removeprefix("http://").rpartition(":")
+        with socket.create_connection((place[0], int(place[2])), PATIENCE) as client:
+            client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            while client.recv(4096):
+                pass
+        httpx.get(served.url)
+    assert [line.strip() for line in served.running.out] == ["HTTP/1.0", "HTTP/1.1"]
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
