@@ -15,6 +15,7 @@ from cno.adapters.pool import TransportPool
 from cno.adapters.route import TransportRoute
 from cno.aio.client import CLIENT_LIMITS
 from cno.aio.happy_eyeballs import SocketOptions
+from cno.aio.hosts import bracketed
 from cno.aio.output import Headers
 from cno.aio.tls import PROTOCOLS
 from cno.limits import Limits, with_windows
@@ -90,7 +91,6 @@ class Configuration:
             proxy = package.module.Proxy(proxy)
         url = proxy.url
         host: str = str(url.raw_host, "ascii")
-        place = f"[{host}]" if ":" in host else host
         auth: Any = proxy.raw_auth
         if url.scheme in ("socks5", "socks5h"):
             socks.check_installed(package.module.__name__)
@@ -103,7 +103,7 @@ class Configuration:
                 f"but got {url.scheme!r}."
             )
         port = "" if url.port is None else f":{url.port}"
-        self._proxy = f"{url.scheme}://{place}{port}"
+        self._proxy = f"{url.scheme}://{bracketed(host)}{port}"
         self._proxy_context = proxy.ssl_context
         self._proxy_fields = to_text(proxy.headers.raw)
         if auth is not None:

@@ -19,6 +19,7 @@ from cno.adapters.pool import TransportPool
 from cno.adapters.stream import BodyStream, NetworkStream, TunnelStream
 from cno.adapters.trace import Tracer
 from cno.aio.errors import ConnectionLostError
+from cno.aio.hosts import bracketed
 from cno.aio.messages import Response
 from cno.aio.output import Headers
 from cno.aio.tunnel import Tunnel
@@ -210,7 +211,7 @@ class AsyncCarrier:
         by = SCHEMES.get(scheme)
         if by is None or host == "":
             raise self._package.unsupported("" if host == "" and by is None else scheme)
-        place = f"[{host}]" if ":" in host else host
+        place = bracketed(host)
         if port is not None:
             place = f"{place}:{port}"
         try:

@@ -17,7 +17,7 @@ from ssl import SSLContext
 from typing import Any, Final, TypeAlias
 
 from cno.aio.errors import said
-from cno.aio.hosts import is_address
+from cno.aio.hosts import bracketed, is_address
 from cno.aio.waiters import wake
 
 #: Seconds after which the next address is tried as well (RFC 8305 5: "Connection Attempt Delay").
@@ -170,7 +170,7 @@ def close_socket(task: "asyncio.Task[socket.socket]") -> None:
 def address_text(address: Any) -> str:
     """Return an address of `getaddrinfo` as text."""
     host, port = address[0], address[1]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return f"{bracketed(host)}:{port}"
 
 
 def merged(problems: list[tuple[str, OSError]]) -> OSError:

@@ -126,6 +126,11 @@ def is_address(host: str) -> bool:
     return ":" in host or is_ipv4(host)
 
 
+def bracketed(host: str) -> str:
+    """Return a host as URLs have it: an IPv6 address in brackets."""
+    return f"[{host}]" if ":" in host else host
+
+
 def ip_address(host: str) -> Any:
     """Return an address as an object of `ipaddress`, without its zone; an IPv4-mapped one as IPv4.
 

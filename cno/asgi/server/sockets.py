@@ -9,6 +9,7 @@ import socket
 import stat
 from dataclasses import dataclass, field
 
+from cno.aio.hosts import bracketed
 from cno.asgi.server.config import Config
 from cno.asgi.server.errors import StartupError
 
@@ -66,8 +67,7 @@ def addresses(config: Config) -> list[str]:
         found.append(f"unix:{config.uds}")
     if config.fd is not None:
         found.append(f"fd://{config.fd}")
-    host = f"[{config.host}]" if ":" in config.host else config.host
-    return found or [f"{host}:{config.port}"]
+    return found or [f"{bracketed(config.host)}:{config.port}"]
 
 
 def split(where: str) -> tuple[str, int]:
@@ -123,5 +123,4 @@ def shown(sock: socket.socket, secure: bool) -> str:
     name = sock.getsockname()
     if not isinstance(name, tuple):
         return f"unix:{name if isinstance(name, str) else os.fsdecode(name)}"
-    host = f"[{name[0]}]" if ":" in name[0] else name[0]
-    return f"{'https' if secure else 'http'}://{host}:{name[1]}/"
+    return f"{'https' if secure else 'http'}://{bracketed(name[0])}:{name[1]}/"

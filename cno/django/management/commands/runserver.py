@@ -23,6 +23,7 @@ from django.utils.module_loading import import_string
 
 from cno._build import VERSION
 from cno.aio import tls
+from cno.aio.hosts import bracketed
 from cno.aio.serving import serve
 from cno.asgi.hosted import HostedHandler, Record
 
@@ -105,7 +106,7 @@ class Command(RunserverCommand):
                 settings={"enable_connect_protocol": 1},
             )
             port = listener.sockets[0].getsockname()[1]
-            address = f"[{self.addr}]" if ":" in self.addr else self.addr
+            address = bracketed(self.addr)
             scheme = "http" if context is None else "https"
             self.stdout.write(
                 MESSAGE.format(version=VERSION, scheme=scheme, address=address, port=port)
