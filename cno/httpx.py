@@ -5,7 +5,6 @@ Where only httpx2 is installed, they are transports of httpx2; those of `cno.htt
 Stays interpreted, because the classes derive from those of httpx.
 """
 
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -42,16 +41,8 @@ class AsyncTransport(AsyncArguments, httpx.AsyncBaseTransport):
     the extensions of requests and responses.
     """
 
-    _cno_package = Package(httpx, "httpcore2" if httpx.__name__ == "httpx2" else "httpcore")
+    _cno_package = Package(httpx)
     _cno_streams = (AsyncBody, AsyncTunnelBody)
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None = None,
-        exc_value: BaseException | None = None,
-        traceback: TracebackType | None = None,
-    ) -> None:
-        await self.aclose()
 
     if TYPE_CHECKING:
 

@@ -3,7 +3,6 @@
 Stays interpreted, because the classes derive from those of httpx2.
 """
 
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 import httpx2
@@ -34,16 +33,8 @@ class AsyncTransport(AsyncArguments, httpx2.AsyncBaseTransport):
     the extensions of requests and responses.
     """
 
-    _cno_package = Package(httpx2, "httpcore2")
+    _cno_package = Package(httpx2)
     _cno_streams = (AsyncBody, AsyncTunnelBody)
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None = None,
-        exc_value: BaseException | None = None,
-        traceback: TracebackType | None = None,
-    ) -> None:
-        await self.aclose()
 
     if TYPE_CHECKING:
 

@@ -50,14 +50,6 @@ def to_bytes(fields: Headers) -> list[Any]:
     return raw
 
 
-def value_of(fields: Headers, wanted: str) -> str:
-    """Return the first value of a field, its name in lower case; '' if there is none."""
-    for name, value in fields:
-        if name == wanted:
-            return value
-    return ""
-
-
 def without(fields: Headers, names: frozenset[str]) -> Headers:
     """Return the fields whose names are not among these."""
     return [field for field in fields if field[0] not in names]

@@ -36,9 +36,9 @@ LOST: Final = "the connection was lost:"
 class Package:
     """httpx or httpx2. `module` is the package; `core` the name of the one that it is built on."""
 
-    def __init__(self, module: Any, core: str) -> None:
+    def __init__(self, module: Any) -> None:
         self.module = module
-        self.core = core
+        self.core = "httpcore2" if module.__name__ == "httpx2" else "httpcore"
         self.response: Any = module.Response
         self.byte_stream: Any = module.ByteStream
 

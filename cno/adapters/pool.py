@@ -10,6 +10,7 @@ from typing import Any, Final, cast
 from cno.adapters.deadline import FOREVER, Deadline, TimedRequest
 from cno.adapters.errors import CONNECT, POOL, PhaseTimeoutError
 from cno.adapters.route import TransportRoute
+from cno.adapters.trace import prefix
 from cno.aio.connection_pool import connection_of
 from cno.aio.errors import ConnectError
 from cno.aio.messages import Response
@@ -95,7 +96,7 @@ class TransportPool(Pool):
         timed = cast(TimedRequest, spec)
         timed.deadline.begin(response)
         if timed.tracer is not None:
-            name = "http2" if response._conn._http2 else "http11"
+            name = prefix(response._conn._http2)
             for step in ("send_request_headers", "send_request_body"):
                 timed.tracer.put(f"{name}.{step}.started", {"stream_id": response.stream})
                 timed.tracer.put(f"{name}.{step}.complete", {"return_value": None})

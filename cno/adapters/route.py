@@ -68,7 +68,7 @@ class TransportRoute(Route):
         self._tell(target, f"{step}.started", info)
         try:
             if self._socks is None and (unix is not None or self._proxies is not None):
-                await super_connect(self, loop, target, client, http1_only)
+                await Route.connect(self, loop, target, client, http1_only)
                 self._tell(target, f"{step}.complete", {"return_value": None})
                 return
             sock = await self._open_socket(loop, target)
@@ -104,13 +104,3 @@ class TransportRoute(Route):
         if listeners is not None:
             for tracer in listeners:
                 tracer.put(name, info)
-
-
-async def super_connect(
-    route: TransportRoute,
-    loop: asyncio.AbstractEventLoop,
-    target: Target,
-    client: Client,
-    http1_only: bool,
-) -> None:
-    await Route.connect(route, loop, target, client, http1_only)

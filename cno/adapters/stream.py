@@ -14,7 +14,7 @@ from cno.adapters.deadline import Deadline
 from cno.adapters.errors import READ, WRITE, PhaseTimeoutError
 from cno.adapters.fields import to_bytes
 from cno.adapters.package import Package
-from cno.adapters.trace import Tracer
+from cno.adapters.trace import Tracer, prefix
 from cno.aio.errors import ConnectionLostError, StreamError
 from cno.aio.messages import Response
 from cno.aio.tunnel import Tunnel
@@ -89,7 +89,7 @@ class BodyStream:
             await tracer.drain()
 
     def _prefix(self) -> str:
-        return "http2" if self._response._conn._http2 else "http11"
+        return prefix(self._response._conn._http2)
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)

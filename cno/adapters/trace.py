@@ -8,6 +8,11 @@ from collections import deque
 from typing import Any
 
 
+def prefix(http2: bool) -> str:
+    """Return how the names of events about a request begin."""
+    return "http2" if http2 else "http11"
+
+
 class Tracer:
     """Calls the application's function with each event, in order, while the request goes on."""
 

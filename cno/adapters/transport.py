@@ -13,12 +13,13 @@ from mypy_extensions import mypyc_attr
 
 from cno.adapters.configuration import Configuration
 from cno.adapters.deadline import FOREVER, Deadline, Source, TimedRequest
-from cno.adapters.fields import to_bytes, to_text, value_of, without
+from cno.adapters.fields import to_bytes, to_text, without
 from cno.adapters.package import SCHEMES, Package
 from cno.adapters.pool import TransportPool
 from cno.adapters.stream import BodyStream, NetworkStream, TunnelStream
-from cno.adapters.trace import Tracer
+from cno.adapters.trace import Tracer, prefix
 from cno.aio.errors import ConnectionLostError
+from cno.aio.fields import value_of
 from cno.aio.hosts import bracketed
 from cno.aio.messages import Response
 from cno.aio.output import Headers
@@ -102,7 +103,7 @@ class AsyncCarrier:
         if trailers:
             fields = without(fields, frozenset(("content-length",)))
         spec = TimedRequest(method, path, fields, body, trailers, deadline, tracer)
-        tunnelled = method == "CONNECT" or value_of(fields, "upgrade") != ""
+        tunnelled = method == "CONNECT" or bool(value_of(fields, "upgrade"))
         done = False
         try:
             if tunnelled:
@@ -112,7 +113,8 @@ class AsyncCarrier:
             deadline.arrived()
             if tracer is not None:
                 tracer.put(
-                    f"{prefix_of(response)}.receive_response_headers.complete", head_of(response)
+                    f"{prefix(response._conn._http2)}.receive_response_headers.complete",
+                    head_of(response),
                 )
                 await tracer.drain()
             done = True
@@ -133,13 +135,16 @@ class AsyncCarrier:
                 tunnel = Tunnel(response)
         elif code == 101:
             tunnel = Tunnel(response)
-        elif http2 and 200 <= code < 300 and value_of(spec.fields, "upgrade") != "":
+        elif http2 and 200 <= code < 300 and value_of(spec.fields, "upgrade"):
             tunnel = Tunnel(response)
             code = 101  # as if it were HTTP/1.1: httpx has no other way to say so
             headers = [
                 ("upgrade", "websocket"),
                 ("connection", "upgrade"),
-                ("sec-websocket-accept", accept_of(value_of(spec.fields, "sec-websocket-key"))),
+                (
+                    "sec-websocket-accept",
+                    accept_of(value_of(spec.fields, "sec-websocket-key") or ""),
+                ),
                 *headers,
             ]
         kind = self._body_stream if tunnel is None else self._tunnel_stream
@@ -241,8 +246,8 @@ class AsyncCarrier:
 def websocket_request(spec: TimedRequest) -> TimedRequest:
     """Return the extended CONNECT for an upgrade of HTTP/1.1."""
     fields: Headers = [
-        (":protocol", value_of(spec.fields, "upgrade")),
-        (":authority", value_of(spec.fields, "host")),
+        (":protocol", value_of(spec.fields, "upgrade") or ""),
+        (":authority", value_of(spec.fields, "host") or ""),
         *without(spec.fields, UPGRADE_FIELDS),
     ]
     same = TimedRequest("CONNECT", spec.path, fields, b"", None, spec.deadline, spec.tracer)
@@ -295,10 +300,6 @@ def trailers_of(given: Any) -> Headers | None:
             )
         )
     return trailers
-
-
-def prefix_of(response: Response) -> str:
-    return "http2" if response._conn._http2 else "http11"
 
 
 def head_of(response: Response) -> dict[str, Any]:
