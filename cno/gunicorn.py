@@ -9,7 +9,6 @@ import contextlib
 import logging
 import os
 import signal
-import ssl
 import sys
 from dataclasses import replace
 from typing import Any, Final
@@ -17,7 +16,6 @@ from typing import Any, Final
 from gunicorn.arbiter import Arbiter
 from gunicorn.workers.base import Worker as GunicornWorker
 
-from cno.aio import tls
 from cno.aio.listen import Listener
 from cno.aio.server.connection import SERVER_LIMITS
 from cno.aio.serving import serve
@@ -25,6 +23,7 @@ from cno.asgi.errors import LifespanError
 from cno.asgi.hosted import CountingHandler
 from cno.asgi.server import loading
 from cno.asgi.server.access_log import AccessLog
+from cno.asgi.server.certificates import server_context
 from cno.asgi.server.proxy_headers import ProxyHeaders, TrustedHosts
 
 log: Final = logging.getLogger("cno.asgi")
@@ -75,11 +74,10 @@ class Worker(GunicornWorker):
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
             loop.add_signal_handler(number, stop.set)
         listeners: list[Listener] = []
-        app: Any = loading.Version2(self.wsgi) if loading.is_version_2(self.wsgi) else self.wsgi
         allowed: Any = self.cfg.forwarded_allow_ips
         trusted = TrustedHosts(allowed if isinstance(allowed, str) else ",".join(allowed))
         handler = CountingHandler(
-            ProxyHeaders(app, trusted),
+            ProxyHeaders(loading.version_3(self.wsgi), trusted),
             root_path=getattr(self.cfg, "root_path", "") or "",
             lifespan=self.LIFESPAN,
             on_record=None if access_log is None else access_log.add,
@@ -140,14 +138,13 @@ def context_of(cfg: Any) -> Any:
     options = cfg.ssl_options
 
     def default() -> Any:
-        context = tls.server_context(
-            options["certfile"], options.get("keyfile"), options.get("password")
+        return server_context(
+            options["certfile"],
+            options.get("keyfile"),
+            options.get("password"),
+            options.get("ca_certs"),
+            options.get("cert_reqs") or 0,
+            options.get("ciphers"),
         )
-        if options.get("ca_certs"):
-            context.load_verify_locations(options["ca_certs"])
-        context.verify_mode = ssl.VerifyMode(options.get("cert_reqs") or 0)
-        if options.get("ciphers"):
-            context.set_ciphers(options["ciphers"])
-        return context
 
     return cfg.ssl_context(cfg, default)

@@ -38,13 +38,13 @@ PUBLIC = {"", "raw", "hpack"}
 THIRD_PARTY = {"mypy_extensions", "librt"}
 ADAPTERS = {
     "adapters": {"socksio"},
-    "asgi": {"dotenv", "uvloop"},
+    "asgi": {"dotenv"},
     "django": {"django"},
     "gunicorn": {"gunicorn"},
     "httpx": {"httpx", "httpx2"},
     "httpx2": {"httpx2"},
     "workers": {"watchfiles"},
-    "cli": {"click", "rich", "trustme", "uvloop"},
+    "cli": {"click", "rich", "trustme"},
     "examples": {"wsproto"},
 }
 

@@ -4,8 +4,6 @@ Knows click and the words that users type. Must never know HTTP.
 """
 
 import asyncio
-import contextlib
-import importlib
 import os
 import sys
 from collections.abc import Coroutine
@@ -204,10 +202,11 @@ def run_loop(main: Coroutine[Any, Any, T], *, fast: bool = False) -> T:
 
     Raises Problem(status 130) when Ctrl-C ends it.
     """
-    factory: Any = None
+    factory = None
     if fast:
-        with contextlib.suppress(ImportError):
-            factory = importlib.import_module("uvloop").new_event_loop
+        from cno.aio.running import usual_loop_factory
+
+        factory = usual_loop_factory()
     try:
         with asyncio.Runner(loop_factory=factory) as runner:
             return runner.run(main)

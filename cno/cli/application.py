@@ -168,16 +168,9 @@ def serve_application(given: dict[str, Any], own: dict[str, Any], limits: Limits
 
 def self_signed_file(host: str, stack: ExitStack) -> str:
     """Return a file with a new certificate and its key, for as long as the server runs."""
-    from cno.cli.serve import LOCAL_NAMES
+    from cno.cli.serve import new_certificate
 
-    try:
-        import trustme
-    except ModuleNotFoundError:
-        raise Problem("--self-signed needs trustme: pip install 'cno[cli]'") from None
-    try:
-        made = trustme.CA().issue_cert(*dict.fromkeys([*LOCAL_NAMES, *([host] if host else [])]))
-    except ValueError as error:
-        raise Problem(f"cannot make a certificate for {host}: {reason(error)}") from None
+    made = new_certificate(host)
     folder = Path(tempfile.mkdtemp(prefix="cno."))  # for this user alone
     stack.callback(shutil.rmtree, folder, ignore_errors=True)
     path = folder / "self-signed.pem"

@@ -179,18 +179,23 @@ def server_context(options: ServeOptions) -> ssl.SSLContext | None:
 
 def self_signed(host: str, others: Sequence[str] = ()) -> ssl.SSLContext:
     """Return a context with a new certificate that no client trusts. Raises Problem."""
+    others = [f"*{name}" if name[:1] == "." else name for name in others if name != "*"]
+    context = https_context()
+    new_certificate(host, others).configure_cert(context)
+    return context
+
+
+def new_certificate(host: str, others: Sequence[str] = ()) -> Any:
+    """Return a certificate of `trustme` for this host and for local names. Raises Problem."""
     try:
         import trustme
     except ModuleNotFoundError:
         raise Problem("--self-signed needs trustme: pip install 'cno[cli]'") from None
-    others = [f"*{name}" if name[:1] == "." else name for name in others if name != "*"]
     names = dict.fromkeys([*LOCAL_NAMES, *([host] if host else []), *others])
-    context = https_context()
     try:
-        trustme.CA().issue_cert(*names).configure_cert(context)
+        return trustme.CA().issue_cert(*names)
     except ValueError as error:
         raise Problem(f"cannot make a certificate for {host}: {reason(error)}") from None
-    return context
 
 
 # -- messages ------------------------------------------------------------------------------------

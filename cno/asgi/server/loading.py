@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from cno.aio.running import usual_loop_factory
 from cno.asgi.lifespan import App
 from cno.asgi.server.config import Config
 from cno.asgi.server.errors import StartupError
@@ -40,6 +41,11 @@ def load(config: Config) -> App:
             raise StartupError(f"the factory {config.app} failed: {error}") from error
     if not callable(app):
         raise StartupError(f"{config.app} is no ASGI application: it cannot be called")
+    return version_3(app)
+
+
+def version_3(app: Any) -> App:
+    """Return an application as one of ASGI 3, whichever version it is of."""
     return Version2(app) if is_version_2(app) else app
 
 
@@ -93,13 +99,9 @@ def loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop]:
     if name == "asyncio":
         return asyncio.new_event_loop
     if name in ("auto", "uvloop"):
-        try:
-            import uvloop
-        except ImportError:
-            if name == "uvloop":
-                raise StartupError("--loop uvloop: it is not installed") from None
-            return asyncio.new_event_loop
-        made: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
-        return made
+        made = usual_loop_factory()
+        if made is None and name == "uvloop":
+            raise StartupError("--loop uvloop: it is not installed")
+        return made or asyncio.new_event_loop
     found: Callable[[], asyncio.AbstractEventLoop] = find(name)
     return found

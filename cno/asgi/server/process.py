@@ -16,7 +16,6 @@ from dataclasses import replace
 from types import FrameType
 from typing import Any, Final
 
-from cno.aio import tls
 from cno.aio.listen import Listener
 from cno.aio.server.connection import SERVER_LIMITS
 from cno.aio.serving import serve
@@ -24,6 +23,7 @@ from cno.asgi.errors import LifespanError
 from cno.asgi.hosted import CountingHandler, HostedHandler
 from cno.asgi.server import loading, logs, sockets
 from cno.asgi.server.access_log import AccessLog
+from cno.asgi.server.certificates import server_context
 from cno.asgi.server.config import Config
 from cno.asgi.server.errors import StartupError
 from cno.asgi.server.proxy_headers import ProxyHeaders, TrustedHosts
@@ -255,14 +255,14 @@ def tls_context(config: Config) -> ssl.SSLContext | None:
             raise StartupError("--ssl-keyfile needs --ssl-certfile", 2)
         return None
     try:
-        context = tls.server_context(
-            config.ssl_certfile, config.ssl_keyfile, config.ssl_keyfile_password
+        context = server_context(
+            config.ssl_certfile,
+            config.ssl_keyfile,
+            config.ssl_keyfile_password,
+            config.ssl_ca_certs,
+            config.ssl_cert_reqs,
+            config.ssl_ciphers,
         )
-        if config.ssl_ca_certs is not None:
-            context.load_verify_locations(config.ssl_ca_certs)
-        context.verify_mode = ssl.VerifyMode(config.ssl_cert_reqs)
-        if config.ssl_ciphers is not None:
-            context.set_ciphers(config.ssl_ciphers)
     except (OSError, ValueError) as error:
         text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise StartupError(f"cannot use the certificate {config.ssl_certfile}: {text}") from None
