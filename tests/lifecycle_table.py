@@ -16,9 +16,8 @@ from cno.aio.connection.lifecycle import (
     TRANSITIONS,
     after,
 )
+from tests.pages import with_part
 from tests.tree import PACKAGE, ROOT
-
-BEGIN, END = "<!-- life cycle -->", "<!-- end of life cycle -->"
 
 _NAME = re.compile(r"(\w+): Final = \d+$")
 _COMMENT = re.compile(r"#: ?(.*)")
@@ -78,9 +77,7 @@ def page() -> str:
 
 def wanted(text: str) -> str:
     """Return the text of the page as the code has it now."""
-    before, _, rest = text.partition(BEGIN)
-    _, _, behind = rest.partition(END)
-    return f"{before}{BEGIN}\n{page()}\n{END}{behind}"
+    return with_part(text, "life cycle", page())
 
 
 if __name__ == "__main__":

@@ -8,9 +8,8 @@ import re
 from pathlib import Path
 
 from cno.limits import BY_ROLE
+from tests.pages import with_part
 from tests.tree import PACKAGE, ROOT
-
-BEGIN, END = "<!-- limits -->", "<!-- end of limits -->"
 
 _SECTION = re.compile(r"    # -- (.+?) -+")
 _COMMENT = re.compile(r"    #: ?(.*)")
@@ -62,10 +61,7 @@ def table(source: str) -> str:
 
 def wanted(text: str) -> str:
     """Return the text of the page with the current table."""
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    source = (PACKAGE / "limits.py").read_text("utf-8")
-    return f"{before}{BEGIN}\n{table(source)}\n{END}{after}"
+    return with_part(text, "limits", table((PACKAGE / "limits.py").read_text("utf-8")))
 
 
 if __name__ == "__main__":

@@ -6,9 +6,8 @@
 from pathlib import Path
 
 from cno.asgi.server.config import flag, kind, options, variables
+from tests.pages import with_part
 from tests.tree import ROOT
-
-BEGIN, END = "<!-- options -->", "<!-- end of options -->"
 
 
 def document() -> Path:
@@ -36,9 +35,7 @@ def table() -> str:
 
 def wanted(text: str) -> str:
     """Return the text of the page with the current table."""
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n{table()}\n{END}{after}"
+    return with_part(text, "options", table())
 
 
 if __name__ == "__main__":
