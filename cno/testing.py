@@ -26,7 +26,7 @@ __all__ = ["Answer", "MemoryTransport", "answer", "connected"]
 
 #: Bytes that a transport holds before its writer is paused.
 HIGH_WATER: Final = 65_536
-#: What the two ends say of each other.
+#: The names of the two ends.
 CLIENT_NAME: Final = ("127.0.0.1", 50_000)
 SERVER_NAME: Final = ("127.0.0.1", 80)
 
@@ -39,11 +39,11 @@ class MemoryTransport(asyncio.Transport):
         self._loop = asyncio.get_running_loop()
         self._protocol: asyncio.BaseProtocol = protocol
         self._peer = self
-        self._buffer = bytearray()  # what the other end has not read
+        self._buffer = bytearray()  # bytes that the other end has not read
         self._high = HIGH_WATER
         self._low = HIGH_WATER // 4
         self._reading = True
-        self._full = False  # the protocol was told to pause
+        self._full = False  # `pause_writing` was called
         self._closing = False
         self._ended = False  # no more is written
         self._end_told = False  # and the other end knows it

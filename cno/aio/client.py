@@ -1,7 +1,7 @@
 """A client's connection: it queues requests, sends them, and returns their responses.
 
-Knows how a request and its body are sent, and how responses and pushes find their requests. Must
-never know addresses, or how the transport came to be.
+Knows how a request and its body are sent, and which request a response or push belongs to.
+Must never know addresses, or who made the transport.
 """
 
 import asyncio

@@ -31,9 +31,9 @@ ONE_HOP: Final = frozenset(
 def forwardable(headers: Iterable[tuple[str, str]]) -> Headers:
     """Return the fields of a received message that a proxy passes on, as a new list.
 
-    Left out are the fields that concern one hop only (RFC 9110 7.6.1), those that `Connection`
-    names, credentials for a proxy, and `Host` and the fields that begin with a colon: they belong
-    to the request's target, which the next request has of its own.
+    It leaves out the fields that concern one hop only (RFC 9110 7.6.1), those that `Connection`
+    names, and credentials for a proxy. It also leaves out `Host` and the fields that begin with a
+    colon, because the request that you send to the next server has its own target.
     """
     fields = list(headers)
     named: set[str] = set()

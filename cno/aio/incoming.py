@@ -63,8 +63,8 @@ class IncomingMessage(Exchange):
         """Wait for the whole body, and return it; later calls return the same bytes.
 
         `limit` is the largest size, in bytes, that is accepted. Raises BodyTooLargeError for a
-        larger body, without waiting for the rest of it. Otherwise raises what reading `payload`
-        raises. What was read from `payload` before is missing.
+        larger body, without waiting for the rest of it. Raises the errors of `payload.read()` too.
+        Bytes that you have read from `payload` before are not part of the result.
         """
         content = self._content
         if content is None:

@@ -1,7 +1,7 @@
 """`Request`, `Response` and `Push`: the objects that applications work with.
 
-Knows how a message is written through its connection, and what HTTP requires of its parts. Must
-never know when a handler runs, or how a connection was made.
+Knows how a connection writes a message, and which parts HTTP requires of it. Must never know when
+a handler runs, or who made the connection.
 """
 
 import asyncio

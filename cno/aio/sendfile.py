@@ -1,8 +1,8 @@
 """Sends a part of a file as a body; the system copies it to the socket where that is possible.
 
 It is for HTTP/1.1 in clear text with a content-length. Then the bytes of the file are the bytes of
-the connection, and `sendfile` saves two copies. Knows when the transport keeps nothing back. Must
-never know a request, or who has opened the file.
+the connection, and `sendfile` saves two copies. Knows whether the transport still has bytes to
+write. Must never know a request or a path.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from cno.h1.send import count_data
 
 #: Smallest part of a file for which this pays.
 WORTHWHILE: Final = 32_768
-#: Bytes that one call of the system copies; then other connections have their turn.
+#: Bytes that one call of the system copies. After each call, other connections can do their work.
 AT_ONCE: Final = 524_288
 #: Bytes that the transport gets while the socket is full: it reports when it has written them.
 PROBE: Final = 16_384

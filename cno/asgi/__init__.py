@@ -13,7 +13,7 @@ __all__ = ["Handler", "Lifespan", "LifespanError", "run"]
 
 
 def __getattr__(name: str) -> object:
-    if name == "run":  # what it needs is only imported by whoever runs a server
+    if name == "run":  # not at once: an import of this package is cheap
         from cno.asgi.server.run import run
 
         return run

@@ -93,8 +93,8 @@ class HostedHandler(Handler):
 class CountingHandler(HostedHandler):
     """A handler that counts requests.
 
-    More than `limit` connections (`count_connections` tells how many there are), or requests that
-    run, have the next one refused by a 503. `on_full` is called after `max_requests` requests.
+    It answers 503 while there are more than `limit` connections (`count_connections` returns their
+    number), or `limit` requests run. It calls `on_full` after `max_requests` requests.
     """
 
     def __init__(

@@ -29,7 +29,7 @@ _NAME: Final = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*"
 
 
 class Lines(click.types.StringParamType):
-    """Texts with spaces: in an environment variable each has a line of its own."""
+    """Texts with spaces: an environment variable has one of them in each line."""
 
     envvar_list_splitter = "\n"
 

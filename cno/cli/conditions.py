@@ -1,7 +1,7 @@
 """Conditional requests (RFC 9110 section 13), and the dates and entity tags that they compare.
 
-Takes the text of fields and a file's validators, and decides whether the conditions hold. Must
-never know a file, a request or a connection.
+Takes the text of fields and a file's validators, and decides whether the conditions hold.
+Must never know a file, a request or a connection.
 """
 
 import re

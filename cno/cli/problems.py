@@ -20,7 +20,7 @@ from cno.errors import ConnectionError
 OUTPUT_CLOSED: Final = 141
 
 
-#: What the system says when it has no more descriptors or memory.
+#: Errors of a system that has no more descriptors or memory.
 SCARCE: Final = (EMFILE, ENFILE, ENOBUFS, ENOMEM)
 
 

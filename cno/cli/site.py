@@ -1,4 +1,4 @@
-"""What a site adds to its files: fields of all responses, a password, fallbacks for missing files.
+"""A site's additions to its files: fields of all responses, a password, pages for missing files.
 
 Knows the syntax of fields and credentials. Must never know a file or a connection.
 """

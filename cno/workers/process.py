@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from cno.workers.child import PING, PONG, PREFIX, READY, REPLACE
 
-# What a worker is doing.
+# States of a worker.
 STARTING: Final = "starting"
 RUNNING: Final = "running"
 STOPPING: Final = "stopping"

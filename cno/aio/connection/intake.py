@@ -1,7 +1,7 @@
 """Pending input: received bytes that wait for the event loop, for a response or for a reader.
 
-Knows how much input is parsed in one iteration of the event loop, and when reading is paused. Must
-never know what the input means.
+Knows how much input is parsed in one iteration of the event loop, and when reading is paused.
+Must never know the meaning of the input.
 """
 
 import time

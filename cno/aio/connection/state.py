@@ -97,7 +97,7 @@ class ReceiveWindow:
 
 @final
 class TransportState:
-    """What the transport can do, and how much it has been given."""
+    """The abilities of the transport, and a count of the bytes that were written to it."""
 
     def __init__(self, limits: Limits) -> None:
         self.clear_text = False  # it has no TLS

@@ -13,7 +13,7 @@ from cno.aio.fields import Headers
 
 
 class StreamState:
-    """What a connection knows of one stream."""
+    """The state of one stream."""
 
     def __init__(self, stream: int, headers: Headers) -> None:
         self.stream = stream

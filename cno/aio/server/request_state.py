@@ -21,7 +21,7 @@ HANDLER_DONE: Final = 2  # it has returned
 
 
 class RequestState(IncomingMessage):
-    """What a server knows of one request."""
+    """One request at a server."""
 
     def __init__(
         self, conn: Connection, stream: int, method: str, path: str, headers: Headers

@@ -15,7 +15,7 @@ from typing import Any, Final
 from cno.asgi.server.config import Config
 from cno.asgi.server.errors import StartupError
 
-#: What is finer than DEBUG, as in uvicorn.
+#: A level below DEBUG, as in uvicorn.
 TRACE: Final = 5
 NAMES: Final = {"trace": TRACE}
 
@@ -68,7 +68,7 @@ def from_file(path: str) -> None:
     elif suffix == ".toml":
         from_dict(tomllib.loads(Path(path).read_text("utf-8")))
     elif suffix in (".yaml", ".yml"):
-        yaml = import_module("yaml")  # PyYAML: whoever has such a file has it
+        yaml = import_module("yaml")  # PyYAML, which users of such files install
         from_dict(yaml.safe_load(Path(path).read_text("utf-8")))
     else:
         logging.config.fileConfig(path, disable_existing_loggers=False)
