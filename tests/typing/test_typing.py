@@ -133,6 +133,10 @@ def test_examples_of_the_README(tmp_path: Path) -> None:
     assert not check(tmp_path, *PYRIGHT)
 
 
+#: Classes that derive from those of Django, which has no types.
+OF_DJANGO = ["cno.django.apps.CnoConfig", "cno.django.management.commands.runserver.Command"]
+
+
 def test_every_public_type_is_known(tmp_path: Path) -> None:
     """pyright's own measure of a typed package: no public symbol whose type is unknown.
 
@@ -149,4 +153,4 @@ def test_every_public_type_is_known(tmp_path: Path) -> None:
         for symbol in report["symbols"]
         if not symbol["isTypeKnown"] and not symbol["isTypeAmbiguous"]
     ]
-    assert unknown == []
+    assert sorted(unknown) == OF_DJANGO
