@@ -104,9 +104,10 @@ class Http1:
         )
         self.max_pipelined = bound(limits.max_pipelined)
         # The id of a stream. None follows MAX_STREAM_ID, which 2^30 requests reach.
-        self.last_allowed: i64 = min(
-            2 * bound(limits.max_requests_per_connection) - 1, MAX_STREAM_ID
-        )
+        # In i64: multiplying large `int`s runs signal handlers, and compiled code aborts the
+        # process if one raises there.
+        requests: i64 = min(bound(limits.max_requests_per_connection), MAX_STREAM_ID)
+        self.last_allowed: i64 = min(2 * requests - 1, MAX_STREAM_ID)
         size = limits.max_body_size
         self.max_body = MAX_CONTENT_LENGTH if size is None else size
         self.max_ext_size = bound(limits.max_chunk_ext_size)

@@ -1,11 +1,13 @@
 """HTTP/1.1 streams have the ids of HTTP/2: 1, 3, 5, ... in order of requests, and no others."""
 
+import sys
 from typing import Any
 
 import pytest
 
 from cno import raw
 from tests.h1.wire import FIELDS, GET, OK
+from tests.processes import run
 from tests.support import client, h1_client, h1_server
 
 
@@ -98,3 +100,37 @@ def test_a_client_of_http2_says_that_no_id_is_left() -> None:
     with pytest.raises(raw.InvalidStreamError):
         conn.write_head(conn.next_stream + 2, 0, "GET", "/", list(FIELDS), True)
     assert conn.take() == b""
+
+
+# -- interrupts ----------------------------------------------------------------------------------
+
+INTERRUPTED_OFTEN = """
+import signal
+from cno import raw
+
+class Interrupt(Exception):
+    pass
+
+interrupts = 0
+
+def interrupt(number, frame):
+    global interrupts
+    interrupts += 1
+    raise Interrupt
+
+signal.signal(signal.SIGALRM, interrupt)
+while interrupts < 3_000:
+    before = interrupts
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 5e-5)
+        while interrupts == before:
+            raw.Connection(True)
+    except Interrupt:
+        pass
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no interval timers")
+def test_an_interrupt_while_a_connection_is_made_is_an_exception() -> None:
+    """Compiled code that multiplies large `int`s aborts the process if a signal handler raises."""
+    assert run(sys.executable, "-c", INTERRUPTED_OFTEN).status == 0
