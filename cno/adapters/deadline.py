@@ -11,8 +11,9 @@ from mypy_extensions import i64
 
 from cno.adapters.errors import READ, WRITE, PhaseTimeoutError
 from cno.adapters.trace import Tracer
+from cno.aio.fields import Headers
 from cno.aio.messages import Response
-from cno.aio.output import Headers, Sending
+from cno.aio.output import Sending
 from cno.aio.request_spec import RequestSpec
 
 FOREVER: Final = float("inf")

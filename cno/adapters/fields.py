@@ -5,7 +5,7 @@ Takes lists of pairs, returns lists of pairs. Must never know requests or connec
 
 from typing import Any, Final
 
-from cno.aio.output import Headers
+from cno.aio.fields import Headers
 
 #: Pairs that are stored at most, and the bytes of the longest; secrets never are.
 MAX_KNOWN: Final = 1_024

@@ -12,8 +12,8 @@ from cno.adapters import socks
 from cno.adapters.trace import Tracer
 from cno.aio.client import Client
 from cno.aio.connect import Route
+from cno.aio.fields import Headers
 from cno.aio.happy_eyeballs import SocketOptions, alternating, first_to_answer
-from cno.aio.output import Headers
 from cno.aio.proxy import ProxyRoute
 from cno.aio.urls import Target
 

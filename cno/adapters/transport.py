@@ -19,10 +19,9 @@ from cno.adapters.pool import TransportPool
 from cno.adapters.stream import BodyStream, NetworkStream, TunnelStream
 from cno.adapters.trace import Tracer, prefix
 from cno.aio.errors import ConnectionLostError
-from cno.aio.fields import value_of
+from cno.aio.fields import Headers, value_of
 from cno.aio.hosts import bracketed
 from cno.aio.messages import Response
-from cno.aio.output import Headers
 from cno.aio.tunnel import Tunnel
 from cno.aio.urls import Target
 from cno.errors import ConnectionError

@@ -14,10 +14,10 @@ from cno.aio.errors import (
     StreamError,
     StreamTimeoutError,
 )
+from cno.aio.fields import Headers
 from cno.aio.forwardable import forwardable
 from cno.aio.listen import Listener
 from cno.aio.messages import Push, Request, Response, Tunnel
-from cno.aio.output import Headers
 from cno.aio.pool import Pool
 from cno.aio.response_stream import ResponseStream
 from cno.aio.running import run

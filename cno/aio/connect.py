@@ -11,11 +11,10 @@ from typing import Any, overload
 from cno.aio import tls
 from cno.aio.client import Client
 from cno.aio.errors import StreamError
-from cno.aio.fields import as_list
+from cno.aio.fields import Headers, as_list
 from cno.aio.happy_eyeballs import SocketOptions, open_connection
 from cno.aio.hosts import tls_name
 from cno.aio.messages import Response
-from cno.aio.output import Headers
 from cno.aio.probe import has_input, let_transport_read, socket_number
 from cno.aio.proxy import ProxyRoute
 from cno.aio.repeat import requires_http1

@@ -15,7 +15,7 @@ from cno.aio.connect import Route
 from cno.aio.connection.lifecycle import LOST
 from cno.aio.errors import ConnectError, ConnectionLostError, StreamTimeoutError, fresh
 from cno.aio.leaving import leave
-from cno.aio.output import log
+from cno.aio.log import log
 from cno.aio.patience import NO_TURN, not_sent
 from cno.aio.pooled import ClientConnection, PooledClient, PoolListener
 from cno.aio.probe import let_transport_read

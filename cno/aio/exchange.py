@@ -10,7 +10,7 @@ from cno.aio.body import BodyBuffer, Payload
 from cno.aio.connection import intake, timeouts
 from cno.aio.connection.stream_state import StreamState
 from cno.aio.errors import ConnectionLostError, claim, fresh
-from cno.aio.output import Headers
+from cno.aio.fields import Headers
 
 if TYPE_CHECKING:
     from cno.aio.connection.protocol import Connection

@@ -14,8 +14,8 @@ from mypy_extensions import i64, mypyc_attr
 from cno.aio.connection.lifecycle import ABORT, FLUSHING, LINGERING, LOST
 from cno.aio.connection.state import Link
 from cno.aio.errors import ConnectionLostError, claim, end_error, fresh
-from cno.aio.fields import Headers as Headers
-from cno.aio.log import log as log
+from cno.aio.fields import Headers
+from cno.aio.log import log
 from cno.aio.transports import bound_unsent, write_buffer
 from cno.aio.waiters import wake
 from cno.core import INIT, UNKNOWN_LENGTH, announce_size

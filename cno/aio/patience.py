@@ -11,8 +11,8 @@ from mypy_extensions import i64
 
 from cno.aio.connection.durations import past
 from cno.aio.errors import StreamTimeoutError
+from cno.aio.fields import Headers
 from cno.aio.messages import Response
-from cno.aio.output import Headers
 from cno.aio.waiters import wake
 from cno.errors import Reason
 from cno.limits import Limits

@@ -18,9 +18,9 @@ from cno.aio.client import CLIENT_LIMITS
 from cno.aio.connect import Route
 from cno.aio.connection_pool import ConnectionPool
 from cno.aio.errors import ConnectionLostError, StreamError
-from cno.aio.fields import as_list
+from cno.aio.fields import Headers, as_list
+from cno.aio.log import log
 from cno.aio.messages import Response
-from cno.aio.output import Headers, log
 from cno.aio.pooled import ClientConnection
 from cno.aio.repeat import is_repeatable, requires_http1
 from cno.aio.request_spec import RequestSpec, authority_of, completed

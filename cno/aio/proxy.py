@@ -19,10 +19,10 @@ from cno.aio.errors import (
     StreamTimeoutError,
     said,
 )
+from cno.aio.fields import Headers
 from cno.aio.forward import ForwardProxy
 from cno.aio.happy_eyeballs import open_connection
 from cno.aio.messages import Response
-from cno.aio.output import Headers
 from cno.aio.proxy_environment import ProxyEnvironment, parse_proxy
 from cno.aio.request_spec import has
 from cno.aio.unreachable import CLOSED_IN_HANDSHAKE

@@ -5,8 +5,8 @@ Must never know how a request is sent.
 
 from typing import TYPE_CHECKING, cast
 
+from cno.aio.fields import Headers
 from cno.aio.messages import Push, Response
-from cno.aio.output import Headers
 from cno.aio.unclaimed import Unclaimed
 from cno.const import CNO_RST_CANCEL
 

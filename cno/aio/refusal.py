@@ -6,8 +6,8 @@ Knows the response that refused. Must never know which protocol was requested.
 from typing import Any, cast
 
 from cno.aio.errors import StreamError
+from cno.aio.fields import Headers
 from cno.aio.messages import Response
-from cno.aio.output import Headers
 from cno.errors import rebuild
 
 

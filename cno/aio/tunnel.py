@@ -13,7 +13,8 @@ from cno.aio import leftover
 from cno.aio.connection.lifecycle import LOST
 from cno.aio.connection.protocol import Connection
 from cno.aio.exchange import Exchange
-from cno.aio.output import Headers, Sending
+from cno.aio.fields import Headers
+from cno.aio.output import Sending
 from cno.aio.sources import to_bytes
 from cno.const import CNO_RST_CANCEL
 from cno.errors import UsageError

@@ -12,7 +12,7 @@ from cno.const import DEFAULT_WINDOW
 from cno.limits import Limits, bound, window
 
 if TYPE_CHECKING:
-    from cno.aio.output import Headers
+    from cno.aio.fields import Headers
 
 #: Unclaimed pushes may take a PARTth of the connection's window.
 PART: Final = 4

@@ -6,8 +6,9 @@ Knows how a connection takes a piece. Must never know whose body it is.
 from collections.abc import AsyncIterable
 
 from cno.aio.connection.protocol import Connection
+from cno.aio.fields import Headers
 from cno.aio.file_range import FileRange
-from cno.aio.output import Headers, Sending
+from cno.aio.output import Sending
 from cno.aio.sendfile import send_file
 from cno.aio.sources import dispose, file_range, to_bytes
 

@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from cno.aio.connection.protocol import Connection
+from cno.aio.fields import Headers
 from cno.aio.messages import Request
-from cno.aio.output import Headers
 from cno.aio.server import failures
 from cno.asgi.http import COMPLETE, NOTHING_SENT, HttpCycle, OnEnd, OnStart
 from cno.asgi.lifespan import App, Receive, Send

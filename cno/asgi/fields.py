@@ -7,7 +7,7 @@ a connection.
 
 from typing import Any, Final, TypeAlias
 
-from cno.aio.output import Headers
+from cno.aio.fields import Headers
 from cno.headers import CONNECTION_SPECIFIC, encode
 
 RawHeaders: TypeAlias = list[tuple[bytes, bytes]]

@@ -4,7 +4,7 @@ import logging
 from types import TracebackType
 from typing import Final
 
-from cno.aio.output import Headers
+from cno.aio.fields import Headers
 from cno.asgi.application import Application
 from cno.asgi.http import OnEnd, OnStart
 from cno.asgi.lifespan import App, Lifespan

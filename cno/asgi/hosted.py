@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import Final
 
 from cno.aio.connection.protocol import peer_of
+from cno.aio.fields import Headers
 from cno.aio.messages import Request
-from cno.aio.output import Headers
 from cno.asgi.handler import Handler
 from cno.asgi.http import HttpCycle
 from cno.asgi.lifespan import App

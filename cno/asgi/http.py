@@ -11,9 +11,10 @@ from typing import Any, Final, TypeAlias
 from mypy_extensions import i64
 
 from cno.aio.exchange import EndObserver
+from cno.aio.fields import Headers
 from cno.aio.file_range import FileRange
 from cno.aio.messages import Request, value_of
-from cno.aio.output import Headers, Sending
+from cno.aio.output import Sending
 from cno.aio.response_writer import ResponseWriter
 from cno.aio.sources import to_bytes
 from cno.aio.waiters import wake

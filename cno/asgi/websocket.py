@@ -10,8 +10,8 @@ from mypy_extensions import i64
 
 from cno.aio.errors import ConnectionLostError
 from cno.aio.exchange import EndObserver
+from cno.aio.fields import Headers
 from cno.aio.messages import Request
-from cno.aio.output import Headers
 from cno.aio.waiters import wake
 from cno.asgi.fields import to_text
 from cno.asgi.http import HttpCycle

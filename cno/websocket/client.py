@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from cno.aio.client import Client
-from cno.aio.output import Headers
+from cno.aio.fields import Headers
 from cno.const import CNO_RST_CANCEL
 from cno.websocket import wire
 from cno.websocket.errors import HandshakeError

@@ -4,7 +4,7 @@ This module stays interpreted (see setup.py), so that applications can subclass 
 """
 
 from cno.aio.errors import ConnectionLostError
-from cno.aio.output import Headers
+from cno.aio.fields import Headers
 
 
 class WebSocketClosed(ConnectionLostError):

@@ -8,8 +8,8 @@ from base64 import b64decode
 from collections.abc import Iterable
 from typing import Any, Final
 
+from cno.aio.fields import Headers
 from cno.aio.messages import Request
-from cno.aio.output import Headers
 from cno.websocket import wire
 from cno.websocket.errors import HandshakeError
 from cno.websocket.options import DEFAULT, Options
