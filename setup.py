@@ -37,7 +37,7 @@ INTERPRETED = {
     "cno/httpx.py": "its classes derive from httpx's, which need not be there to build",
     "cno/httpx2.py": "as cno/httpx.py",
     "cno/aio/channel.py": "as cno/errors.py",
-    "cno/aio/refusal.py": "as cno/errors.py",
+    "cno/aio/client/upgrade_refused.py": "as cno/errors.py",
     "cno/aio/forwardable.py": "as cno/aio/serving.py",
     "cno/aio/running.py": "as cno/aio/serving.py",
     "cno/aio/serving.py": "a compiled function that is no coroutine function has no annotations",

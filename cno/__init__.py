@@ -97,5 +97,5 @@ if COMPILED:
         + [getattr(raw, name) for name in raw.__all__]
         + [getattr(hpack, name) for name in hpack.__all__],
         type(connect),
-        "cno.aio.connect",
+        "cno.aio.client.connect",
     )

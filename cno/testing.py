@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
-from cno.aio.client import Client
+from cno.aio.client.connection import Client
 from cno.aio.fields import Headers, value_of
 from cno.aio.messages import Request
 from cno.aio.server.connection import Handler, Server

@@ -20,7 +20,7 @@ TREE, CONTENT = re.findall(r"```text\n(.*?)```", TEXT, re.DOTALL)
 MODULES = (
     "cno.errors",
     "cno.aio.errors",
-    "cno.aio.refusal",
+    "cno.aio.client.upgrade_refused",
     "cno.websocket.errors",
     "cno.adapters.errors",
 )
@@ -94,7 +94,7 @@ def test_attributes() -> None:
 
 
 def test_what_asyncio_adds_has_retryable() -> None:
-    for name in ("cno.aio.errors", "cno.aio.refusal"):
+    for name in ("cno.aio.errors", "cno.aio.client.upgrade_refused"):
         for each in vars(importlib.import_module(name)).values():
             if (
                 inspect.isclass(each)

@@ -13,9 +13,9 @@ from cno.adapters.fields import to_text
 from cno.adapters.package import Package
 from cno.adapters.pool import TransportPool
 from cno.adapters.route import TransportRoute
-from cno.aio.client import CLIENT_LIMITS
+from cno.aio.client.connection import CLIENT_LIMITS
+from cno.aio.client.happy_eyeballs import SocketOptions
 from cno.aio.fields import Headers
-from cno.aio.happy_eyeballs import SocketOptions
 from cno.aio.hosts import bracketed
 from cno.aio.tls import PROTOCOLS
 from cno.limits import Limits, with_windows

@@ -11,10 +11,10 @@ from mypy_extensions import i64
 
 from cno.adapters.errors import READ, WRITE, PhaseTimeoutError
 from cno.adapters.trace import Tracer
+from cno.aio.client.request_spec import RequestSpec
 from cno.aio.fields import Headers
 from cno.aio.messages import Response
 from cno.aio.output import Sending
-from cno.aio.request_spec import RequestSpec
 
 FOREVER: Final = float("inf")
 

@@ -11,13 +11,13 @@ from cno.adapters.deadline import FOREVER, Deadline, TimedRequest
 from cno.adapters.errors import CONNECT, POOL, PhaseTimeoutError
 from cno.adapters.route import TransportRoute
 from cno.adapters.trace import prefix
+from cno.aio.client.pooled import ClientConnection
+from cno.aio.client.request_spec import RequestSpec
+from cno.aio.client.urls import Target
 from cno.aio.connection_pool import connection_of
 from cno.aio.errors import ConnectError
 from cno.aio.messages import Response
 from cno.aio.pool import Pool
-from cno.aio.pooled import ClientConnection
-from cno.aio.request_spec import RequestSpec
-from cno.aio.urls import Target
 from cno.errors import UsageError
 from cno.limits import Limits
 from cno.pool.connection import Dial, Origin, Waiter

@@ -10,12 +10,12 @@ from typing import Any
 
 from cno.adapters import socks
 from cno.adapters.trace import Tracer
-from cno.aio.client import Client
-from cno.aio.connect import Route
+from cno.aio.client.connect import Route
+from cno.aio.client.connection import Client
+from cno.aio.client.happy_eyeballs import SocketOptions, alternating, first_to_answer
+from cno.aio.client.proxy import ProxyRoute
+from cno.aio.client.urls import Target
 from cno.aio.fields import Headers
-from cno.aio.happy_eyeballs import SocketOptions, alternating, first_to_answer
-from cno.aio.proxy import ProxyRoute
-from cno.aio.urls import Target
 
 
 class TransportRoute(Route):

@@ -8,8 +8,8 @@ import importlib
 import socket
 from typing import Any
 
+from cno.aio.client.urls import Target
 from cno.aio.errors import ProxyError
-from cno.aio.urls import Target
 
 
 class Proxy:

@@ -18,12 +18,12 @@ from cno.adapters.package import SCHEMES, Package
 from cno.adapters.pool import TransportPool
 from cno.adapters.stream import BodyStream, NetworkStream, TunnelStream
 from cno.adapters.trace import Tracer, prefix
+from cno.aio.client.urls import Target
 from cno.aio.errors import ConnectionLostError
 from cno.aio.fields import Headers, value_of
 from cno.aio.hosts import bracketed
 from cno.aio.messages import Response
 from cno.aio.tunnel import Tunnel
-from cno.aio.urls import Target
 from cno.errors import ConnectionError
 
 #: Targets that are kept, by what httpx says of the origin.

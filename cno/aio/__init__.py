@@ -1,8 +1,8 @@
 """asyncio: servers, clients, and what they exchange. `cno` has the same names."""
 
 from cno.aio.channel import Channel
-from cno.aio.client import Client, UpgradeRefused
-from cno.aio.connect import connect, request
+from cno.aio.client.connect import connect, request
+from cno.aio.client.connection import Client, UpgradeRefused
 from cno.aio.errors import (
     BodyTooLargeError,
     ConnectError,
@@ -19,9 +19,9 @@ from cno.aio.forwardable import forwardable
 from cno.aio.listen import Listener
 from cno.aio.messages import Push, Request, Response, Tunnel
 from cno.aio.pool import Pool
-from cno.aio.response_stream import ResponseStream
 from cno.aio.running import run
 from cno.aio.server.connection import Handler, Server
+from cno.aio.server.response_stream import ResponseStream
 from cno.aio.serving import serve
 from cno.aio.sources import Body
 from cno.aio.stacks import print_stacks

@@ -11,17 +11,17 @@ from typing import cast
 
 from mypy_extensions import mypyc_attr
 
-from cno.aio.connect import Route
+from cno.aio.client.connect import Route
+from cno.aio.client.connect_errors import closed_at_once, connect_error, too_slow
+from cno.aio.client.graceful_close import leave
+from cno.aio.client.pooled import ClientConnection, PooledClient, PoolListener
+from cno.aio.client.request_spec import RequestSpec
+from cno.aio.client.response_timeouts import NO_TURN, not_sent
+from cno.aio.client.unread_input import let_transport_read
+from cno.aio.client.urls import Target
 from cno.aio.connection.lifecycle import LOST
 from cno.aio.errors import ConnectError, ConnectionLostError, StreamTimeoutError, fresh
-from cno.aio.leaving import leave
 from cno.aio.log import log
-from cno.aio.patience import NO_TURN, not_sent
-from cno.aio.pooled import ClientConnection, PooledClient, PoolListener
-from cno.aio.probe import let_transport_read
-from cno.aio.request_spec import RequestSpec
-from cno.aio.unreachable import closed_at_once, connect_error, too_slow
-from cno.aio.urls import Target
 from cno.aio.waiters import wake
 from cno.limits import Limits
 from cno.pool.connection import Alarm, Decision, Dial, Origin, Waiter

@@ -16,6 +16,7 @@ from mypy_extensions import i64
 from cno.aio import leftover
 from cno.aio.body import BodyBuffer
 from cno.aio.channel import Channel
+from cno.aio.client.unclaimed import Unclaimed
 from cno.aio.connection.lifecycle import LOST
 from cno.aio.connection.protocol import Connection, peer_of
 from cno.aio.connection.timeouts import is_greeting
@@ -25,13 +26,12 @@ from cno.aio.fields import Headers, as_list, with_length
 from cno.aio.fields import value_of as value_of
 from cno.aio.incoming import IncomingMessage
 from cno.aio.output import Sending
-from cno.aio.response_stream import ResponseStream
 from cno.aio.server.request_state import RequestState
+from cno.aio.server.response_stream import ResponseStream
 from cno.aio.sources import Body as Body
 from cno.aio.sources import dispose, size_of, source_of, whole_body
 from cno.aio.tls import ssl_object_of
 from cno.aio.tunnel import Tunnel as Tunnel
-from cno.aio.unclaimed import Unclaimed
 from cno.aio.waiters import wake
 from cno.aio.writing import write_body
 from cno.const import CNO_FRAME_PRIORITY_UPDATE, CNO_RST_CANCEL
@@ -39,7 +39,7 @@ from cno.errors import ConnectionError, UsageError
 from cno.priority import DEFAULT_URGENCY
 
 if TYPE_CHECKING:
-    from cno.aio.client import Client
+    from cno.aio.client.connection import Client
     from cno.aio.server.connection import Server
 
 

@@ -14,19 +14,19 @@ from typing import Final, cast
 from mypy_extensions import mypyc_attr
 
 from cno.aio.arguments import check_configuration
-from cno.aio.client import CLIENT_LIMITS
-from cno.aio.connect import Route
+from cno.aio.client.connect import Route
+from cno.aio.client.connect_errors import connect_error
+from cno.aio.client.connection import CLIENT_LIMITS
+from cno.aio.client.pooled import ClientConnection
+from cno.aio.client.request_spec import RequestSpec, authority_of, completed
+from cno.aio.client.retry_rules import is_repeatable, requires_http1
+from cno.aio.client.urls import Target, target_of
 from cno.aio.connection_pool import ConnectionPool
 from cno.aio.errors import ConnectionLostError, StreamError
 from cno.aio.fields import Headers, as_list
 from cno.aio.log import log
 from cno.aio.messages import Response
-from cno.aio.pooled import ClientConnection
-from cno.aio.repeat import is_repeatable, requires_http1
-from cno.aio.request_spec import RequestSpec, authority_of, completed
 from cno.aio.sources import Body, RetryableBody
-from cno.aio.unreachable import connect_error
-from cno.aio.urls import Target, target_of
 from cno.errors import UsageError
 from cno.limits import Limits
 from cno.pool.retries import Retries

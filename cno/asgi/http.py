@@ -15,7 +15,7 @@ from cno.aio.fields import Headers
 from cno.aio.file_range import FileRange
 from cno.aio.messages import Request, value_of
 from cno.aio.output import Sending
-from cno.aio.response_writer import ResponseWriter
+from cno.aio.server.response_writer import ResponseWriter
 from cno.aio.sources import to_bytes
 from cno.aio.waiters import wake
 from cno.asgi.fields import decoded, to_text

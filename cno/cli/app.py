@@ -174,7 +174,7 @@ def get(**options: Any) -> int:
 
     On a terminal, heads and pushes are shown and text is formatted. A pipe gets the bodies only.
     """
-    from cno.aio.client import CLIENT_LIMITS
+    from cno.aio.client.connection import CLIENT_LIMITS
     from cno.cli.get import GetOptions, run
     from cno.cli.origins import ConnectOptions
 

@@ -12,11 +12,11 @@ from functools import partial
 from typing import Final
 
 from cno._build import VERSION
-from cno.aio.client import Client
+from cno.aio.client.connection import Client
+from cno.aio.client.retry_rules import requires_http1
+from cno.aio.client.urls import Target, resolve, split_hier_part, without_dots
 from cno.aio.errors import ConnectionLostError, StreamError
 from cno.aio.messages import Push, Response
-from cno.aio.repeat import requires_http1
-from cno.aio.urls import Target, resolve, split_hier_part, without_dots
 from cno.cli.origins import TLS_HINT, ConnectOptions, Origin, Origins, target_of
 from cno.cli.output import CHUNK, Headers, Output, value_of
 from cno.cli.problems import OUTPUT_CLOSED, Problem, reason, report

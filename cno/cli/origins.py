@@ -14,11 +14,11 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from cno.aio import tls
-from cno.aio.client import Client
-from cno.aio.connect import dial
+from cno.aio.client.connect import dial
+from cno.aio.client.connect_errors import CLOSED_AT_ONCE
+from cno.aio.client.connection import Client
+from cno.aio.client.urls import Target
 from cno.aio.errors import ConnectError, ProxyError, said
-from cno.aio.unreachable import CLOSED_AT_ONCE
-from cno.aio.urls import Target
 from cno.cli.problems import Problem, reason
 from cno.limits import Limits
 

@@ -5,7 +5,7 @@ from base64 import b64encode
 from collections.abc import Iterable
 from typing import Any
 
-from cno.aio.client import Client
+from cno.aio.client.connection import Client
 from cno.aio.fields import Headers
 from cno.const import CNO_RST_CANCEL
 from cno.websocket import wire

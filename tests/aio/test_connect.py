@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cno import aio
-from cno.aio.urls import Target
+from cno.aio.client.urls import Target
 from cno.settings import SettingsDict
 from tests.aio.lab import HOST, HTTP1, HTTP2, HTTP2_TLS, Lab, Wire
 

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 import pytest
 
 from cno import aio
-from cno.aio.happy_eyeballs import ATTEMPT_DELAY
+from cno.aio.client.happy_eyeballs import ATTEMPT_DELAY
 from tests.aio.lab import HOST, HTTP1, HTTP2, HTTP2_TLS, Lab, Wire, hello, settle
 from tests.peers import free_port
 

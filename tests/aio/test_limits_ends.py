@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import cno
-from cno.aio.client import CLIENT_LIMITS
+from cno.aio.client.connection import CLIENT_LIMITS
 from cno.aio.server.connection import SERVER_LIMITS
 from cno.limits import Limits, allowed
 from tests.aio.lab import HTTP1, HTTP2, Lab, Wire

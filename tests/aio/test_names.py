@@ -15,8 +15,8 @@ LAYERS = {
     "aio/connection/protocol.py": {"Connection"},
     "aio/server/state.py": {"ServerLink"},
     "aio/server/connection.py": {"Server"},
-    "aio/client.py": {"Client"},
-    "aio/pooled.py": {"PooledClient"},
+    "aio/client/connection.py": {"Client"},
+    "aio/client/pooled.py": {"PooledClient"},
 }
 
 

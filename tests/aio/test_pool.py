@@ -585,7 +585,7 @@ def test_burst_on_an_idle_connection_that_has_ended(lab: Lab, wire: Wire) -> Non
 
 def test_end_without_an_answer_says_so(lab: Lab) -> None:
     """An HTTP/1.1 connection that ends, when used again, without a byte: who knows? (What is
-    idempotent is sent once more: see test_repeat.py.)"""
+    idempotent is sent once more: see test_retry_rules.py.)"""
 
     async def main() -> None:
         seen: list[bytes] = []

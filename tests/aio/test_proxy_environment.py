@@ -198,8 +198,8 @@ PROXIED = [
 @pytest.mark.parametrize(("value", "host"), DIRECT + PROXIED)
 def test_no_proxy(value: str, host: str) -> None:
     """The proxy refuses each tunnel, and what is direct is not connected to at all."""
-    from cno.aio.proxy_environment import ProxyEnvironment
-    from cno.aio.urls import Target
+    from cno.aio.client.proxy_environment import ProxyEnvironment
+    from cno.aio.client.urls import Target
 
     found = ProxyEnvironment({"http_proxy": "p.test", "no_proxy": value}).proxy_for(
         Target(f"http://{host}/")

@@ -11,8 +11,8 @@ import pytest
 
 import cno
 from cno import aio
-from cno.aio.unreachable import connect_error
-from cno.aio.urls import Target
+from cno.aio.client.connect_errors import connect_error
+from cno.aio.client.urls import Target
 from cno.limits import Limits
 from tests import frames as f
 from tests.aio.lab import HTTP2, HTTP2_TLS, Lab, Peer, by_hand, greet, hello

@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cno import aio
-from cno.aio.connect import Route
+from cno.aio.client.connect import Route
+from cno.aio.client.urls import Target, resolve
 from cno.aio.hosts import ascii_name, parse_host
-from cno.aio.urls import Target, resolve
 from tests.aio.lab import HTTP1, Lab
 
 JOINER = "\N{ZERO WIDTH JOINER}"

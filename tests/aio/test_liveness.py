@@ -1,5 +1,5 @@
-"""HTTP/2 connections that have died in silence: who gave a request up does not send the next one
-to where nobody is."""
+"""HTTP/2 connections whose server no longer answers: after a request has timed out, the next one
+goes to another connection."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""Leaving a pool: running transfers finish, and unread responses do not delay it."""
+"""Closing a pool: running transfers finish, and unread responses do not delay it."""
 
 import asyncio
 import time

@@ -5,13 +5,13 @@ Must never know how a request is sent.
 
 from typing import TYPE_CHECKING, cast
 
+from cno.aio.client.unclaimed import Unclaimed
 from cno.aio.fields import Headers
 from cno.aio.messages import Push, Response
-from cno.aio.unclaimed import Unclaimed
 from cno.const import CNO_RST_CANCEL
 
 if TYPE_CHECKING:
-    from cno.aio.client import Client
+    from cno.aio.client.connection import Client
 
 
 def promise(

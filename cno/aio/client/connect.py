@@ -9,18 +9,18 @@ from ssl import SSLContext
 from typing import Any, overload
 
 from cno.aio import tls
-from cno.aio.client import Client
+from cno.aio.client.connect_errors import closed_at_once, connect_error, too_slow
+from cno.aio.client.connection import Client
+from cno.aio.client.happy_eyeballs import SocketOptions, open_connection
+from cno.aio.client.proxy import ProxyRoute
+from cno.aio.client.retry_rules import requires_http1
+from cno.aio.client.unread_input import has_input, let_transport_read, socket_number
+from cno.aio.client.urls import Target
 from cno.aio.errors import StreamError
 from cno.aio.fields import Headers, as_list
-from cno.aio.happy_eyeballs import SocketOptions, open_connection
 from cno.aio.hosts import tls_name
 from cno.aio.messages import Response
-from cno.aio.probe import has_input, let_transport_read, socket_number
-from cno.aio.proxy import ProxyRoute
-from cno.aio.repeat import requires_http1
 from cno.aio.sources import Body
-from cno.aio.unreachable import closed_at_once, connect_error, too_slow
-from cno.aio.urls import Target
 from cno.limits import Limits
 from cno.settings import SettingsDict
 

@@ -5,8 +5,8 @@ Takes a request and returns the target and fields to send. Must never know a con
 
 from typing import Final
 
+from cno.aio.client.request_spec import RequestSpec, has
 from cno.aio.fields import Headers
-from cno.aio.request_spec import RequestSpec, has
 
 
 class ForwardProxy:

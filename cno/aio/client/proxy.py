@@ -9,7 +9,13 @@ from ssl import SSLCertVerificationError, SSLContext
 from typing import Final
 
 from cno.aio import tls
-from cno.aio.client import Client, UpgradeRefused
+from cno.aio.client.connect_errors import CLOSED_IN_HANDSHAKE
+from cno.aio.client.connection import Client, UpgradeRefused
+from cno.aio.client.forward_proxy import ForwardProxy
+from cno.aio.client.happy_eyeballs import open_connection
+from cno.aio.client.proxy_environment import ProxyEnvironment, parse_proxy
+from cno.aio.client.request_spec import has
+from cno.aio.client.urls import Target
 from cno.aio.errors import (
     ConnectError,
     ConnectionLostError,
@@ -20,13 +26,7 @@ from cno.aio.errors import (
     said,
 )
 from cno.aio.fields import Headers
-from cno.aio.forward import ForwardProxy
-from cno.aio.happy_eyeballs import open_connection
 from cno.aio.messages import Response
-from cno.aio.proxy_environment import ProxyEnvironment, parse_proxy
-from cno.aio.request_spec import has
-from cno.aio.unreachable import CLOSED_IN_HANDSHAKE
-from cno.aio.urls import Target
 from cno.limits import Limits
 
 #: Bytes of the content of a proxy's refusal that its error keeps.

@@ -9,12 +9,12 @@ from typing import Any, Final
 
 from mypy_extensions import i64, mypyc_attr
 
-from cno.aio.client import MAX_BLIND, Client
+from cno.aio.client.connect_errors import closed_at_once
+from cno.aio.client.connection import MAX_BLIND, Client
+from cno.aio.client.unread_input import has_input, poller_of, socket_number
+from cno.aio.client.urls import Target
 from cno.aio.connection.lifecycle import FLUSHING
 from cno.aio.connection.timeouts import is_greeting
-from cno.aio.probe import has_input, poller_of, socket_number
-from cno.aio.unreachable import closed_at_once
-from cno.aio.urls import Target
 from cno.const import CNO_RST_HTTP_1_1_REQUIRED
 from cno.limits import Limits
 from cno.pool.connection import Origin, PooledConnection

@@ -12,27 +12,27 @@ from typing import Final, cast
 
 from mypy_extensions import i64, mypyc_attr
 
-from cno.aio import pushes
 from cno.aio.arguments import check_limits, check_loop
 from cno.aio.channel import Channel
+from cno.aio.client import pushes
+from cno.aio.client.forward_proxy import ForwardProxy
+from cno.aio.client.liveness import given_up, sent
+from cno.aio.client.request_spec import RequestSpec, completed, tunnel_request
+from cno.aio.client.response_timeouts import NO_TURN, interim, overdue, refuse
+from cno.aio.client.retry_rules import is_repeatable
+from cno.aio.client.unclaimed import Unclaimed
+from cno.aio.client.upgrade_refused import UpgradeRefused as UpgradeRefused
 from cno.aio.connection import ending, intake
 from cno.aio.connection.lifecycle import FLUSHING, LOST, NO_END
 from cno.aio.connection.progress import is_sending
 from cno.aio.connection.protocol import Connection, current_task
 from cno.aio.connection.stream_state import StreamState
 from cno.aio.connection.timeouts import is_greeting
-from cno.aio.doubt import given_up, sent
 from cno.aio.errors import ConnectionLostError, StreamError, fresh
 from cno.aio.fields import Headers, as_list
-from cno.aio.forward import ForwardProxy
 from cno.aio.messages import Response, Tunnel
 from cno.aio.output import Sending
-from cno.aio.patience import NO_TURN, interim, overdue, refuse
-from cno.aio.refusal import UpgradeRefused as UpgradeRefused
-from cno.aio.repeat import is_repeatable
-from cno.aio.request_spec import RequestSpec, completed, tunnel_request
 from cno.aio.sources import Body, SingleChunkBody, dispose
-from cno.aio.unclaimed import Unclaimed
 from cno.aio.waiters import wake_first
 from cno.aio.writing import write_body
 from cno.const import CNO_RST_CANCEL, MAX_STREAM_ID

@@ -7,8 +7,8 @@ for it.
 import ssl
 from typing import Final
 
+from cno.aio.client.urls import Target
 from cno.aio.errors import ConnectError, ConnectTimeoutError, name_of, reworded, said
-from cno.aio.urls import Target
 from cno.errors import Reason, explained
 
 CLOSED_AT_ONCE: Final = "the connection was closed before its first request"

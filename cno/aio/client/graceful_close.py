@@ -13,7 +13,7 @@ from cno.aio.connection.lifecycle import FLUSHING, LOST
 from cno.aio.messages import Response
 
 if TYPE_CHECKING:
-    from cno.aio.pooled import PooledClient
+    from cno.aio.client.pooled import PooledClient
 
 
 def leave(client: "PooledClient") -> None:

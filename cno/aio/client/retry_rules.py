@@ -10,7 +10,7 @@ from cno.const import CNO_RST_HTTP_1_1_REQUIRED, MAX_STREAM_ID
 from cno.headers import IDEMPOTENT
 
 if TYPE_CHECKING:
-    from cno.aio.client import Client
+    from cno.aio.client.connection import Client
     from cno.aio.messages import Response
 
 

@@ -1,7 +1,7 @@
 """Requests that a pool sends once more, although the server may have acted on them.
 
 Their methods are idempotent; a connection that had been in use ended without a byte of answer. The
-server is played by hand: each connection has a script, and counts what it was asked.
+server is a script for each connection, and counts the requests.
 """
 
 import asyncio

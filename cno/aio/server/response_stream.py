@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from cno.aio.fields import Headers
 from cno.aio.output import Sending
-from cno.aio.response_writer import ResponseWriter
+from cno.aio.server.response_writer import ResponseWriter
 from cno.aio.sources import to_bytes
 from cno.core import UNKNOWN_LENGTH
 from cno.errors import UsageError

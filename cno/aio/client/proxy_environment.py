@@ -10,8 +10,8 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from cno.aio.client.urls import Target
 from cno.aio.hosts import host_name, ip_address, is_address, port_of, without_dot
-from cno.aio.urls import Target
 
 
 class ProxyEnvironment:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from cno.aio.messages import Response
 
 if TYPE_CHECKING:
-    from cno.aio.client import Client
+    from cno.aio.client.connection import Client
 
 #: Seconds. A request that is reset before these, or before two round-trip times, puts the
 #: connection in doubt only if it is the second one in a row.
