@@ -48,6 +48,7 @@ INTERPRETED = {
     "cno/gunicorn.py": "derives from a class of gunicorn's",
     "cno/django/": "as cno/gunicorn.py, of Django's",
     "cno/testing.py": "nothing there is hot",
+    "cno/trace/": "nothing there is hot; a base class that goes before compiled ones",
     "cno/cli/": "click looks into the functions it is given, and nothing there is hot",
     "cno/examples/": "to be read and copied; wsproto need not be there to build",
 }

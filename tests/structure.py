@@ -11,6 +11,8 @@ LAYERS = (
     ("const", "date", "enums", "settings_dict", "strict"),
     ("errors", "limits"),
     ("hpack", "settings", "headers", "budget", "priority"),
+    # Traces stand beside the connections: they read the bytes themselves.
+    ("trace",),
     ("h1.head", "h1.body", "h2.frames", "h2.field_rules"),
     ("h1.parse",),
     ("h1.lenient", "h1.target"),
