@@ -61,9 +61,11 @@ SLOW = {
     "serve",
     "stress",
     "test_benchmarks.py",
+    "test_docs.py",
     "test_packaging.py",
     "test_patches.py",
     "test_readme.py",
+    "test_site.py",
     "test_structure.py",
     "typing",
 }

@@ -1,0 +1,78 @@
+"""The pages of docs/ are true: their examples run, and all links lead somewhere."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from docs.__main__ import is_internal, links, moved, prose, target
+from tests.doc_examples import Page, blocks, extras
+from tests.tree import ROOT
+
+PAGES = sorted(ROOT.joinpath("docs").rglob("*.md"))
+NAMES = [path.relative_to(ROOT).as_posix() for path in PAGES]
+TEXTS = {name: ROOT.joinpath(name).read_text("utf-8") for name in NAMES}
+#: Pages with examples that have a test of their own.
+ELSEWHERE_TESTED = {"docs/errors.md", "docs/httpx.md"}
+DOCUMENTS = [*NAMES, "README.md", "SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md"]
+
+
+def examples(name: str) -> bool:
+    return any(block.language in ("python", "sh") for block in blocks(TEXTS[name]))
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in NAMES if examples(name) and name not in ELSEWHERE_TESTED]
+)
+def test_examples(name: str, tmp_path: Path) -> None:
+    with Page(TEXTS[name], tmp_path) as page:
+        page.run()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_not_run_says_why(name: str) -> None:
+    for block in blocks(TEXTS[name]):
+        assert block.skipped is not None
+        if block.language not in ("python", "sh", "text"):
+            continue
+        assert not block.skipped or len(block.skipped.split()) > 2, f"{name}:{block.line}"
+
+
+def test_extras_exist() -> None:
+    for name, text in TEXTS.items():
+        for named in re.findall(r"cno\[([\w,]+)\]", text):
+            assert set(named.split(",")) <= extras(), name
+
+
+# -- links -----------------------------------------------------------------------------------------
+
+
+def slug(heading: str) -> str:
+    """Return the anchor that GitHub gives a heading."""
+    text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).replace("`", "")
+    return re.sub(r"[^\w\- ]", "", text.strip().lower()).replace(" ", "-")
+
+
+def anchors(text: str) -> set[str]:
+    return {slug(heading) for heading in re.findall(r"^#+ (.+)$", prose(text), re.MULTILINE)}
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_links(name: str) -> None:
+    for link in links(ROOT.joinpath(name).read_text("utf-8")):
+        if is_internal(link):
+            path = ROOT / target(link, name)
+            # The package is elsewhere where it is installed.
+            assert path.exists() or target(link, name).startswith("cno/"), link
+            anchor = link.partition("#")[2]
+            assert not anchor or anchor in anchors(path.read_text("utf-8")), link
+
+
+def test_links_of_the_site() -> None:
+    text = "[`a`](../SECURITY.md#limits) `[b](c)` [d](../cno/limits.py) [e](#f) [g](https://h/)\n"
+    assert moved(text, "docs/limits.md") == (
+        "[`a`](how/security.md#limits) `[b](c)` d [e](#f) [g](https://h/)\n"
+    )
+    assert moved("```\n[x](y.md)\n```\n[l](docs/limits.md)", "SECURITY.md") == (
+        "```\n[x](y.md)\n```\n[l](../limits.md)"
+    )

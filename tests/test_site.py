@@ -1,0 +1,40 @@
+"""The documentation site: each page has a place in it, and it builds without a warning."""
+
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from docs.__main__ import ELSEWHERE, sources
+from tests.tree import ROOT
+
+
+def navigation(entry: Any) -> Iterator[str]:
+    if isinstance(entry, str):
+        yield entry
+    else:
+        for each in entry.values() if isinstance(entry, dict) else entry:
+            yield from navigation(each)
+
+
+def test_each_page_has_one_place() -> None:
+    config = tomllib.loads(ROOT.joinpath("docs", "zensical.toml").read_text("utf-8"))
+    places = list(navigation(config["project"]["nav"]))
+    assert sorted(places) == sorted(sources().values())
+    assert set(ELSEWHERE.values()) <= set(places)
+
+
+def test_the_site(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "docs", str(tmp_path / "site")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for path in sources().values():
+        page = re.sub(r"(^|/)index\.md$|\.md$", r"\1", path).rstrip("/")
+        text = tmp_path.joinpath("site", page, "index.html").read_text("utf-8")
+        # The site loads nothing from elsewhere.
+        assert not re.search(r"<(?:script|link|img)[^>]+(?:src|href)=\"?https?://", text), page
+    index = tmp_path.joinpath("site", "search.json").read_text("utf-8")
+    assert "max_concurrent_streams" in index
