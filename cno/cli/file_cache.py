@@ -1,4 +1,5 @@
 """Files of a folder that are kept: the content of small ones, the descriptors of larger ones.
+A file with several content codings is kept once for each.
 
 Knows files, and what shows that one has changed. Must never know a request or a response.
 """
@@ -24,7 +25,9 @@ Signature = tuple[int, int, int, int, int]
 class CachedFile(NamedTuple):
     """A file, with the signature that shows whether it has changed.
 
-    `source`: the content of a small file, the descriptor of a larger one.
+    `source`: the content of a small file, the descriptor of a larger one. `codings`: the content
+    codings that it can be sent in, beside its own (`coding`), the best one first; they are valid
+    until `codings_until`, a time of `time.monotonic`.
     """
 
     path: str
@@ -34,6 +37,9 @@ class CachedFile(NamedTuple):
     size: int
     kind: str
     validators: Validators
+    coding: str = ""
+    codings: tuple[str, ...] = ()
+    codings_until: float = 0.0
 
     @property
     def weight(self) -> int:
@@ -80,16 +86,20 @@ class FileCache:
             return None
         return cached
 
-    def add_open(self, key: str, file: CachedFile, fd: int) -> None:
-        """Keep a file with a duplicate of `fd`, which stays the caller's."""
+    def keep(self, key: str, file: CachedFile) -> bool:
+        """Keep a file, of a large one a duplicate of its descriptor. Return whether it is kept."""
+        if isinstance(file.source, bytes):
+            return self.add(key, file)
         if self._size == 0 or not HAS_PREAD:
-            return
+            return False
         try:
-            own = os.dup(fd)
+            own = os.dup(file.source)
         except OSError:
-            return
-        if not self.add(key, file._replace(source=own)):
-            os.close(own)
+            return False
+        if self.add(key, file._replace(source=own)):
+            return True
+        os.close(own)
+        return False
 
     def add(self, key: str, file: CachedFile) -> bool:
         """Keep a file, unless it is too large or has just changed. Return whether it is kept."""

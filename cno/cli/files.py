@@ -6,38 +6,31 @@ sockets, protocols or the command line. Of a request it uses only the attributes
 
 import asyncio
 import os
-import secrets
 import time
-from collections.abc import AsyncIterable, Callable, Sequence
+from collections.abc import AsyncIterable, Callable
 from errno import EACCES, EMFILE, ENFILE, ENOMEM, EPERM
-from functools import partial
 from typing import Final, NamedTuple, Protocol
 
 from cno.cli import pages
-from cno.cli.bodies import FileBody, file_body, read_all, sent
-from cno.cli.conditions import (
-    CONDITIONAL,
-    Headers,
-    Validators,
-    precondition,
-    range_applies,
-    validators,
-)
-from cno.cli.content_types import SNIFFED, UNKNOWN, content_type, sniffed
-from cno.cli.file_cache import CachedFile, FileCache, signature
+from cno.cli.bodies import read_all, sent
+from cno.cli.conditions import CONDITIONAL, Headers, combined
+from cno.cli.file_cache import CachedFile
+from cno.cli.file_store import SMALL_FILE, FileStore
 from cno.cli.listing_cache import ListingCache
-from cno.cli.paths import Opened, Refused, open_inside, parse_target
-from cno.cli.ranges import Multipart, Span, content_range, multipart, parse_range
+from cno.cli.paths import Opened, Refused, parse_target
 from cno.cli.reserve import Reserve
+from cno.cli.responses import VARY, Reply, error_reply, page_reply, select
 from cno.cli.site import CHALLENGE, Site, is_navigation
-from cno.date import http_date
 
 ALLOW: Final = ("allow", "GET, HEAD, OPTIONS")
-#: Bytes of the largest file that is read at once and may be cached.
-SMALL_FILE: Final = 131_072
 #: Bytes of an unwanted upload that are read before it is refused, and seconds spent on reading.
 MAX_SKIMMED: Final = 65_536
 SKIM_TIME: Final = 0.5
+
+# Further fields of errors.
+_MORE: Final[dict[int, Headers]] = {406: [VARY], 503: [("retry-after", "1")]}
+#: Fields that make the response to a GET or HEAD something other than the file as it is.
+_SELECTING: Final = CONDITIONAL | {"accept-encoding"}
 
 
 class FileRequest(Protocol):
@@ -60,12 +53,12 @@ class FileRequest(Protocol):
 Log = Callable[[FileRequest, int, int, float], None]
 
 
-class Reply(NamedTuple):
-    """A whole response. Its owner closes the body if it is a FileBody."""
+class Found(NamedTuple):
+    """An open file, its names from the root down, and the key under which to keep it."""
 
-    code: int
-    headers: Headers
-    body: bytes | FileBody
+    opened: Opened
+    segments: list[str]
+    key: str
 
 
 class Files:
@@ -105,7 +98,7 @@ class Files:
         self._log = log
         self._allow_host = allow_host
         self._reserve = Reserve(0) if reserve is None else reserve
-        self._cache = FileCache(cache_size)
+        self._store = FileStore(self.root, cache_size, self._reserve, self._common)
 
     async def __call__(self, request: FileRequest) -> None:
         """Answer one request."""
@@ -132,14 +125,17 @@ class Files:
             await skim(request)
             return self._error(method, 405, [ALLOW])
         try:
-            return self._find(request) or await self._list(request)
+            found = self._find(request)
+            if isinstance(found, Found):
+                return await self._file(request, found)
+            return found or await self._list(request)
         except Refused as refused:
             code = refused.code
         except OSError as error:
             code = _status(error)
         if code == 404:
-            return self._missing(request)
-        return self._error(method, code, [("retry-after", "1")] if code == 503 else None)
+            return await self._missing(request)
+        return self._error(method, code, _MORE.get(code))
 
     def _refused(self, request: FileRequest) -> Reply | None:
         """Return the response to a request for another host (421), or without the credentials."""
@@ -164,32 +160,27 @@ class Files:
 
     # -- finding the file --------------------------------------------------------------------------
 
-    def _find(self, request: FileRequest) -> Reply | None:
-        """Return the response with a file or a folder's index; None: list the folder."""
+    def _find(self, request: FileRequest) -> Reply | Found | None:
+        """Return the file, a folder's index, or a redirect; None: list the folder."""
         segments, slash = parse_target(request.path)
         try:
-            found = self._open(segments)
+            found = self._store.open(segments)
         except FileNotFoundError:
             if slash or not segments or segments[-1].endswith(".html"):
                 raise
             segments[-1] += ".html"
-            found = self._open(segments)
-            if found.is_folder:
-                if found.fd >= 0:
-                    os.close(found.fd)
-                raise
-            return self._file(request, found, segments, keep=False)
+            return self._only_file(segments)
         if not found.is_folder:
             if slash:
                 os.close(found.fd)
                 raise Refused(404)
-            return self._file(request, found, segments)
+            return Found(found, segments, _key(request.path))
         if found.fd >= 0:
             os.close(found.fd)
         if not slash:
             return self._to_folder(request, segments)
         try:
-            found = self._open([*segments, self._index])
+            found = self._store.open([*segments, self._index])
         except FileNotFoundError:
             if self._listing:
                 return None
@@ -197,31 +188,37 @@ class Files:
         if found.is_folder:
             os.close(found.fd)
             raise Refused(403)
-        return self._file(request, found, [*segments, self._index])
+        return Found(found, [*segments, self._index], _key(request.path))
 
-    def _open(self, segments: list[str]) -> Opened:
-        if self._reserve.is_used:
-            self._cache.close()
-        return self._reserve.retry(partial(open_inside, self.root, segments))
+    def _only_file(self, segments: list[str]) -> Found:
+        """Return a file that a request means without naming it. Raises Refused or OSError."""
+        found = self._store.open(segments)
+        if found.is_folder:
+            if found.fd >= 0:
+                os.close(found.fd)
+            raise Refused(404)
+        return Found(found, segments, pages.link(segments))
 
-    def _missing(self, request: FileRequest) -> Reply:
+    async def _missing(self, request: FileRequest) -> Reply:
         """Return the response for a path without a file."""
         try:
             if self._site.single_page and is_navigation(request.path, request.headers):
-                found = self._open([self._index])
-                if not found.is_folder:
-                    return self._file(request, found, [self._index], keep=False)
-                os.close(found.fd)
-            found = self._open(["404.html"])
+                return await self._file(request, self._only_file([self._index]))
+        except Refused as refused:
+            if refused.code == 406:
+                return self._error(request.method, 406, _MORE[406])
+        except OSError:
+            pass
+        try:
+            found = self._only_file(["404.html"]).opened
         except (Refused, OSError):
             return self._error(request.method, 404)
         try:
-            if found.is_folder or found.info.st_size > SMALL_FILE:
+            if found.info.st_size > SMALL_FILE:
                 return self._error(request.method, 404)
             page = read_all(found.fd, 0, found.info.st_size)
         finally:
-            if found.fd >= 0:
-                os.close(found.fd)
+            os.close(found.fd)
         fields = [("content-type", pages.HTML), ("content-length", str(len(page)))]
         return Reply(404, [*fields, *self._common], b"" if request.method == "HEAD" else page)
 
@@ -233,141 +230,57 @@ class Files:
 
     async def _list(self, request: FileRequest) -> Reply:
         page = await self._catalog.page(parse_target(request.path).segments)
-        return self._page(request.method, 200, page)
+        return page_reply(request.method, 200, page, self._common)
 
     # -- building the response ---------------------------------------------------------------------
 
-    def _file(
-        self, request: FileRequest, found: Opened, segments: list[str], *, keep: bool = True
-    ) -> Reply:
-        """Return the response for an open file. Closes the descriptor or passes it to the body.
-
-        `keep`: the path of the request is that of the file, which may be cached under it.
-        """
-        fd, info = found
+    async def _file(self, request: FileRequest, found: Found) -> Reply:
+        """Return the response for an open file. Takes its descriptor over."""
+        accept = combined(request.headers, "accept-encoding")
+        file = await self._store.file(*found, accept)
         passed_on = False
         try:
-            about = validators(info.st_size, info.st_mtime_ns, info.st_ctime_ns, info.st_ino)
-            kind = content_type(segments[-1])
-            if kind == UNKNOWN and "." not in segments[-1]:
-                kind = sniffed(read_all(fd, 0, SNIFFED))
-            path = os.path.join(self.root, *segments)
-            if info.st_size > SMALL_FILE:
-                fields = self._described(info.st_size, about, kind)
-                if keep and not self._reserve.is_used:
-                    self._cache.add_open(
-                        _key(request.path),
-                        CachedFile(path, signature(info), fields, fd, info.st_size, kind, about),
-                        fd,
-                    )
-                reply = self._select(request, info.st_size, about, kind, fd)
-                passed_on = not isinstance(reply.body, bytes)
-                return reply
-            data = read_all(fd, 0, info.st_size)
-            if len(data) != info.st_size:  # it is being rewritten: give this content its own tag
-                about = validators(len(data), time.time_ns(), time.time_ns(), info.st_ino)
-            elif keep and signature(os.fstat(fd)) == signature(info):
-                cached = CachedFile(
-                    path,
-                    signature(info),
-                    self._described(len(data), about, kind),
-                    data,
-                    len(data),
-                    kind,
-                    about,
-                )
-                self._cache.add(_key(request.path), cached)
-            return self._select(request, len(data), about, kind, data)
+            reply = select(request.method, request.headers, file, file.source, self._common)
+            passed_on = not isinstance(reply.body, bytes)
+            return reply
         finally:
             if not passed_on:
-                os.close(fd)
-
-    def _select(
-        self, request: FileRequest, size: int, about: Validators, kind: str, source: bytes | int
-    ) -> Reply:
-        """Return the response that the request's conditions and ranges ask for (RFC 9110 13.2.2).
-
-        `source` is the content, or the descriptor to read it from.
-        """
-        method = request.method
-        code = precondition(method, request.headers, about)
-        if code == 304:
-            return Reply(304, [("etag", about.etag), *self._common], b"")
-        if code == 412:
-            return self._error(method, 412)
-        field = range_applies(method, request.headers, about, time.time())
-        spans = None if field is None else parse_range(field, size)
-        if spans is None:
-            headers = self._described(size, about, kind)
-            return Reply(200, headers, _body(method, source, [Span(0, size)]))
-        if not spans:
-            return self._error(method, 416, [("content-range", content_range(None, size))])
-        if len(spans) == 1:
-            headers = self._described(spans[0].size, about, kind)
-            headers.append(("content-range", content_range(spans[0], size)))
-            return Reply(206, headers, _body(method, source, spans))
-        boundary = secrets.token_hex(16)
-        parts = multipart(spans, size, kind, boundary)
-        kind = f"multipart/byteranges; boundary={boundary}"
-        headers = self._described(parts.size, about, kind)
-        return Reply(206, headers, _body(method, source, _pieces_of(parts)))
-
-    def _described(self, size: int, about: Validators, kind: str) -> Headers:
-        # > An origin server with a clock MUST NOT generate a Last-Modified date that is later than
-        # > the server's time of message origination (Date, Section 6.6.1).   (RFC 9110 8.8.2.1)
-        fields = [
-            ("content-type", kind),
-            ("content-length", str(size)),
-            ("etag", about.etag),
-            ("accept-ranges", "bytes"),
-            *self._common,
-        ]
-        if about.modified is not None:
-            modified = min(about.modified, int(time.time()))
-            fields.insert(2, ("last-modified", http_date(modified)))
-        return fields
+                file.close()
 
     def _error(self, method: str, code: int, headers: Headers | None = None) -> Reply:
-        return self._page(method, code, pages.error_page(code), headers)
-
-    def _page(self, method: str, code: int, page: bytes, extra: Headers | None = None) -> Reply:
-        headers = [
-            ("content-type", pages.HTML),
-            ("content-length", str(len(page))),
-            ("content-security-policy", pages.POLICY),
-            *self._common,
-            *(extra or ()),
-        ]
-        return Reply(code, headers, b"" if method == "HEAD" else page)
+        return error_reply(method, code, self._common, headers)
 
     def _cached_reply(self, request: FileRequest) -> Reply | None:
         """Return the response for a cached file that has not changed; None: look at the disk."""
         method = request.method
         if method not in ("GET", "HEAD"):
             return None
-        cached = self._cache.get(_key(request.path))
-        if cached is None:
+        selecting = accept = None
+        for name, value in request.headers:
+            if name in _SELECTING:
+                selecting = name
+                if name == "accept-encoding":
+                    accept = value if accept is None else f"{accept}, {value}"
+        file = self._store.kept(_key(request.path), accept)
+        if file is None:
             return None
         try:
-            return self._reply_from(cached, request)
+            if selecting is None:
+                return Reply(200, file.headers, file.body(method))
+            return self._reply_from(file, request)
         except OSError:
             return None  # there are no descriptors left: `reply` finds the status for that
 
-    def _reply_from(self, cached: CachedFile, request: FileRequest) -> Reply:
-        for name, _ in request.headers:
-            if name in CONDITIONAL:
-                source = (
-                    cached.source if isinstance(cached.source, bytes) else os.dup(cached.source)
-                )
-                reply = self._select(request, cached.size, cached.validators, cached.kind, source)
-                if isinstance(source, int) and isinstance(reply.body, bytes):
-                    os.close(source)
-                return reply
-        return Reply(200, cached.headers, cached.body(request.method))
+    def _reply_from(self, file: CachedFile, request: FileRequest) -> Reply:
+        source = file.source if isinstance(file.source, bytes) else os.dup(file.source)
+        reply = select(request.method, request.headers, file, source, self._common)
+        if isinstance(source, int) and isinstance(reply.body, bytes):
+            os.close(source)
+        return reply
 
     def close(self) -> None:
         """Close the descriptors of cached files, and forget these files."""
-        self._cache.close()
+        self._store.cache.close()
 
 
 async def skim(request: FileRequest) -> None:
@@ -390,23 +303,6 @@ async def skim(request: FileRequest) -> None:
 def _key(target: str) -> str:
     """Return the key of a target in the cache: its path, without the query."""
     return target.partition("?")[0] if "?" in target else target
-
-
-def _body(method: str, source: bytes | int, pieces: Sequence[bytes | Span]) -> bytes | FileBody:
-    """Return the body: `pieces` of a content in memory, or of a descriptor (read when sent)."""
-    if method == "HEAD":
-        return b""
-    if isinstance(source, int):
-        return file_body(source, pieces)
-    return b"".join(p if isinstance(p, bytes) else source[p.start : p.stop] for p in pieces)
-
-
-def _pieces_of(parts: Multipart) -> list[bytes | Span]:
-    """Return the pieces of a multipart body in order."""
-    pieces: list[bytes | Span] = []
-    for head, span in zip(parts.heads, parts.spans, strict=True):
-        pieces += (head, span)
-    return [*pieces, parts.tail]
 
 
 def _status(error: OSError) -> int:

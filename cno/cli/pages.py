@@ -31,6 +31,7 @@ _ADVICE: Final = {
     403: "This may not be read.",
     404: "There is no such file.",
     405: "Only GET, HEAD and OPTIONS are possible here.",
+    406: "This file has none of the content codings that the client accepts.",
     412: "The file has changed.",
     416: "The file does not have these bytes.",
     421: (

@@ -21,7 +21,8 @@ from cno.cli.bodies import file_body
 from cno.cli.conditions import parse_date
 from cno.cli.content_types import content_type
 from cno.cli.file_cache import MAX_CACHED
-from cno.cli.files import MAX_SKIMMED, SKIM_TIME, SMALL_FILE, Files
+from cno.cli.file_store import SMALL_FILE
+from cno.cli.files import MAX_SKIMMED, SKIM_TIME, Files
 from cno.cli.ranges import Span
 from cno.cli.reserve import Reserve
 
@@ -586,7 +587,7 @@ def test_a_date_is_never_in_the_future(handler: Files, root: Path) -> None:
 
 def test_memory_is_bounded(root: Path) -> None:
     handler = Files(root, cache_size=SMALL_FILE + 100)
-    cache = handler._cache
+    cache = handler._store.cache
     for number in range(20):
         path = root / f"{number}.bin"
         path.write_bytes(bytes(SMALL_FILE // 4))
