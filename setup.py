@@ -33,6 +33,7 @@ INTERPRETED = {
     "cno/asgi/errors.py": "as cno/errors.py",
     "cno/websocket/errors.py": "as cno/errors.py",
     "cno/adapters/errors.py": "as cno/errors.py",
+    "cno/sync/errors.py": "as cno/errors.py",
     "cno/adapters/arguments.py": "as cno/httpx.py",
     "cno/httpx.py": "its classes derive from httpx's, which need not be there to build",
     "cno/httpx2.py": "as cno/httpx.py",

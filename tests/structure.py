@@ -65,6 +65,7 @@ LAYERS = (
     ("aio.pool",),
     ("aio",),
     ("testing",),
+    ("sync",),
     ("websocket",),
     ("workers",),
     ("asgi",),
@@ -113,6 +114,13 @@ LARGE_CLASSES = {
     "websocket.socket.FrameBuffer": (302, 0, "a BodyBuffer whose data are parsed at once"),
     "adapters.pool.TransportPool": (670, 0, "a Pool whose requests have time limits"),
     "uvicorn.Protocol": (1440, 54, "a Server, as uvicorn makes it"),
+    "sync.state.Link": (
+        590,
+        52,
+        "an Engine with the socket, the waits and the output of a connection",
+    ),
+    "sync.connection_pool.ConnectionPool": (395, 0, "drives a store, and makes its connections"),
+    "sync.pool.Pool": (720, 0, "as aio.pool.Pool"),
     "raw.Connection": (360, 0, "an Engine, and its two names for asyncio's events"),
     "hpack.decoder.Decoder": (372, 0, "the loop over a block and what it calls, for speed"),
     "h1.state.Http1": (0, 41, "as Core: the state of one protocol, and no behaviour"),
@@ -165,7 +173,7 @@ WRITERS: tuple[tuple[set[str], str, set[str], str], ...] = (
 )
 
 # How many such fields the modules of a package write beyond that, all told.
-FOREIGN_WRITES = {"adapters": 5, "aio": 70}
+FOREIGN_WRITES = {"adapters": 5, "aio": 70, "sync": 7}
 
 # Private names of asyncio and others that the package uses all the same.
 PRIVATE_NAMES = {

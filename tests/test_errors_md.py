@@ -22,6 +22,7 @@ MODULES = (
     "cno.aio.errors",
     "cno.aio.client.upgrade_refused",
     "cno.websocket.errors",
+    "cno.sync.errors",
     "cno.adapters.errors",
 )
 

@@ -53,7 +53,7 @@ TYPES_ONLY = {"typing_extensions"}
 
 # The engine does no I/O and waits for nobody.
 SANS_IO = {"asyncio", "concurrent", "selectors", "socket", "ssl", "subprocess", "threading"}
-DOES_IO = {"aio", "trace", "websocket", "asgi", "uvicorn", "testing", *ADAPTERS}
+DOES_IO = {"aio", "sync", "trace", "websocket", "asgi", "uvicorn", "testing", *ADAPTERS}
 
 Tree = dict[str, str]  # path from the root, with slashes -> text
 Rule = Callable[[Tree], list[str]]

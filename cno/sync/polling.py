@@ -1,0 +1,219 @@
+"""Waiting on a connection: one thread polls the socket and reads for all others, which are parked.
+
+When the reading thread has what it waits for, it unparks another one, which reads from then on.
+Enforces the connection's timeouts. Must never know what the threads wait for.
+"""
+
+import time
+from typing import Final
+
+from mypy_extensions import i64
+
+from cno.aio.errors import ConnectionLostError
+from cno.const import CNO_RST_SETTINGS_TIMEOUT
+from cno.core import CLOSED
+from cno.errors import Reason
+from cno.sync.connection_io import BROKEN, begin, flush, lose, lost, notify, release, take
+from cno.sync.parker import Parker
+from cno.sync.state import Link
+from cno.sync.timeouts import FOREVER
+from cno.sync.waker import IN, OUT
+
+NO_BEGINNING: Final = Reason("the peer does not begin", "", "handshake_timeout")
+NO_ACK: Final = Reason("the peer does not acknowledge SETTINGS", "", "settings_timeout")
+NO_PROGRESS: Final = Reason("the peer takes no output", "", "write_stall_timeout")
+NO_PONG: Final = Reason("the peer answers no PING", "", "ping_timeout")
+
+#: The payload of PINGs that show whether the peer is there.
+PROBE: Final = b"cno sync"
+
+
+# What a waiting thread does next.
+DONE: Final = 0
+TIMED_OUT: Final = 1
+READ: Final = 2
+PARK: Final = 3
+FLUSH: Final = 4
+
+
+def wait(link: Link, parker: Parker, due: float) -> bool:
+    """Wait until `parker.done()`; return False if the time `due` passes before. Called without the
+    lock."""
+    guard = link.guard
+    data: bytes | None = None
+    problem: OSError | None = None
+    step: i64 = FLUSH
+    finished = False
+    try:
+        while True:
+            if link.out or link.cipher or link.is_closing:
+                flush(link)
+            guard.check()
+            with guard.lock:
+                begin(guard)
+                step = next_step(link, parker, due, data, problem)
+                finished = step <= TIMED_OUT
+                guard.inside = False
+            data = None
+            problem = None
+            if finished:
+                break
+            if step == PARK:
+                parker.park(parker.until - time.monotonic())
+            elif step == READ:
+                try:
+                    data = read(link, parker)
+                except OSError as error:
+                    problem = error
+    finally:
+        if not finished:
+            step_down(link, parker)
+    if link.out or link.cipher or link.is_closing:
+        flush(link)
+    return step == DONE
+
+
+def next_step(
+    link: Link, parker: Parker, due: float, data: bytes | None, problem: OSError | None
+) -> i64:
+    """Process input, if there is any; return what the thread does next. Called with the lock."""
+    parker.reset()
+    if link.reader is parker:
+        link.reading = False
+    if data is not None:
+        take(link, data)
+    elif problem is not None:
+        lost(link, problem)
+        notify(link)
+    if link.broken:
+        lose(link, BROKEN)
+    now = time.monotonic()
+    if not parker.done() and not link.is_lost:
+        check_timeouts(link, now)
+    if parker.done():
+        leave(link, parker)
+        return DONE
+    if link.is_lost or now >= due:
+        leave(link, parker)
+        return TIMED_OUT
+    if (link.out or link.cipher) and not link.blocked and not link.sending:
+        return FLUSH
+    if link.reader is None or link.reader is parker:
+        link.reader = parker
+        link.parked.pop(parker, None)
+        parker.waker = link.transport.waker
+        parker.until = min(due, next_expiry(link, now))
+        return READ
+    link.parked[parker] = None
+    parker.prepare()
+    parker.until = due
+    return PARK
+
+
+def read(link: Link, parker: Parker) -> bytes | None:
+    """Poll the socket, and return its input. Called by the reading thread, without the lock.
+
+    Raises OSError.
+    """
+    transport = link.transport
+    events = transport.poller.wait(link.blocked, parker.until - time.monotonic())
+    if events & OUT:
+        link.blocked = False
+    if not events & IN:
+        return None
+    link.reading = True  # until `next_step`: after an interrupt, bytes may be missing
+    return transport.receive()
+
+
+def leave(link: Link, parker: Parker) -> None:
+    """End the wait; let another thread read. Called with the lock."""
+    parker.reset()
+    link.parked.pop(parker, None)
+    if link.reader is parker:
+        link.reader = None
+    if link.is_lost:
+        release(link)
+    elif link.reader is None and link.parked:
+        for other in link.parked:
+            other.unpark()
+            break
+
+
+def step_down(link: Link, parker: Parker) -> None:
+    """End the wait after an interrupt or an error. Called without the lock."""
+    if link.reader is parker:
+        if link.reading:
+            link.broken = True
+            link.reading = False
+        link.reader = None
+    guard = link.guard
+    guard.check()
+    with guard.lock:
+        begin(guard)
+        if link.broken:
+            lose(link, BROKEN)
+        leave(link, parker)
+        guard.inside = False
+
+
+# -- timeouts of the connection --------------------------------------------------------------------
+
+
+def next_expiry(link: Link, now: float) -> float:
+    """Return when the next timeout of the connection expires; not earlier than `now`."""
+    limits = link._limits
+    at = FOREVER
+    if link.is_greeting():
+        if limits.handshake_timeout is not None:
+            at = link.connected_at + limits.handshake_timeout
+    elif link._http2 and link._h2.unacked and limits.settings_timeout is not None:
+        at = link.connected_at + limits.settings_timeout
+    if link.blocked and limits.write_stall_timeout is not None:
+        at = min(at, link.last_sent_at + limits.write_stall_timeout)
+    if link._http2 and link.ping_sent != 0.0:
+        if limits.ping_timeout is not None:
+            at = min(at, link.ping_sent + limits.ping_timeout)
+    elif link._http2 and limits.ping_interval is not None:
+        at = min(at, max(link.last_received_at, link.connected_at) + limits.ping_interval)
+    return max(at, now)
+
+
+def check_timeouts(link: Link, now: float) -> None:
+    """Enforce the timeouts of the connection. Called with the lock."""
+    limits = link._limits
+    if link._state == CLOSED or link.is_closing:
+        return
+    if link.is_greeting():
+        wait = limits.handshake_timeout
+        if wait is not None and now - link.connected_at >= wait:
+            lose(link, NO_BEGINNING)
+            return
+    elif link._http2 and link._h2.unacked:
+        wait = limits.settings_timeout
+        if wait is not None and now - link.connected_at >= wait:
+            link.timed_out = NO_ACK
+            link.write_reset(0, CNO_RST_SETTINGS_TIMEOUT)
+            return
+    if link.blocked and limits.write_stall_timeout is not None:
+        if now - link.last_sent_at >= limits.write_stall_timeout:
+            lose(link, NO_PROGRESS)
+            return
+    if not link._http2 or link.is_greeting():
+        return
+    if link.ping_sent != 0.0:
+        if link.last_received_at > link.ping_sent:
+            link.ping_sent = 0.0
+        elif limits.ping_timeout is not None and now - link.ping_sent >= limits.ping_timeout:
+            lose(link, NO_PONG)
+            return
+    interval = limits.ping_interval
+    if link.ping_sent == 0.0 and interval is not None and now - link.last_received_at >= interval:
+        link.ping_sent = now
+        link.write_ping(PROBE)
+
+
+def not_open(link: Link) -> ConnectionLostError:
+    """Return the error of a request for which the connection is closed, or closing."""
+    error = link.lost_error(0) if link.is_lost else ConnectionLostError("the connection is closed")
+    error.retryable = True
+    return error

@@ -1,0 +1,1 @@
+"""The blocking client, against servers in a thread."""
