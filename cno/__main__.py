@@ -1,7 +1,6 @@
-"""`python -m cno` and the `cno` script: run the command line, which is an extra.
+"""`python -m cno` and the `cno` script: run the command line.
 
-Knows the message for a missing package, and `--version`, which needs no package. The commands are
-in cno.cli.
+Knows `--version`, which needs no other module. The commands are in cno.cli.
 """
 
 import sys
@@ -10,16 +9,12 @@ from cno._build import describe
 
 
 def main() -> None:
-    """Run the command line. Exits with 1 and a line of advice if an extra package is missing."""
+    """Run the command line, and exit with its status."""
     if sys.argv[1:] in (["--version"], ["-V"]):
         print(describe())
         return
-    try:
-        from cno.cli import main as run
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] == "cno":
-            raise
-        sys.exit(f"cno: the command line needs {error.name}. Install it: pip install 'cno[cli]'")
+    from cno.cli import main as run
+
     run()
 
 

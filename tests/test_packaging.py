@@ -134,7 +134,7 @@ def test_version_needs_no_extra() -> None:
 
 
 def test_missing_extra_is_explained() -> None:
-    result = run([sys.executable, "-c", WITHOUT_EXTRA, "get"], ROOT, fails=True)
+    result = run([sys.executable, "-c", WITHOUT_EXTRA, "serve"], ROOT, fails=True)
     assert result.returncode == 1
     assert "pip install 'cno[cli]'" in result.stderr
     assert "Traceback" not in result.stderr

@@ -20,7 +20,8 @@ from cno.aio.messages import Push, Response
 from cno.cli.origins import TLS_HINT, ConnectOptions, Origin, Origins, target_of
 from cno.cli.output import CHUNK, Headers, Output, value_of
 from cno.cli.problems import OUTPUT_CLOSED, Problem, reason, report
-from cno.cli.saved_file import Bar, Bars, SavedFile, cannot_write, remote_names
+from cno.cli.progress import Bar, Bars
+from cno.cli.saved_file import SavedFile, cannot_write, remote_names
 from cno.cli.signals import cancelling
 from cno.cli.worker import DaemonExecutor, Worker
 from cno.errors import ConnectionError

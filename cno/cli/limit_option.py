@@ -20,6 +20,11 @@ def names() -> list[str]:
     return [field.name for field in fields(Limits)]
 
 
+def epilog() -> str:
+    """Return the end of `--help`: the names of all limits."""
+    return f"Limits (none: no limit; sizes also as 64k or 2M): {', '.join(names())}."
+
+
 def limits_from(texts: Iterable[str], base: Limits) -> Limits:
     """Return `base` with the changes that `texts` name. Raises ValueError, worded for users."""
     changes: dict[str, Any] = {}

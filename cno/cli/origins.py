@@ -11,13 +11,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Final
-from urllib.parse import urlsplit
 
 from cno.aio import tls
 from cno.aio.client.connect import dial
 from cno.aio.client.connect_errors import CLOSED_AT_ONCE
 from cno.aio.client.connection import Client
-from cno.aio.client.urls import Target
+from cno.aio.client.urls import Target, split_hier_part
 from cno.aio.errors import ConnectError, ProxyError, said
 from cno.cli.problems import Problem, reason
 from cno.limits import Limits
@@ -53,8 +52,7 @@ class ConnectOptions:
 def target_of(url: str) -> Target:
     """Parse a URL. Raises Problem if it is malformed or contains credentials."""
     try:
-        parts = urlsplit(url)
-        if "@" in parts.netloc:
+        if "@" in split_hier_part(url.partition("://")[2])[0]:
             raise Problem(f"{url}: give credentials by -H 'authorization: ...', not in the URL")
         return Target(url)
     except ValueError as error:

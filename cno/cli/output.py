@@ -7,15 +7,11 @@ goes where. Must never know a connection.
 import asyncio
 import codecs
 import sys
-from email.message import Message
 from functools import partial
 from http import HTTPStatus
 from types import TracebackType
 from typing import Final
 
-from cno.cli.highlight import highlighted
-from cno.cli.pages import human_size
-from cno.cli.pretty_json import pretty_json
 from cno.cli.printer import Printer
 from cno.cli.text import STATUS, Paint, coloured_only, harmless, one_line
 from cno.cli.worker import Worker
@@ -57,6 +53,8 @@ def value_of(headers: Headers, name: str) -> str | None:
 
 def kind_of(headers: Headers) -> tuple[str, str]:
     """Return the media type in lower case, and the charset (UTF-8 unless a known one is named)."""
+    from email.message import Message  # slow to import
+
     message = Message()
     value = value_of(headers, "content-type") or ""
     message["content-type"] = harmless(value) if len(value) <= MAX_TYPE else ""
@@ -198,6 +196,9 @@ class Output:
 
     async def _format(self, text: str, lexer: str) -> None:
         """Write a whole text in colours, and JSON with one element a line."""
+        from cno.cli.highlight import highlighted
+        from cno.cli.pretty_json import pretty_json
+
         formatted = None
         if lexer == "json":
             formatted = await self._formatter.run(partial(pretty_json, text, self._paint))
@@ -207,6 +208,8 @@ class Output:
         await self.drain()
 
     def _note_binary(self, headers: Headers, size: int) -> None:
+        from cno.cli.pages import human_size
+
         length = value_of(headers, "content-length") or ""
         size = int(length) if length.isdecimal() and len(length) < 19 else size
         about = f"(binary, {human_size(size)} or more: use -o FILE)"

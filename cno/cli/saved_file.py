@@ -1,33 +1,19 @@
-"""Downloads into files: safe names, complete files only, and progress bars.
+"""Downloads into files: safe names, complete files only.
 
-Knows names of files and the progress of downloads. Must never know a connection.
+Knows names of files and how they are written. Must never know a connection.
 """
 
 import os
 import re
-import secrets
-import sys
 import unicodedata
 from errno import EACCES, EAGAIN, EISDIR, ENOENT, ENOTDIR, EROFS
 from io import FileIO
 from types import TracebackType
 from typing import Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
-from rich.text import Text
-
+from cno.aio.client.urls import split_hier_part
 from cno.cli.problems import Problem, reason
-from cno.cli.text import one_line
 
 _MAX_NAME: Final = 200
 _UNSAFE: Final = re.compile(r'[\x00-\x1f\x7f-\x9f/\\:*?"<>|\ud800-\udfff]')
@@ -49,7 +35,7 @@ def remote_name(url: str) -> str:
 
     The name is not empty, not hidden, not a device's, and not longer than file systems allow.
     """
-    last = unquote(urlsplit(url).path.rpartition("/")[2], errors="replace")
+    last = unquote(path_of(url).rpartition("/")[2], errors="replace")
     name = _UNSAFE.sub("_", last).lstrip(". -~").rstrip(". ")
     if _DEVICES.match(name):
         name = "_" + name
@@ -57,6 +43,11 @@ def remote_name(url: str) -> str:
     while len(os.fsencode(stem + ending)) > _MAX_NAME:
         stem, ending = (stem[:-1], ending) if stem and len(ending) < 20 else (ending[:100], "")
     return stem + ending or "index.html"
+
+
+def path_of(url: str) -> str:
+    """Return the path of a URL."""
+    return split_hier_part(url.partition("://")[2])[1]
 
 
 def remote_names(urls: list[str]) -> list[str]:
@@ -150,7 +141,7 @@ def _create_beside(path: str) -> tuple[str, FileIO]:
     """Create a temporary file in the folder of `path`. Return its name and the file."""
     folder = os.path.dirname(path)
     while True:
-        name = os.path.join(folder, f".cno-{secrets.token_hex(8)}.part")
+        name = os.path.join(folder, f".cno-{os.urandom(8).hex()}.part")
         try:
             descriptor = os.open(name, _CREATE, 0o666)
         except FileExistsError:
@@ -186,51 +177,3 @@ def _is_special(path: str) -> bool:
     # `/dev/stdout` may lead to a regular file; a rename would replace the link in `/dev`.
     folder = os.path.realpath(os.path.dirname(path) or ".")
     return folder.startswith(("/proc/", "/dev/fd")) or (folder == "/dev" and os.path.islink(path))
-
-
-class Bars:
-    """Progress bars on standard error if that is a terminal; otherwise nothing."""
-
-    def __init__(self) -> None:
-        self._progress: Progress | None = None
-        if sys.stderr.isatty():
-            self._progress = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(),
-                DownloadColumn(),
-                TransferSpeedColumn(),
-                TimeRemainingColumn(),
-                console=Console(file=sys.stderr),
-            )
-
-    def __enter__(self) -> "Bars":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self._progress is not None:
-            self._progress.stop()
-
-    def add(self, name: str, total: int | None) -> "Bar":
-        if self._progress is None:
-            return Bar(None, TaskID(0))
-        self._progress.start()  # before the first bar, nothing is shown
-        task = self._progress.add_task(Text(one_line(name)).markup, total=total)
-        return Bar(self._progress, task)
-
-
-class Bar:
-    """The progress of one download."""
-
-    def __init__(self, progress: Progress | None, task: TaskID) -> None:
-        self._progress = progress
-        self._task = task
-
-    def advance(self, size: int) -> None:
-        """Count bytes that were written."""
-        if self._progress is not None:
-            self._progress.advance(self._task, size)

@@ -4,6 +4,7 @@ Knows the characters that control a terminal or the order of text. Must never kn
 comes from. Apply it last: after decoding, parsing and formatting.
 """
 
+import os
 import re
 from typing import Final, TextIO
 
@@ -67,15 +68,22 @@ def _escape(character: str) -> str:
     return f"\\u{0xD800 + (code >> 10):04x}\\u{0xDC00 + (code & 0x3FF):04x}"
 
 
+def has_colours(file: TextIO) -> bool:
+    """Return whether a terminal has colours, and the user has not switched them off."""
+    if os.name != "posix":
+        from rich.console import Console  # an extra: it knows the consoles of Windows
+
+        console = Console(file=file)
+        return console.color_system is not None and not console.legacy_windows
+    terminal = os.environ.get("TERM", "").lower()
+    return not os.environ.get("NO_COLOR") and terminal not in ("", "dumb", "unknown")
+
+
 class Paint:
     """Adds colours if `file` is a terminal that has them and NO_COLOR is not set."""
 
     def __init__(self, file: TextIO) -> None:
-        from rich.console import Console  # an extra: imported only where colours are wanted
-
-        console = Console(file=file)
-        colours = console.color_system is not None and not console.no_color
-        self.enabled = colours and file.isatty() and not console.legacy_windows
+        self.enabled = file.isatty() and has_colours(file)
 
     def __call__(self, text: str, style: str) -> str:
         """Return a harmless text in a style of STYLES."""

@@ -86,7 +86,7 @@ def test_a_package_is_missing(tmp_path: Path) -> None:
             env=ENVIRONMENT, capture_output=True, text=True, timeout=PATIENCE, check=False,
         )  # fmt: skip  # one thing
 
-    done = run("click", "get", "x")
+    done = run("click", "serve", "x")
     assert done.returncode == 1
     assert done.stderr == "cno: the command line needs click. Install it: pip install 'cno[cli]'\n"
     done = run("trustme", "serve", "--self-signed")
