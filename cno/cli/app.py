@@ -8,7 +8,7 @@ import os
 import sys
 
 from cno.cli.commands import COMMANDS
-from cno.cli.option_table import UsageError
+from cno.cli.option_table import ArgumentError
 from cno.cli.problems import OUTPUT_CLOSED, Problem
 from cno.cli.text import one_line
 
@@ -26,7 +26,7 @@ def run_app(args: list[str]) -> int:
     try:
         status = run_command(args)
         sys.stdout.flush()
-    except UsageError as error:
+    except ArgumentError as error:
         command = f"cno {args[0]}" if args and args[0] in COMMANDS else "cno"
         print(f"Usage: see {command} --help\n\nError: {one_line(str(error))}", file=sys.stderr)
         return 2
@@ -43,7 +43,7 @@ def run_app(args: list[str]) -> int:
 
 
 def run_command(args: list[str]) -> int:
-    """Run a command. Raises UsageError and Problem."""
+    """Run a command. Raises ArgumentError and Problem."""
     if args and args[0] in COMMANDS:
         status = importlib.import_module(f"cno.cli.{args[0]}_command").run(args[1:])
         return int(status)
@@ -65,7 +65,7 @@ def run_click(args: list[str]) -> int:
         status = app.main(args, prog_name="cno", standalone_mode=False)
     except click.Abort:
         return 130
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
+    except click.ClickException as refusal:
+        refusal.show()
+        return refusal.exit_code
     return status if isinstance(status, int) else 0

@@ -12,14 +12,14 @@ from cno.aio.client.connection import CLIENT_LIMITS
 from cno.cli.get import GetOptions
 from cno.cli.get import run as fetch
 from cno.cli.get_options import table
-from cno.cli.option_table import UsageError, help_of
+from cno.cli.option_table import ArgumentError, help_of
 from cno.cli.origins import ConnectOptions
 from cno.cli.problems import Problem, reason
 from cno.cli.running import run_loop, split_header, with_limits, with_scheme
 
 
 def run(args: list[str]) -> int:
-    """Run the command. Return its status. Raises UsageError and Problem."""
+    """Run the command. Return its status. Raises ArgumentError and Problem."""
     known = table()
     if "--help" in args or "-h" in args:
         print(help_of(known))
@@ -29,15 +29,15 @@ def run(args: list[str]) -> int:
 
 
 def options_of(values: dict[str, Any]) -> GetOptions:
-    """Return the options of a parsed command line. Raises UsageError."""
+    """Return the options of a parsed command line. Raises ArgumentError."""
     urls = values["arguments"]
     outputs = values["output"]
     if outputs and (values["remote_name"] or len(urls) > 1 or len(outputs) > 1):
-        raise UsageError("-o is for one URL; use -O for several")
+        raise ArgumentError("-o is for one URL; use -O for several")
     if values["head"] and values["data"]:
-        raise UsageError("-I sends no body: leave out -d")
+        raise ArgumentError("-I sends no body: leave out -d")
     if values["key"] and not values["cert"]:
-        raise UsageError("--key needs --cert")
+        raise ArgumentError("--key needs --cert")
     connect = ConnectOptions(
         version=values["version"] or "",
         limits=with_limits(values["limits"], CLIENT_LIMITS),

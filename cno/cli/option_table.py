@@ -13,7 +13,7 @@ WIDTH: Final = 100
 INDENT: Final = 34
 
 
-class UsageError(Exception):
+class ArgumentError(Exception):
     """The arguments are not what the command takes."""
 
 
@@ -63,7 +63,7 @@ class Table:
     epilog: str = ""
 
     def parse(self, args: Sequence[str]) -> dict[str, Any]:
-        """Return the values by name, and the `arguments`. Raises UsageError."""
+        """Return the values by name, and the `arguments`. Raises ArgumentError."""
         values: dict[str, Any] = {"arguments": []}
         for option in self.options:
             empty: Any = [] if option.many else option.default
@@ -82,7 +82,7 @@ class Table:
             else:
                 values["arguments"].append(word)
         if self.required and not values["arguments"]:
-            raise UsageError(f"Missing argument '{self.required}'.")
+            raise ArgumentError(f"Missing argument '{self.required}'.")
         return values
 
     def _long(
@@ -91,10 +91,10 @@ class Table:
         flag, equals, text = word.partition("=")
         option = flags.get(flag)
         if option is None:
-            raise UsageError(unknown(flag, list(flags)))
+            raise ArgumentError(unknown(flag, list(flags)))
         if not option.metavar:
             if equals:
-                raise UsageError(f"Option '{flag}' does not take a value.")
+                raise ArgumentError(f"Option '{flag}' does not take a value.")
             store(option, flag, None, values)
         elif equals:
             store(option, flag, text, values)
@@ -111,7 +111,7 @@ class Table:
             flag, letters = f"-{letters[0]}", letters[1:]
             option = flags.get(flag)
             if option is None:
-                raise UsageError(unknown(flag, list(flags)))
+                raise ArgumentError(unknown(flag, list(flags)))
             if option.metavar and option.optional is None:
                 store(option, flag, letters or next_word(flag, rest), values)
                 return
@@ -120,21 +120,23 @@ class Table:
 
 def next_word(flag: str, rest: list[str]) -> str:
     if not rest:
-        raise UsageError(f"Option '{flag}' requires an argument.")
+        raise ArgumentError(f"Option '{flag}' requires an argument.")
     return rest.pop()
 
 
 def store(option: Option, flag: str, text: str | None, values: dict[str, Any]) -> None:
-    """Set the value of an option. Raises UsageError if it cannot be this text."""
+    """Set the value of an option. Raises ArgumentError if it cannot be this text."""
     if text is None:
         values[option.key] = option.value
         return
     if option.choices and text not in option.choices:
-        raise UsageError(f"Invalid value for '{flag}': {text!r} is not {list_of(option.choices)}.")
+        raise ArgumentError(
+            f"Invalid value for '{flag}': {text!r} is not {list_of(option.choices)}."
+        )
     try:
         value = option.parse(text)
     except ValueError as error:
-        raise UsageError(f"Invalid value for '{flag}': {error}") from None
+        raise ArgumentError(f"Invalid value for '{flag}': {error}") from None
     if option.many:
         values[option.key].append(value)
     else:

@@ -8,7 +8,7 @@ from collections.abc import Coroutine, Iterable
 from typing import Any, TypeVar
 
 from cno.cli.limit_option import limits_from
-from cno.cli.option_table import UsageError
+from cno.cli.option_table import ArgumentError
 from cno.cli.problems import Problem, end_line
 from cno.cli.text import one_line
 from cno.limits import Limits
@@ -38,15 +38,15 @@ def run_loop(main: Coroutine[Any, Any, T], *, fast: bool = False) -> T:
 
 
 def with_limits(texts: Iterable[str], base: Limits) -> Limits:
-    """Return `base` with the changes of `--limit`. Raises UsageError."""
+    """Return `base` with the changes of `--limit`. Raises ArgumentError."""
     try:
         return limits_from(texts, base)
     except ValueError as error:
-        raise UsageError(f"--limit: {error}") from None
+        raise ArgumentError(f"--limit: {error}") from None
 
 
 def split_header(line: str, option: str = "-H") -> tuple[str, str]:
-    """Split `name: value`. An empty value removes a default field. Raises UsageError.
+    """Split `name: value`. An empty value removes a default field. Raises ArgumentError.
 
     `name;` is a field with an empty value.
     """
@@ -54,7 +54,7 @@ def split_header(line: str, option: str = "-H") -> tuple[str, str]:
     if not colon and line.endswith(";"):
         name, colon, value = line[:-1], ":", EMPTY
     if not colon or not name or any(c in line for c in "\r\n\0"):
-        raise UsageError(f"{option} {one_line(line)!r}: should be 'name: value'")
+        raise ArgumentError(f"{option} {one_line(line)!r}: should be 'name: value'")
     return name.strip().lower(), value.strip()
 
 

@@ -4,9 +4,9 @@ Knows when TLS, a proxy or a Unix socket is used. Must never know what a connect
 """
 
 import asyncio
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from ssl import SSLContext
-from typing import Any, overload
+from typing import Any, TypeAlias, overload
 
 from cno.aio import tls
 from cno.aio.client.connect_errors import closed_at_once, connect_error, too_slow
@@ -23,6 +23,11 @@ from cno.aio.messages import Response
 from cno.aio.sources import Body
 from cno.limits import Limits
 from cno.settings import SettingsDict
+
+#: Connects a client to the server of a target; the bool: offer HTTP/1.1 alone (`Route.connect`).
+Connector: TypeAlias = Callable[
+    [asyncio.AbstractEventLoop, Target, Client, bool], Coroutine[Any, Any, None]
+]
 
 
 class Route:
@@ -204,15 +209,17 @@ async def dial(
     settings: SettingsDict | None = None,
     limits: Limits | None = None,
     http1_only: bool = False,
+    client_class: type[Client] = Client,
+    connector: Connector | None = None,
 ) -> Client:
     """Connect as `connect` does, to a target that has been parsed already.
 
-    `http1_only`: offer HTTP/1.1 alone, over TLS.
+    `http1_only`: offer HTTP/1.1 alone, over TLS. `connector` takes the place of `Route.connect`.
     """
     if loop is None:
         loop = asyncio.get_running_loop()
     route = Route(ssl_ctx, ssl_hostname, proxy, unix, proxy_ssl_ctx, proxy_tunnel)
-    client = Client(
+    client = client_class(
         loop,
         target.authority,
         target.scheme,
@@ -223,10 +230,9 @@ async def dial(
     client._credentials = target.credentials
     patience = client._limits.handshake_timeout
     problem: OSError | None = None
+    connecting = route.connect if connector is None else connector
     try:
-        await connect_within(
-            patience, loop, route.connect(loop, target, client, http1_only), client
-        )
+        await connect_within(patience, loop, connecting(loop, target, client, http1_only), client)
     except OSError as error:
         problem = error
     if problem is None and await was_closed(client):
