@@ -51,7 +51,7 @@ INTERPRETED = {
     "cno/testing.py": "nothing there is hot",
     "cno/trace/": "nothing there is hot; a base class that goes before compiled ones",
     "cno/cli/": "click looks into the functions it is given, and nothing there is hot",
-    "cno/examples/": "to be read and copied; wsproto need not be there to build",
+    "cno/examples/": "to be read and copied",
 }
 
 # The commands that turn sources into extensions; others (metadata, sdist) need not wait for mypyc.

@@ -45,7 +45,7 @@ SLOW = {
     "aio/test_lifecycle.py",
     "aio/test_limits_ends.py",
     "aio/test_signals.py",
-    "aio/test_websocket.py",
+    "websocket/test_peers.py",
     "cli/test_hints.py",
     "cli/test_limit_option.py",
     "cli/test_output.py",

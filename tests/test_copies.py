@@ -15,6 +15,7 @@ import cno
 from cno import aio, hpack, raw
 from cno.examples import grpc
 from cno.limits import Limits
+from cno.websocket import HandshakeError
 
 
 def pickled(value: Any) -> Any:
@@ -73,8 +74,7 @@ def test_errors_keep_all_they_say(error: Any, way: Callable[[Any], Any]) -> None
 
 @pytest.mark.parametrize("way", WAYS)
 def test_errors_of_the_examples(way: Callable[[Any], Any]) -> None:
-    websocket = pytest.importorskip("cno.examples.websocket", exc_type=ImportError)
-    for error in (grpc.RpcError(5, "not found"), websocket.Refused(400, [("x", "y")])):
+    for error in (grpc.RpcError(5, "not found"), HandshakeError("no", 400, [("x", "y")])):
         again = way(error)
         assert (str(again), again.args, vars(again)) == (str(error), error.args, vars(error))
 

@@ -32,7 +32,7 @@ OUTSIDE = {"", "_build", "_sources", "__main__"}
 
 # Programs as users write them: they know the public names and no others.
 USERS = {"examples"}
-PUBLIC = {"", "raw", "hpack"}
+PUBLIC = {"", "raw", "hpack", "websocket"}
 
 # What needs more than the engine's two small packages, and what it may need.
 THIRD_PARTY = {"mypy_extensions", "librt"}
@@ -45,7 +45,7 @@ ADAPTERS = {
     "httpx2": {"httpx2"},
     "workers": {"watchfiles"},
     "cli": {"click", "rich", "trustme"},
-    "examples": {"wsproto"},
+    "examples": set(),
 }
 
 # Every type checker brings it along; so it may be imported where only a type checker looks.

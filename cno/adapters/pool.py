@@ -13,7 +13,7 @@ from cno.adapters.route import TransportRoute
 from cno.adapters.trace import prefix
 from cno.aio.client.pooled import ClientConnection
 from cno.aio.client.request_spec import RequestSpec
-from cno.aio.client.urls import Target
+from cno.aio.client.urls import Target, same_server
 from cno.aio.connection_pool import connection_of
 from cno.aio.errors import ConnectError
 from cno.aio.messages import Response
@@ -86,9 +86,7 @@ class TransportPool(Pool):
 
     def http1_target(self, target: Target) -> Target:
         """Return the target of other connections to the same server, which speak HTTP/1.1."""
-        same = Target(f"{target.scheme}://{target.authority}/")  # compiled objects have no copies
-        same.server_name = target.server_name
-        same.origin = f"{target.origin} http/1.1"
+        same = same_server(target, "http/1.1")
         self._store.require_http1(self._origin_of(same))
         return same
 

@@ -109,6 +109,14 @@ class BodyBuffer:
         """Return how many bytes were received and read since `mark`."""
         return min(self._fed - self.fed_before, self._returned - self.returned_before)
 
+    def draining(self) -> None:
+        """Note that the connection is shutting down."""
+
+    def abandoned(self, failed: bool) -> bool:
+        """Note that the handler has returned, or failed, and left a tunnel open. Return whether
+        the tunnel's user closes it."""
+        return False
+
     def waits(self) -> bool:
         """Return whether a reader waits for more data."""
         return self._waiter is not None and not self._waiter.done()

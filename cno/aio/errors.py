@@ -136,6 +136,19 @@ class StatusError(Exception):
         return f"the server answered with {self.code} {self.reason}".rstrip()
 
 
+class RequestRefusedError(Exception):
+    """A handler refuses its request: the server responds with `code` and `headers`, and reports no
+    failure. It has no effect once a response has begun."""
+
+    def __init__(self, text: str, code: int, headers: "list[tuple[str, str]]") -> None:
+        super().__init__(text, code, headers)
+        self.code = code
+        self.headers = headers
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
 class BodyTooLargeError(ValueError):
     """A body is larger than the `limit`, in bytes, that `read`, `text` or `json` was given."""
 

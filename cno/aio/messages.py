@@ -6,7 +6,7 @@ a handler runs, or who made the connection.
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterable, Coroutine, Iterable
+from collections.abc import AsyncIterable, Collection, Coroutine, Iterable
 from ssl import SSLObject
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, cast
@@ -41,6 +41,8 @@ from cno.priority import DEFAULT_URGENCY
 if TYPE_CHECKING:
     from cno.aio.client.connection import Client
     from cno.aio.server.connection import Server
+    from cno.websocket.options import Options
+    from cno.websocket.socket import WebSocket
 
 
 class Request(RequestState):
@@ -263,6 +265,28 @@ class Request(RequestState):
         else:
             await self._send_head(head)
         return Tunnel(self)
+
+    async def accept_websocket(
+        self,
+        headers: Iterable[tuple[str, str]] = (),
+        *,
+        subprotocols: Iterable[str] = (),
+        origins: Collection[str] | None = None,
+        options: "Options | None" = None,
+    ) -> "WebSocket":
+        """Accept the WebSocket that the client asks for. (RFC 6455; over HTTP/2 RFC 8441)
+
+        Of `subprotocols`, the first is agreed on that the client offers. `origins`: refuse pages
+        of other origins than these, such as `https://example.com` (403). When the handler returns,
+        the WebSocket is closed. Raises `cno.websocket.HandshakeError` for any other request, which
+        is answered by 426 (Upgrade Required) or another status if you do not catch the error.
+        Raises ImportError without the extra `ws`; otherwise as `upgrade`.
+        """
+        from cno.websocket.handshake import Handshake  # needs a package that servers may lack
+
+        handshake = Handshake(self)
+        handshake.check_origin(origins)
+        return await handshake.accept(handshake.choose(subprotocols), headers, options)
 
     def _get_buffer(self) -> BodyBuffer:
         buffer = self._buffer

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterable, Iterable
 from dataclasses import replace
 from ssl import SSLContext
 from types import TracebackType
-from typing import Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from mypy_extensions import mypyc_attr
 
@@ -32,6 +32,10 @@ from cno.limits import Limits
 from cno.pool.retries import Retries
 from cno.settings import SettingsDict
 
+if TYPE_CHECKING:
+    from cno.websocket.opening import Opening
+    from cno.websocket.options import Options
+
 #: The status of a server that does not answer for the origin (RFC 9110 15.5.20).
 MISDIRECTED: Final = 421
 
@@ -44,8 +48,9 @@ class Pool(ConnectionPool):
     the limit of the server wait. When the server sends GOAWAY, open requests continue, and new ones
     get a new connection. HTTP/1.1: an origin has up to `max_per_origin` connections, each for one
     request at a time. `max_connections` limits all connections that take requests; a request that
-    needs one more closes the connection that has been idle the longest, or waits. Requests are
-    served in their order. None: no limit.
+    needs one more closes the connection that has been idle the longest, or waits. Connections of
+    HTTP/1.1 that have become WebSockets do not count. Requests are served in their order. None: no
+    limit.
 
     A request that the server has certainly not processed is sent again, up to `retries` times,
     whatever its method: its stream was refused or is beyond the last one that a GOAWAY names
@@ -126,6 +131,31 @@ class Pool(ConnectionPool):
         if spec.source is None:
             return await self._carry(target, spec, None)
         return await self._carry_stream(target, spec, spec.source)
+
+    def websocket(
+        self,
+        url: str,
+        headers: Iterable[tuple[str, str]] = (),
+        *,
+        subprotocols: Iterable[str] = (),
+        options: "Options | None" = None,
+    ) -> "Opening":
+        """Open a WebSocket: `async with pool.websocket(url) as socket:`, or `await` it.
+
+        `url` begins with `ws:` or `wss:`, or with a scheme that `request` takes. A connection of
+        HTTP/2 is shared with requests if its server takes WebSockets; otherwise the WebSocket takes
+        a connection of HTTP/1.1. It goes through a proxy by a tunnel. `subprotocols` are offered in
+        this order. Leaving the block closes the WebSocket, and so does closing the pool.
+
+        Raises UpgradeRefused for another response than an acceptance, `cno.websocket.
+        HandshakeError` if the server accepts what was not offered, UnsupportedError if it takes no
+        WebSockets over HTTP/2 and HTTP/1.1 cannot be used, ImportError without the extra `ws`;
+        otherwise as `request`. Set a deadline by `asyncio.timeout`.
+        """
+        from cno.websocket.opening import Opening  # needs a package that clients may lack
+
+        retries = Retries(self._retries, self._retry_idempotent)
+        return Opening(self, url, headers, subprotocols, options, retries)
 
     def close(self) -> None:
         """Take no more requests, and close each connection once its requests are done.

@@ -4,7 +4,7 @@ Knows the WebSocket messages of ASGI. Must never know frames, or how the applica
 """
 
 import asyncio
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
 from mypy_extensions import i64
 
@@ -40,7 +40,7 @@ class WebSocketCycle(EndObserver):
     """The `receive` and the `send` of one request for a WebSocket."""
 
     def __init__(self, handshake: Handshake, headers: Headers, options: Options) -> None:
-        self.request: Request = handshake.request
+        self.request = cast(Request, handshake.request)
         self._handshake = handshake
         self._defaults = headers
         self._options = options

@@ -7,6 +7,8 @@ from typing import Any
 
 from cno.aio.client.connection import Client
 from cno.aio.fields import Headers
+from cno.aio.messages import Response
+from cno.aio.tunnel import Tunnel
 from cno.const import CNO_RST_CANCEL
 from cno.websocket import wire
 from cno.websocket.errors import HandshakeError
@@ -15,39 +17,72 @@ from cno.websocket.options import DEFAULT, Options
 from cno.websocket.socket import WebSocket
 
 
+class Offer:
+    """What a client offers to a server. Raises ImportError without the `websockets` package."""
+
+    def __init__(
+        self,
+        headers: Iterable[tuple[str, str]],
+        subprotocols: Iterable[str],
+        options: Options | None,
+    ) -> None:
+        self._headers = list(headers)
+        self._subprotocols = list(subprotocols)
+        self._options = DEFAULT if options is None else options
+        self._extensions = wire.offer() if self._options.compression else ""
+        self._key = ""  # of the last request over HTTP/1.1
+
+    def fields(self, http2: bool) -> Headers:
+        """Return the fields of a request, with a new key over HTTP/1.1."""
+        fields: Headers = [("sec-websocket-version", VERSION)]
+        if not http2:
+            self._key = b64encode(secrets.token_bytes(KEY_SIZE)).decode()
+            fields.append(("sec-websocket-key", self._key))
+        if self._subprotocols:
+            fields.append(("sec-websocket-protocol", ", ".join(self._subprotocols)))
+        if self._extensions:
+            fields.append(("sec-websocket-extensions", self._extensions))
+        return [*fields, *self._headers]
+
+    def accepted(self, response: Response) -> WebSocket:
+        """Return the WebSocket that a response, 101 or one to CONNECT, has opened.
+
+        Raises HandshakeError, and resets the stream, if it accepts something else.
+        """
+        conn = response._conn
+        headers = response.headers
+        try:
+            if not conn._http2:
+                check_accept(headers, self._key)
+            subprotocol = check_subprotocol(headers, self._subprotocols)
+            extensions = agreed_extensions(headers, self._options)
+        except HandshakeError:
+            response.cancel(CNO_RST_CANCEL)
+            raise
+        if not response._tunnel:
+            response._open_tunnel()
+        protocol = wire.make_protocol(True, self._options, extensions)
+        return WebSocket(response, protocol, subprotocol, True, self._options)
+
+
 async def connect(
     client: Client,
     path: str = "/",
+    headers: Iterable[tuple[str, str]] = (),
     *,
     subprotocols: Iterable[str] = (),
-    headers: Iterable[tuple[str, str]] = (),
-    options: Options = DEFAULT,
+    options: Options | None = None,
 ) -> WebSocket:
     """Open a WebSocket over a stream of this client; in HTTP/1.1 that takes its connection.
 
     Raises UpgradeRefused if the server answers with anything else, HandshakeError if it accepts
     something that was not offered; else as `Client.upgrade`.
     """
-    offered = list(subprotocols)
-    fields: Headers = [("sec-websocket-version", VERSION)]
-    key = b64encode(secrets.token_bytes(KEY_SIZE)).decode()
-    if not client.is_http2:
-        fields.append(("sec-websocket-key", key))
-    if offered:
-        fields.append(("sec-websocket-protocol", ", ".join(offered)))
-    if options.compression:
-        fields.append(("sec-websocket-extensions", wire.offer()))
-    tunnel = await client.upgrade("websocket", path, [*fields, *headers])
-    try:
-        if not client.is_http2:
-            check_accept(tunnel.headers, key)
-        chosen = check_subprotocol(tunnel.headers, offered)
-        extensions = agreed_extensions(tunnel.headers, options)
-    except HandshakeError:
-        client.write_reset(tunnel.stream, CNO_RST_CANCEL)
-        raise
-    protocol = wire.make_protocol(True, options, extensions)
-    return WebSocket(tunnel._exchange, protocol, chosen, True, options)
+    offer = Offer(headers, subprotocols, options)
+    tunnel: Tunnel = await client.upgrade("websocket", path, offer.fields(client.is_http2))
+    exchange = tunnel._exchange
+    assert isinstance(exchange, Response)
+    return offer.accepted(exchange)
 
 
 def check_accept(headers: Headers, key: str) -> None:

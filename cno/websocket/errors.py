@@ -3,8 +3,7 @@
 This module stays interpreted (see setup.py), so that applications can subclass them.
 """
 
-from cno.aio.errors import ConnectionLostError
-from cno.aio.fields import Headers
+from cno.aio.errors import ConnectionLostError, RequestRefusedError
 
 
 class WebSocketClosed(ConnectionLostError):
@@ -21,10 +20,10 @@ class WebSocketClosed(ConnectionLostError):
         self._connection = connection
 
 
-class HandshakeError(Exception):
-    """The request is none for a WebSocket; `code` and `headers` are what to answer it with."""
+class HandshakeError(RequestRefusedError):
+    """At a server: the request asks for no WebSocket, or a malformed one. `code` and `headers` are
+    the response to send, which the server does if a handler does not catch the error.
 
-    def __init__(self, text: str, code: int, headers: Headers) -> None:
-        super().__init__(text)
-        self.code = code
-        self.headers = headers
+    At a client: the server has accepted what was not offered. `headers` are those of its response.
+    `code` is 0.
+    """

@@ -5,11 +5,11 @@ RFC 6455 section 4 for HTTP/1.1, RFC 8441 for HTTP/2. Must never know frames.
 
 import binascii
 from base64 import b64decode
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any, Final
 
-from cno.aio.fields import Headers
-from cno.aio.messages import Request
+from cno.aio.fields import Headers, value_of
+from cno.aio.server.request_state import RequestState
 from cno.websocket import wire
 from cno.websocket.errors import HandshakeError
 from cno.websocket.options import DEFAULT, Options
@@ -21,7 +21,7 @@ VERSION: Final = "13"
 KEY_SIZE: Final = 16
 
 
-def is_websocket(request: Request) -> bool:
+def is_websocket(request: RequestState) -> bool:
     """Whether a request asks for a WebSocket, well-formed or not."""
     if request.method == "CONNECT":
         return only_value_of(request.headers, ":protocol") == "websocket"
@@ -47,7 +47,7 @@ class Handshake:
     `subprotocols` are those that the client offers, in its order of preference.
     """
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: RequestState) -> None:
         wire.library()  # ImportError, before anything is said
         if not is_websocket(request):
             upgrade = [("upgrade", "websocket"), ("connection", "upgrade")]
@@ -71,14 +71,33 @@ class Handshake:
         for value in values_of(headers, "sec-websocket-protocol"):
             self.subprotocols += [each.strip() for each in value.split(",") if each.strip()]
 
+    def check_origin(self, origins: Collection[str] | None) -> None:
+        """Raise HandshakeError for the page of another origin than these. None: all may.
+
+        Browsers say where a page comes from, and send the user's cookies from any. (RFC 6455 10.2)
+        """
+        found = value_of(self.request.headers, "origin")
+        if origins is not None and found is not None and found not in origins:
+            # > If the server does not wish to accept this connection, it MUST return an
+            # > appropriate HTTP error code (e.g., 403 Forbidden)   (RFC 6455 4.2.2)
+            raise HandshakeError("a page of another origin", 403, [])
+
+    def choose(self, supported: Iterable[str]) -> str | None:
+        """Return the first of these subprotocols that the client offers; None if it offers none."""
+        for each in supported:
+            if each in self.subprotocols:
+                return each
+        return None
+
     async def accept(
         self,
         subprotocol: str | None = None,
         headers: Iterable[tuple[str, str]] = (),
-        options: Options = DEFAULT,
+        options: Options | None = None,
     ) -> WebSocket:
         """Open the WebSocket. Raises ValueError for a subprotocol that was not offered,
         HandshakeError for a malformed offer of extensions; else as `Request.upgrade`."""
+        options = DEFAULT if options is None else options
         fields = list(self._fields)
         if subprotocol is not None:
             # > ... the server MUST NOT send ... a subprotocol that was not offered (RFC 6455 4.2.2)
@@ -105,13 +124,3 @@ def is_key(key: str) -> bool:
         return len(b64decode(key.encode(), validate=True)) == KEY_SIZE
     except (ValueError, binascii.Error):
         return False
-
-
-async def accept(
-    request: Request,
-    subprotocol: str | None = None,
-    headers: Iterable[tuple[str, str]] = (),
-    options: Options = DEFAULT,
-) -> WebSocket:
-    """Turn a request into a WebSocket. Raises HandshakeError if it asks for none."""
-    return await Handshake(request).accept(subprotocol, headers, options)

@@ -79,6 +79,15 @@ class FrameBuffer(BodyBuffer):
         """Let the peer send more: messages have been taken."""
         self._give_back(0)
 
+    def draining(self) -> None:
+        if self._socket is not None:
+            self._socket.start_close(GOING_AWAY)
+
+    def abandoned(self, failed: bool) -> bool:
+        if self._socket is not None:
+            self._socket.start_close(INTERNAL_ERROR if failed else NORMAL)
+        return True
+
     def drop(self) -> None:
         self._dropping = True
         self._give_back(0)
@@ -124,7 +133,7 @@ class WebSocket:
             self._loop, exchange._conn._context, options, self._send_ping, self._pong_missed
         )
         self._buffer = FrameBuffer(exchange, self)
-        self._begin()
+        take_over(self, exchange)
 
     # -- for applications ------------------------------------------------------------------------
 
@@ -137,7 +146,7 @@ class WebSocket:
         message = self._inbox.take()
         if self._unparsed:
             self._parse()
-        if not self._unparsed and not self._inbox.is_full():
+        if not self._unparsed and self._has_room():
             self._buffer.release()
         return message
 
@@ -199,24 +208,6 @@ class WebSocket:
 
     # -- input -----------------------------------------------------------------------------------
 
-    def _begin(self) -> None:
-        """Take what has come already, and all that comes from now on."""
-        exchange = self._exchange
-        before = exchange._replace_buffer(self._buffer)
-        if before is not None:
-            data = before._take(before._size) if before._size else b""
-            if data:
-                # The old buffer has accounted for them.
-                self._received(data)
-            if before._error is not None:
-                self._buffer.fail(before._error)
-            elif before._ended:
-                self._buffer.end()
-        if exchange._error is not None:
-            self._buffer.fail(exchange._error)
-        elif exchange._complete or exchange._ended:
-            self._buffer.end()
-
     def _received(self, data: bytes) -> bool:
         """Take bytes of the peer's frames; return whether the peer may send more."""
         step = self._step
@@ -226,12 +217,16 @@ class WebSocket:
             for at in range(0, len(data), int(step)):
                 self._unparsed.append(data[at : at + step])
         self._parse()
-        return not self._unparsed and not self._inbox.is_full()
+        return not self._unparsed and self._has_room()
+
+    def _has_room(self) -> bool:
+        """Return whether there is room for another message, or they are dropped by now."""
+        return self._closing or not self._inbox.is_full()
 
     def _parse(self) -> None:
         """Parse what has come, as long as there is room for messages."""
         protocol = self._protocol
-        while self._unparsed and not self._inbox.is_full():
+        while self._unparsed and self._has_room():
             protocol.receive_data(self._unparsed.popleft())
             try:
                 for frame in protocol.events_received():
@@ -263,6 +258,11 @@ class WebSocket:
         received: Any = protocol.close_rcvd
         if received is not None:
             self._ended(int(received.code), str(received.reason))
+            if self._client:
+                # > In abnormal cases (such as not having received a TCP Close from the server
+                # > after a reasonable amount of time) a client MAY initiate the TCP Close.
+                # > (RFC 6455 7.1.1)
+                self._arm(self._reset)
         elif protocol.close_sent is not None and not self._closing:
             self._ended(int(protocol.close_sent.code), str(protocol.close_sent.reason))
             if self._client:
@@ -280,6 +280,7 @@ class WebSocket:
     def _finish_input(self) -> None:
         """The peer has sent all, and it has been parsed."""
         self._at_end = False
+        self._stop_timer()
         self._protocol.receive_eof()
         self._look_for_end()
         self._ended(ABNORMAL, "the stream ended without a close frame")
@@ -333,6 +334,9 @@ class WebSocket:
         self._write_frames()
         if self.close_code is None:
             self._arm(self._give_up)
+            if self._unparsed:
+                self._parse()  # the peer's close frame may be behind messages
+            self._buffer.release()
 
     def _arm(self, callback: Callable[[], None]) -> None:
         """Have the peer's time for its close frame, or the end of the stream, run out."""
@@ -384,6 +388,25 @@ class WebSocket:
         self._ended(ABNORMAL, "no answer to a ping")
         self._write_frames()
         self._reset()
+
+
+def take_over(socket: WebSocket, exchange: Exchange) -> None:
+    """Take what has come already on a stream, and all that comes from now on."""
+    buffer = socket._buffer
+    before = exchange._replace_buffer(buffer)
+    if before is not None:
+        data = before._take(before._size) if before._size else b""
+        if data:
+            # The old buffer has accounted for them.
+            socket._received(data)
+        if before._error is not None:
+            buffer.fail(before._error)
+        elif before._ended:
+            buffer.end()
+    if exchange._error is not None:
+        buffer.fail(exchange._error)
+    elif exchange._complete or exchange._ended:
+        buffer.end()
 
 
 def check_close(code: int, reason: str) -> None:

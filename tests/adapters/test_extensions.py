@@ -144,10 +144,9 @@ def test_upgrade_without_extended_connect(kit: Kit, lab: Lab) -> None:
 @pytest.mark.parametrize("wire", [HTTP1, HTTP2], ids=str)
 def test_websocket(kit: Kit, lab: Lab, wire: Wire) -> None:
     """httpx2's own WebSockets, and httpx-ws for httpx."""
-    from cno.websocket import accept
 
     async def handler(request: aio.Request) -> None:
-        async with await accept(request) as socket:
+        async with await request.accept_websocket() as socket:
             async for message in socket:
                 await socket.send(message)
 

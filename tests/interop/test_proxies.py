@@ -13,7 +13,7 @@ from typing import NamedTuple
 import pytest
 
 import cno
-from cno.examples.websocket import connect as websocket_to
+from cno.websocket import connect as websocket_to
 from tests.interop.conftest import BIG, LARGE, App, running_app
 from tests.peers import free_port, require
 from tests.processes import Pair, Result, Running, run

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 import cno
-from cno.examples.websocket import connect as websocket_to
+from cno.websocket import connect as websocket_to
 from tests.interop.conftest import App
 from tests.interop.test_client_nginx import run
 from tests.peers import missing

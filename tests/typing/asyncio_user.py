@@ -27,6 +27,7 @@ from cno import (
     Server,
     Tunnel,
 )
+from cno.websocket import Options, WebSocket
 
 
 async def send(client: Client, file: BinaryIO) -> None:
@@ -67,6 +68,20 @@ async def handle(request: Request) -> None:
         await channel.put(b"data")
         channel.close()
         await request.respond(200, [], channel)
+
+
+async def chat(request: Request) -> None:
+    """A WebSocket in both roles, both ways of opening one."""
+    url = "wss://cno.test/chat"
+    async with await request.accept_websocket(subprotocols=["v1"], origins=[url]) as socket:
+        assert_type(socket, WebSocket)
+        async for message in socket:
+            assert_type(message, str | bytes)
+            await socket.send(message)
+    async with Pool() as pool, pool.websocket(url, [("x", "y")], options=Options()) as socket:
+        assert_type(await socket.ping(), float)
+        another = assert_type(await pool.websocket(url, subprotocols=["v1"]), WebSocket)
+        await another.close(1000, "done")
 
 
 async def between(request: Request, pool: Pool) -> None:

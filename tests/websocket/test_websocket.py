@@ -29,12 +29,7 @@ async def serving(
     lab: Lab, wire: Wire, serve: Serve, options: Options | None = None
 ) -> AsyncIterator[str]:
     async def handle(request: cno.Request) -> None:
-        try:
-            socket = await websocket.accept(request, options=options or Options())
-        except websocket.HandshakeError as error:
-            await request.respond(error.code, error.headers)
-            return
-        async with socket:
+        async with await request.accept_websocket(options=options) as socket:
             await serve(socket)
 
     async with lab.serving(wire, handle, settings=SETTINGS) as url:

@@ -86,6 +86,10 @@ class Route:
         if self._proxies is not None:
             self._proxies.proxy_for(target)
 
+    def uses_proxy(self, target: Target) -> bool:
+        """Return whether requests to `target` go by a proxy."""
+        return self._proxies is not None and self._proxies.proxy_for(target) is not None
+
     async def connect(
         self,
         loop: asyncio.AbstractEventLoop,

@@ -85,7 +85,7 @@ class ProxyRoute:
         OSError and ssl.SSLError if the TLS handshake with the server fails.
         """
         outer = self._tls() if proxy.scheme == "https" else None
-        if context is not None or client._force_http2 or self._tunnels:
+        if context is not None or client._force_http2 or self._tunnels or target.needs_tunnel:
             await connect_through(
                 loop, proxy, outer, target, client, context, hostname, self._fields
             )

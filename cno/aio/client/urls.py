@@ -65,8 +65,22 @@ class Target:
         self.authority = host.uri_host if self.port == default else f"{host.uri_host}:{self.port}"
         #: Host and port, with a default port too: the target of CONNECT (RFC 9110 9.3.6).
         self.address = f"{host.uri_host}:{self.port}"
+        #: Proxies do not forward its requests: they need a tunnel.
+        self.needs_tunnel = False
         #: Requests to the same origin may share connections (RFC 9110 4.3.1).
         self.origin = f"{'h2 ' if self.force_http2 else ''}{self.scheme}://{self.host} {self.port}"
+
+
+def same_server(target: Target, mark: str, *, needs_tunnel: bool = False) -> Target:
+    """Return a copy of a target that shares no connections with it. `mark` tells it from others."""
+    scheme = "h2c" if target.force_http2 and target.scheme == "http" else target.scheme
+    same = Target(f"{scheme}://{target.authority}/")  # compiled objects have no copies
+    same.server_name = target.server_name
+    same.credentials = target.credentials
+    same.path = target.path
+    same.origin = f"{target.origin} {mark}"
+    same.needs_tunnel = needs_tunnel
+    return same
 
 
 @lru_cache(CACHED)

@@ -42,6 +42,8 @@ class StreamState:
 
     def _draining(self) -> None:
         """Note that the connection is shutting down."""
+        if self._buffer is not None:
+            self._buffer.draining()
 
     def _completed(self, trailers: Headers | None) -> None:
         """Note that the peer's message is complete."""

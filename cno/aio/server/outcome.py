@@ -10,6 +10,8 @@ from typing import Any
 from cno.aio import leftover
 from cno.aio.connection.lifecycle import FLUSHING
 from cno.aio.connection.protocol import current_task
+from cno.aio.errors import RequestRefusedError
+from cno.aio.fields import Headers
 from cno.aio.log import log
 from cno.aio.output import Sending
 from cno.aio.server import failures
@@ -32,6 +34,10 @@ def crashed(conn: ServerLink, request: RequestState, error: BaseException, work:
     if failures.says_gone(error, request):
         log.debug("%r: %s", request, error)
         returned(conn, request)
+        return True
+    if isinstance(error, RequestRefusedError) and error.code and not request._response_begun:
+        log.debug("%r: %s", request, error)
+        respond_empty(conn, request, error.code, error.headers)
         return True
     told = f"the handler of {request!r} failed"
     if isinstance(error, TypeError) and work is not request and not inspect.isawaitable(work):
@@ -67,7 +73,12 @@ def returned(conn: ServerLink, request: RequestState) -> None:
 
 def send_500(conn: ServerLink, request: RequestState) -> None:
     """Send a 500, or reset the stream: the handler has failed to respond."""
-    if request._ended:
+    respond_empty(conn, request, 500, [])
+
+
+def respond_empty(conn: ServerLink, request: RequestState, code: int, headers: Headers) -> None:
+    """Send a response without content, or reset the stream if another response has begun."""
+    if request._ended or is_abandoned(request, True):
         return
     state = failures.write_state(request)
     if state == DONE:
@@ -80,8 +91,8 @@ def send_500(conn: ServerLink, request: RequestState) -> None:
     request._response_begun = True
     request._sent = True
     answer = Sending(request.stream, b"", True)
-    answer.code = 500
-    answer.headers = [("content-length", "0")]
+    answer.code = code
+    answer.headers = [*headers, ("content-length", "0")]
     conn._post(answer)
     if not request._complete and not request._ended:
         leftover.part(conn, request)
@@ -89,6 +100,8 @@ def send_500(conn: ServerLink, request: RequestState) -> None:
 
 def close_tunnel(conn: ServerLink, request: RequestState) -> None:
     """Close the tunnel that a handler has left open when it returned."""
+    if is_abandoned(request, False):
+        return
     if request.stream in conn._stalled:
         abandon(conn, request, CNO_RST_CANCEL)
         return
@@ -97,6 +110,12 @@ def close_tunnel(conn: ServerLink, request: RequestState) -> None:
         conn._post(Sending(request.stream, b"", True))
     if not request._ended:
         leftover.part(conn, request)
+
+
+def is_abandoned(request: RequestState, failed: bool) -> bool:
+    """Leave a tunnel to what speaks over it, a WebSocket say; return whether that closes it."""
+    buffer = request._buffer
+    return request._tunnel and buffer is not None and buffer.abandoned(failed)
 
 
 def abandon(conn: ServerLink, request: RequestState, code: int) -> None:

@@ -4,6 +4,7 @@ The base of `Request`, which adds what applications call. Must never know when a
 """
 
 import asyncio
+from collections.abc import Iterable
 from typing import Final
 
 from mypy_extensions import i64
@@ -13,6 +14,7 @@ from cno.aio.connection.protocol import Connection
 from cno.aio.exchange import EndObserver
 from cno.aio.fields import Headers
 from cno.aio.incoming import IncomingMessage
+from cno.aio.tunnel import Tunnel
 
 # The state of a request's handler.
 HANDLER_PENDING: Final = 0  # it has not been called
@@ -47,3 +49,9 @@ class RequestState(IncomingMessage):
     def _draining(self) -> None:
         if self._observer is not None:
             self._observer.draining()
+        else:
+            super()._draining()
+
+    async def upgrade(self, headers: Iterable[tuple[str, str]] = ()) -> Tunnel:
+        """Turn the stream into a byte stream: see `Request.upgrade`."""
+        raise NotImplementedError
