@@ -27,6 +27,11 @@ from tests.tree import PACKAGE, ROOT, source_tree
 pytestmark = pytest.mark.timeout(300)
 
 SOURCES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
+# Files that are no code: the types' marker, style sheets and scripts.
+DATA = {"cno/py.typed"} | {
+    path.relative_to(PACKAGE.parent).as_posix()
+    for path in (PACKAGE / "cli" / "page_files").iterdir()
+}
 
 
 def run(
@@ -212,8 +217,8 @@ def test_installed_files() -> None:
         pytest.skip("runs from a checkout, or installed in editable mode: the files are elsewhere")
     assert installed.version == VERSION
     assert installed.metadata["License-Expression"] == "MIT"
-    shipped = {file for file in files if file.endswith((".py", ".typed"))}
-    assert shipped == {f"cno/{source}" for source in SOURCES} | {"cno/py.typed"}
+    shipped = {file for file in files if file.endswith((".py", ".typed", ".css", ".js"))}
+    assert shipped == {f"cno/{source}" for source in SOURCES} | DATA
     native = {file.split(".")[0] for file in files if file.endswith(tuple(EXTENSION_SUFFIXES))}
     assert native == ({*map(stem, compiled_modules()), "cno__mypyc"} if cno.COMPILED else set())
     assert not [file for file in files if file.split("/")[0] in ("tests", "stubs", "benchmarks")]
@@ -309,7 +314,7 @@ def test_pure_wheel(checkout: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
         info = {name.partition("/")[2] for name in archive.namelist() if ".dist-info/" in name}
-    assert names == {f"cno/{source}" for source in SOURCES} | {"cno/py.typed"}
+    assert names == {f"cno/{source}" for source in SOURCES} | DATA
     assert {"METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE"} <= info
 
 
@@ -326,7 +331,7 @@ def test_sdist_has_the_tree_and_builds(checkout: Path, tmp_path: Path) -> None:
     unpacked = tmp_path / f"cno-{VERSION}"
     has = {path.relative_to(unpacked).as_posix() for path in unpacked.rglob("*") if path.is_file()}
     assert {f"cno/{source}" for source in SOURCES} <= has
-    assert {"setup.py", "mypy.ini", "LICENSE", "cno/py.typed", "tests/test_packaging.py"} <= has
+    assert {"setup.py", "mypy.ini", "LICENSE", "tests/test_packaging.py"} | DATA <= has
     assert not [name for name in has if name.endswith((".so", ".pyc", ".c")) or "_cache/" in name]
     kept = {f"benchmarks/results/{name}" for name in ("report.md", "headline.svg")}
     assert {name for name in has if name.startswith("benchmarks/results/")} == kept

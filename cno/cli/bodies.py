@@ -80,8 +80,10 @@ def file_body(fd: int, pieces: Sequence[bytes | Span]) -> FileBody:
     return FileParts(fd, pieces)
 
 
-def sent(body: bytes | FileBody) -> int:
+def sent(body: object) -> int:
     """Return how many bytes of a body have been sent."""
     if isinstance(body, bytes):
         return len(body)
-    return body.size - body.left if isinstance(body, FileRange) else body.sent
+    if isinstance(body, FileRange):
+        return body.size - body.left
+    return int(getattr(body, "sent", 0))

@@ -18,7 +18,7 @@ from cno.cli.compression import MIN_SIZE, WORTHWHILE, Compressor
 from cno.cli.conditions import Headers, validators
 from cno.cli.content_types import SNIFFED, UNKNOWN, content_type, sniffed
 from cno.cli.file_cache import CachedFile, FileCache, signature
-from cno.cli.paths import Opened, Refused, open_inside
+from cno.cli.paths import Folder, Opened, Refused
 from cno.cli.reserve import Reserve
 from cno.cli.responses import describe
 
@@ -29,10 +29,10 @@ CODINGS_AGE: Final = 2.0
 
 
 class FileStore:
-    """Files below `root` as they are sent. `common`: the fields of all responses."""
+    """Files below `folder` as they are sent. `common`: the fields of all responses."""
 
-    def __init__(self, root: str, cache_size: int, reserve: Reserve, common: Headers) -> None:
-        self.root = root
+    def __init__(self, folder: Folder, cache_size: int, reserve: Reserve, common: Headers) -> None:
+        self.folder = folder
         self.cache = FileCache(cache_size)
         self._reserve = reserve
         self._common = common
@@ -42,7 +42,7 @@ class FileStore:
         """Open a file or a folder. Raises Refused or OSError."""
         if self._reserve.is_used:
             self.cache.close()
-        return self._reserve.retry(partial(open_inside, self.root, segments))
+        return self._reserve.retry(partial(self.folder.open, segments))
 
     def kept(self, key: str, accept: str | None) -> CachedFile | None:
         """Return a kept file that has not changed, in the coding that `accept` (Accept-Encoding)
@@ -80,7 +80,7 @@ class FileStore:
         self, found: Opened, segments: Sequence[str], key: str
     ) -> tuple[CachedFile, Sequence[str]]:
         """Return a file as it is, and the codings that files beside it have."""
-        path = os.path.join(self.root, *segments)
+        path = self.folder.path(segments)
         try:
             kind = self._kind(found.fd, segments[-1])
             beside = self._beside(path, segments, found.info)
@@ -106,7 +106,7 @@ class FileStore:
     ) -> CachedFile:
         """Return the file beside a file that holds it in this coding."""
         names = [*segments[:-1], segments[-1] + ENDINGS[coding]]
-        path = os.path.join(self.root, *names)
+        path = self.folder.path(names)
         coded, settled = self._read(self.open(names), path, file.kind, coding, True)
         if settled:
             self._keep(coded_key(key, coding), coded)

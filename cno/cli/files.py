@@ -12,12 +12,14 @@ from errno import EACCES, EMFILE, ENFILE, ENOMEM, EPERM
 from typing import Final, NamedTuple, Protocol
 
 from cno.cli import pages
+from cno.cli.archive import KINDS, Archives, asked_archive, attachment
 from cno.cli.bodies import read_all, sent
 from cno.cli.conditions import CONDITIONAL, Headers, combined
 from cno.cli.file_cache import CachedFile
 from cno.cli.file_store import SMALL_FILE, FileStore
 from cno.cli.listing_cache import ListingCache
-from cno.cli.paths import Opened, Refused, parse_target
+from cno.cli.listing_page import POLICY, parse_order
+from cno.cli.paths import Folder, Opened, Refused
 from cno.cli.reserve import Reserve
 from cno.cli.responses import VARY, Reply, error_reply, page_reply, select
 from cno.cli.site import CHALLENGE, Site, is_navigation
@@ -92,13 +94,15 @@ class Files:
             raise NotADirectoryError(f"not a folder: {self.root}")
         self._index = index
         self._listing = listing
-        self._catalog = ListingCache(self.root)
         self._site = Site() if site is None else site
+        self._folder = Folder(self.root)
+        self._catalog = ListingCache(self._folder)
+        self._archives = Archives(self._folder)
         self._common: Headers = self._site.fields(cache_control)
         self._log = log
         self._allow_host = allow_host
         self._reserve = Reserve(0) if reserve is None else reserve
-        self._store = FileStore(self.root, cache_size, self._reserve, self._common)
+        self._store = FileStore(self._folder, cache_size, self._reserve, self._common)
 
     async def __call__(self, request: FileRequest) -> None:
         """Answer one request."""
@@ -162,7 +166,7 @@ class Files:
 
     def _find(self, request: FileRequest) -> Reply | Found | None:
         """Return the file, a folder's index, or a redirect; None: list the folder."""
-        segments, slash = parse_target(request.path)
+        segments, slash = self._folder.parse(request.path)
         try:
             found = self._store.open(segments)
         except FileNotFoundError:
@@ -229,8 +233,24 @@ class Files:
         return self._error(request.method, 308, [("location", target)])
 
     async def _list(self, request: FileRequest) -> Reply:
-        page = await self._catalog.page(parse_target(request.path).segments)
-        return page_reply(request.method, 200, page, self._common)
+        segments = self._folder.parse(request.path).segments
+        ending = asked_archive(request.path)
+        if ending:
+            return await self._archive(request.method, segments, ending)
+        page = await self._catalog.page(segments, parse_order(request.path))
+        return page_reply(request.method, 200, page, self._common, policy=POLICY)
+
+    async def _archive(self, method: str, segments: list[str], ending: str) -> Reply:
+        """Return the response with a folder as one file."""
+        name = segments[-1] if segments else self._folder.name
+        fields = [
+            ("content-type", KINDS[ending]),
+            ("content-disposition", attachment(f"{name}.{ending}")),
+            *self._common,
+        ]
+        if method == "HEAD":
+            return Reply(200, fields, b"")
+        return Reply(200, fields, await self._archives.body(segments, ending))
 
     # -- building the response ---------------------------------------------------------------------
 

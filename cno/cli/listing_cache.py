@@ -14,9 +14,11 @@ from contextvars import Context
 from functools import cache, partial
 from typing import Final, NamedTuple
 
+from cno.cli.archive import KINDS
 from cno.cli.listing import list_folder
-from cno.cli.pages import listing_page
-from cno.cli.paths import Refused
+from cno.cli.listing_page import USUAL, Listing, Order, listing_page
+from cno.cli.paths import Folder, Refused
+from cno.cli.readme import find_readme, read_readme
 
 #: Listings made at a time, and listings that may wait. Beyond, requests are refused (503).
 THREADS: Final = 2
@@ -29,6 +31,8 @@ PAUSE_FACTOR: Final = 10
 LIFETIME: Final = 2.0
 
 Signature = tuple[int, int, int, int]
+#: The names of a folder from the root down, and the order of its listing.
+Key = tuple[tuple[str, ...], Order]
 
 
 class Page(NamedTuple):
@@ -51,17 +55,17 @@ def threads() -> ThreadPoolExecutor:
 
 
 class ListingCache:
-    """The listings of the folders below `root`, a real path."""
+    """The listings of the folders below `folder`."""
 
-    def __init__(self, root: str) -> None:
-        self._root = root
-        self._pages: dict[tuple[str, ...], Page] = {}
+    def __init__(self, folder: Folder) -> None:
+        self._folder = folder
+        self._pages: dict[Key, Page] = {}
         self._cache_left = MAX_CACHED_BYTES
-        self._pending: dict[tuple[str, ...], asyncio.Task[bytes]] = {}
+        self._pending: dict[Key, asyncio.Task[bytes]] = {}
 
-    async def page(self, segments: Sequence[str]) -> bytes:
+    async def page(self, segments: Sequence[str], order: Order = USUAL) -> bytes:
         """Return the page of a folder. Raises Refused (503: too many requests wait) or OSError."""
-        key = tuple(segments)
+        key = (tuple(segments), order)
         cached = self._pages.get(key)
         if cached is not None and self._is_fresh(cached, key):
             return cached.data
@@ -75,30 +79,30 @@ class ListingCache:
             task.add_done_callback(partial(self._finished, key))
         return await asyncio.shield(task)
 
-    def _is_fresh(self, page: Page, key: tuple[str, ...]) -> bool:
+    def _is_fresh(self, page: Page, key: Key) -> bool:
         now = time.monotonic()
         if now < page.may_change_at:
             return True
         if now >= page.stale_at:
             return False
         try:
-            return signature(os.stat(os.path.join(self._root, *key))) == page.signature
+            return signature(os.stat(self._folder.path(key[0]))) == page.signature
         except OSError:
             return False
 
-    async def _make(self, key: tuple[str, ...]) -> bytes:
+    async def _make(self, key: Key) -> bytes:
         loop = asyncio.get_running_loop()
-        page = await loop.run_in_executor(threads(), make_page, self._root, key)
+        page = await loop.run_in_executor(threads(), make_page, self._folder, *key)
         self._cache(key, page)
         return page.data
 
-    def _finished(self, key: tuple[str, ...], task: "asyncio.Task[bytes]") -> None:
+    def _finished(self, key: Key, task: "asyncio.Task[bytes]") -> None:
         del self._pending[key]
         # Retrieve the exception: every request that waited for it may have been cancelled.
         if task.cancelled() or task.exception() is not None:
             self._drop_cached(key)
 
-    def _cache(self, key: tuple[str, ...], page: Page) -> None:
+    def _cache(self, key: Key, page: Page) -> None:
         self._drop_cached(key)
         size = len(page.data)
         while self._pages and size > self._cache_left:
@@ -107,18 +111,20 @@ class ListingCache:
             self._pages[key] = page
             self._cache_left -= size
 
-    def _drop_cached(self, key: tuple[str, ...]) -> None:
+    def _drop_cached(self, key: Key) -> None:
         page = self._pages.pop(key, None)
         if page is not None:
             self._cache_left += len(page.data)
 
 
-def make_page(root: str, segments: Sequence[str]) -> Page:
+def make_page(folder: Folder, segments: Sequence[str], order: Order) -> Page:
     """List a folder. Blocks. Raises Refused or OSError."""
     began = time.monotonic()
-    before = os.stat(os.path.join(root, *segments))
-    entries, more = list_folder(root, segments)
-    data = listing_page(segments, entries, more)
+    before = os.stat(folder.path(segments))
+    entries, more = list_folder(folder, segments)
+    readme = find_readme(entry.name for entry in entries if entry.size is not None)
+    text = read_readme(folder, [*segments, readme]) if readme else ""
+    data = listing_page(Listing(folder.name, segments, entries, more, order, text, tuple(KINDS)))
     now = time.monotonic()
     may_change_at = now + PAUSE_FACTOR * (now - began)
     # A folder that changed within the resolution of its mtime may change again unnoticed.

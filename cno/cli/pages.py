@@ -1,12 +1,11 @@
-"""The HTML pages of `cno serve`: errors and listings of folders.
+"""The HTML pages of `cno serve`: what they have in common, and those about errors.
 
 Takes text, escapes it and returns HTML. Must never know a file system, a request or a connection.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import cache
-from html import escape
 from http import HTTPStatus
 from os import fsencode
 from typing import Final, NamedTuple
@@ -18,9 +17,7 @@ POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 
 
 _STYLE: Final = (
     ":root{color-scheme:light dark}body{font:16px/1.5 system-ui,sans-serif;max-width:52rem;"
-    "margin:3rem auto;padding:0 1rem}table{border-collapse:collapse;width:100%}"
-    "td{padding:.15rem .5rem;border-bottom:1px solid #8883}td+td{text-align:right;"
-    "white-space:nowrap;opacity:.7}a{text-decoration:none;overflow-wrap:anywhere}"
+    "margin:3rem auto;padding:0 1rem}a{text-decoration:none;overflow-wrap:anywhere}"
 )
 
 _DIGITS: Final = re.compile(r"([0-9]+)")
@@ -44,10 +41,11 @@ _ADVICE: Final = {
 
 
 class Entry(NamedTuple):
-    """A line of a listing. `size`: bytes; None for a folder."""
+    """A line of a listing. `size`: bytes; None for a folder. `modified`: seconds of the epoch."""
 
     name: str
     size: int | None
+    modified: float = 0.0
 
 
 def natural(name: str) -> list[tuple[int, str]]:
@@ -60,11 +58,12 @@ def natural(name: str) -> list[tuple[int, str]]:
     return [*key, (-2, name)]
 
 
-def _page(title: str, body: str) -> bytes:
+def page(title: str, body: str, style: str = "") -> bytes:
+    """Return a page of HTML; `title` and `body` are escaped already."""
     text = (
         '<!doctype html>\n<html lang="en"><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width">'
-        f"<title>{title}</title><style>{_STYLE}</style>\n{body}\n</html>\n"
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        f"<title>{title}</title><style>{_STYLE}{style}</style>\n{body}\n</html>\n"
     )
     return text.encode("utf-8", "replace")
 
@@ -76,7 +75,7 @@ def error_page(code: int) -> bytes:
         phrase = HTTPStatus(code).phrase
     except ValueError:
         phrase = "Error"
-    return _page(f"{code} {phrase}", f"<h1>{code} {phrase}</h1>\n<p>{_ADVICE.get(code, '')}</p>")
+    return page(f"{code} {phrase}", f"<h1>{code} {phrase}</h1>\n<p>{_ADVICE.get(code, '')}</p>")
 
 
 def link(segments: Iterable[str]) -> str:
@@ -97,24 +96,3 @@ def human_size(size: int) -> str:
         if value < 1024 or unit == "PiB":
             break
     return f"{value:.1f} {unit}" if value < 10 else f"{value:.0f} {unit}"
-
-
-def _row(href: str, name: str, size: str) -> str:
-    return f'<tr><td><a href="{escape(href)}">{escape(name)}</a></td><td>{size}</td></tr>'
-
-
-def listing_page(segments: Sequence[str], entries: Iterable[Entry], more: bool = False) -> bytes:
-    """Return the listing of the folder at `segments`: folders first, then files, each by name.
-
-    Links are relative, so that the page works below any prefix. They begin with `./`, so that a
-    name like `a:b` is not read as a scheme. `more`: note that some entries are left out.
-    """
-    title = escape("/" + "".join(f"{segment}/" for segment in segments))
-    rows = [_row("../", "../", "")] if segments else []
-    for entry in sorted(entries, key=lambda e: (e.size is not None, natural(e.name))):
-        slash = "/" if entry.size is None else ""
-        size = "" if entry.size is None else human_size(entry.size)
-        rows.append(_row("." + link([entry.name]) + slash, entry.name + slash, size))
-    note = "\n<p>This folder has more entries, which are not shown.</p>" if more else ""
-    table = "<table>\n{}\n</table>".format("\n".join(rows))
-    return _page(title, f"<h1>{title}</h1>\n{table}{note}")

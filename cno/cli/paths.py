@@ -8,6 +8,8 @@ import os
 import re
 import stat
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, NamedTuple
 from urllib.parse import unquote_to_bytes
 
@@ -58,12 +60,12 @@ class Address(NamedTuple):
     slash: bool
 
 
-def parse_target(target: str) -> Address:
+def parse_target(target: str, hidden: bool = False) -> Address:
     """Decode the path of an origin-form target once, without its query.
 
     Raises Refused: 400 for names that no file can have (`..`, NUL, backslash, an encoded slash, a
-    broken escape); 404 for names that begin with a dot (but `/.well-known`, RFC 8615), for empty
-    names (`//`), and for paths beyond `MAX_PATH` or `MAX_DEPTH`.
+    broken escape); 404 for names that begin with a dot (but `/.well-known`, RFC 8615) unless
+    `hidden` is true, for empty names (`//`), and for paths beyond `MAX_PATH` or `MAX_DEPTH`.
     """
     path = target.partition("?")[0]
     if path[:1] != "/":
@@ -75,7 +77,7 @@ def parse_target(target: str) -> Address:
     if slash:
         raw.pop()
     names = [_decode(segment) for segment in raw]
-    if is_hidden(names):
+    if not hidden and is_hidden(names):
         raise Refused(404)
     return Address(names, slash)
 
@@ -118,48 +120,95 @@ class Opened(NamedTuple):
         return stat.S_ISDIR(self.info.st_mode)
 
 
-def resolve(root: str, segments: Sequence[str]) -> tuple[str, list[str]]:
-    """Return the real path of `root`, and the names from there to the file, all links resolved.
+@dataclass(frozen=True)
+class Folder:
+    """A folder that is served, and which names below it can be reached.
 
-    Raises Refused(404) if they lead out of the root or into a hidden folder, and the OSError of
-    `os.path.realpath`.
+    `hidden`: also those that begin with a dot. `follow_links`: also what is elsewhere, if a link
+    below the folder leads there. `only`: nothing but the file of this name.
     """
-    root = os.path.realpath(root, strict=True)
-    return root, inner_names(root, segments)
 
+    root: str
+    hidden: bool = False
+    follow_links: bool = False
+    only: str = ""
 
-def inner_names(root: str, segments: Sequence[str]) -> list[str]:
-    """Return the names from `root` (a real path) down to the file: see `resolve`."""
-    real = os.path.realpath(os.path.join(root, *segments), strict=True)
-    if real == root:
-        return []
-    prefix = root if root.endswith(os.sep) else root + os.sep
-    if not real.startswith(prefix):
-        raise Refused(404)
-    names = real[len(prefix) :].split(os.sep)
-    if is_hidden(names):
-        raise Refused(404)
-    return names
+    @property
+    def name(self) -> str:
+        """The folder's own name."""
+        return os.path.basename(self.root) or self.root
 
+    def path(self, segments: Sequence[str]) -> str:
+        """Return the path of a file, links not resolved."""
+        return os.path.join(self.root, *segments)
 
-def open_inside(root: str, segments: Sequence[str]) -> Opened:
-    """Open the regular file or folder that `segments` name below `root`.
+    def parse(self, target: str) -> Address:
+        """Decode a target: see `parse_target`."""
+        return parse_target(target, self.hidden)
 
-    Links inside the root are followed. The resolved path is then opened name by name, each relative
-    to the folder before, without following links: swapping a folder for a link in between has no
-    effect. Raises Refused or OSError.
-    """
-    root, names = resolve(root, segments)
-    if not _STEPWISE:
-        return _open_and_look_again(root, names, segments)
-    fd = _walk(root, names)
-    try:
-        info = os.fstat(fd)
+    def hides(self, names: Sequence[str]) -> bool:
+        """Return whether names from the root down have a hidden one among them."""
+        return not self.hidden and is_hidden(names)
+
+    def resolve(self, segments: Sequence[str]) -> tuple[str, list[str]]:
+        """Return a real path, and the names from there to the file, all links resolved.
+
+        Raises Refused(404) if they lead out of the folder or into a hidden one, and the OSError of
+        `os.path.realpath`.
+        """
+        if self.only and list(segments) != [self.only]:
+            raise Refused(404)
+        root = os.path.realpath(self.root, strict=True)
+        real = os.path.realpath(os.path.join(root, *segments), strict=True)
+        if real == root:
+            return root, []
+        prefix = root if root.endswith(os.sep) else root + os.sep
+        if not real.startswith(prefix):
+            if not self.follow_links:
+                raise Refused(404)
+            start = Path(real).anchor
+            return start, [name for name in real[len(start) :].split(os.sep) if name]
+        names = real[len(prefix) :].split(os.sep)
+        if self.hides(names):
+            raise Refused(404)
+        return root, names
+
+    def open(self, segments: Sequence[str]) -> Opened:
+        """Open the regular file or folder that `segments` name.
+
+        Links are resolved first. The resolved path is then opened name by name, each relative to
+        the folder before, without following links: swapping a folder for a link in between has no
+        effect. Raises Refused or OSError.
+        """
+        start, names = self.resolve(segments)
+        if not _STEPWISE:
+            return self._open_and_look_again(start, names, segments)
+        fd = _walk(start, names)
+        try:
+            info = os.fstat(fd)
+            _refuse_special(info)
+        except BaseException:
+            os.close(fd)
+            raise
+        return Opened(fd, info)
+
+    def _open_and_look_again(self, start: str, names: list[str], segments: Sequence[str]) -> Opened:
+        """Open a file on systems without `dir_fd`, and check that the path still leads to it."""
+        path = os.path.join(start, *names)
+        info = os.lstat(path)
         _refuse_special(info)
-    except BaseException:
-        os.close(fd)
-        raise
-    return Opened(fd, info)
+        if stat.S_ISDIR(info.st_mode):
+            return Opened(-1, info)  # Windows opens no folders
+        fd = os.open(path, _FILE)
+        try:
+            info = os.fstat(fd)
+            again = self.resolve(segments)
+            if again != (start, names) or not os.path.samestat(info, os.lstat(path)):
+                raise Refused(404)
+        except BaseException:
+            os.close(fd)
+            raise
+        return Opened(fd, info)
 
 
 def _walk(root: str, names: list[str]) -> int:
@@ -175,24 +224,6 @@ def _walk(root: str, names: list[str]) -> int:
         return os.open(names[-1], _FILE, dir_fd=folder)
     finally:
         os.close(folder)
-
-
-def _open_and_look_again(root: str, names: list[str], segments: Sequence[str]) -> Opened:
-    """Open a file on systems without `dir_fd`, and check that the path still leads to it."""
-    path = os.path.join(root, *names)
-    info = os.lstat(path)
-    _refuse_special(info)
-    if stat.S_ISDIR(info.st_mode):
-        return Opened(-1, info)  # Windows opens no folders
-    fd = os.open(path, _FILE)
-    try:
-        info = os.fstat(fd)
-        if inner_names(root, segments) != names or not os.path.samestat(info, os.lstat(path)):
-            raise Refused(404)
-    except BaseException:
-        os.close(fd)
-        raise
-    return Opened(fd, info)
 
 
 def _refuse_special(info: os.stat_result) -> None:

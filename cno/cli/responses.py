@@ -5,8 +5,8 @@ Knows fields and bodies. Must never know a path, a connection, or how a file is 
 
 import secrets
 import time
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import AsyncIterator, Sequence
+from typing import Final, NamedTuple, Protocol
 
 from cno.cli import pages
 from cno.cli.bodies import FileBody, file_body
@@ -15,15 +15,22 @@ from cno.cli.file_cache import CachedFile
 from cno.cli.ranges import Multipart, Span, content_range, multipart, parse_range
 from cno.date import http_date
 
-VARY = ("vary", "accept-encoding")
+VARY: Final = ("vary", "accept-encoding")
+
+
+class Body(Protocol):
+    """A body that is made while it is sent. Its owner calls `close`."""
+
+    def __aiter__(self) -> AsyncIterator[bytes]: ...
+    def close(self) -> None: ...
 
 
 class Reply(NamedTuple):
-    """A whole response. Its owner closes the body if it is a FileBody."""
+    """A whole response. Its owner closes the body, unless it is bytes."""
 
     code: int
     headers: Headers
-    body: bytes | FileBody
+    body: bytes | Body
 
 
 def describe(

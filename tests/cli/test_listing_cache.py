@@ -14,7 +14,7 @@ from cno.cli.files import Files
 from cno.cli.listing import MAX_LISTED, list_folder
 from cno.cli.listing_cache import MAX_PENDING, THREADS, ListingCache
 from cno.cli.pages import Entry
-from cno.cli.paths import MAX_DEPTH, Refused
+from cno.cli.paths import MAX_DEPTH, Folder, Refused
 from tests.cli.test_files import OLD, Fake, ask
 
 
@@ -27,14 +27,14 @@ class Slow:
         self._lock = threading.Lock()
         monkeypatch.setattr("cno.cli.listing_cache.list_folder", self.list_folder)
 
-    def list_folder(self, root: str, segments: Sequence[str]) -> tuple[list[Entry], bool]:
+    def list_folder(self, folder: Folder, segments: Sequence[str]) -> tuple[list[Entry], bool]:
         with self._lock:
             self.calls += 1
             self.running += 1
             self.most = max(self.most, self.running)
         time.sleep(self.seconds)
         try:
-            return list_folder(root, segments)
+            return list_folder(folder, segments)
         finally:
             with self._lock:
                 self.running -= 1
@@ -53,7 +53,7 @@ def test_many_share_one(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     slow = Slow(monkeypatch)
 
     async def main() -> None:
-        pages = ListingCache(str(root))
+        pages = ListingCache(Folder(str(root)))
         tasks = [asyncio.create_task(pages.page(["1"])) for _ in range(50)]
         await asyncio.sleep(0.01)
         tasks[0].cancel()
@@ -93,17 +93,17 @@ def test_what_is_kept_is_bounded(root: Path, monkeypatch: pytest.MonkeyPatch) ->
     slow = Slow(monkeypatch, 0)
 
     async def main() -> None:
-        size = len(await ListingCache(str(root)).page(["1"]))
+        size = len(await ListingCache(Folder(str(root))).page(["1"]))
         monkeypatch.setattr(listing_cache, "MAX_CACHED_BYTES", size * 4)
         monkeypatch.setattr(listing_cache, "LIFETIME", 60)
-        pages = ListingCache(str(root))
+        pages = ListingCache(Folder(str(root)))
         for number in (1, 2, 3, 4, 5, 5, 4):
             await pages.page([str(number)])
         assert slow.calls == 1 + 5
         await pages.page(["1"])  # the oldest was dropped
         assert slow.calls == 1 + 6
         monkeypatch.setattr(listing_cache, "MAX_CACHED_BYTES", size - 100)
-        pages = ListingCache(str(root))
+        pages = ListingCache(Folder(str(root)))
         for _ in range(2):
             assert len(await pages.page(["1"])) == size  # too large to be cached
 
@@ -139,7 +139,7 @@ def test_a_folder_that_is_costly(root: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_failures_are_not_kept(root: Path) -> None:
     async def main() -> None:
-        pages = ListingCache(str(root))
+        pages = ListingCache(Folder(str(root)))
         for _ in range(2):
             with pytest.raises(FileNotFoundError):
                 await pages.page(["none"])
