@@ -12,9 +12,10 @@ from mypy_extensions import i64
 from cno.adapters.errors import READ, WRITE, PhaseTimeoutError
 from cno.adapters.trace import Tracer
 from cno.aio.client.request_spec import RequestSpec
+from cno.aio.connection import send_queue
+from cno.aio.connection.pending_write import PendingWrite
 from cno.aio.fields import Headers
 from cno.aio.messages import Response
-from cno.aio.output import Sending
 
 FOREVER: Final = float("inf")
 
@@ -47,7 +48,7 @@ class Deadline:
         self._waiting = False
         self._since = 0.0  # since when somebody waits for the server
         self._interim: i64 = 0  # 1xx responses that had come by then
-        self._sending: Sending | None = None  # the pending write at the last tick
+        self._sending: PendingWrite | None = None  # the pending write at the last tick
         self._sent: i64 = 0  # bytes of it that are written
         self._moved_at = 0.0  # when it last made progress
 
@@ -97,17 +98,17 @@ class Deadline:
 
     def _write_due(self, response: Response, now: float) -> float:
         """Return when the server will have taken nothing for too long."""
-        sending = response._conn._stalled.get(response.stream)
+        sending = send_queue.pending(response._conn, response.stream)
         if sending is None:
             self._sending = None
             return FOREVER
-        if sending is not self._sending or sending.at != self._sent:
-            if self._sending is not None or sending.at != 0:
+        if sending is not self._sending or sending.written != self._sent:
+            if self._sending is not None or sending.written != 0:
                 self._moved_at = now
             elif self.source is not None:
                 self._moved_at = max(self._moved_at, self.source.given_at)
             self._sending = sending
-            self._sent = sending.at
+            self._sent = sending.written
         return self._moved_at + self.write
 
     def _read_due(self, response: Response) -> float:

@@ -6,16 +6,16 @@ Knows flow control and timers. Must never know what a request or a response is.
 from typing import Any
 
 from cno.aio.channel import Channel
-from cno.aio.connection import intake
+from cno.aio.connection import intake, send_queue
 from cno.aio.connection.lifecycle import FLUSHING, LINGER, LOST
+from cno.aio.connection.state import Link
 from cno.aio.connection.stream_state import StreamState
 from cno.aio.errors import StreamError
-from cno.aio.output import Output
 from cno.const import CNO_RST_CANCEL, CNO_RST_NO_ERROR
 from cno.h2 import flow
 
 
-def ignore(conn: Output, exchange: StreamState) -> None:
+def ignore(conn: Link, exchange: StreamState) -> None:
     """Nobody will read the rest of this message."""
     exchange._discard = True
     exchange._failed(StreamError("it was given up", stream=exchange.stream, code=0))
@@ -30,7 +30,7 @@ def ignore(conn: Output, exchange: StreamState) -> None:
             conn.consume(exchange.stream, left)
 
 
-def discarded(conn: Output, exchange: StreamState, size: int) -> None:
+def discarded(conn: Link, exchange: StreamState, size: int) -> None:
     """Data has come that nobody reads: there must be an end to that."""
     exchange._drained += size
     if exchange._drained <= conn._limits.max_drained:
@@ -47,7 +47,7 @@ def discarded(conn: Output, exchange: StreamState, size: int) -> None:
         parted(conn, exchange)
 
 
-async def drop_channel(conn: Output, channel: Channel[Any]) -> None:
+async def drop_channel(conn: Link, channel: Channel[Any]) -> None:
     """Take what is put into a channel, as a body that is not sent (of a response to HEAD, say), so
     that its producer need not know. Close it after `max_drained` bytes or `linger_timeout`: a
     producer that never ends must learn that nobody listens.
@@ -65,7 +65,7 @@ async def drop_channel(conn: Output, channel: Channel[Any]) -> None:
         channel.close()
 
 
-def part(conn: Output, exchange: StreamState) -> None:
+def part(conn: Link, exchange: StreamState) -> None:
     """Our message is complete, the peer's is not and nobody will read it: let it finish, if
     that takes little and not long."""
     ignore(conn, exchange)
@@ -75,14 +75,14 @@ def part(conn: Output, exchange: StreamState) -> None:
         )
 
 
-def parted(conn: Output, exchange: StreamState) -> None:
+def parted(conn: Link, exchange: StreamState) -> None:
     """End the stream: the peer's message was too large, or not complete in time."""
     if exchange._drain_timer is not None:
         exchange._drain_timer.cancel()
         exchange._drain_timer = None
     if exchange._ended or conn._life.phase >= FLUSHING:
         return
-    if exchange.stream in conn._stalled:
+    if send_queue.is_pending(conn, exchange.stream):
         part(conn, exchange)  # ours is not complete either
         return
     # > ... a server MAY request that the client abort transmission of a request without error

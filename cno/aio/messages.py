@@ -17,7 +17,9 @@ from cno.aio import leftover
 from cno.aio.body import BodyBuffer
 from cno.aio.channel import Channel
 from cno.aio.client.unclaimed import Unclaimed
+from cno.aio.connection import send_queue
 from cno.aio.connection.lifecycle import LOST
+from cno.aio.connection.pending_write import PendingWrite
 from cno.aio.connection.protocol import Connection, peer_of
 from cno.aio.connection.timeouts import is_greeting
 from cno.aio.errors import StatusError, fresh
@@ -25,7 +27,6 @@ from cno.aio.exchange import EndObserver
 from cno.aio.fields import Headers, as_list, with_length
 from cno.aio.fields import value_of as value_of
 from cno.aio.incoming import IncomingMessage
-from cno.aio.output import Sending
 from cno.aio.server.request_state import RequestState
 from cno.aio.server.response_stream import ResponseStream
 from cno.aio.sources import Body as Body
@@ -35,6 +36,7 @@ from cno.aio.tunnel import Tunnel as Tunnel
 from cno.aio.waiters import wake
 from cno.aio.writing import write_body
 from cno.const import CNO_FRAME_PRIORITY_UPDATE, CNO_RST_CANCEL
+from cno.core import UNKNOWN_LENGTH
 from cno.errors import ConnectionError, UsageError
 from cno.priority import DEFAULT_URGENCY
 
@@ -140,12 +142,16 @@ class Request(RequestState):
         fields = as_list(headers)
         bodiless = code == 204 or code == 304 or self.method == "HEAD"
         body = data if isinstance(data, bytes) else whole_body(data)
-        whole = Sending(self.stream, b"" if bodiless else body, True)
-        if self._conn._http2 or not trailers:
-            whole.length = len(body)  # in HTTP/1.1, trailers need chunked framing instead
-        whole.headers = fields
-        whole.code = code
-        whole.trailers = None if bodiless else trailers
+        chunked = trailers and not self._conn._http2  # in HTTP/1.1, trailers need that framing
+        whole = PendingWrite(
+            self.stream,
+            b"" if bodiless else body,
+            True,
+            fields,
+            code,
+            length=UNKNOWN_LENGTH if chunked else len(body),
+            trailers=None if bodiless else trailers,
+        )
         if not self._begin(whole):
             await self._finish(whole)
         if not bodiless:
@@ -169,10 +175,7 @@ class Request(RequestState):
             size = size_of(source)
             if size >= 0 and not trailers and code != 204 and code != 304:
                 fields = with_length(fields, size)
-            head = Sending(self.stream, b"", bodiless)
-            head.headers = fields
-            head.code = code
-            await self._send_head(head)
+            await self._send_head(PendingWrite(self.stream, b"", bodiless, fields, code))
         except BaseException as error:
             failure = error
         if failure is not None:
@@ -211,10 +214,8 @@ class Request(RequestState):
             raise UsageError("the response has begun", stream=self.stream, rule="RFC 9110 15.2")
         if code == 100 and self._buffer is not None:
             self._buffer.awaited = False
-        head = Sending(self.stream, b"", False)
-        head.headers = as_list(headers)
-        head.code = code
-        await self._conn._perform(head)
+        head = PendingWrite(self.stream, b"", False, as_list(headers), code)
+        await send_queue.perform(self._conn, head)
 
     def push(self, method: str, path: str, headers: Iterable[tuple[str, str]] = ()) -> None:
         """Promise the client the response to a request that it has not made.
@@ -257,9 +258,7 @@ class Request(RequestState):
                 "the client did not ask for an upgrade", stream=self.stream, rule="RFC 9110 7.8"
             )
         self._check_unanswered(200)
-        head = Sending(self.stream, b"", False)
-        head.headers = fields
-        head.code = code
+        head = PendingWrite(self.stream, b"", False, fields, code)
         if code == 101:
             await self._switch(head)
         else:
@@ -299,7 +298,7 @@ class Request(RequestState):
                 buffer.awaited = expected is not None and expected.lower() == "100-continue"
         return buffer
 
-    async def _switch(self, head: Sending) -> None:
+    async def _switch(self, head: PendingWrite) -> None:
         """Send a 101. The bytes that follow the request are not its body."""
         buffer, reader = self._buffer, self._reader
         self._buffer = None
@@ -312,12 +311,12 @@ class Request(RequestState):
             self._complete = True
             raise
 
-    async def _send_head(self, head: Sending) -> None:
+    async def _send_head(self, head: PendingWrite) -> None:
         """Send the head of the response, and its body if that is in `head`."""
         if not self._begin(head):
             await self._finish(head)
 
-    def _begin(self, head: Sending) -> bool:
+    def _begin(self, head: PendingWrite) -> bool:
         """Send as much as possible without waiting; return whether that was all of it."""
         self._response_begun = True
         self._code = head.code
@@ -325,15 +324,15 @@ class Request(RequestState):
         if self._buffer is not None:
             self._buffer.awaited = False
         try:
-            return self._conn._start(head)
+            return send_queue.start(self._conn, head)
         except BaseException:
             # If the head has not been written, the handler can send another response.
             self._response_begun = head.headers is None
             raise
 
-    async def _finish(self, head: Sending) -> None:
+    async def _finish(self, head: PendingWrite) -> None:
         try:
-            await self._conn._finish(head)
+            await send_queue.finish(self._conn, head)
         except BaseException:
             self._response_begun = head.headers is None
             raise

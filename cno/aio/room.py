@@ -10,7 +10,7 @@ from typing import Final
 from mypy_extensions import i64
 
 from cno.aio.connection.lifecycle import FLUSHING
-from cno.aio.output import Output
+from cno.aio.connection.state import Link
 from cno.core import CLOSED, cork
 from cno.drive import end_call
 from cno.h2 import flow
@@ -25,7 +25,7 @@ STREAMS: Final = 256
 LEAST_STREAM: Final = 16_384
 
 
-def most_lent(conn: Output) -> int:
+def most_lent(conn: Link) -> int:
     """Return by how many bytes the connection's window may be widened."""
     return conn._limits.max_unread_window or 0
 
@@ -35,7 +35,7 @@ def stream_window(most: int) -> int:
     return max(LEAST_STREAM, most // STREAMS)
 
 
-def look(conn: Output) -> None:
+def look(conn: Link) -> None:
     """Schedule a check: there is less room than there should be."""
     if conn._window.room_due or conn._window.lent >= most_lent(conn):
         return
@@ -47,12 +47,12 @@ def look(conn: Output) -> None:
         conn.loop.call_soon(make, conn, TURNS, context=conn._context)
 
 
-def is_wide(conn: Output) -> bool:
+def is_wide(conn: Link) -> bool:
     """Return whether new streams still get the window of a connection with enough room."""
     return conn._local._initial_window_size > stream_window(most_lent(conn))
 
 
-def make(conn: Output, turns: int) -> None:
+def make(conn: Link, turns: int) -> None:
     """Make room, unless readers have made some meanwhile.
 
     First, new streams get smaller windows, permanently; windows of streams that are read grow. Once
@@ -73,7 +73,7 @@ def make(conn: Output, turns: int) -> None:
         lend(conn, min(lacks, most_lent(conn) - conn._window.lent))
 
 
-def lend(conn: Output, more: i64) -> None:
+def lend(conn: Link, more: i64) -> None:
     """Widen the connection's window."""
     conn._window.lent += more
     cork(conn)

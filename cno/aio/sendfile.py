@@ -11,10 +11,11 @@ from typing import Final
 
 from mypy_extensions import i64
 
+from cno.aio.connection import send_buffer, send_queue
 from cno.aio.connection.lifecycle import FLUSHING
+from cno.aio.connection.pending_write import PendingWrite
 from cno.aio.connection.protocol import Connection
 from cno.aio.file_range import PIECE, FileRange
-from cno.aio.output import Sending, count_copied
 from cno.aio.transports import write_buffer
 from cno.h1.send import count_data
 
@@ -45,9 +46,9 @@ async def send_file(conn: Connection, stream: int, part: FileRange) -> None:
     if part.left < WORTHWHILE or not count_data(conn, stream, part.left, False):
         await write_pieces(conn, stream, part)
         return
-    if conn._busy:
+    if conn._intake.parsing:
         await asyncio.sleep(0)  # the handler runs inside of `data_received`
-    conn._flush()
+    send_buffer.flush(conn)
     if transport.get_write_buffer_size() != 0:
         await asyncio.sleep(0)  # uvloop writes at the end of the iteration
     transport.set_write_buffer_limits(high=0)  # it is full while it keeps anything back
@@ -60,7 +61,7 @@ async def send_file(conn: Connection, stream: int, part: FileRange) -> None:
                 continue
             data = await part.read(PIECE if outcome == COLD else PROBE)
             await write_piece(conn, stream, data)
-            conn._flush()
+            send_buffer.flush(conn)
             if transport.get_write_buffer_size() != 0 and not conn._transport_state.full:
                 await asyncio.sleep(0)
     finally:
@@ -75,7 +76,7 @@ async def write_pieces(conn: Connection, stream: int, part: FileRange) -> None:
 
 
 async def write_piece(conn: Connection, stream: int, data: bytes) -> None:
-    await conn._perform(Sending(stream, data, False))
+    await send_queue.perform(conn, PendingWrite(stream, data, False))
     count_sent(conn, stream, len(data))
 
 
@@ -89,9 +90,8 @@ def copy(conn: Connection, stream: int, part: FileRange, sock: int) -> int:
     """Copy as much as the socket takes. Return what came of it."""
     if (
         conn._transport_state.full
-        or conn._outbox
-        or conn._collecting
-        or conn._stalled
+        or not send_buffer.is_empty(conn)
+        or not send_queue.is_empty(conn)
         or conn._life.phase >= FLUSHING
         or sock < 0
         or conn.transport.is_closing()
@@ -108,6 +108,6 @@ def copy(conn: Connection, stream: int, part: FileRange, sock: int) -> int:
     except OSError:
         return BLOCKED  # writing to the transport meets the same error, which ends the connection
     count_data(conn, stream, sent, True)
-    count_copied(conn, sent)
+    send_buffer.count_copied(conn, sent)
     count_sent(conn, stream, sent)
     return COPIED if sent > 0 else BLOCKED

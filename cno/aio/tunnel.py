@@ -10,11 +10,12 @@ from types import TracebackType
 from typing import Any
 
 from cno.aio import leftover
+from cno.aio.connection import send_queue
 from cno.aio.connection.lifecycle import LOST
+from cno.aio.connection.pending_write import PendingWrite
 from cno.aio.connection.protocol import Connection
 from cno.aio.exchange import Exchange
 from cno.aio.fields import Headers
-from cno.aio.output import Sending
 from cno.aio.sources import to_bytes
 from cno.const import CNO_RST_CANCEL
 from cno.errors import UsageError
@@ -63,7 +64,7 @@ class Tunnel:
         self._check()
         chunk = to_bytes(data)
         if chunk:
-            await self._conn._perform(Sending(self.stream, chunk, False))
+            await send_queue.perform(self._conn, PendingWrite(self.stream, chunk, False))
 
     async def write_eof(self) -> None:
         """End the sending direction; reading continues.
@@ -74,12 +75,12 @@ class Tunnel:
         exchange = self._exchange
         if self._finished or exchange._ended:
             return
-        if self.stream in self._conn._stalled:
+        if send_queue.is_pending(self._conn, self.stream):
             raise UsageError("another task is writing on this stream", stream=self.stream)
         self._finished = True
         exchange._sent = True
         if self._conn._http2:
-            await self._conn._perform(Sending(self.stream, b"", True))
+            await send_queue.perform(self._conn, PendingWrite(self.stream, b"", True))
         elif exchange._complete:
             self._conn.write_data(self.stream, b"", True)  # closes the connection
         else:
@@ -91,7 +92,7 @@ class Tunnel:
         Resets the stream if another task writes.
         """
         exchange = self._exchange
-        if self.stream in self._conn._stalled:  # an orderly end would look complete
+        if send_queue.is_pending(self._conn, self.stream):  # an orderly end would look complete
             self._conn.write_reset(self.stream, CNO_RST_CANCEL)
             return
         await self.write_eof()

@@ -5,10 +5,11 @@ Knows how a connection takes a piece. Must never know whose body it is.
 
 from collections.abc import AsyncIterable
 
+from cno.aio.connection import send_queue
+from cno.aio.connection.pending_write import PendingWrite
 from cno.aio.connection.protocol import Connection
 from cno.aio.fields import Headers
 from cno.aio.file_range import FileRange
-from cno.aio.output import Sending
 from cno.aio.sendfile import send_file
 from cno.aio.sources import dispose, file_range, to_bytes
 
@@ -30,12 +31,10 @@ async def write_body(
             async for chunk in source:
                 data = to_bytes(chunk)
                 if data:
-                    await conn._perform(Sending(stream, data, False))
+                    await send_queue.perform(conn, PendingWrite(stream, data, False))
                     if exchange is not None:
                         exchange._count_sent(len(data))
-        ending = Sending(stream, b"", True)
-        ending.trailers = trailers
-        await conn._perform(ending)
+        await send_queue.perform(conn, PendingWrite(stream, b"", True, trailers=trailers))
     except BaseException as error:
         failure = error
     # Who fills a channel must learn that nobody empties it any more; a generator must be left. (Not

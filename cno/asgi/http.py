@@ -10,11 +10,11 @@ from typing import Any, Final, TypeAlias
 
 from mypy_extensions import i64
 
+from cno.aio.connection.pending_write import PendingWrite
 from cno.aio.exchange import EndObserver
 from cno.aio.fields import Headers
 from cno.aio.file_range import FileRange
 from cno.aio.messages import Request, value_of
-from cno.aio.output import Sending
 from cno.aio.server.response_writer import ResponseWriter
 from cno.aio.sources import to_bytes
 from cno.aio.waiters import wake
@@ -209,7 +209,7 @@ class HttpCycle(EndObserver):
         if self._on_start is not None:
             self._on_start(self, status)
 
-    def _start_piece(self, data: bytes, final: bool) -> Sending | None:
+    def _start_piece(self, data: bytes, final: bool) -> PendingWrite | None:
         """Write a piece of the body as far as possible; return what there is to wait for.
 
         (Most responses wait for nothing, and cost one coroutine less that way.)
@@ -240,7 +240,7 @@ class HttpCycle(EndObserver):
 
     def _start(
         self, data: bytes, final: bool, length: i64, trailers: Headers | None
-    ) -> Sending | None:
+    ) -> PendingWrite | None:
         try:
             return self._writer.start_write(data, final, length, trailers)
         except UsageError as error:
@@ -250,7 +250,7 @@ class HttpCycle(EndObserver):
                 return None
             raise
 
-    async def _finish(self, part: Sending) -> None:
+    async def _finish(self, part: PendingWrite) -> None:
         try:
             await self._writer.finish_write(part)
         except ConnectionError:

@@ -9,8 +9,9 @@ from collections.abc import Callable
 from mypy_extensions import i64
 
 from cno.aio import leftover
+from cno.aio.connection import send_queue
+from cno.aio.connection.pending_write import PendingWrite
 from cno.aio.exchange import Exchange
-from cno.aio.output import Sending
 from cno.aio.waiters import wake
 from cno.errors import ConnectionError
 
@@ -22,7 +23,7 @@ class FrameWriter:
         self._exchange = exchange
         self._on_loss: Callable[[Exception | None], None] | None = on_loss
         self._buffer: list[bytes] = []  # waits for the write that is under way
-        self._sending: Sending | None = None  # that write
+        self._sending: PendingWrite | None = None  # that write
         self._waiter: asyncio.Future[None] | None = None  # of those who wait for room
         self._ending = False  # the stream is to end once all is written
         self._closed = False  # it takes nothing any more
@@ -65,9 +66,9 @@ class FrameWriter:
         buffer = self._buffer
         self._buffer = []
         data = buffer[0] if len(buffer) == 1 else b"".join(buffer)
-        part = Sending(self._exchange.stream, data, False)
+        part = PendingWrite(self._exchange.stream, data, False)
         try:
-            waiter = self._exchange._conn._start_or_queue(part)
+            waiter = send_queue.start_or_add(self._exchange._conn, part)
         except ConnectionError as error:
             self._lose(error)
             return
@@ -113,7 +114,7 @@ class FrameWriter:
             return
         conn = exchange._conn
         try:
-            conn._post(Sending(exchange.stream, b"", True))
+            send_queue.post(conn, PendingWrite(exchange.stream, b"", True))
         except ConnectionError:
             return  # it has ended meanwhile
         if conn.is_http2:

@@ -11,7 +11,6 @@ from tests.tree import PACKAGE
 ENGINE = {"core.py": {"Core"}, "engine.py": {"Engine"}}
 LAYERS = {
     "aio/connection/state.py": {"Link"},
-    "aio/output.py": {"Output"},
     "aio/connection/protocol.py": {"Connection"},
     "aio/server/state.py": {"ServerLink"},
     "aio/server/connection.py": {"Server"},
@@ -43,5 +42,5 @@ def test_no_private_name_of_the_engine_is_taken() -> None:
     engine = set().union(*(private_names(*each) for each in ENGINE.items()))
     assert {"_streams", "_state", "_http2"} <= engine
     layers = set().union(*(private_names(*each) for each in LAYERS.items()))
-    assert {"_exchanges", "_flush", "_start_handler"} <= layers
+    assert {"_exchanges", "_send_buffer", "_start_handler"} <= layers
     assert not layers & engine

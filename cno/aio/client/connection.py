@@ -22,8 +22,9 @@ from cno.aio.client.response_timeouts import NO_TURN, interim, overdue, refuse
 from cno.aio.client.retry_rules import is_repeatable
 from cno.aio.client.unclaimed import Unclaimed
 from cno.aio.client.upgrade_refused import UpgradeRefused as UpgradeRefused
-from cno.aio.connection import ending, intake
+from cno.aio.connection import ending, intake, reasons, send_buffer, send_queue
 from cno.aio.connection.lifecycle import FLUSHING, LOST, NO_END
+from cno.aio.connection.pending_write import PendingWrite
 from cno.aio.connection.progress import is_sending
 from cno.aio.connection.protocol import Connection, current_task
 from cno.aio.connection.stream_state import StreamState
@@ -31,7 +32,6 @@ from cno.aio.connection.timeouts import is_greeting
 from cno.aio.errors import ConnectionLostError, StreamError, fresh
 from cno.aio.fields import Headers, as_list
 from cno.aio.messages import Response, Tunnel
-from cno.aio.output import Sending
 from cno.aio.sources import Body, SingleChunkBody, dispose
 from cno.aio.waiters import wake_first
 from cno.aio.writing import write_body
@@ -207,7 +207,7 @@ class Client(Connection):
         while self._intake.behind and self._life.phase < FLUSHING:
             intake.catch_up(self)
         if self._life.phase >= FLUSHING:
-            raise self._lost(0)
+            raise reasons.of_loss(self, 0)
         early = b""
         for exchange in self._exchanges.values():
             buffer = exchange._get_buffer()
@@ -298,7 +298,7 @@ class Client(Connection):
         why = super()._overdue(exchange, now)
         if why is None:
             response = cast(Response, exchange)
-            unsent = response._upload is not None or response.stream in self._stalled
+            unsent = response._upload is not None or send_queue.is_pending(self, response.stream)
             why = overdue(response, unsent, now, self._limits)
             if why is not None and is_sending(self.transport):
                 response._late_since = now  # it has not all of the request yet
@@ -355,16 +355,14 @@ class Client(Connection):
         """
         # No other HTTP/1.1 request could share the write, so do not wait for the next turn of the
         # event loop.
-        at_once = not self._http2 and not self._flush_soon and not self._busy
-        if at_once:
-            self._flush_soon = True
+        at_once = not self._http2 and send_buffer.hold(self)
         try:
             response = self._try_open(spec)
             if response is not None:
                 self._send(response, spec)
         finally:
             if at_once:
-                self._flush()
+                send_buffer.flush(self)
         return response
 
     async def _open(self, spec: RequestSpec) -> Response:
@@ -420,10 +418,9 @@ class Client(Connection):
             source = SingleChunkBody(spec.body) if spec.source is None else spec.source
             self._start_upload(response, source, spec.trailers, spec.patient)
             return
-        sending = Sending(response.stream, spec.body, True)
-        sending.trailers = spec.trailers
+        write = PendingWrite(response.stream, spec.body, True, trailers=spec.trailers)
         try:
-            self._post(sending)
+            send_queue.post(self, write)
         except ConnectionError:
             response.cancel()
             raise
@@ -456,7 +453,7 @@ class Client(Connection):
 
     def _unanswered(self, response: Response, method: str) -> Exception:
         """Why there is no response."""
-        error = fresh(response._error or self._lost(response.stream))
+        error = fresh(response._error or reasons.of_loss(self, response.stream))
         if isinstance(error, ConnectionLostError) and is_repeatable(self, response, method):
             error.retryable = True
         return error

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 from mypy_extensions import i64
 
+from cno.aio.connection import send_queue
 from cno.aio.connection.lifecycle import FLUSHING, LOST
 from cno.aio.messages import Response
 
@@ -50,7 +51,7 @@ def positions(client: "PooledClient") -> dict[int, int]:
     for exchange in client._exchanges.values():
         response = cast(Response, exchange)
         head, buffer = response._head, response._buffer
-        sending = response._upload is not None or response.stream in client._stalled
+        sending = response._upload is not None or send_queue.is_pending(client, response.stream)
         awaited = (head is not None and not head.done()) or (buffer is not None and buffer.waits())
         if not sending and not awaited and not response._tunnel and not response._complete:
             taken: i64 = 0 if buffer is None else buffer._taken

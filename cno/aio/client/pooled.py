@@ -112,7 +112,7 @@ class PooledClient(Client):
 
     def _freed(self) -> None:
         super()._freed()
-        if self._busy:
+        if self._intake.parsing:
             self._changed = True
         elif self.entry is not None:
             self._listener.changed(self)

@@ -4,10 +4,10 @@ Must never know requests and responses.
 """
 
 from cno.aio.connection.lifecycle import LOST
-from cno.aio.output import Output
+from cno.aio.connection.state import Link
 
 
-def report(conn: Output, error: Exception) -> None:
+def report(conn: Link, error: Exception) -> None:
     """Report a bug to the event loop's exception handler, and abort the connection."""
     conn.loop.call_exception_handler(
         {

@@ -9,7 +9,15 @@ import socket
 from ssl import SSLError, SSLObject
 from typing import Final
 
-from cno.aio.connection import bugs, intake, timeouts, truncation
+from cno.aio.connection import (
+    bugs,
+    intake,
+    reasons,
+    send_buffer,
+    send_queue,
+    timeouts,
+    truncation,
+)
 from cno.aio.connection.lifecycle import (
     ABORT,
     CLOSE_TRANSPORT,
@@ -31,9 +39,9 @@ from cno.aio.connection.lifecycle import (
     WRITE_EOF,
 )
 from cno.aio.connection.progress import acknowledged, is_taking
+from cno.aio.connection.state import Link
 from cno.aio.errors import name_of, said
 from cno.aio.log import log
-from cno.aio.output import Output
 from cno.aio.tls import ssl_object_of
 from cno.aio.waiters import wake
 from cno.core import H2_CONTINUATION, INIT, waiting
@@ -47,14 +55,14 @@ PIECE: Final = 65_536
 # -- closing the transport -------------------------------------------------------------------------
 
 
-def close_transport(conn: Output) -> None:
+def close_transport(conn: Link) -> None:
     """Write the pending output, and close the transport, or first our half of it."""
     if conn._life.phase >= LINGERING:
         return
     timeouts.stop(conn)
     if conn._corked != 0:
         flush_all(conn)  # output after cork(), without the uncork()
-    conn._flush()
+    send_buffer.flush(conn)
     if conn._life.phase >= LINGERING:
         return  # the flush exceeded `max_write_backlog` and has aborted
     mode = conn._life.close_mode
@@ -103,7 +111,7 @@ def close_transport(conn: Output) -> None:
         give_time(conn, patience)
 
 
-def detach(conn: Output) -> None:
+def detach(conn: Link) -> None:
     """Leave the transport to another protocol: this connection ends."""
     timeouts.stop(conn)
     conn._life.fire(HAND_OVER)
@@ -111,7 +119,7 @@ def detach(conn: Output) -> None:
         conn._context.copy().run(conn.transport.resume_reading)
 
 
-def give_time(conn: Output, patience: float) -> None:
+def give_time(conn: Link, patience: float) -> None:
     """Give the transport `patience` seconds to write the rest, and more while the peer takes it."""
     if conn._life.phase >= LOST:
         return
@@ -121,7 +129,7 @@ def give_time(conn: Output, patience: float) -> None:
     conn._timeouts.timer = timer
 
 
-def check(conn: Output, patience: float) -> None:
+def check(conn: Link, patience: float) -> None:
     """Abort the connection, unless the peer still takes output."""
     conn._timeouts.timer = None
     if conn._life.phase >= LOST:
@@ -137,7 +145,7 @@ def check(conn: Output, patience: float) -> None:
         truncation.cut_off(conn)
 
 
-def half_closed(conn: Output) -> None:
+def half_closed(conn: Link) -> None:
     """Handle a half-close of an HTTP/1.1 client, which may be gone or wait for its responses.
 
     Keep answering for `half_closed_timeout`; then wait only while it takes the written output.
@@ -149,7 +157,7 @@ def half_closed(conn: Output) -> None:
     conn._timeouts.timer = conn.loop.call_later(wait, expire, conn, context=conn._context)
 
 
-def expire(conn: Output) -> None:
+def expire(conn: Link) -> None:
     """Abort the connection of a half-closed client, unless it still takes output."""
     conn._timeouts.timer = None
     if conn._life.phase >= LOST:
@@ -162,7 +170,16 @@ def expire(conn: Output) -> None:
         conn._timeouts.timer = conn.loop.call_later(wait, expire, conn, context=conn._context)
 
 
-def give_up(conn: Output) -> None:
+def abort(conn: Link) -> None:
+    """Close the transport at once; unsent output is lost."""
+    send_buffer.clear(conn)
+    if conn._life.phase < LOST:
+        conn._life.fire(ABORT)
+        if conn._state != INIT:
+            truncation.cut_off(conn)
+
+
+def give_up(conn: Link) -> None:
     """Abort the transport, and end the connection: its peer has closed its side before."""
     truncation.cut_off(conn)
     lost(conn, None)
@@ -171,7 +188,7 @@ def give_up(conn: Output) -> None:
 # -- the loss -------------------------------------------------------------------------------------
 
 
-def lost(conn: Output, exc: Exception | None) -> None:
+def lost(conn: Link, exc: Exception | None) -> None:
     """Handle the loss of the transport, which asyncio may report twice (a write in a callback)."""
     before = conn._life.phase
     if not conn._life.fire(CONNECTION_LOST):
@@ -193,7 +210,7 @@ def lost(conn: Output, exc: Exception | None) -> None:
     work_off(conn)
 
 
-def end_of(conn: Output) -> str:
+def end_of(conn: Link) -> str:
     """Return how a connection ended, and by whom."""
     here = conn._life.peer_end == CLOSED_HERE
     if conn._life.timed_out is not None and here:
@@ -211,7 +228,7 @@ def end_of(conn: Output) -> str:
     return "the peer closed the connection without ending TLS (no close_notify)"
 
 
-def vanished(conn: Output, why: Reason) -> None:
+def vanished(conn: Link, why: Reason) -> None:
     """End the connection: the peer has gone, or does not react any more."""
     if why.limit:
         conn._life.timed_out = why
@@ -219,7 +236,7 @@ def vanished(conn: Output, why: Reason) -> None:
     conn.transport.abort()
 
 
-def is_quiet(conn: Output) -> bool:
+def is_quiet(conn: Link) -> bool:
     """Return whether nothing has come that is not a whole message, or a whole frame."""
     if waiting(conn) != 0:
         return False
@@ -228,7 +245,7 @@ def is_quiet(conn: Output) -> bool:
     return conn._h1.head is None
 
 
-def work_off(conn: Output) -> None:
+def work_off(conn: Link) -> None:
     """Parse the received input, in several iterations of the event loop if necessary."""
     kept = not conn._http2 and conn._state != INIT and waiting(conn) != 0
     if kept or intake.has_more(conn):
@@ -240,7 +257,7 @@ def work_off(conn: Output) -> None:
     tell(conn)
 
 
-def tell(conn: Output) -> None:
+def tell(conn: Link) -> None:
     """Fail all calls that wait for the peer."""
     conn._life.cause = end_of(conn)
     conn._life.loss = None  # its traceback may refer to the connection
@@ -251,28 +268,25 @@ def tell(conn: Output) -> None:
         # > A response that has neither chunked transfer coding nor Content-Length is complete
         # > only if a valid closure alert has been received.   (RFC 9112 9.8)
         for exchange in list(conn._exchanges.values()):
-            exchange._failed(conn._lost(exchange.stream, exchange._progress()))
+            exchange._failed(reasons.of_loss(conn, exchange.stream, exchange._progress()))
     try:
         conn.end_of_input()
     except ConnectionError as error:
         log.debug("%s", error)
     except Exception as bug:
         bugs.report(conn, bug)
-    # Writes queued after the end of their stream: no event will fail them.
-    for sending in list(conn._stalled.values()):
-        conn._resolve(sending, conn._lost(sending.stream))
-    conn._stalled.clear()
+    send_queue.fail_all(conn)
     conn._life.fire(TOLD)
     conn._after_loss()
     if conn._pings is not None:
-        conn._pings.fail(conn._lost(0))
+        conn._pings.fail(reasons.of_loss(conn, 0))
     wake(conn._life.closed_waiter)
 
 
 # -- received input that was not read --------------------------------------------------------------
 
 
-def rescue(conn: Output) -> None:
+def rescue(conn: Link) -> None:
     """Read the input that the system or TLS still holds: a failed write ends all reading.
 
     TLS data in the system's buffer is lost: the event loop's TLS cannot be given it.

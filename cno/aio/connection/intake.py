@@ -16,7 +16,7 @@ from cno.aio.connection.lifecycle import (
     SHUTDOWN,
     TUNNEL_OPENED,
 )
-from cno.aio.output import Output
+from cno.aio.connection.state import Link
 from cno.core import CLOSED, H1_BLOCKED
 from cno.errors import ConnectionError, WouldBlockError
 
@@ -28,7 +28,7 @@ LONG: Final = 0.001
 SHORT: Final = 0.000_25
 
 
-def adapt(conn: Output, took: float) -> None:
+def adapt(conn: Link, took: float) -> None:
     """Parse less in one iteration if the input is expensive (one-byte chunks), more if not."""
     if took > LONG:
         conn._intake.chunk = min(conn._intake.most_chunk, max(conn._intake.chunk // 2, LEAST_CHUNK))
@@ -36,12 +36,12 @@ def adapt(conn: Output, took: float) -> None:
         conn._intake.chunk = min(conn._intake.most_chunk, conn._intake.chunk * 2)
 
 
-def process(conn: Output, data: bytes) -> None:
+def process(conn: Link, data: bytes) -> None:
     """Parse input in this iteration of the event loop."""
     if conn._http2:
         h2 = conn._h2
         h2.pause_at = h2.frames + conn._intake.most_frames
-    conn._busy = True
+    conn._intake.parsing = True
     costs = len(data) >= LEAST_CHUNK
     began = time.thread_time() if costs else 0.0
     try:
@@ -54,13 +54,13 @@ def process(conn: Output, data: bytes) -> None:
         conn._life.close_by(LINGER)
     except Exception as bug:
         bugs.report(conn, bug)
-    conn._busy = False
+    conn._intake.parsing = False
     if costs:
         adapt(conn, time.thread_time() - began)
     conn._after_input()
 
 
-def listen(conn: Output) -> None:
+def listen(conn: Link) -> None:
     """Pause or resume reading from the transport, as the pending input requires."""
     intake = conn._intake
     paused = intake.pipeline_blocked or intake.behind or intake.unread > intake.most_unread
@@ -75,7 +75,7 @@ def listen(conn: Output) -> None:
             conn._context.copy().run(conn.transport.resume_reading)
 
 
-def fall_behind(conn: Output) -> None:
+def fall_behind(conn: Link) -> None:
     """Parse the pending input in the next iterations of the event loop; pause reading."""
     if not conn._intake.behind and conn._life.phase < FLUSHING:
         conn._intake.behind = True
@@ -83,7 +83,7 @@ def fall_behind(conn: Output) -> None:
         conn.loop.call_soon(catch_up, conn, context=conn._context)
 
 
-def catch_up(conn: Output) -> None:
+def catch_up(conn: Link) -> None:
     """Parse the next piece of the pending input."""
     if conn._life.phase >= LOST or not conn._intake.behind:
         return
@@ -98,7 +98,7 @@ def catch_up(conn: Output) -> None:
     listen(conn)
 
 
-def take_piece(conn: Output) -> None:
+def take_piece(conn: Link) -> None:
     """Parse as much of the pending input as one iteration allows."""
     piece = b""
     if conn._intake.unparsed and not (conn._http2 and conn._h2.frames >= conn._h2.pause_at):
@@ -107,21 +107,21 @@ def take_piece(conn: Output) -> None:
     process(conn, piece)
 
 
-def has_more(conn: Output) -> bool:
+def has_more(conn: Link) -> bool:
     """Return whether a lost connection has more input to parse."""
     if conn._state == CLOSED:
         return False
     return bool(conn._intake.unparsed) or (conn._http2 and conn._h2.frames >= conn._h2.pause_at)
 
 
-def resume_input(conn: Output) -> None:
+def resume_input(conn: Link) -> None:
     """HTTP/1.1: parse the input that waited for a response."""
     if conn._intake.pipeline_blocked or conn._state == H1_BLOCKED:
         conn._intake.pipeline_blocked = False
         conn.loop.call_soon(retry, conn, context=conn._context)
 
 
-def retry(conn: Output) -> None:
+def retry(conn: Link) -> None:
     """Let the engine parse the input that it has kept."""
     if conn._life.phase >= LOST:
         return

@@ -139,7 +139,7 @@ TRANSITIONS: Final[tuple[tuple[tuple[int, ...], int, int, str], ...]] = (
         (CONNECTING,),
         ABORT,
         FLUSHING,
-        "Nothing: the transport is still to come (`Output.abort`).",
+        "Nothing: the transport is still to come (`ending.abort`).",
     ),
     (
         (FLUSHING,),
@@ -190,7 +190,7 @@ TRANSITIONS: Final[tuple[tuple[tuple[int, ...], int, int, str], ...]] = (
         (OPEN, DRAINING, HALF_CLOSED, FLUSHING, LINGERING),
         ABORT,
         CLOSING,
-        "Drop pending output; abort the transport (`Output.abort`).",
+        "Drop pending output; abort the transport (`ending.abort`).",
     ),
     (
         (CONNECTING, OPEN, DRAINING, HALF_CLOSED, FLUSHING, LINGERING, CLOSING),

@@ -16,7 +16,7 @@ if sys.platform == "linux":
     import fcntl
     import termios
 
-from cno.aio.output import Output
+from cno.aio.connection.state import Link
 
 #: macOS: bytes in a socket's send buffer, as an option of it (`SO_NWRITE`).
 SO_NWRITE: Final = 0x1024
@@ -44,7 +44,7 @@ def unacknowledged(transport: asyncio.BaseTransport) -> i64:
     return 0
 
 
-def acknowledged(conn: Output) -> i64:
+def acknowledged(conn: Link) -> i64:
     """Return a count that grows as the peer acknowledges output. With TLS, its start is unknown."""
     waiting: i64 = conn.transport.get_write_buffer_size()
     return conn._transport_state.written - waiting - unacknowledged(conn.transport)
@@ -55,7 +55,7 @@ def is_sending(transport: asyncio.Transport) -> bool:
     return transport.get_write_buffer_size() != 0 or unacknowledged(transport) != 0
 
 
-def is_taking(conn: Output) -> bool:
+def is_taking(conn: Link) -> bool:
     """Return whether output is pending and the peer has acknowledged some since the last call.
 
     The first call returns True if output is pending.

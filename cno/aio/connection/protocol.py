@@ -18,6 +18,8 @@ from cno.aio.connection import (
     intake,
     lifecycle,
     reasons,
+    send_buffer,
+    send_queue,
     stream_timeouts,
     timeouts,
     truncation,
@@ -39,9 +41,9 @@ from cno.aio.connection.lifecycle import (
     SHORT,
     SHUTDOWN,
 )
+from cno.aio.connection.state import Link
 from cno.aio.connection.stream_state import StreamState
 from cno.aio.fields import Headers
-from cno.aio.output import Output
 from cno.aio.pings import Pings
 from cno.aio.tls import is_adequate, received_close_notify, ssl_object_of
 from cno.aio.transports import gathers, most_whole, write_buffer
@@ -57,7 +59,7 @@ from cno.settings import SettingsDict
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
-class Connection(Output):
+class Connection(Link):
     """The engine as an `asyncio.Protocol`: the base of `Server` and `Client`.
 
     `loop` is the event loop, `transport` the transport once there is one.
@@ -122,7 +124,7 @@ class Connection(Output):
         if not self._http2 and self._state == H1_BLOCKED:
             intake.retry(self)  # it may be scheduled already
         if self._life.phase < LOST:
-            self._flush()  # now: the transport may be closed before the scheduled flush
+            send_buffer.flush(self)  # now: the transport may be closed before the scheduled flush
         if self._http2 or self._life.phase >= FLUSHING or not self._exchanges:
             return False
         for exchange in list(self._exchanges.values()):
@@ -168,6 +170,25 @@ class Connection(Output):
         """Return what has not come in time on a stream; None if nothing is late."""
         return stream_timeouts.overdue(self, exchange, now)
 
+    # -- output ----------------------------------------------------------------------------------
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._transport_state.full = True
+        self._transport_state.backlog = 0
+        self._shorten_timer()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._transport_state.full = False
+        send_queue.transport_drained(self)
+
+    def on_writev(self, chunks: list[bytes]) -> None:
+        send_buffer.append(self, chunks)
+
+    def on_flow_increase(self, stream: int) -> None:
+        send_queue.window_opened(self, stream)
+
     # -- events ----------------------------------------------------------------------------------
 
     def on_message_data(self, stream: int, data: bytes) -> None:
@@ -190,7 +211,7 @@ class Connection(Output):
             exchange._completed(trailers)
 
     def on_stream_end(self, stream: int, code: int, side: int) -> None:
-        sending = self._stalled.pop(stream, None) if self._stalled else None
+        write = send_queue.remove(self, stream)
         exchange = self._exchanges.get(stream)
         if exchange is not None:
             del self._exchanges[stream]
@@ -222,11 +243,11 @@ class Connection(Output):
                     else:
                         self._life.close_by(CUT)  # the client has cancelled the response
                 exchange._failed(reasons.of_reset(self, stream, code, side, exchange._progress()))
-            if sending is not None:
+            if write is not None:
                 error = exchange._error
                 if error is None:
                     error = reasons.of_reset(self, stream, code, side, exchange._progress())
-                self._resolve(sending, error)
+                send_queue.resolve(self, write, error)
             self._on_exchange_end(exchange, clean or exchange._error_delivered)
         if self._life.phase < LOST:
             self._stream_freed()
@@ -244,7 +265,7 @@ class Connection(Output):
         is_connected = self._life.phase != CONNECTING
         if not self._life.fire(CLOSE):
             return
-        if self._busy or not is_connected:
+        if self._intake.parsing or not is_connected:
             return
         if self._corked > self._app_corks and self._state != CLOSED:
             # Called by an event in the middle of a write: the write is finished first.
@@ -252,8 +273,9 @@ class Connection(Output):
         else:
             ending.close_transport(self)
 
-    def _abort_transport(self) -> None:
-        truncation.cut_off(self)
+    def abort(self) -> None:
+        """Close the transport at once; unsent output is lost."""
+        ending.abort(self)
 
     def write_reset(self, stream: int, code: int) -> None:
         if stream == 0 and code != CNO_RST_NO_ERROR:
@@ -298,14 +320,14 @@ class Connection(Output):
         """HTTP/1.1: end our direction of a tunnel."""
         secure = ssl_object_of(self.transport) is not None
         if not self._http2 and self._life.phase < FLUSHING and not secure:
-            self._flush()
+            send_buffer.flush(self)
             self.transport.write_eof()
 
     def _stream_freed(self) -> None:
         """Continue the work that waited for the end of a stream."""
         if not self._http2:
             # The next response may be written, and one more request parsed.
-            if self._stalled:
+            if not send_queue.is_empty(self):
                 self.on_flow_increase(0)
             intake.resume_input(self)
             if self._life.phase == HALF_CLOSED and not self._exchanges:
@@ -356,10 +378,7 @@ class Connection(Output):
                 and self._life.phase < FLUSHING
             ):
                 room.look(self)
-        if self._window_opened:
-            self._window_opened = False
-            if self._stalled and self._life.phase < LOST:
-                self._pump()
+        send_queue.run_after_input(self)
         if self._life.phase == DRAINING:
             timeouts.begin_drain(self)
         if self._life.phase >= FLUSHING:
@@ -368,8 +387,8 @@ class Connection(Output):
                 ending.close_transport(self)
             return
         self._begin_work()
-        if not self._collecting and self._outbox:
-            self._flush()
+        if not self._send_buffer.collecting and self._send_buffer.chunks:
+            send_buffer.flush(self)
         if self._intake.pipeline_blocked and not self._intake.reading_paused:
             intake.listen(self)
 

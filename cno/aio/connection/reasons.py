@@ -1,15 +1,15 @@
-"""Why a stream was reset, as the error that its waiting calls raise.
+"""Why a stream or its connection has ended, as the error that waiting calls raise.
 
 Must never know requests and responses.
 """
 
 from cno.aio.connection.lifecycle import LOST
-from cno.aio.errors import StreamError, StreamTimeoutError, name_of
-from cno.aio.output import Output
+from cno.aio.connection.state import Link
+from cno.aio.errors import ConnectionLostError, StreamError, StreamTimeoutError, end_error, name_of
 from cno.const import CNO_LOCAL, CNO_RST_HTTP_1_1_REQUIRED, CNO_RST_REFUSED_STREAM
 
 
-def of_reset(conn: Output, stream: int, code: int, side: int, where: str) -> Exception:
+def of_reset(conn: Link, stream: int, code: int, side: int, where: str) -> Exception:
     """Return the error of a stream that was reset; `where`: how much the peer had sent."""
     late = conn._life.timed_out
     if late is not None and side == CNO_LOCAL:
@@ -18,7 +18,7 @@ def of_reset(conn: Output, stream: int, code: int, side: int, where: str) -> Exc
     if why is not None and side == CNO_LOCAL:
         return StreamError(why.text, stream=stream, code=code, rule=why.rule, limit=why.limit)
     if conn._life.phase >= LOST:
-        return conn._lost(stream, where)
+        return of_loss(conn, stream, where)
     who = "here" if side == CNO_LOCAL else "by the peer"
     # > A REFUSED_STREAM error ... any request that was sent on the reset stream can be safely
     # > retried.   (RFC 9113 8.7)
@@ -27,3 +27,10 @@ def of_reset(conn: Output, stream: int, code: int, side: int, where: str) -> Exc
     again = side != CNO_LOCAL and refused
     text = f"stream {stream} was reset {who}: {name_of(code)}"
     return StreamError(text, stream=stream, code=code, retryable=again)
+
+
+def of_loss(conn: Link, stream: int, where: str = "") -> ConnectionLostError:
+    """Return the error for calls that wait on a connection that has ended."""
+    lost = end_error(conn._life.cause + where, stream, conn._life.timed_out)
+    lost._connection = conn._number
+    return lost

@@ -13,14 +13,17 @@ from typing import Final, final
 from mypy_extensions import i64, mypyc_attr
 
 from cno.aio.connection.lifecycle import Lifecycle
+from cno.aio.connection.pending_write import PendingWrite
 from cno.aio.connection.stream_state import StreamState
 from cno.aio.log import log
 from cno.aio.pings import Pings
 from cno.aio.proxy_header import AnnouncedClient
+from cno.aio.transports import write_buffer
 from cno.const import DEFAULT_WINDOW
 from cno.engine import Engine
 from cno.errors import ConnectionError, Reason
 from cno.limits import Limits, window
+from cno.priority import SHARED
 from cno.settings import SettingsDict, check_dict
 
 #: Numbers of connections, by which an error names its connection without a reference to it.
@@ -31,6 +34,8 @@ NUMBERS: Final = itertools.count(1)
 FIRST_CHUNK: Final = 16_384
 #: Less than any count of bytes.
 NEVER: Final = -(1 << 62)
+#: Placeholder where there is no output. Not to be modified.
+NO_CHUNKS: Final[list[bytes]] = []
 
 
 @final
@@ -39,6 +44,7 @@ class Intake:
 
     def __init__(self, limits: Limits) -> None:
         self.received: i64 = 0  # calls of data_received
+        self.parsing = False  # input is being parsed: output and new work wait for its end
         self.unparsed = bytearray()  # received, not yet given to the engine
         self.behind = False  # that waits for the next iteration of the event loop
         self.chunk: i64 = min(limits.read_chunk, FIRST_CHUNK)  # bytes parsed in one iteration
@@ -70,7 +76,7 @@ class Timeouts:
         self.output_mark: i64 = 0  # bytes that the peer had acknowledged at `output_since`
         self.output_since = 0.0  # 0: the transport is empty
         self.taken_mark: i64 = NEVER  # bytes acknowledged at the last check of `is_taking`
-        self.moved_mark: i64 = 0  # bytes of bodies written at the last tick
+        self.written_mark: i64 = 0  # bytes of bodies written at the last tick
         self.eof_since = 0.0  # when the peer's end was seen while reading is paused; 0: never
         self.turn_since = 0.0  # 0: no request waits for a server that allows none
 
@@ -110,6 +116,37 @@ class TransportState:
         self.most_backlog: i64 = limits.max_write_backlog
 
 
+@final
+class SendBuffer:
+    """The output that the next flush passes to the transport."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.chunks = NO_CHUNKS
+        self.flush_due = False  # a flush is scheduled
+        self.collecting = False  # the engine is corked until the scheduled flush
+        self.unflushed: i64 = 0  # bytes of bodies written since the last flush
+        self.body_written: i64 = 0  # bytes of bodies written in total
+        self.flush_size: i64 = max(1, write_buffer(limits))  # bytes of bodies in one flush
+
+
+@final
+class SendQueue:
+    """The writes that a window, the transport or other writes block."""
+
+    def __init__(self, flush_size: i64) -> None:
+        self.pending: dict[int, PendingWrite] = {}  # by stream, longest waiting first
+        self.window_opened = False  # some of them may be able to continue
+        self.turn_due = False  # they are tried in the next iteration of the event loop
+        self.running = False  # they are being tried
+        self.transport_drained = False  # the next iteration lets new requests go first
+        self.burst: i64 = flush_size  # bytes of bodies in one flush while the queue runs
+        self.burst_mark: i64 = 0  # `SendBuffer.body_written` when `burst` was last adapted
+        self.initial_window: i64 = 0  # INITIAL_WINDOW_SIZE with which blocked streams were tried
+        self.initial_window_at = 0.0  # when that became larger
+        self.retry_due = False  # a timer will try them with a larger one
+        self.ranked_updates: i64 = 0  # PRIORITY_UPDATEs that the ranks of the queue include
+
+
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Link(Engine, asyncio.Protocol):
     """The engine with the parts that connect it to a transport."""
@@ -135,6 +172,8 @@ class Link(Engine, asyncio.Protocol):
         self._timeouts = Timeouts()
         self._window = ReceiveWindow(limits)
         self._transport_state = TransportState(limits)
+        self._send_buffer = SendBuffer(limits)
+        self._send_queue: SendQueue | None = None  # once a write has been blocked
         self._exchanges: dict[int, StreamState] = {}  # by stream
         self._pings: Pings | None = None  # that the application waits for
         self._announced_peer: AnnouncedClient | None = None  # from a PROXY header
@@ -145,6 +184,20 @@ class Link(Engine, asyncio.Protocol):
             self.configure(**settings)
 
     # -- hooks: what servers, clients and the connection itself do -------------------------------
+
+    def abort(self) -> None:
+        """Close the transport at once; unsent output is lost."""
+
+    def _shorten_timer(self) -> None:
+        """Called when output begins to wait for the peer: the timer must notice that soon."""
+
+    def _rank_of(self, stream: int) -> i64:
+        """Return the priority of a stream: see `cno.priority.rank`."""
+        return SHARED
+
+    def _unsent(self, stream: int, error: Exception) -> None:
+        """Handle an error of a write that no task waits for."""
+        log.debug("stream %d: %s", stream, error)
 
     def _clear_http2(self) -> bool:
         """Return whether to begin with HTTP/2 if no protocol was negotiated."""

@@ -5,11 +5,13 @@ The connection's timer calls `check` at its ticks. Must never know requests and 
 
 from typing import Final
 
+from cno.aio.connection import send_queue
 from cno.aio.connection.durations import past
 from cno.aio.connection.lifecycle import FLUSHING, LINGER
+from cno.aio.connection.pending_write import PendingWrite
+from cno.aio.connection.state import Link
 from cno.aio.connection.stream_state import StreamState
 from cno.aio.errors import StreamTimeoutError
-from cno.aio.output import Output, Sending
 from cno.const import CNO_RST_CANCEL
 from cno.core import CLOSED, cork
 from cno.drive import end_call, fail
@@ -21,7 +23,7 @@ NO_BODY: Final = Reason("no more of the body came in time", "", "body_timeout")
 STALLED: Final = Reason("the peer does not take what is to be sent", "", "write_stall_timeout")
 
 
-def check(conn: Output, now: float) -> None:
+def check(conn: Link, now: float) -> None:
     """Reset the streams on which the peer has sent, or taken, nothing for too long."""
     if conn._http2 and conn._streams:
         remind(conn)
@@ -30,22 +32,23 @@ def check(conn: Output, now: float) -> None:
         if why is not None and conn._life.phase < FLUSHING:
             too_late(conn, exchange, why)
     wait = conn._limits.write_stall_timeout
-    moving = conn._moved != conn._timeouts.moved_mark
-    conn._timeouts.moved_mark = conn._moved
-    if wait is not None and conn._stalled:
-        for sending in list(conn._stalled.values()):
-            if overdue_write(conn, sending, now, moving) and conn._life.phase < FLUSHING:
-                error = late(sending.stream, STALLED)
-                conn._stalled.pop(sending.stream, None)
-                stuck = conn._exchanges.get(sending.stream)
+    written = conn._send_buffer.body_written
+    moving = written != conn._timeouts.written_mark
+    conn._timeouts.written_mark = written
+    if wait is not None:
+        for write in send_queue.all_pending(conn):
+            if overdue_write(conn, write, now, moving) and conn._life.phase < FLUSHING:
+                error = late(write.stream, STALLED)
+                send_queue.remove(conn, write.stream)
+                stuck = conn._exchanges.get(write.stream)
                 if stuck is not None:
                     stuck._error_delivered = True
-                conn._resolve(sending, error)
+                send_queue.resolve(conn, write, error)
                 if conn._state != CLOSED:  # as the last stream's end makes it after a GOAWAY
-                    conn.write_reset(sending.stream, CNO_RST_CANCEL)
+                    conn.write_reset(write.stream, CNO_RST_CANCEL)
 
 
-def remind(conn: Output) -> None:
+def remind(conn: Link) -> None:
     """Send window updates for small amounts that were read: the peer has timeouts, too."""
     if conn._state != CLOSED:
         cork(conn)
@@ -55,7 +58,7 @@ def remind(conn: Output) -> None:
             end_call(conn)
 
 
-def overdue_body(conn: Output, exchange: StreamState, now: float) -> bool:
+def overdue_body(conn: Link, exchange: StreamState, now: float) -> bool:
     """Return whether a reader has waited too long without data."""
     buffer = exchange._buffer
     # A client need not send while its 100 waits behind earlier responses.
@@ -70,12 +73,12 @@ def overdue_body(conn: Output, exchange: StreamState, now: float) -> bool:
     return past(now, buffer.waiting_since, conn._limits.body_timeout)
 
 
-def overdue(conn: Output, exchange: StreamState, now: float) -> Reason | None:
+def overdue(conn: Link, exchange: StreamState, now: float) -> Reason | None:
     """Return what has not come in time on a stream; None if nothing is late."""
     return NO_BODY if overdue_body(conn, exchange, now) else None
 
 
-def too_late(conn: Output, exchange: StreamState, why: Reason) -> None:
+def too_late(conn: Link, exchange: StreamState, why: Reason) -> None:
     """Fail the reader of a message, and reset its stream."""
     exchange._error_delivered = True
     exchange._failed(late(exchange.stream, why))
@@ -86,30 +89,30 @@ def too_late(conn: Output, exchange: StreamState, why: Reason) -> None:
         fail(conn, ConnectionFault(408, why.text, "RFC 9110 15.5.9"))
 
 
-def overdue_write(conn: Output, sending: Sending, now: float, moving: bool) -> bool:
+def overdue_write(conn: Link, write: PendingWrite, now: float, moving: bool) -> bool:
     """Return whether a window has been closed for too long."""
     if conn._transport_state.full or not conn._http2:
         # `timeouts.overdue_output` checks the transport; HTTP/1.1 has no other timeout of output.
-        sending.since = 0.0
+        write.seen_at = 0.0
         return False
-    stream = conn._streams.get(sending.stream)
+    stream = conn._streams.get(write.stream)
     if stream is None:
         return False
     window = conn._remote._initial_window_size + stream.send_window
-    if sending.headers is None and moving and window >= conn._limits.min_data_frame:
+    if write.headers is None and moving and window >= conn._limits.min_data_frame:
         # Other streams are written first, which is not the peer's fault.
-        sending.since = 0.0
+        write.seen_at = 0.0
         return False
     # A window that grows is progress, even if it is still too small to use. (The connection's
     # window counts only while nothing is sent, since all output changes it.)
     room = conn._h2.send_window
-    wider = window > sending.window or (room > sending.room and not moving)
-    sending.window = window
-    sending.room = room
-    if sending.since == 0.0 or wider or sending.at != sending.seen:
-        sending.since = now
-        sending.seen = sending.at
-    return past(now, sending.since, conn._limits.write_stall_timeout)
+    wider = window > write.seen_window or (room > write.seen_connection_window and not moving)
+    write.seen_window = window
+    write.seen_connection_window = room
+    if write.seen_at == 0.0 or wider or write.written != write.seen_written:
+        write.seen_at = now
+        write.seen_written = write.written
+    return past(now, write.seen_at, conn._limits.write_stall_timeout)
 
 
 def late(stream: int, why: Reason) -> StreamTimeoutError:

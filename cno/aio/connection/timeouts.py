@@ -15,8 +15,8 @@ from cno.aio.connection import bdp, stream_timeouts
 from cno.aio.connection.durations import past, shortest
 from cno.aio.connection.lifecycle import DRAINING, FLUSHING, LINGER, LOST, OPEN
 from cno.aio.connection.progress import acknowledged, is_taking
+from cno.aio.connection.state import Link
 from cno.aio.log import log
-from cno.aio.output import Output
 from cno.const import (
     CNO_RST_ENHANCE_YOUR_CALM,
     CNO_RST_SETTINGS_TIMEOUT,
@@ -57,7 +57,7 @@ HUNG_UP: Final = Reason("the peer has hung up", "", "")
 # -- the timer -------------------------------------------------------------------------------
 
 
-def stop(conn: Output) -> None:
+def stop(conn: Link) -> None:
     """Cancel the timer, whatever it is set for."""
     timeouts = conn._timeouts
     if timeouts.timer is not None:
@@ -65,7 +65,7 @@ def stop(conn: Output) -> None:
         timeouts.timer = None
 
 
-def shorten(conn: Output) -> None:
+def shorten(conn: Link) -> None:
     """Shorten the tick for the timeouts of streams: output waits for the peer."""
     if not conn._timeouts.fast_tick:
         conn._timeouts.fast_tick = True
@@ -75,14 +75,14 @@ def shorten(conn: Output) -> None:
                 arm(conn)
 
 
-def stream_wait(conn: Output) -> float:
+def stream_wait(conn: Link) -> float:
     """Return the shortest timeout of streams; 0: there is none."""
     limits = conn._limits
     wait = shortest(limits.body_timeout, limits.write_stall_timeout)
     return wait if conn._server else shortest(wait, limits.response_timeout)
 
 
-def arm(conn: Output) -> None:
+def arm(conn: Link) -> None:
     """Set the next tick, after a quarter of the shortest timeout that may be running."""
     timeouts = conn._timeouts
     if conn._life.phase >= FLUSHING or timeouts.timer is not None:
@@ -117,7 +117,7 @@ def arm(conn: Output) -> None:
         timeouts.timer = timer
 
 
-def tick(conn: Output) -> None:
+def tick(conn: Link) -> None:
     """Check all timeouts, and set the next tick."""
     timeouts = conn._timeouts
     timeouts.timer = None
@@ -136,7 +136,7 @@ def tick(conn: Output) -> None:
         arm(conn)
 
 
-def check_connection(conn: Output, now: float) -> bool:
+def check_connection(conn: Link, now: float) -> bool:
     """Check the timeouts of the connection. Return False if it is closed, or soon will be."""
     limits, life = conn._limits, conn._life
     if life.phase == DRAINING and past(now, life.drain_since, limits.shutdown_timeout):
@@ -181,7 +181,7 @@ def check_connection(conn: Output, now: float) -> bool:
     return False
 
 
-def is_fresh(conn: Output) -> bool:
+def is_fresh(conn: Link) -> bool:
     """Return whether a server still waits for the first request before it shuts down."""
     if not conn._server or conn._http2 or conn._last_remote != 0:
         return False
@@ -189,19 +189,19 @@ def is_fresh(conn: Output) -> bool:
     return OPEN <= life.phase < FLUSHING and conn.loop.time() - life.connected_at < GRACE
 
 
-def begin_drain(conn: Output) -> None:
+def begin_drain(conn: Link) -> None:
     """Begin a shutdown that was delayed until the client's first request."""
     if not conn._draining and conn._life.phase < FLUSHING and not is_fresh(conn):
         conn._engine_shutdown()
 
 
-def end_drain(conn: Output) -> None:
+def end_drain(conn: Link) -> None:
     """Finish a shutdown: no stream is open, and the client had time to answer the PING."""
     if not conn._draining or (conn._http2 and conn._server and conn._h2.goaway_ping):
         conn._engine_shutdown()
 
 
-def give_up(conn: Output, why: Reason) -> None:
+def give_up(conn: Link, why: Reason) -> None:
     """Send the peer an error about the timeout, if possible, and close."""
     conn._life.timed_out = why
     if conn._http2:
@@ -221,18 +221,18 @@ def give_up(conn: Output, why: Reason) -> None:
 # -- handshake, acknowledgements, heads, idle connections ------------------------------------
 
 
-def is_greeting(conn: Output) -> bool:
+def is_greeting(conn: Link) -> bool:
     """Return whether the peer's first SETTINGS, or first request, are missing."""
     if conn._http2:
         return conn._state == H2_PREFACE or conn._state == H2_SETTINGS
     return conn._server and conn._last_remote == 0
 
 
-def is_unacked(conn: Output) -> bool:
+def is_unacked(conn: Link) -> bool:
     return conn._http2 and bool(conn._h2.unacked)
 
 
-def overdue_ack(conn: Output, now: float) -> bool:
+def overdue_ack(conn: Link, now: float) -> bool:
     # > If the sender of a SETTINGS frame does not receive an acknowledgment within a reasonable
     # > amount of time, it MAY issue a connection error (Section 5.4.1) of type
     # > SETTINGS_TIMEOUT.   (RFC 9113 6.5.3)
@@ -250,7 +250,7 @@ def overdue_ack(conn: Output, now: float) -> bool:
     return True
 
 
-def idle_for_long(conn: Output, now: float) -> bool:
+def idle_for_long(conn: Link, now: float) -> bool:
     timeouts = conn._timeouts
     if conn._streams or timeouts.output_since != 0.0 or not conn._is_idle():
         timeouts.idle_since = 0.0
@@ -264,7 +264,7 @@ def idle_for_long(conn: Output, now: float) -> bool:
     return past(now, timeouts.idle_since, patience)
 
 
-def overdue_head(conn: Output, now: float) -> bool:
+def overdue_head(conn: Link, now: float) -> bool:
     """Return whether a head, or a frame, has been incomplete for too long."""
     timeouts = conn._timeouts
     mark = begun_head(conn)
@@ -277,7 +277,7 @@ def overdue_head(conn: Output, now: float) -> bool:
     return past(now, timeouts.head_since, conn._limits.header_timeout)
 
 
-def begun_head(conn: Output) -> i64:
+def begun_head(conn: Link) -> i64:
     """Return the id of the partly received head or frame; -1 if there is none."""
     state = conn._state
     if conn._intake.behind or conn._intake.reading_paused:
@@ -296,12 +296,12 @@ def begun_head(conn: Output) -> i64:
     return conn._last_remote if conn._server else conn._h1.next_id
 
 
-def expects_head(conn: Output) -> bool:
+def expects_head(conn: Link) -> bool:
     """HTTP/1.1: return whether the next head is due, and the peer must send it in time."""
     return not conn._streams if conn._server else bool(conn._streams)
 
 
-def overdue_turn(conn: Output, now: float) -> bool:
+def overdue_turn(conn: Link, now: float) -> bool:
     """Return whether requests have waited too long although none of our streams is open.
 
     > Servers SHOULD only set a zero value for short durations   (RFC 9113 6.5.2)
@@ -321,7 +321,7 @@ def overdue_turn(conn: Output, now: float) -> bool:
 # -- a peer that takes no output, or sends nothing -------------------------------------------
 
 
-def overdue_output(conn: Output, now: float) -> bool:
+def overdue_output(conn: Link, now: float) -> bool:
     """Return whether the peer has taken none of the transport's output for too long."""
     timeouts = conn._timeouts
     if conn.transport.get_write_buffer_size() == 0:
@@ -334,7 +334,7 @@ def overdue_output(conn: Output, now: float) -> bool:
     return past(now, timeouts.output_since, conn._limits.write_stall_timeout)
 
 
-def silent(conn: Output, now: float) -> bool:
+def silent(conn: Link, now: float) -> bool:
     """Return whether a PING is unanswered for too long. Send one if nothing is received."""
     timeouts = conn._timeouts
     limits = conn._limits
@@ -359,7 +359,7 @@ def silent(conn: Output, now: float) -> bool:
     return False
 
 
-def suspect(conn: Output) -> None:
+def suspect(conn: Link) -> None:
     """Put the connection in doubt: send a PING, and end the connection if it is not answered
     within `ping_timeout`."""
     timeouts = conn._timeouts
@@ -379,7 +379,7 @@ def suspect(conn: Output) -> None:
     arm(conn)
 
 
-def vanished(conn: Output, now: float) -> bool:
+def vanished(conn: Link, now: float) -> bool:
     """Return whether the peer hung up while reading is paused."""
     timeouts = conn._timeouts
     if not conn._intake.reading_paused:

@@ -9,9 +9,10 @@ import socket
 import struct
 from typing import Final
 
+from cno.aio.connection import send_queue
 from cno.aio.connection.lifecycle import RESET
+from cno.aio.connection.state import Link
 from cno.aio.log import log
-from cno.aio.output import Output
 from cno.core import TUNNEL
 from cno.h1.state import UNTIL_CLOSE
 
@@ -19,24 +20,24 @@ from cno.h1.state import UNTIL_CLOSE
 NO_LINGER: Final = struct.pack("ii", 1, 0)
 
 
-def is_cut(conn: Output, stream: int) -> bool:
+def is_cut(conn: Link, stream: int) -> bool:
     """Whether a response on this stream, which is ending, was to last until the connection's end
     and is not complete."""
     return conn._server and conn._h1.framing == UNTIL_CLOSE and conn._h1.next_id == stream
 
 
-def cuts(conn: Output) -> bool:
+def cuts(conn: Link) -> bool:
     """Whether closing the transport now would make half a message seem complete."""
     if conn._life.close_mode == RESET:
         return True
     if conn._http2 or not conn._streams:
         return False
-    if conn._stalled and carries_tunnel(conn):
+    if not send_queue.is_empty(conn) and carries_tunnel(conn):
         return True  # of which a part is still to be written
     return is_cut(conn, int(conn._h1.next_id)) and conn._h1.next_id in conn._streams
 
 
-def carries_tunnel(conn: Output) -> bool:
+def carries_tunnel(conn: Link) -> bool:
     """Whether the connection has become a tunnel."""
     if conn._http2:
         return False
@@ -58,7 +59,7 @@ def reset_at_close(transport: asyncio.BaseTransport) -> None:
         log.debug("SO_LINGER: %s", error)
 
 
-def cut_off(conn: Output) -> None:
+def cut_off(conn: Link) -> None:
     """Close the transport at once; by a reset, if its end would seem to be that of a message."""
     if cuts(conn) or carries_tunnel(conn):
         reset_at_close(conn.transport)

@@ -111,7 +111,7 @@ class Server(ServerLink):
         self._exchanges[stream] = request
         if stream >= self._handlers.most_requests:
             retirement.count(self, stream)
-        if self._busy:
+        if self._intake.parsing:
             self._handlers.new_requests.append(request)
         else:
             # A push by the handler of another request: do not use that handler's context.

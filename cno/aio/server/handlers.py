@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, Final, cast
 
+from cno.aio.connection import send_buffer
 from cno.aio.connection.lifecycle import CLOSED, FLUSHING, LOST
 from cno.aio.connection.protocol import current_task
 from cno.aio.connection.stream_state import StreamState
@@ -38,14 +39,14 @@ def begin(conn: ServerLink) -> None:
     if conn._life.phase >= LOST:
         return  # the client has gone
     if handlers.eager and conn._life.phase < FLUSHING:
-        conn._collect()
+        send_buffer.collect(conn)
     for request in requests:
         if not request._ended:  # a stream that was reset with the same input costs no task
             admit(conn, request)
     if not handlers.eager and conn._life.phase < FLUSHING:
-        conn._collect()  # now: the flush runs after the first step of those tasks
-    elif conn._collecting:
-        conn._flush()  # handlers that never wait have returned by now
+        send_buffer.collect(conn)  # now: the flush runs after the first step of those tasks
+    elif send_buffer.is_collecting(conn):
+        send_buffer.flush(conn)  # handlers that never wait have returned by now
 
 
 def start(conn: ServerLink, request: RequestState, eager: bool) -> None:

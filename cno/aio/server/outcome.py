@@ -8,12 +8,13 @@ import inspect
 from typing import Any
 
 from cno.aio import leftover
+from cno.aio.connection import send_queue
 from cno.aio.connection.lifecycle import FLUSHING
+from cno.aio.connection.pending_write import PendingWrite
 from cno.aio.connection.protocol import current_task
 from cno.aio.errors import RequestRefusedError
 from cno.aio.fields import Headers
 from cno.aio.log import log
-from cno.aio.output import Sending
 from cno.aio.server import failures
 from cno.aio.server.request_state import RequestState
 from cno.aio.server.state import ServerLink
@@ -85,15 +86,13 @@ def respond_empty(conn: ServerLink, request: RequestState, code: int, headers: H
         if not request._complete:
             leftover.part(conn, request)
         return
-    if state != HEAD or request._response_begun or request.stream in conn._stalled:
+    if state != HEAD or request._response_begun or send_queue.is_pending(conn, request.stream):
         abandon(conn, request, CNO_RST_INTERNAL_ERROR)
         return
     request._response_begun = True
     request._sent = True
-    answer = Sending(request.stream, b"", True)
-    answer.code = code
-    answer.headers = [*headers, ("content-length", "0")]
-    conn._post(answer)
+    fields = [*headers, ("content-length", "0")]
+    send_queue.post(conn, PendingWrite(request.stream, b"", True, fields, code))
     if not request._complete and not request._ended:
         leftover.part(conn, request)
 
@@ -102,12 +101,12 @@ def close_tunnel(conn: ServerLink, request: RequestState) -> None:
     """Close the tunnel that a handler has left open when it returned."""
     if is_abandoned(request, False):
         return
-    if request.stream in conn._stalled:
+    if send_queue.is_pending(conn, request.stream):
         abandon(conn, request, CNO_RST_CANCEL)
         return
     if not request._sent:
         request._sent = True
-        conn._post(Sending(request.stream, b"", True))
+        send_queue.post(conn, PendingWrite(request.stream, b"", True))
     if not request._ended:
         leftover.part(conn, request)
 

@@ -4,6 +4,7 @@ from typing import cast
 
 from mypy_extensions import i64
 
+from cno.aio.connection import send_queue
 from cno.aio.server.request_state import RequestState
 from cno.aio.server.state import ServerLink
 from cno.priority import SHARED, parse_fields, rank
@@ -22,7 +23,7 @@ def of_stream(conn: ServerLink, stream: int) -> i64:
         said = parse_fields(request.headers)
     if not conn._handlers.prioritizes and (said is not None or conn._h2.priority_updates != 0):
         conn._handlers.prioritizes = True
-        conn._ranked = -1  # the defaults of the other requests count from now on
+        send_queue.rank_again(conn)  # the defaults of the other requests count from now on
     # > When receiving an HTTP request that does not carry these priority parameters, a server
     # > SHOULD act as if their default values were specified.   (RFC 9218 4)
     # On a connection without any priority, all responses share the bandwidth instead.

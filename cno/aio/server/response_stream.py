@@ -7,7 +7,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from cno.aio.fields import Headers
-from cno.aio.output import Sending
 from cno.aio.server.response_writer import ResponseWriter
 from cno.aio.sources import to_bytes
 from cno.core import UNKNOWN_LENGTH
@@ -76,6 +75,6 @@ class ResponseStream:
     async def _send(self, data: bytes, final: bool) -> None:
         self._ended = final
         trailers = self.trailers if final and self.trailers and not self._bodiless else None
-        pending: Sending | None = self._writer.start_write(data, final, UNKNOWN_LENGTH, trailers)
+        pending = self._writer.start_write(data, final, UNKNOWN_LENGTH, trailers)
         if pending is not None:
             await self._writer.finish_write(pending)

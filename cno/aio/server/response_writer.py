@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from mypy_extensions import i64
 
 from cno.aio import leftover
+from cno.aio.connection import send_queue
+from cno.aio.connection.pending_write import PendingWrite
 from cno.aio.fields import Headers
-from cno.aio.output import Sending
 from cno.core import UNKNOWN_LENGTH
 from cno.errors import ConnectionError
 
@@ -50,7 +51,7 @@ class ResponseWriter:
         headers = self._headers
         if headers is None or request._ended:
             return
-        head = self._part(b"", False, UNKNOWN_LENGTH, None)
+        head = self._next_write(b"", False, UNKNOWN_LENGTH, None)
         written = False
         try:
             written = request._begin(head)
@@ -61,17 +62,17 @@ class ResponseWriter:
 
     def start_write(
         self, data: bytes, final: bool, length: i64, trailers: Headers | None
-    ) -> Sending | None:
+    ) -> PendingWrite | None:
         """Write a piece as far as possible; return what `finish_write` has to wait for, or None.
 
         `final`: no more follows. `length`: bytes of the whole body, if the head is to announce
         that. Raises as `Request.respond`.
         """
         request = self._request
-        part = self._part(data, final, length, trailers)
+        part = self._next_write(data, final, length, trailers)
         try:
             held = part.headers is not None
-            done = request._begin(part) if held else request._conn._start(part)
+            done = request._begin(part) if held else send_queue.start(request._conn, part)
         except BaseException:
             request._response_begun = True
             raise
@@ -80,17 +81,17 @@ class ResponseWriter:
         self._written(part)
         return None
 
-    async def finish_write(self, part: Sending) -> None:
+    async def finish_write(self, part: PendingWrite) -> None:
         """Wait until the client's window and the transport have taken a piece."""
         request = self._request
         try:
-            await request._conn._finish(part)
+            await send_queue.finish(request._conn, part)
         except BaseException:
             request._response_begun = True
             raise
         self._written(part)
 
-    def _written(self, part: Sending) -> None:
+    def _written(self, part: PendingWrite) -> None:
         request = self._request
         request._count_sent(len(part.data))
         if part.final:
@@ -102,9 +103,11 @@ class ResponseWriter:
         if not request._complete and not request._ended:
             leftover.part(request._conn, request)
 
-    def _part(self, data: bytes, final: bool, length: i64, trailers: Headers | None) -> Sending:
+    def _next_write(
+        self, data: bytes, final: bool, length: i64, trailers: Headers | None
+    ) -> PendingWrite:
         headers = self._headers
         self._headers = None
-        return Sending(
+        return PendingWrite(
             self._request.stream, data, final, headers, self._code, length=length, trailers=trailers
         )
