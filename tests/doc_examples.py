@@ -131,9 +131,10 @@ class Page:
         path.write_text(text, "utf-8")
         module = types.ModuleType(path.stem)
         module.__file__ = str(path)
-        if "serve_forever" in text:
+        if re.search(r"serve_forever\(|trio\.run\(", text):
             self._start([sys.executable, name])
             return ""
+        module.__dict__["start"] = self._start  # for comments that are run
         # Known by its name, for dataclasses and for later blocks that import it.
         sys.modules[path.stem] = module
         self._modules.append(path.stem)
@@ -174,15 +175,27 @@ class Page:
                 variables[name] = value
             if words[:2] == ["cno", "serve"] and not {"--port", "-p", "--bind", "--fd"} & {*words}:
                 words += ["--port", self._ports["8000"]]
-            self._start(words, variables)
+            self._start(words, None, variables)
         return printed
 
-    def _start(self, command: list[str], variables: dict[str, str] | None = None) -> None:
-        """Start a server as a program, and wait until it listens on one of the page's ports."""
-        before = {port for port in self._ports.values() if listens(port)}
+    def _start(
+        self,
+        command: list[str],
+        descriptor: int | None = None,
+        variables: dict[str, str] | None = None,
+    ) -> None:
+        """Start a server as a program, and wait until it listens on one of the page's ports.
+
+        One that inherits the `descriptor` of a socket listens already.
+        """
+        before = {port for port in self._ports.values() if descriptor is None and listens(port)}
         log = self._stack.enter_context(tempfile_log(self._folder))
         process = subprocess.Popen(
-            command, stdout=log, stderr=log, env=environment() | (variables or {})
+            command,
+            stdout=log,
+            stderr=log,
+            env=environment() | (variables or {}),
+            pass_fds=[] if descriptor is None else [descriptor],
         )
         self._stack.callback(stop, process)
         deadline = time.monotonic() + 30
