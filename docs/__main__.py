@@ -100,10 +100,30 @@ def collect(folder: Path) -> None:
     for name, path in sources().items():
         page = folder / "docs" / path
         page.parent.mkdir(parents=True, exist_ok=True)
-        page.write_text(moved(ROOT.joinpath(name).read_text("utf-8"), name), "utf-8")
+        text = ROOT.joinpath(name).read_text("utf-8")
+        if name == "docs/reference/command-line.md":
+            text = text.replace("<!-- commands -->", commands())
+        page.write_text(moved(text, name), "utf-8")
     for name, path in ASSETS.items():
         shutil.copy(ROOT / name, folder / "docs" / path)
     shutil.copy(ROOT / "docs" / "zensical.toml", folder)
+
+
+def shown(*arguments: str) -> str:
+    """Return what a command prints."""
+    command = [sys.executable, "-m", "cno", *arguments, "--help"]
+    variables = os.environ | {"COLUMNS": "80", "NO_COLOR": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=variables)
+    return done.stdout
+
+
+def commands() -> str:
+    """Return a section with the help of each command; without the names of all limits."""
+    sections = []
+    for name in re.findall(r"^  (\w+)  ", shown().partition("\nCommands:")[2], re.MULTILINE):
+        text = re.split(r"\n+ *Limits \(none|\nApplications: ", shown(name))[0]
+        sections.append(f"## cno {name}\n\n```text\n{text.strip()}\n```\n")
+    return "\n".join(sections)
 
 
 def package() -> Path:

@@ -1,13 +1,15 @@
 """The pages of docs/ are true: their examples run, and all links lead somewhere."""
 
+import importlib
 import re
 from pathlib import Path
 
 import pytest
 
 from docs.__main__ import is_internal, links, moved, prose, target
+from tests import stream_table
 from tests.doc_examples import Page, blocks, extras
-from tests.tree import ROOT
+from tests.tree import PACKAGE, ROOT
 
 PAGES = sorted(ROOT.joinpath("docs").rglob("*.md"))
 NAMES = [path.relative_to(ROOT).as_posix() for path in PAGES]
@@ -76,3 +78,59 @@ def test_links_of_the_site() -> None:
     assert moved("```\n[x](y.md)\n```\n[l](docs/limits.md)", "SECURITY.md") == (
         "```\n[x](y.md)\n```\n[l](../limits.md)"
     )
+
+
+# -- what pages are made from ----------------------------------------------------------------------
+
+
+def test_the_states_of_streams_are_current() -> None:
+    text = stream_table.document().read_text("utf-8")
+    assert text == stream_table.wanted(text), "run: python -m tests.stream_table"
+
+
+#: Constants of the C library: `cno.raw` says what they are.
+CONSTANT = re.compile(r"CNO_[A-Z0-9_]+")
+#: Public names that no page of the reference has an entry for, with the reason.
+NO_ENTRY = {
+    "cno.COMPILED": "a constant",
+    "cno.__version__": "a constant",
+    "cno.hpack": "a module",
+    "cno.raw": "a module",
+    "cno.raw.ConnectionError": "it is cno.ConnectionError",
+    "cno.raw.Limits": "it is cno.Limits",
+    "cno.sync.Body": "a union of types",
+}
+
+
+@pytest.mark.parametrize(
+    "name", ["cno", "cno.raw", "cno.sync", "cno.websocket", "cno.testing", "cno.asgi"]
+)
+def test_the_reference_is_complete(name: str) -> None:
+    entries = {
+        entry
+        for page, text in TEXTS.items()
+        if page.startswith("docs/reference/")
+        for entry in re.findall(r"^::: (\S+)$", text, re.MULTILINE)
+    }
+    public = {
+        f"{name}.{each}"
+        for each in importlib.import_module(name).__all__
+        if not CONSTANT.fullmatch(each)
+    }
+    assert public - NO_ENTRY.keys() <= entries
+
+
+def test_files_that_pages_name_exist() -> None:
+    for name, text in TEXTS.items():
+        for path in re.findall(r"`((?:cno|tests)/[\w/]+\.py)`", text):
+            folder = PACKAGE.parent if path.startswith("cno/") else ROOT
+            assert folder.joinpath(path).exists(), f"{name}: {path}"
+
+
+def test_environment_variables() -> None:
+    page = TEXTS["docs/reference/environment.md"]
+    sources = [*PACKAGE.rglob("*.py"), ROOT / "setup.py"]
+    read = re.compile(r"(?:environ(?:\.get\(|\[)|envvar=)\"([A-Z_]+)\"")
+    named = {name for path in sources for name in read.findall(path.read_text("utf-8"))}
+    assert named == {name for name in named if f"`{name}`" in page}
+    assert {"CNO_PURE", "CNO_BUILD", "CNO_PORT"} <= named

@@ -36,5 +36,7 @@ def test_the_site(tmp_path: Path) -> None:
         text = tmp_path.joinpath("site", page, "index.html").read_text("utf-8")
         # The site loads nothing from elsewhere.
         assert not re.search(r"<(?:script|link|img)[^>]+(?:src|href)=\"?https?://", text), page
+    page = tmp_path.joinpath("site", "reference", "command-line", "index.html").read_text("utf-8")
+    assert "--max-time" in page and "--self-signed" in page
     index = tmp_path.joinpath("site", "search.json").read_text("utf-8")
     assert "max_concurrent_streams" in index
