@@ -26,6 +26,7 @@ INTERPRETED = {
     "cno/__main__.py": "`python -m` runs code, and an extension module has none to give",
     "cno/_sources.py": "reads sources, for `help` and `inspect` only",
     "cno/enums.py": "mypyc gives enumerations no docstrings",
+    "cno/timeouts.py": "mypyc compiles no dataclass whose fields are keywords",
     "cno/settings_dict.py": "as cno/enums.py, and no annotations",
     "cno/errors.py": "compiled code does not recognise an application's subclass of such a class",
     "cno/hpack/errors.py": "as cno/errors.py",
@@ -39,7 +40,9 @@ INTERPRETED = {
     "cno/httpx2.py": "as cno/httpx.py",
     "cno/aio/channel.py": "as cno/errors.py",
     "cno/aio/client/upgrade_refused.py": "as cno/errors.py",
+    "cno/aio/coroutine_functions.py": "only the code of interpreted functions has flags",
     "cno/aio/forwardable.py": "as cno/aio/serving.py",
+    "cno/aio/client/requesting.py": "as cno/aio/serving.py, and as cno/aio/coroutine_functions.py",
     "cno/aio/running.py": "as cno/aio/serving.py",
     "cno/aio/serving.py": "a compiled function that is no coroutine function has no annotations",
     "cno/aio/stacks.py": "looks into compiled coroutines, as nothing compiled could",
@@ -254,7 +257,10 @@ static PyObject *cno_of_source(PyObject *op, void *attribute) {
     return value;
 }
 
-static PyObject *cno_of_method(PyObject *cls, PyObject *method) {
+static PyObject *cno_of_method(PyObject *cls, PyObject *args) {
+    PyObject *method;
+    int code_flags;
+    if (!PyArg_ParseTuple(args, "Oi", &method, &code_flags)) return NULL;
     if (!Py_IS_TYPE(method, &PyMethodDescr_Type)) Py_RETURN_NONE;
     PyMethodDef *old = ((PyMethodDescrObject *)method)->d_method;
     if (old->ml_flags != (METH_FASTCALL | METH_KEYWORDS)) Py_RETURN_NONE;
@@ -267,7 +273,7 @@ static PyObject *cno_of_method(PyObject *cls, PyObject *method) {
     if (kept) {
         strcpy(kept, name);
         made = CPyFunction_New(NULL, "", kept, old->ml_meth, old->ml_flags, old->ml_doc,
-                               0, 0, true);
+                               0, code_flags, true);
         if (made) {
             PyTypeObject *owner = ((PyDescrObject *)method)->d_type;
             ((PyCMethodObject *)made)->mm_class = (PyTypeObject *)Py_NewRef((PyObject *)owner);
@@ -280,7 +286,7 @@ static PyObject *cno_of_method(PyObject *cls, PyObject *method) {
 }
 
 static PyMethodDef cno_function_methods[] = {
-    {"of_method", cno_of_method, METH_O | METH_CLASS,
+    {"of_method", cno_of_method, METH_VARARGS | METH_CLASS,
      PyDoc_STR("Return a function with annotations for a method of a compiled class, or None.")},
     {NULL, NULL, 0, NULL},
 };

@@ -24,6 +24,7 @@ from cno.aio import (
     Handler,
     Headers,
     Listener,
+    Pending,
     Pool,
     ProxyError,
     Push,
@@ -46,6 +47,7 @@ from cno.aio import (
 from cno.errors import ConnectionError
 from cno.limits import Limits
 from cno.settings import SettingsDict
+from cno.timeouts import Timeout
 
 COMPILED: Final[bool] = _build.is_compiled()
 __version__: Final = _build.VERSION
@@ -65,6 +67,7 @@ __all__ = [
     "Headers",
     "Limits",
     "Listener",
+    "Pending",
     "Pool",
     "ProxyError",
     "Push",
@@ -76,6 +79,7 @@ __all__ = [
     "StatusError",
     "StreamError",
     "StreamTimeoutError",
+    "Timeout",
     "Tunnel",
     "UpgradeRefused",
     "__version__",
@@ -96,6 +100,11 @@ if COMPILED:
         [globals()[name] for name in __all__]
         + [getattr(raw, name) for name in raw.__all__]
         + [getattr(hpack, name) for name in hpack.__all__],
-        type(connect),
-        "cno.aio.client.connect",
+        type(Pool.aclose),
+        {"Client.request", "Pool.request"},  # as below
     )
+else:
+    from cno.aio.coroutine_functions import coroutine_function
+
+    coroutine_function(Client.request)
+    coroutine_function(Pool.request)

@@ -10,7 +10,7 @@ Knows the shape of modules. Must never know what the package does. Stays interpr
 import ast
 import inspect
 import sys
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from functools import lru_cache
 from types import FunctionType, MethodDescriptorType
 from typing import Any, Final, TypeAlias
@@ -106,18 +106,16 @@ class ClassDocstring:
         return None if definition is None else ast.get_docstring(definition)
 
 
-def describe(public: Iterable[object], coroutine: Any, module: str) -> None:
-    """Connect public classes, their bases, methods and functions with their source.
+def describe(public: Iterable[object], coroutine: Any, others: Container[str]) -> None:
+    """Connect public classes, their bases and methods with their source.
 
-    `coroutine` is the type of compiled coroutine functions, `module` the module of those that are
-    not methods.
+    `coroutine` is the type of compiled coroutine functions, `others` the names of methods that
+    return a coroutine, but are no coroutine functions: they are to count as such.
     """
     classes: set[type] = set()
     for each in public:
         if isinstance(each, type):
             classes.update(cls for cls in each.__mro__ if cls.__module__.startswith("cno."))
-        elif isinstance(each, coroutine):
-            each.__module__ = module
     for cls in classes:
         if (sys.modules[cls.__module__].__file__ or "").endswith(".py"):
             continue  # the class is interpreted
@@ -128,7 +126,8 @@ def describe(public: Iterable[object], coroutine: Any, module: str) -> None:
             if not isinstance(member, coroutine):
                 if name.startswith("_") or not isinstance(member, MethodDescriptorType):
                     continue
-                member = coroutine.of_method(member)
+                is_coroutine = member.__qualname__ in others
+                member = coroutine.of_method(member, inspect.CO_COROUTINE if is_coroutine else 0)
                 if member is None:
                     continue
                 setattr(cls, name, member)

@@ -73,10 +73,13 @@ class ConnectionError(builtins.ConnectionError):
 
 
 def explained(text: str, rule: str, limit: str) -> str:
-    """Return what happened, by which rule, and what would let it pass."""
+    """Return what happened, by which rule, and what would let it pass: a field of `Limits`, or a
+    time limit of the request, like `timeout.read`."""
     if rule:
         text = f"{text} [{rule}]"
-    return f"{text} (Limits.{limit})" if limit else text
+    if limit:
+        text += f" ({limit})" if "." in limit else f" (Limits.{limit})"
+    return text
 
 
 def rebuild(cls: type[ConnectionError], args: tuple[Any, ...]) -> ConnectionError:

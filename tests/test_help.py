@@ -107,7 +107,10 @@ def test_the_same_is_told_of_both_builds(name: str, sources: dict[str, dict[str,
         ("cno.Pool", ["method: str", "data: bytes |", "Sends requests to any number of servers"]),
         ("cno.Request", ["code: int", "-> None", "Send the response", "conn"]),
         ("cno.serve", ["port: int | None = None", "mode: int | None = None", "Serve HTTP/2"]),
-        ("cno.request", ["Send one request", "-> cno.aio.messages.Response"]),
+        (
+            "cno.request",
+            ["Send one request", "-> cno.aio.client.pending.Pending[cno.aio.messages.Response]"],
+        ),
         ("cno.raw.Connection", ["write_data(", "server: bool", "Take bytes from the transport"]),
         ("cno.raw.ErrorCode", ["RFC 9113 section 7"]),
         ("cno.Limits", ["max_concurrent_streams: int | None = 100"]),
@@ -121,10 +124,12 @@ def test_help(name: str, lines: list[str]) -> None:
 
 def test_a_coroutine_function_leads_to_its_source() -> None:
     request = cno.Pool.request
-    assert inspect.getsource(request).lstrip().startswith("async def request(")
+    assert inspect.getsource(request).lstrip().startswith("def request(")
     assert request.__module__ == "cno.aio.pool"
     assert request.__annotations__["method"] is str
-    assert typing.get_type_hints(request)["return"] is cno.Response
+    returned = typing.get_type_hints(request)["return"]
+    assert typing.get_origin(returned) is cno.Pending
+    assert typing.get_args(returned) == (cno.Response,)
     bound = inspect.signature(cno.Pool().request)
     assert list(bound.parameters)[:2] == ["method", "url"]
 

@@ -62,13 +62,13 @@ def test_there_are_a_few_short_examples() -> None:
 def test_asgi() -> None:
     port = free_port()
     with running(source("An ASGI application", port), port):
-        assert run(source("A request", port)) == "200 b'Hello from ASGI!\\n'\n"
+        assert run(source("A request", port)) == "200 Hello from ASGI!\n\n"
 
 
 def test_server_and_client() -> None:
     port = free_port()
     with running(source("A server", port), port):
-        assert run(source("A request", port)) == "200 b'Hello, World!\\n'\n"
+        assert run(source("A request", port)) == "200 Hello, World!\n\n"
         assert run(source("A client", port)).splitlines() == [
             "200 b'Hello, Ada!\\n'",
             "200 b'Hello, Grace!\\n'",

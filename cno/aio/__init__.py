@@ -1,8 +1,9 @@
 """asyncio: servers, clients, and what they exchange. `cno` has the same names."""
 
 from cno.aio.channel import Channel
-from cno.aio.client.connect import connect, request
 from cno.aio.client.connection import Client, UpgradeRefused
+from cno.aio.client.pending import Pending
+from cno.aio.client.requesting import connect, request
 from cno.aio.errors import (
     BodyTooLargeError,
     ConnectError,
@@ -38,6 +39,7 @@ __all__ = [
     "Handler",
     "Headers",
     "Listener",
+    "Pending",
     "Pool",
     "ProxyError",
     "Push",

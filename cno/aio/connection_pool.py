@@ -104,8 +104,10 @@ class ConnectionPool(PoolListener):
         """Wait for a connection for a request; a place on it is reserved."""
         waiter = self._join(origin, goes_first, unused_only)
         try:
+            if spec.observer is not None:
+                spec.observer.waits(waiter.key, origin)
             await waiter.key
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, TimeoutError):
             self._leave(waiter)
             raise
         return connection_of(waiter)

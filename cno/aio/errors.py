@@ -40,7 +40,8 @@ class StreamError(ConnectionError):
 class StreamTimeoutError(StreamError, TimeoutError):
     """A stream was reset because it waited longer for the peer than a limit allows.
 
-    `limit` is the field of `Limits`.
+    `limit` is the field of `Limits`, or for a time limit of the request `timeout.total`,
+    `timeout.pool`, `timeout.write` or `timeout.read`.
     """
 
 
@@ -88,7 +89,11 @@ class ConnectError(ConnectionError):
 
 
 class ConnectTimeoutError(ConnectError, TimeoutError):
-    """No connection was made in time. `limit` is the field of `Limits` that sets the time."""
+    """No connection was made in time.
+
+    `limit` is the field of `Limits` that sets the time, or for a time limit of the request
+    `timeout.connect` or `timeout.total`.
+    """
 
 
 class ProxyError(ConnectError):

@@ -16,6 +16,7 @@ from mypy_extensions import i64
 from cno.aio import leftover
 from cno.aio.body import BodyBuffer
 from cno.aio.channel import Channel
+from cno.aio.client.request_observer import RequestObserver
 from cno.aio.client.unclaimed import Unclaimed
 from cno.aio.connection import send_queue
 from cno.aio.connection.lifecycle import LOST
@@ -363,7 +364,9 @@ class Response(IncomingMessage):
     over the pushes of the server. Leaving `async with` cancels the rest of the response.
     """
 
-    def __init__(self, conn: Connection, stream: int) -> None:
+    def __init__(
+        self, conn: Connection, stream: int, observer: RequestObserver | None = None
+    ) -> None:
         super().__init__(conn, stream, [])
         self.code = 0
         self.reason = ""
@@ -381,6 +384,7 @@ class Response(IncomingMessage):
         self._pushes: Pushes | None = None
         self._late_since = 0.0  # since when the head or a push is awaited; 0: it is not
         self._late_mark: i64 = 0  # the connection's count of inputs by then
+        self._observer = observer
 
     def __repr__(self) -> str:
         return f"<Response {self.code} stream={self.stream}>"

@@ -17,8 +17,11 @@ from cno.aio.arguments import check_configuration
 from cno.aio.client.connect import Route
 from cno.aio.client.connect_errors import connect_error
 from cno.aio.client.connection import CLIENT_LIMITS
+from cno.aio.client.pending import Pending
 from cno.aio.client.pooled import ClientConnection
+from cno.aio.client.request_observer import RequestObserver
 from cno.aio.client.request_spec import RequestSpec, authority_of, completed
+from cno.aio.client.request_watch import InformationalHook, RequestWatch, watched
 from cno.aio.client.retry_rules import is_repeatable, requires_http1
 from cno.aio.client.urls import Target, target_of
 from cno.aio.connection_pool import ConnectionPool
@@ -31,6 +34,7 @@ from cno.errors import UsageError
 from cno.limits import Limits
 from cno.pool.retries import Retries
 from cno.settings import SettingsDict
+from cno.timeouts import Timeout
 
 if TYPE_CHECKING:
     from cno.websocket.opening import Opening
@@ -105,7 +109,7 @@ class Pool(ConnectionPool):
         self._retries = retries
         self._retry_idempotent = retry_idempotent
 
-    async def request(
+    def request(
         self,
         method: str,
         url: str,
@@ -113,21 +117,38 @@ class Pool(ConnectionPool):
         data: Body = b"",
         *,
         trailers: Headers | None = None,
-    ) -> Response:
-        """Send a request. Return its response once the head has been received.
+        timeout: float | Timeout | None = None,
+        on_informational: InformationalHook | None = None,
+    ) -> Pending[Response]:
+        """Send a request: `async with pool.request("GET", url) as response:`.
 
-        The arguments are those of `Client.request`, with a URL in place of the path. Read the
-        payload to its end, or use `async with`: until then, the response occupies its stream, or in
-        HTTP/1.1 its connection. Cancelling resets the stream. Set a deadline by `asyncio.timeout`.
+        `await pool.request(...)` returns the response too, once its head has been received. Read
+        its payload to the end then, or use `async with`: until then, the response occupies its
+        stream, or in HTTP/1.1 its connection. Cancelling resets the stream. The arguments are those
+        of `Client.request`, with a URL in place of the path. `timeout` includes all retries.
 
         Raises ConnectError, StreamError and ConnectionLostError, all of which have `retryable`;
         ValueError for a malformed URL; UsageError for an invalid request, and if the pool is
         closed; TypeError or ValueError for an invalid body; and all errors of reading `data`.
         """
+        if timeout is None and on_informational is None:
+            return Pending(self._request(method, url, headers, data, trailers, None))
+        watch = RequestWatch(timeout, on_informational)
+        return Pending(watched(watch, self._request(method, url, headers, data, trailers, watch)))
+
+    async def _request(
+        self,
+        method: str,
+        url: str,
+        headers: Iterable[tuple[str, str]],
+        data: Body,
+        trailers: Headers | None,
+        observer: RequestObserver | None,
+    ) -> Response:
         self._bind()
         target = target_of(url)
         fields = completed(as_list(headers), target.authority, target.credentials)
-        spec = RequestSpec(method, target.path, fields, data, trailers)
+        spec = RequestSpec(method, target.path, fields, data, trailers, observer)
         if spec.source is None:
             return await self._carry(target, spec, None)
         return await self._carry_stream(target, spec, spec.source)
@@ -219,6 +240,8 @@ class Pool(ConnectionPool):
         while True:
             if self._store.is_closing:
                 raise ConnectionLostError("the pool was closed", retryable=True)
+            if spec.observer is not None:
+                spec.observer.check()
             origin = self._origin_of(target)
             unused_only = retries.needs_unused
             picked = self._store.pick(origin, unused_only)

@@ -10,7 +10,7 @@ from cno.sync.errors import PoolTimeoutError, ReadTimeoutError, WriteTimeoutErro
 from cno.sync.messages import Push, Response
 from cno.sync.pool import Pool
 from cno.sync.sources import Body
-from cno.sync.timeouts import Timeout
+from cno.timeouts import Timeout
 
 __all__ = [
     "Body",

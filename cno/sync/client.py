@@ -20,7 +20,8 @@ from cno.sync.polling import wait
 from cno.sync.request_spec import RequestSpec
 from cno.sync.sources import Body
 from cno.sync.state import Link
-from cno.sync.timeouts import FOREVER, Deadlines, Timeout, as_timeout
+from cno.sync.timeouts import FOREVER, Deadlines
+from cno.timeouts import Timeout, as_timeout
 
 
 class SlotParker(Parker):

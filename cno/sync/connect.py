@@ -24,7 +24,8 @@ from cno.sync.request_spec import RequestSpec
 from cno.sync.route import Route, dialed
 from cno.sync.sources import Body
 from cno.sync.state import Guard, Link
-from cno.sync.timeouts import Deadlines, Timeout, as_timeout
+from cno.sync.timeouts import Deadlines
+from cno.timeouts import Timeout, as_timeout
 
 
 def connect(

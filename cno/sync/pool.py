@@ -35,7 +35,8 @@ from cno.sync.pooled import PooledLink
 from cno.sync.request_spec import RequestSpec
 from cno.sync.route import Route
 from cno.sync.sources import Body
-from cno.sync.timeouts import Deadlines, Timeout, as_timeout
+from cno.sync.timeouts import Deadlines
+from cno.timeouts import Timeout, as_timeout
 
 #: The status of a server that does not answer for the origin (RFC 9110 15.5.20).
 MISDIRECTED: Final = 421

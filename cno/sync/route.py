@@ -31,8 +31,9 @@ from cno.sync import connection_io, dial, messages
 from cno.sync.dial import Dialing
 from cno.sync.request_spec import tunnel_request
 from cno.sync.state import Guard, Link
-from cno.sync.timeouts import FOREVER, Deadlines, Timeout
+from cno.sync.timeouts import FOREVER, Deadlines
 from cno.sync.transport import Transport
+from cno.timeouts import Timeout
 
 #: Bytes of the content of a proxy's refusal that its error keeps.
 MAX_REFUSAL_CONTENT: Final = 65_536

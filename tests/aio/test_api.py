@@ -38,7 +38,7 @@ SIGNATURES = {
     (aio.Request, "push"): "method path headers?",
     (aio.Request, "inform"): "code headers?",
     (aio.Request, "upgrade"): "headers?",
-    (aio.Client, "request"): "method path headers? data? *trailers?",
+    (aio.Client, "request"): "method path headers? data? *trailers? *timeout? *on_informational?",
     (aio.Client, "close"): "",
     (aio.Response, "cancel"): "code?",
     (aio.Push, "cancel"): "code?",

@@ -6,13 +6,14 @@ Knows when TLS, a proxy or a Unix socket is used. Must never know what a connect
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable
 from ssl import SSLContext
-from typing import Any, TypeAlias, overload
+from typing import Any, TypeAlias
 
 from cno.aio import tls
 from cno.aio.client.connect_errors import closed_at_once, connect_error, too_slow
 from cno.aio.client.connection import Client
 from cno.aio.client.happy_eyeballs import SocketOptions, open_connection
 from cno.aio.client.proxy import ProxyRoute
+from cno.aio.client.request_watch import InformationalHook, RequestWatch, watched
 from cno.aio.client.retry_rules import requires_http1
 from cno.aio.client.unread_input import has_input, let_transport_read, socket_number
 from cno.aio.client.urls import Target
@@ -23,6 +24,7 @@ from cno.aio.messages import Response
 from cno.aio.sources import Body
 from cno.limits import Limits
 from cno.settings import SettingsDict
+from cno.timeouts import Timeout
 
 #: Connects a client to the server of a target; the bool: offer HTTP/1.1 alone (`Route.connect`).
 Connector: TypeAlias = Callable[
@@ -116,89 +118,6 @@ class Route:
             )
 
 
-def with_loop(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
-    """Return positional arguments that begin with an event loop, or None in its place."""
-    if "loop" in kwargs:
-        return (kwargs.pop("loop"), *args)
-    if args and (args[0] is None or isinstance(args[0], asyncio.AbstractEventLoop)):
-        return args
-    return (None, *args)
-
-
-@overload
-async def connect(
-    loop: asyncio.AbstractEventLoop | None,
-    url: str,
-    ssl_ctx: SSLContext | None = None,
-    ssl_hostname: str | None = None,
-    *,
-    force_http2: bool = False,
-    proxy: str | None = None,
-    proxy_ssl_ctx: SSLContext | None = None,
-    proxy_tunnel: bool = False,
-    unix: str | None = None,
-    settings: SettingsDict | None = None,
-    limits: Limits | None = None,
-) -> Client: ...
-
-
-@overload
-async def connect(
-    url: str,
-    ssl_ctx: SSLContext | None = None,
-    ssl_hostname: str | None = None,
-    *,
-    force_http2: bool = False,
-    proxy: str | None = None,
-    proxy_ssl_ctx: SSLContext | None = None,
-    proxy_tunnel: bool = False,
-    unix: str | None = None,
-    settings: SettingsDict | None = None,
-    limits: Limits | None = None,
-) -> Client: ...
-
-
-async def connect(*args: Any, **kwargs: Any) -> Client:
-    """Connect to the server that a URL names.
-
-    `http:` means clear text, `https:` TLS with ALPN `h2` and `http/1.1`. `h2c:` and `h2:` mean the
-    same, but always HTTP/2; so does `force_http2`. A `user:password@` in the URL is sent with each
-    request, as credentials of the Basic scheme, unless its headers have an `authorization`.
-
-    `ssl_ctx` is the TLS context; by default it trusts the system's certificates. A context that
-    offers no protocols by ALPN is changed to offer `h2` and `http/1.1`. To offer HTTP/1.1 alone,
-    call `ssl_ctx.set_alpn_protocols(["http/1.1"])` before. `ssl_hostname` is the name that the
-    certificate must have, by default the URL's host.
-
-    `proxy` is the URL of an HTTP proxy (`http://[user:password@]host:port`, or `https:` for TLS to
-    the proxy, with `proxy_ssl_ctx` or the system's certificates). The proxy forwards the requests
-    to an `http:` URL. For `https:`, for HTTP/2 in clear text and with `proxy_tunnel`, it opens a
-    tunnel (CONNECT), with TLS to the server inside. Upgrades need a tunnel, since proxies do not
-    forward them. `proxy="env"` uses the proxy that the environment variables HTTP_PROXY,
-    HTTPS_PROXY and ALL_PROXY name, except for the hosts in NO_PROXY; without it, no environment
-    variable is read. `unix` is the path of a Unix socket, which is used instead of the URL's host.
-    `settings` and `limits` are as for `cno.Client`.
-
-    The host is a name, an IPv4 address of four decimals, or an IPv6 address in brackets, which may
-    have a zone (`[fe80::1%25eth0]`; the zone is not sent). Names outside ASCII are converted by
-    IDNA 2008 and UTS 46 with the extra `cno[idna]`, and without it only where IDNA 2003 agrees.
-    Hosts that other parsers could read differently are refused: addresses like `0x7f.1` and
-    `127.1`, percent-encoded hosts, backslashes, several `@`, control characters.
-
-    Raises ValueError for a URL that cannot be used. Raises ConnectError if there is no connection:
-    its `__cause__` is what the system or `ssl` raised. Subclasses are ProxyError, if the proxy
-    refuses or cannot be reached, and ConnectTimeoutError, which is a TimeoutError too, after
-    `Limits.handshake_timeout`.
-    """
-    return await _connect(*with_loop(args, kwargs), **kwargs)
-
-
-async def _connect(
-    loop: asyncio.AbstractEventLoop | None, url: str, *args: Any, **kwargs: Any
-) -> Client:
-    return await dial(loop, Target(url), *args, **kwargs)
-
-
 async def dial(
     loop: asyncio.AbstractEventLoop | None,
     target: Target,
@@ -215,10 +134,12 @@ async def dial(
     http1_only: bool = False,
     client_class: type[Client] = Client,
     connector: Connector | None = None,
+    within: tuple[float, str] | None = None,
 ) -> Client:
-    """Connect as `connect` does, to a target that has been parsed already.
+    """Connect as `cno.connect` does, to a target that has been parsed already.
 
     `http1_only`: offer HTTP/1.1 alone, over TLS. `connector` takes the place of `Route.connect`.
+    `within`: a time limit in seconds, and its name.
     """
     if loop is None:
         loop = asyncio.get_running_loop()
@@ -233,10 +154,14 @@ async def dial(
     )
     client._credentials = target.credentials
     patience = client._limits.handshake_timeout
+    name = "handshake_timeout"
+    if within is not None and (patience is None or within[0] < patience):
+        patience, name = within
     problem: OSError | None = None
     connecting = route.connect if connector is None else connector
     try:
-        await connect_within(patience, loop, connecting(loop, target, client, http1_only), client)
+        work = connecting(loop, target, client, http1_only)
+        await connect_within(patience, name, loop, work, client)
     except OSError as error:
         problem = error
     if problem is None and await was_closed(client):
@@ -265,6 +190,7 @@ async def was_closed(client: Client) -> bool:
 
 async def connect_within(
     patience: float | None,
+    limit: str,
     loop: asyncio.AbstractEventLoop,
     work: Coroutine[Any, Any, None],
     client: Client,
@@ -282,7 +208,7 @@ async def connect_within(
         raise
     if not task.done():
         abandon(task, client)
-        raise too_slow(patience)
+        raise too_slow(patience, limit)
     problem = task.exception()
     task = None
     if problem is not None:
@@ -305,8 +231,7 @@ def retrieve_exception(task: "asyncio.Task[None]") -> None:
         task.exception()
 
 
-@overload
-async def request(
+async def request_once(
     loop: asyncio.AbstractEventLoop | None,
     method: str,
     url: str,
@@ -314,70 +239,44 @@ async def request(
     data: Body = b"",
     *,
     trailers: Headers | None = None,
-    ssl_ctx: SSLContext | None = None,
-    ssl_hostname: str | None = None,
-    force_http2: bool = False,
-    proxy: str | None = None,
-    proxy_ssl_ctx: SSLContext | None = None,
-    proxy_tunnel: bool = False,
-    unix: str | None = None,
-    settings: SettingsDict | None = None,
-    limits: Limits | None = None,
-) -> Response: ...
-
-
-@overload
-async def request(
-    method: str,
-    url: str,
-    headers: Iterable[tuple[str, str]] = (),
-    data: Body = b"",
-    *,
-    trailers: Headers | None = None,
-    ssl_ctx: SSLContext | None = None,
-    ssl_hostname: str | None = None,
-    force_http2: bool = False,
-    proxy: str | None = None,
-    proxy_ssl_ctx: SSLContext | None = None,
-    proxy_tunnel: bool = False,
-    unix: str | None = None,
-    settings: SettingsDict | None = None,
-    limits: Limits | None = None,
-) -> Response: ...
-
-
-async def request(*args: Any, **kwargs: Any) -> Response:
-    """Send one request over a new connection, which closes after the response.
-
-    Takes the arguments of `Client.request`, with a URL in place of the path, and the keyword
-    arguments of `connect`; raises what these raise. Read the payload to its end, or use
-    `async with`.
-    """
-    return await _request(*with_loop(args, kwargs), **kwargs)
-
-
-async def _request(
-    loop: asyncio.AbstractEventLoop | None,
-    method: str,
-    url: str,
-    headers: Iterable[tuple[str, str]] = (),
-    data: Body = b"",
-    *,
-    trailers: Headers | None = None,
+    timeout: float | Timeout | None = None,  # noqa: ASYNC109  # of the API
+    on_informational: InformationalHook | None = None,
     **connect_args: Any,
 ) -> Response:
+    """Send one request over a new connection. (`cno.request` describes the arguments.)"""
     target = Target(url)
     fields = as_list(headers)
-    client = await dial(loop, target, **connect_args)
+    if timeout is None and on_informational is None:
+        return await carry(loop, method, target, fields, data, trailers, None, connect_args)
+    watch = RequestWatch(timeout, on_informational)
+    work = carry(loop, method, target, fields, data, trailers, watch, connect_args)
+    return await watched(watch, work)
+
+
+async def carry(
+    loop: asyncio.AbstractEventLoop | None,
+    method: str,
+    target: Target,
+    fields: Headers,
+    data: Body,
+    trailers: Headers | None,
+    watch: RequestWatch | None,
+    options: dict[str, Any],
+) -> Response:
+    """Connect, with these keyword arguments of `connect`, and send the request; if the server
+    requires that, connect again for HTTP/1.1."""
+    within = None if watch is None else watch.for_connecting()
+    client = await dial(loop, target, within=within, **options)
     try:
-        return await only_request(client, method, target, fields, data, trailers)
+        return await only_request(client, method, target, fields, data, trailers, watch)
     except StreamError as error:
         if not (isinstance(data, bytes) and requires_http1(error)):
             raise
-        if not can_use_http1(target, **connect_args):
+        if not can_use_http1(target, **options):
             raise
-    client = await dial(loop, target, http1_only=True, **connect_args)
-    return await only_request(client, method, target, fields, data, trailers)
+    within = None if watch is None else watch.for_connecting()
+    client = await dial(loop, target, http1_only=True, within=within, **options)
+    return await only_request(client, method, target, fields, data, trailers, watch)
 
 
 async def only_request(
@@ -387,10 +286,13 @@ async def only_request(
     fields: Headers,
     data: Body,
     trailers: Headers | None,
+    watch: RequestWatch | None,
 ) -> Response:
     """Send the only request of a connection, which closes after the response."""
     try:
-        response = await client.request(method, target.path, fields, data, trailers=trailers)
+        if watch is not None:
+            watch.check()
+        response = await client._request(method, target.path, fields, data, trailers, watch)
     except BaseException:
         client.close()
         raise

@@ -26,9 +26,9 @@ def closed_at_once(why: Reason | None, code: int) -> OSError:
     return ConnectionAbortedError(explained(why.text, why.rule, why.limit))
 
 
-def too_slow(patience: float) -> ConnectTimeoutError:
-    """Return the cause where `handshake_timeout` has passed."""
-    return ConnectTimeoutError(f"no connection within {patience:g} s", limit="handshake_timeout")
+def too_slow(patience: float, limit: str = "handshake_timeout") -> ConnectTimeoutError:
+    """Return the cause where a time limit of connecting has passed, in seconds."""
+    return ConnectTimeoutError(f"no connection within {patience:g} s", limit=limit)
 
 
 def connect_error(target: Target, cause: OSError) -> ConnectError:

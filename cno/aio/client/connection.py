@@ -17,7 +17,10 @@ from cno.aio.channel import Channel
 from cno.aio.client import pushes
 from cno.aio.client.forward_proxy import ForwardProxy
 from cno.aio.client.liveness import given_up, sent
+from cno.aio.client.pending import Pending
+from cno.aio.client.request_observer import RequestObserver
 from cno.aio.client.request_spec import RequestSpec, completed, tunnel_request
+from cno.aio.client.request_watch import InformationalHook, RequestWatch, watched
 from cno.aio.client.response_timeouts import NO_TURN, interim, overdue, refuse
 from cno.aio.client.retry_rules import is_repeatable
 from cno.aio.client.unclaimed import Unclaimed
@@ -37,15 +40,10 @@ from cno.aio.waiters import wake_first
 from cno.aio.writing import write_body
 from cno.const import CNO_RST_CANCEL, MAX_STREAM_ID
 from cno.core import CLOSED, DONE
-from cno.errors import (
-    ConnectionError,
-    DisconnectError,
-    InvalidStreamError,
-    Reason,
-    WouldBlockError,
-)
+from cno.errors import ConnectionError, DisconnectError, InvalidStreamError, Reason, WouldBlockError
 from cno.limits import Limits, with_windows
 from cno.settings import SettingsDict
+from cno.timeouts import Timeout
 
 #: A client reads from one server: windows of 1 MiB per stream, 8 MiB in all.
 CLIENT_LIMITS: Final = Limits(
@@ -56,8 +54,7 @@ CLIENT_LIMITS: Final = Limits(
 SUCCESSFUL: Final = range(200, 300)
 SWITCHING: Final = range(101, 102)
 
-#: Requests sent before the server has said how many it takes at once: fewer it should not allow
-#: (RFC 9113 6.5.2), and what goes beyond would come back refused.
+#: Requests before the server has said how many it takes: 100 at least, it should (RFC 9113 6.5.2).
 MAX_BLIND: Final = 100
 
 
@@ -105,7 +102,7 @@ class Client(Connection):
         self._vain_mark: i64 = -1  # how often something had come when a request was given up soon
         self._line: deque[asyncio.Future[None]] = deque()  # requests that cannot be sent yet
 
-    async def request(
+    def request(
         self,
         method: str,
         path: str,
@@ -113,24 +110,42 @@ class Client(Connection):
         data: Body = b"",
         *,
         trailers: Headers | None = None,
-    ) -> Response:
-        """Send a request; returns its response as soon as that has begun to come.
+        timeout: float | Timeout | None = None,
+        on_informational: InformationalHook | None = None,
+    ) -> Pending[Response]:
+        """Send a request: `async with client.request("GET", "/") as response:`. Awaiting it returns
+        the response too, once its head has been received.
 
         `path` has the query. `data` is bytes-like, a binary file (read in a thread, from its
         position on, and not closed; its size is sent as content-length), an `asyncio.StreamReader`
         (read in pieces), a `Channel`, or any other iterable of bytes, asynchronous or not. It is
         sent while the response is read, until the server does not want it any more. `trailers` are
-        looked at when the body has ended. Cancelling resets the stream.
+        looked at when the body has ended. `timeout` is in seconds, to the end of the response, or a
+        `cno.Timeout`. `on_informational(code, headers)` is called for each interim (1xx) response
+        when it is received; it must not block. Cancelling resets the stream.
 
         Waits while the server allows no more requests at once; HTTP/1.1 has one at a time. Raises
         ConnectionLostError and StreamError (`retryable` where the server promises not to have
         acted on the request, or the method allows to send it again), UsageError for what must not
         be sent, TypeError or ValueError for what is no body, EOFError for a file that has become
-        shorter, and whatever reading `data` raises. A timeout raises a StreamError that is also a
-        TimeoutError.
+        shorter, StreamTimeoutError, and whatever reading `data` raises.
         """
+        if timeout is None and on_informational is None:
+            return Pending(self._request(method, path, headers, data, trailers, None))
+        watch = RequestWatch(timeout, on_informational)
+        return Pending(watched(watch, self._request(method, path, headers, data, trailers, watch)))
+
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        headers: Iterable[tuple[str, str]],
+        data: Body,
+        trailers: Headers | None,
+        observer: RequestObserver | None,
+    ) -> Response:
         check_loop(self.loop)
-        spec = RequestSpec(method, path, self._fields(headers), data, trailers)
+        spec = RequestSpec(method, path, self._fields(headers), data, trailers, observer)
         response: Response | None = None
         if spec.source is not None:
             response = await self._open_or_dispose(spec)
@@ -280,6 +295,8 @@ class Client(Connection):
             response._channel.close()
         if response._pushes is not None:
             response._pushes.end()
+        if response._observer is not None:
+            response._observer.ended(response)
         if self._single and not self._exchanges:
             self.close()
 
@@ -295,9 +312,11 @@ class Client(Connection):
         refuse(self._line, NO_TURN)
 
     def _overdue(self, exchange: StreamState, now: float) -> Reason | None:
+        response = cast(Response, exchange)
+        if response._observer is not None and response._observer.times_reads:
+            return None
         why = super()._overdue(exchange, now)
         if why is None:
-            response = cast(Response, exchange)
             unsent = response._upload is not None or send_queue.is_pending(self, response.stream)
             why = overdue(response, unsent, now, self._limits)
             if why is not None and is_sending(self.transport):
@@ -369,12 +388,12 @@ class Client(Connection):
         """Write a request's head as soon as that is possible."""
         try:
             if self._line or self._transport_state.full:
-                await self._wait_turn(False)
+                await self._wait_turn(False, spec.observer)
             while True:
                 response = self._try_open(spec)
                 if response is not None:
                     return response
-                await self._wait_turn(True)
+                await self._wait_turn(True, spec.observer)
         finally:
             self._freed()  # the next request may go: this one has gone, or was given up
 
@@ -388,11 +407,13 @@ class Client(Connection):
             return None
         if len(self._exchanges) >= MAX_BLIND and is_greeting(self):
             return None
+        if spec.observer is not None:
+            spec.observer.check()
         path, fields = spec.path, spec.fields
         if self._forward_proxy is not None:
             path, fields = self._forward_proxy.target(spec), self._forward_proxy.fields(spec)
         stream = self.next_stream
-        response = Response(self, stream)
+        response = Response(self, stream, spec.observer)
         response._reused = self._answered_before
         if self._http2:
             sent(self, response)
@@ -408,6 +429,8 @@ class Client(Connection):
         finally:
             if not opened:
                 self._exchanges.pop(stream, None)
+        if spec.observer is not None:
+            spec.observer.begin(response)
         return response
 
     def _send(self, response: Response, spec: RequestSpec) -> None:
@@ -425,7 +448,7 @@ class Client(Connection):
             response.cancel()
             raise
 
-    async def _wait_turn(self, front: bool) -> None:
+    async def _wait_turn(self, front: bool, observer: RequestObserver | None) -> None:
         """Wait in the queue; at its `front` if the request has waited before."""
         if not self._is_open():
             raise ConnectionLostError("the connection takes no more requests", retryable=True)
@@ -435,6 +458,8 @@ class Client(Connection):
         else:
             self._line.append(waiter)
         self._shorten_timer()
+        if observer is not None:
+            observer.waits(waiter, None)
         await waiter
 
     async def _answer(self, response: Response, method: str = "") -> Response:
@@ -469,7 +494,7 @@ class Client(Connection):
         """Wait for the server's first SETTINGS: they say whether it takes extended CONNECT."""
         try:
             while is_greeting(self):
-                await self._wait_turn(False)
+                await self._wait_turn(False, None)
         finally:
             self._freed()
 

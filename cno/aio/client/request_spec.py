@@ -5,6 +5,7 @@ Knows what HTTP asks of a request. Must never know a connection.
 
 from collections.abc import AsyncIterable
 
+from cno.aio.client.request_observer import RequestObserver
 from cno.aio.fields import Headers, with_length
 from cno.aio.sources import Body, size_of, source_of, whole_body
 
@@ -14,7 +15,13 @@ class RequestSpec:
     no kind, ValueError for files that cannot be read."""
 
     def __init__(
-        self, method: str, path: str, fields: Headers, data: Body, trailers: Headers | None
+        self,
+        method: str,
+        path: str,
+        fields: Headers,
+        data: Body,
+        trailers: Headers | None,
+        observer: RequestObserver | None = None,
     ) -> None:
         self.method = method
         self.path = path
@@ -40,6 +47,7 @@ class RequestSpec:
             fields = [field for field in fields if field[0].lower() != "expect"]
             self.patient = False
         self.fields = fields
+        self.observer = observer
 
 
 def tunnel_request(method: str, path: str, fields: Headers) -> RequestSpec:

@@ -28,6 +28,8 @@ def interim(response: Response, code: int, headers: Headers) -> None:
     most = response._conn._limits.max_informational
     if most is None or len(response.informational) < most:
         response.informational.append((code, headers))
+    if response._observer is not None:
+        response._observer.informational(code, headers)
     if code == 100 and response._proceed is not None:
         response._got_100 = True
         wake(response._proceed)
