@@ -35,6 +35,7 @@ INTERPRETED = {
     "cno/websocket/errors.py": "as cno/errors.py",
     "cno/adapters/errors.py": "as cno/errors.py",
     "cno/sync/errors.py": "as cno/errors.py",
+    "cno/sync/upgrade_refused.py": "as cno/errors.py",
     "cno/adapters/arguments.py": "as cno/httpx.py",
     "cno/httpx.py": "its classes derive from httpx's, which need not be there to build",
     "cno/httpx2.py": "as cno/httpx.py",

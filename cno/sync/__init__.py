@@ -10,6 +10,8 @@ from cno.sync.errors import PoolTimeoutError, ReadTimeoutError, WriteTimeoutErro
 from cno.sync.messages import Push, Response
 from cno.sync.pool import Pool
 from cno.sync.sources import Body
+from cno.sync.tunnel import Tunnel
+from cno.sync.upgrade_refused import UpgradeRefused
 from cno.timeouts import Timeout
 
 __all__ = [
@@ -21,6 +23,8 @@ __all__ = [
     "ReadTimeoutError",
     "Response",
     "Timeout",
+    "Tunnel",
+    "UpgradeRefused",
     "WriteTimeoutError",
     "connect",
     "request",

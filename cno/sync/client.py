@@ -17,10 +17,12 @@ from cno.sync.exchange import NO_SLOT, OnInformational
 from cno.sync.messages import Response, answered, opened
 from cno.sync.parker import Parker
 from cno.sync.polling import wait
-from cno.sync.request_spec import RequestSpec
+from cno.sync.request_spec import RequestSpec, tunnel_request
 from cno.sync.sources import Body
 from cno.sync.state import Link
 from cno.sync.timeouts import FOREVER, Deadlines
+from cno.sync.tunnel import Tunnel
+from cno.sync.upgrade_refused import UpgradeRefused
 from cno.timeouts import Timeout, as_timeout
 
 
@@ -34,6 +36,17 @@ class SlotParker(Parker):
     def done(self) -> bool:
         link = self._link
         return not link.is_open() or link.slots() > 0
+
+
+class SettingsParker(Parker):
+    """A thread that waits for the server's first SETTINGS."""
+
+    def __init__(self, link: Link) -> None:
+        super().__init__()
+        self._link = link
+
+    def done(self) -> bool:
+        return self._link.is_lost or not self._link.is_greeting()
 
 
 class PongParker(Parker):
@@ -103,6 +116,15 @@ class Client:
         link = self._link
         fields = completed(as_list(headers), link.authority, link.credentials)
         spec = RequestSpec(method, path, fields, data, trailers)
+        return self._send(spec, timeout, on_informational)
+
+    def _send(
+        self,
+        spec: RequestSpec,
+        timeout: "Timeout | float | None",
+        on_informational: OnInformational | None,
+    ) -> Response:
+        link = self._link
         found = as_timeout(timeout)
         deadlines = self._no_deadlines if found is None else Deadlines(link._limits, found)
         response: Response | None = None
@@ -115,6 +137,57 @@ class Client:
         finally:
             if not done:
                 spec.dispose()
+
+    def upgrade(
+        self,
+        protocol: str,
+        path: str = "/",
+        headers: Iterable[tuple[str, str]] = (),
+        *,
+        timeout: "Timeout | float | None" = None,
+    ) -> Tunnel:
+        """Ask for another protocol, and return a byte stream to speak it.
+
+        HTTP/1.1: GET with `Upgrade` (RFC 9110 7.8); HTTP/2: extended CONNECT (RFC 8441), which the
+        server must have announced. Raises UpgradeRefused for any other answer than 101, or 2xx, and
+        what `request` raises.
+        """
+        link = self._link
+        fields = completed(as_list(headers), link.authority, link.credentials)
+        if link.is_http2:
+            self._await_settings()
+            fields = [(":protocol", protocol), *fields]
+            return self._tunnel(tunnel_request("CONNECT", path, fields), timeout)
+        fields = [*fields, ("connection", "upgrade"), ("upgrade", protocol)]
+        return self._tunnel(RequestSpec("GET", path, fields, b"", None), timeout)
+
+    def tunnel(
+        self,
+        authority: str,
+        headers: Iterable[tuple[str, str]] = (),
+        *,
+        timeout: "Timeout | float | None" = None,
+    ) -> Tunnel:
+        """Ask a proxy for a byte stream to `authority` (host and port), by CONNECT.
+
+        Raises UpgradeRefused for any other answer than 2xx, and what `request` raises. Over
+        HTTP/1.1 the connection ends with such an answer. (RFC 9110 9.3.6, RFC 9931)
+        """
+        fields = [(":authority", authority), *as_list(headers)]
+        return self._tunnel(tunnel_request("CONNECT", "", fields), timeout)
+
+    def _tunnel(self, spec: RequestSpec, timeout: "Timeout | float | None") -> Tunnel:
+        response = self._send(spec, timeout, None)
+        is_open = response.code == 101 if spec.method == "GET" else 200 <= response.code < 300
+        if not is_open:
+            raise UpgradeRefused(response)
+        return Tunnel(response)
+
+    def _await_settings(self) -> None:
+        """Wait for the server's first SETTINGS, which announce extended CONNECT."""
+        link = self._link
+        if link.is_greeting():
+            wait(link, SettingsParker(link), FOREVER)  # until `Limits.handshake_timeout`
 
     def ping(self) -> float:
         """Send a PING and wait for the response. Return the round-trip time in seconds.

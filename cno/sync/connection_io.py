@@ -121,6 +121,9 @@ def to_send(link: Link) -> list[bytes] | None:
         if not link.out:
             if link.is_closing:
                 close_here(link)
+            elif link.output_ends:
+                link.output_ends = False
+                link.transport.end_output()
             return None
         if link.transport.layers:
             pieces = encrypted(link)
@@ -295,9 +298,7 @@ def lost(link: Link, problem: OSError | None) -> None:
     """Fail all requests of the connection, and close its socket. Called with the lock."""
     if link.is_lost:
         return
-    link.loss = problem
-    link.cause = end_of(link)
-    link.loss = None  # its traceback may refer to the connection
+    link.cause = end_of(link, problem)
     link.hung_up = not link.closed_here and is_quiet(link)
     link.is_lost = True
     if link.transport.end != FULL_END or link.closed_here:
@@ -338,12 +339,12 @@ def release(link: Link) -> None:
     link.transport.close()
 
 
-def end_of(link: Link) -> str:
+def end_of(link: Link, problem: OSError | None) -> str:
     """Return how a connection ended, and by whom."""
     if link.timed_out is not None:
         return f"{link.timed_out.text}: the connection was closed here"
-    if link.loss is not None:
-        return f"the connection was lost: {said(link.loss)}"
+    if problem is not None:
+        return f"the connection was lost: {said(problem)}"
     if link.closed_here:
         return "the connection was closed here"
     if link.goaway_code() != CNO_RST_NO_ERROR:

@@ -288,8 +288,15 @@ def read_piece(state: StreamState, most: i64, deadlines: Deadlines, upload: Uplo
         if not wait_for(state, needs, deadlines.after(deadlines.body), room_mark):
             if lacks_data(state):
                 raise timed_out(state, NO_BODY, deadlines, deadlines.body)
+    return take_data(state, most)
+
+
+def take_data(state: StreamState, most: i64) -> bytes:
+    """Remove up to this many bytes from the buffer, let the server send as many, and return
+    them."""
     if state._ended:
         return take_pieces(state, most)
+    link = state._link
     guard = link.guard
     guard.check()
     with guard.lock:

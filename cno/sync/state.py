@@ -188,12 +188,12 @@ class Link(Engine):
 
         # -- the life of the connection ----------------------------------------------------------
         self.is_closing = False  # it closes when its output has been sent
+        self.output_ends = False  # half-close when the output has been sent
         self.is_lost = False
         self.closed_here = False
         self.hung_up = False
         self.cause = ""  # how it ended
         self.timed_out: Reason | None = None
-        self.loss: Exception | None = None
         self.answered_before = False
         self.received: i64 = 0  # inputs
         self.connected_at = time.monotonic()
@@ -353,6 +353,8 @@ class Link(Engine):
 
     def on_settings(self) -> None:
         self.changed_due = True
+        for parker in self.parked:
+            parker.unpark()  # it may wait for the first SETTINGS
 
     def on_pong(self, data: bytes) -> None:
         self.ping_sent = 0.0

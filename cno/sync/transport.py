@@ -149,6 +149,13 @@ class Transport:
         except BlockingIOError:
             return 0
 
+    def end_output(self) -> None:
+        """Half-close the connection."""
+        try:
+            self.sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass  # the peer has gone
+
     @property
     def session(self) -> Any:
         """The innermost TLS session; None in clear text."""

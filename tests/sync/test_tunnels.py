@@ -1,0 +1,144 @@
+"""Byte streams of the blocking client: upgrades and CONNECT, over either protocol."""
+
+import asyncio
+import os
+import pickle
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+import cno
+from cno import sync
+from cno.settings import SettingsDict
+from tests.aio.lab import HTTP1, HTTP1_TLS, HTTP2, HTTP2_TLS, Lab, Peer, Wire, by_hand
+from tests.sync.kit import background, serving
+
+
+async def handler(request: cno.Request) -> None:
+    if request.path == "/no":
+        await request.respond(403, [], b"refused")
+        return
+    async with await request.upgrade([("x-mine", "1")]) as tunnel:
+        while data := await tunnel.read(65_536):
+            await tunnel.write(data)
+
+
+@pytest.fixture
+def client(lab: Lab, wire: Wire) -> Iterator[sync.Client]:
+    with serving(lab, wire, handler, settings={"enable_connect_protocol": True}) as url:
+        with sync.connect(url, lab.certs.client()) as made:
+            yield made
+
+
+def opened(client: sync.Client, way: str) -> sync.Tunnel:
+    return client.upgrade("echo", "/yes") if way == "upgrade" else client.tunnel("a.test:1")
+
+
+@pytest.mark.parametrize("way", ["upgrade", "connect"])
+def test_an_echo(client: sync.Client, way: str, wire: Wire) -> None:
+    with opened(client, way) as tunnel:
+        assert tunnel.is_http2 == wire.http2
+        assert ("x-mine", "1") in tunnel.headers
+        for text in (b"a", b"bc" * 1000):
+            tunnel.write(text)
+            got = b""
+            while len(got) < len(text):
+                got += tunnel.read(100, timeout=5)
+            assert got == text
+        assert tunnel.read(0) == b""
+
+
+def test_a_read_that_is_late_leaves_the_tunnel_open(client: sync.Client) -> None:
+    with opened(client, "upgrade") as tunnel:
+        for _ in range(2):
+            began = time.monotonic()
+            with pytest.raises(sync.ReadTimeoutError, match="within 0"):
+                tunnel.read(1, timeout=0.02)
+            assert time.monotonic() - began < 5
+        tunnel.write(b"x", timeout=5)
+        assert tunnel.read(1, timeout=5) == b"x"
+
+
+def test_both_directions_at_once(client: sync.Client) -> None:
+    """More than all buffers hold, so that writing waits for reading."""
+    data = os.urandom(8_000_000)
+    with opened(client, "upgrade") as tunnel:
+        writer = threading.Thread(target=tunnel.write, args=(data,))
+        writer.start()
+        got = bytearray()
+        while len(got) < len(data):
+            got += tunnel.read(100_000, timeout=20)
+        writer.join()
+        assert bytes(got) == data
+
+
+@pytest.mark.parametrize("wire", [HTTP1, HTTP2, HTTP2_TLS], ids=str)
+def test_the_end_of_one_direction(client: sync.Client) -> None:
+    tunnel = opened(client, "upgrade")
+    tunnel.write(b"all")
+    tunnel.write_eof()
+    tunnel.write_eof()
+    assert tunnel.read() == b"all"
+    with pytest.raises(cno.ConnectionError, match="closed"):
+        tunnel.write(b"more")
+    tunnel.close()
+
+
+@pytest.mark.parametrize("wire", [HTTP1, HTTP1_TLS, HTTP2], ids=str)
+def test_a_refusal(client: sync.Client) -> None:
+    with pytest.raises(sync.UpgradeRefused) as caught:
+        client.upgrade("echo", "/no")
+    error = caught.value
+    assert isinstance(error, cno.UpgradeRefused)
+    assert error.status == 403
+    refusal: sync.Response = error.response
+    assert refusal.read() == b"refused"
+    copied = pickle.loads(pickle.dumps(error))
+    assert copied.status == 403
+    with pytest.raises(AttributeError):
+        print(copied.response)
+
+
+@pytest.mark.parametrize("wire", [HTTP2, HTTP2_TLS], ids=str)
+def test_requests_beside_a_tunnel(client: sync.Client) -> None:
+    with opened(client, "upgrade") as tunnel:
+        assert client.request("GET", "/no").read() == b"refused"
+        tunnel.write(b"x")
+        assert tunnel.read(1) == b"x"
+
+
+@pytest.mark.parametrize("wire", [HTTP1, HTTP2], ids=str)
+def test_a_server_that_reads_nothing(lab: Lab, wire: Wire) -> None:
+    async def deaf(request: cno.Request) -> None:
+        await request.upgrade()
+        await asyncio.sleep(20)  # until the stream is reset
+
+    async def script(peer: Peer) -> None:
+        await peer.head()
+        peer.send(b"HTTP/1.1 101 Yes\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n")
+        peer.writer.transport.pause_reading()  # type: ignore[attr-defined]  # of a transport for both directions
+        await asyncio.sleep(20)
+
+    settings: SettingsDict = {"enable_connect_protocol": True}
+    place = serving(lab, wire, deaf, settings=settings)
+    with place if wire.http2 else background(lambda: by_hand(script)) as url:
+        with sync.connect(url) as client:
+            tunnel = opened(client, "upgrade")
+            with pytest.raises(sync.WriteTimeoutError):
+                tunnel.write(bytes(50_000_000), timeout=0.05)
+
+
+def fail_in(tunnel: sync.Tunnel) -> None:
+    with tunnel:
+        tunnel.write(b"x")
+        raise LookupError
+
+
+def test_leaving_by_an_error_resets_the_stream(client: sync.Client) -> None:
+    tunnel = opened(client, "upgrade")
+    with pytest.raises(LookupError):
+        fail_in(tunnel)
+    with pytest.raises(cno.ConnectionError):
+        tunnel.read(1)
