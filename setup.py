@@ -123,6 +123,19 @@ WEAK_TYPE = re.compile(
     re.DOTALL,
 )
 
+#: Where such a function begins to free its object.
+UNTRACK = "PyObject_GC_UnTrack(self);"
+
+
+def end_of_block(text: str, begin: int) -> int:
+    """Return where the block of C ends whose first brace is before `begin`."""
+    depth = 1
+    for brace in re.compile("[{}]").finditer(text, begin):
+        depth += 1 if brace[0] == "{" else -1
+        if depth == 0:
+            return brace.start()
+    return len(text)
+
 
 def patch_weak_references(text: str, needed: bool) -> str:
     """Make weak references to objects with an interpreted base (the asyncio classes) safe.
@@ -141,12 +154,17 @@ def patch_weak_references(text: str, needed: bool) -> str:
             f"if (*(PyObject **)((char *)self + {place}) != NULL) "
             "PyObject_ClearWeakRefs((PyObject *)self);"
         )
-        definition = (
-            rf"(\b{dealloc}\(\w+ \*self\)\s*\{{(?:(?!\n\}}).)*?\bPyObject_GC_UnTrack\(self\);)"
-        )
-        text, told = re.subn(definition, rf"\1 {cleared}", text, flags=re.DOTALL)
+        # Found by the name: a pattern that begins with `\b` takes half a minute for this text.
+        begins = [
+            at.end()
+            for at in re.finditer(rf"{dealloc}\(\w+ \*self\)\s*\{{", text)
+            if text[at.start() - 1].isspace()
+        ]
+        told = sum(text.count(UNTRACK, begin, end_of_block(text, begin)) for begin in begins)
         if told != 1:
             raise Unpatched(WEAK, f"{dealloc} does not untrack its object once, but {told} times")
+        at = text.index(UNTRACK, begins[0]) + len(UNTRACK)
+        text = f"{text[:at]} {cleared}{text[at:]}"
     if not needed:
         if visits or clears or types:
             raise Unpatched(WEAK, "the place for weak references is there on this Python, too")
@@ -182,7 +200,9 @@ def patch_unit(sources: Iterable[Path], runtime: Path) -> None:
     units = [path for path in sources if include in path.read_text("utf-8")]
     if len(units) != 1:
         raise Unpatched(THROW, f"{len(units)} of the generated files have {include}")
-    text = patch_weak_references(units[0].read_text("utf-8"), sys.version_info < (3, 12))
+    # mypyc's indentation grows with every module, to most of the file's size.
+    text = "\n".join(line.lstrip(" ") for line in units[0].read_text("utf-8").split("\n"))
+    text = patch_weak_references(text, sys.version_info < (3, 12))
     units[0].write_text(patch_throw(text, runtime), "utf-8")
 
 
