@@ -184,11 +184,17 @@ class Page:
         descriptor: int | None = None,
         variables: dict[str, str] | None = None,
     ) -> None:
-        """Start a server as a program, and wait until it listens on one of the page's ports.
+        """Start a server as a program, and wait until it listens.
 
-        One that inherits the `descriptor` of a socket listens already.
+        Its port is one that the command, a file that it names or a configuration has. One that
+        inherits the `descriptor` of a socket listens already.
         """
-        before = {port for port in self._ports.values() if descriptor is None and listens(port)}
+        texts = [*command]
+        for path in self._folder.iterdir():
+            if path.name in command or path.suffix in (".cfg", ".conf"):
+                texts.append(path.read_text("utf-8"))
+        named = {port for port in self._ports.values() if any(port in text for text in texts)}
+        ports = {port for port in named if not listens(port)}
         log = self._stack.enter_context(tempfile_log(self._folder))
         process = subprocess.Popen(
             command,
@@ -199,7 +205,7 @@ class Page:
         )
         self._stack.callback(stop, process)
         deadline = time.monotonic() + 30
-        while not any(listens(port) for port in set(self._ports.values()) - before):
+        while descriptor is None and not any(listens(port) for port in ports):
             log.seek(0)
             assert process.poll() is None, f"{command}: {log.read()!r}"
             assert time.monotonic() < deadline, f"{command}: {log.read()!r}"

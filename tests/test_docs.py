@@ -99,6 +99,7 @@ NO_ENTRY = {
     "cno.raw.ConnectionError": "it is cno.ConnectionError",
     "cno.raw.Limits": "it is cno.Limits",
     "cno.sync.Body": "a union of types",
+    "cno.sync.Timeout": "it is cno.Timeout",
 }
 
 
