@@ -1,4 +1,5 @@
-"""Transports of httpx: `httpx.AsyncClient(transport=cno.httpx.AsyncTransport())`.
+"""Transports of httpx: `httpx.AsyncClient(transport=cno.httpx.AsyncTransport())`, and
+`httpx.Client(transport=cno.httpx.Transport())`.
 
 Where only httpx2 is installed, they are transports of httpx2; those of `cno.httpx2` always are.
 
@@ -15,11 +16,12 @@ else:
     except ImportError:
         import httpx2 as httpx
 
-from cno.adapters.arguments import AsyncArguments
+from cno.adapters.arguments import AsyncArguments, SyncArguments
 from cno.adapters.package import Package
 from cno.adapters.stream import BodyStream, TunnelStream
+from cno.adapters.sync_stream import SyncBodyStream, SyncTunnelStream
 
-__all__ = ["AsyncTransport"]
+__all__ = ["AsyncTransport", "Transport"]
 
 
 class AsyncBody(BodyStream, httpx.AsyncByteStream):
@@ -47,4 +49,28 @@ class AsyncTransport(AsyncArguments, httpx.AsyncBaseTransport):
     if TYPE_CHECKING:
 
         async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            raise NotImplementedError
+
+
+class SyncBody(SyncBodyStream, httpx.SyncByteStream):
+    """The body of a response."""
+
+
+class SyncTunnelBody(SyncTunnelStream, httpx.SyncByteStream):
+    """The body of a response that opens a tunnel."""
+
+
+class Transport(SyncArguments, httpx.BaseTransport):
+    """A blocking transport for `httpx.Client(transport=...)`, which threads can share.
+
+    Its arguments, errors and extensions are those of `AsyncTransport`. It uses no event loop: see
+    `cno.sync`.
+    """
+
+    _cno_package = Package(httpx)
+    _cno_streams = (SyncBody, SyncTunnelBody)
+
+    if TYPE_CHECKING:
+
+        def handle_request(self, request: httpx.Request) -> httpx.Response:
             raise NotImplementedError

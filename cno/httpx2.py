@@ -1,4 +1,5 @@
-"""Transports of httpx2: `httpx2.AsyncClient(transport=cno.httpx2.AsyncTransport())`.
+"""Transports of httpx2: `httpx2.AsyncClient(transport=cno.httpx2.AsyncTransport())`, and
+`httpx2.Client(transport=cno.httpx2.Transport())`.
 
 Stays interpreted, because the classes derive from those of httpx2.
 """
@@ -7,11 +8,12 @@ from typing import TYPE_CHECKING
 
 import httpx2
 
-from cno.adapters.arguments import AsyncArguments
+from cno.adapters.arguments import AsyncArguments, SyncArguments
 from cno.adapters.package import Package
 from cno.adapters.stream import BodyStream, TunnelStream
+from cno.adapters.sync_stream import SyncBodyStream, SyncTunnelStream
 
-__all__ = ["AsyncTransport"]
+__all__ = ["AsyncTransport", "Transport"]
 
 
 class AsyncBody(BodyStream, httpx2.AsyncByteStream):
@@ -39,4 +41,28 @@ class AsyncTransport(AsyncArguments, httpx2.AsyncBaseTransport):
     if TYPE_CHECKING:
 
         async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+            raise NotImplementedError
+
+
+class SyncBody(SyncBodyStream, httpx2.SyncByteStream):
+    """The body of a response."""
+
+
+class SyncTunnelBody(SyncTunnelStream, httpx2.SyncByteStream):
+    """The body of a response that opens a tunnel."""
+
+
+class Transport(SyncArguments, httpx2.BaseTransport):
+    """A blocking transport for `httpx2.Client(transport=...)`, which threads can share.
+
+    Its arguments, errors and extensions are those of `AsyncTransport`. It uses no event loop: see
+    `cno.sync`.
+    """
+
+    _cno_package = Package(httpx2)
+    _cno_streams = (SyncBody, SyncTunnelBody)
+
+    if TYPE_CHECKING:
+
+        def handle_request(self, request: httpx2.Request) -> httpx2.Response:
             raise NotImplementedError

@@ -131,6 +131,7 @@ LARGE_CLASSES = {
     "engine.Engine": (334, 0, "one short method for each verb of the API"),
     "websocket.socket.FrameBuffer": (320, 0, "a BodyBuffer whose data are parsed at once"),
     "adapters.pool.TransportPool": (700, 0, "a Pool whose requests have time limits"),
+    "adapters.sync_pool.SyncTransportPool": (860, 0, "a sync.Pool whose requests are traced"),
     "uvicorn.Protocol": (1030, 38, "a Server, as uvicorn makes it"),
     "sync.state.Link": (
         590,

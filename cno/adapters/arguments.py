@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Protocol
 
 from cno.adapters.configuration import Configuration
 from cno.adapters.package import Package
+from cno.adapters.sync_transport import Carrier
 from cno.adapters.transport import AsyncCarrier
 from cno.limits import Limits
 
@@ -40,8 +41,8 @@ class ProxyLike(Protocol):
     def raw_auth(self) -> tuple[bytes, bytes] | None: ...
 
 
-class AsyncArguments(AsyncCarrier):
-    """An asynchronous transport; the class for each package adds the package's own base."""
+class Arguments:
+    """The arguments of a transport."""
 
     _cno_package: ClassVar[Package]
     _cno_streams: ClassVar[tuple[Any, Any]]
@@ -77,4 +78,21 @@ class AsyncArguments(AsyncCarrier):
             socket_options,
             protocol_limits,
         )
-        super().__init__(self._cno_package, configuration, *self._cno_streams)
+        self._cno_begin(configuration)
+
+    def _cno_begin(self, configuration: Configuration) -> None:
+        raise NotImplementedError
+
+
+class AsyncArguments(Arguments, AsyncCarrier):
+    """An asynchronous transport; the class for each package adds the package's own base."""
+
+    def _cno_begin(self, configuration: Configuration) -> None:
+        AsyncCarrier.__init__(self, self._cno_package, configuration, *self._cno_streams)
+
+
+class SyncArguments(Arguments, Carrier):
+    """A blocking transport; the class for each package adds the package's own base."""
+
+    def _cno_begin(self, configuration: Configuration) -> None:
+        Carrier.__init__(self, self._cno_package, configuration, *self._cno_streams)

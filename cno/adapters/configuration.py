@@ -13,6 +13,8 @@ from cno.adapters.fields import to_text
 from cno.adapters.package import Package
 from cno.adapters.pool import TransportPool
 from cno.adapters.route import TransportRoute
+from cno.adapters.sync_pool import SyncTransportPool
+from cno.adapters.sync_route import SyncTransportRoute
 from cno.aio.client.connection import CLIENT_LIMITS
 from cno.aio.client.happy_eyeballs import SocketOptions
 from cno.aio.fields import Headers
@@ -27,7 +29,7 @@ KEEPALIVE_EXPIRY: Final = 5.0
 
 
 class Configuration:
-    """The arguments of a transport (see `cno.httpx.AsyncTransport`)."""
+    """The arguments of a transport (see `cno.httpx.Transport`)."""
 
     def __init__(
         self,
@@ -124,6 +126,27 @@ class Configuration:
         return TransportPool(
             route,
             self._context,
+            not self._http1,
+            self._max_connections,
+            self._max_keepalive,
+            self._retries,
+            self._limits,
+        )
+
+    def new_sync_pool(self) -> SyncTransportPool:
+        """Return a new pool, for threads."""
+        route = SyncTransportRoute(
+            self._context,
+            self._uds,
+            self._proxy,
+            self._proxy_context,
+            self._proxy_fields,
+            self._socks,
+            self._options,
+            not self._http2,
+        )
+        return SyncTransportPool(
+            route,
             not self._http1,
             self._max_connections,
             self._max_keepalive,

@@ -15,6 +15,7 @@ from cno.aio.errors import (
     StreamError,
 )
 from cno.errors import ConnectionError, ProtocolError, UsageError
+from cno.sync.errors import PoolTimeoutError, WriteTimeoutError
 
 #: Schemes of URLs -> the scheme to connect by.
 SCHEMES: Final = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
@@ -80,8 +81,12 @@ def name_for(error: Exception) -> str:
         return ""
     if isinstance(error, PhaseTimeoutError):
         return TIMEOUTS[error.phase]
+    if isinstance(error, PoolTimeoutError):
+        return "PoolTimeout"
     if isinstance(error, ConnectTimeoutError):
         return "ConnectTimeout"
+    if isinstance(error, WriteTimeoutError):
+        return "WriteTimeout"
     if isinstance(error, TimeoutError):
         return TIMEOUTS.get(error.limit, "ReadTimeout")
     if isinstance(error, ProxyError):

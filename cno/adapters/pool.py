@@ -9,11 +9,12 @@ from typing import Any, Final, cast
 
 from cno.adapters.deadline import FOREVER, Deadline, TimedRequest
 from cno.adapters.errors import CONNECT, POOL, PhaseTimeoutError
+from cno.adapters.prepared import http1_target
 from cno.adapters.route import TransportRoute
 from cno.adapters.trace import prefix
 from cno.aio.client.pooled import ClientConnection
 from cno.aio.client.request_spec import RequestSpec
-from cno.aio.client.urls import Target, same_server
+from cno.aio.client.urls import Target
 from cno.aio.connection_pool import connection_of
 from cno.aio.errors import ConnectError
 from cno.aio.messages import Response
@@ -86,7 +87,7 @@ class TransportPool(Pool):
 
     def http1_target(self, target: Target) -> Target:
         """Return the target of other connections to the same server, which speak HTTP/1.1."""
-        same = same_server(target, "http/1.1")
+        same = http1_target(target)
         self._store.require_http1(self._origin_of(same))
         return same
 

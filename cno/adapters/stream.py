@@ -4,7 +4,6 @@ Knows when the rest of a response is given up. Must never know how a request was
 """
 
 import asyncio
-import importlib
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
@@ -13,6 +12,7 @@ from mypy_extensions import mypyc_attr
 from cno.adapters.deadline import Deadline
 from cno.adapters.errors import READ, WRITE, PhaseTimeoutError
 from cno.adapters.fields import to_bytes
+from cno.adapters.network import core_write_error, no_tunnel
 from cno.adapters.package import Package
 from cno.adapters.trace import Tracer, prefix
 from cno.aio.errors import ConnectionLostError, StreamError
@@ -139,7 +139,7 @@ class NetworkStream:
                 await within(tunnel.write(buffer), timeout, WRITE)
             return
         except (StreamError, ConnectionLostError, UsageError) as error:
-            failure = self._write_error(error)
+            failure = core_write_error(self._package, error)
         raise failure
 
     async def aclose(self) -> None:
@@ -178,17 +178,8 @@ class NetworkStream:
 
     def _open_tunnel(self) -> Tunnel:
         if self._tunnel is None:
-            core: Any = importlib.import_module(self._package.core)
-            raise core.LocalProtocolError("only a tunnel can be read and written")
+            raise no_tunnel(self._package)
         return self._tunnel
-
-    def _write_error(self, error: Exception) -> Exception:
-        failure = self._package.core_error(error)
-        core: Any = importlib.import_module(self._package.core)
-        if type(failure) is core.ReadError:
-            failure = core.WriteError(str(error))
-            failure.__cause__ = error
-        return failure
 
 
 async def within(work: Any, limit: float | None, phase: str) -> Any:

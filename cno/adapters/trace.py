@@ -13,6 +13,24 @@ def prefix(http2: bool) -> str:
     return "http2" if http2 else "http11"
 
 
+class SyncTracer:
+    """Calls the application's function with each event of a blocking request."""
+
+    def __init__(self, function: Any) -> None:
+        self._function = function
+
+    def put(self, name: str, info: dict[str, Any]) -> None:
+        """Pass an event to the function."""
+        result = self._function(name, info)
+        if hasattr(result, "__await__"):
+            if hasattr(result, "close"):
+                result.close()
+            raise TypeError(
+                "If you are using a synchronous interface, the callback of the `trace` extension "
+                "should be a normal function instead of an asynchronous function."
+            )
+
+
 class Tracer:
     """Calls the application's function with each event, in order, while the request goes on."""
 

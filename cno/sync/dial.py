@@ -41,6 +41,7 @@ class Dialing:
     """
 
     def __init__(self, deadlines: Deadlines) -> None:
+        self.deadlines = deadlines
         now = time.monotonic()
         left = deadlines.total_at - now
         self.by_limits = deadlines.by_limits_connect and deadlines.connect <= left
@@ -240,6 +241,19 @@ def send_all(dialing: Dialing, transport: Transport, pieces: list[bytes]) -> lis
             while not events & OUT:
                 events = transport.poller.wait(True, dialing.check())
     return pieces
+
+
+def receive_up_to(dialing: Dialing, transport: Transport, size: int) -> bytes:
+    """Wait for input of a socket without TLS; return up to `size` bytes, b"" at its end."""
+    while True:
+        try:
+            data: bytes = transport.sock.recv(size)
+            return data
+        except BlockingIOError:
+            pass
+        events = 0
+        while not events & IN:
+            events = transport.poller.wait(False, dialing.check())
 
 
 def next_input(dialing: Dialing, transport: Transport) -> list[bytes]:

@@ -7,6 +7,8 @@ import time
 from ssl import SSLCertVerificationError, SSLContext
 from typing import Final
 
+from mypy_extensions import mypyc_attr
+
 from cno.aio import tls
 from cno.aio.client.connect_errors import CLOSED_IN_HANDSHAKE, closed_at_once, connect_error
 from cno.aio.client.forward_proxy import ForwardProxy
@@ -39,6 +41,7 @@ from cno.timeouts import Timeout
 MAX_REFUSAL_CONTENT: Final = 65_536
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Route:
     """How to reach servers; arguments as of `cno.connect`."""
 
@@ -140,12 +143,10 @@ class Route:
                         raise ProxyError("the proxy sent data before the TLS handshake")
                 else:
                     forward = ForwardProxy(proxy.credentials, self._proxy_fields)
-            elif self._unix_path is not None:
-                transport = dial.connected_to_path(dialing, self._unix_path)
             else:
-                transport = dial.connected(dialing, target.host, target.port, self._options)
+                transport = self._open(dialing, target)
             if context is not None:
-                dial.secure(dialing, transport, context, name)
+                self._secure(dialing, transport, context, name)
             link = Link(guard, transport, target.authority, target.scheme, limits, settings)
         except BaseException:
             if transport is not None:
@@ -157,6 +158,17 @@ class Route:
         link.force_http2 = force_http2
         begin_link(link, target, force_http2, early, context is not None)
         return link
+
+    def _open(self, dialing: Dialing, target: Target) -> Transport:
+        """Return a transport to a server, without TLS."""
+        if self._unix_path is not None:
+            return dial.connected_to_path(dialing, self._unix_path)
+        return dial.connected(dialing, target.host, target.port, self._options)
+
+    def _secure(
+        self, dialing: Dialing, transport: Transport, context: SSLContext, name: str | None
+    ) -> None:
+        dial.secure(dialing, transport, context, name)
 
     def _to_proxy(self, dialing: Dialing, proxy: Target) -> Transport:
         """Connect to the proxy itself. Raises ProxyError."""

@@ -4,7 +4,9 @@ Must never know connections.
 """
 
 import time
-from typing import Final, final
+from typing import Final
+
+from mypy_extensions import mypyc_attr
 
 from cno.limits import Limits
 from cno.timeouts import Timeout
@@ -13,7 +15,7 @@ from cno.timeouts import Timeout
 FOREVER: Final = float("inf")
 
 
-@final
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Deadlines:
     """The timeouts of one request. `total_at` is a time of `time.monotonic()`.
 

@@ -19,11 +19,11 @@ class Kit:
 
     def transport(self, lab: Lab, wire: Wire, **arguments: Any) -> Any:
         """A transport that talks this way."""
-        if wire.tls:
-            arguments.setdefault("verify", lab.certs.client())
-        elif wire.http2:
-            arguments.setdefault("http1", False)
-        return self.ours.AsyncTransport(**arguments)
+        return self.ours.AsyncTransport(**arguments_for(lab, wire, arguments))
+
+    def sync_transport(self, lab: Lab, wire: Wire, **arguments: Any) -> Any:
+        """A blocking transport that talks this way."""
+        return self.ours.Transport(**arguments_for(lab, wire, arguments))
 
     @asynccontextmanager
     async def client(
@@ -33,6 +33,15 @@ class Kit:
         transport = self.transport(lab, wire, **arguments)
         async with self.httpx.AsyncClient(transport=transport, **(options or {})) as client:
             yield client
+
+
+def arguments_for(lab: Lab, wire: Wire, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Add the arguments for a wire."""
+    if wire.tls:
+        arguments.setdefault("verify", lab.certs.client())
+    elif wire.http2:
+        arguments.setdefault("http1", False)
+    return arguments
 
 
 def closed_port() -> str:

@@ -58,17 +58,18 @@ async def breaks_rules(peer: Peer) -> None:
     await peer.rest()
 
 
-@pytest.mark.parametrize(
-    ("wire", "script", "name"),
-    [
-        (HTTP1, closes, "RemoteProtocolError"),
-        (HTTP1, resets_tcp, "ReadError"),
-        (HTTP1, no_http, "RemoteProtocolError"),
-        (HTTP1, cut_short, "RemoteProtocolError"),
-        (HTTP2, resets, "RemoteProtocolError"),
-        (HTTP2, breaks_rules, "RemoteProtocolError"),
-    ],
-)
+#: What servers do wrong -> the name of httpx's error.
+SCRIPTS: list[tuple[Wire, Script, str]] = [
+    (HTTP1, closes, "RemoteProtocolError"),
+    (HTTP1, resets_tcp, "ReadError"),
+    (HTTP1, no_http, "RemoteProtocolError"),
+    (HTTP1, cut_short, "RemoteProtocolError"),
+    (HTTP2, resets, "RemoteProtocolError"),
+    (HTTP2, breaks_rules, "RemoteProtocolError"),
+]
+
+
+@pytest.mark.parametrize(("wire", "script", "name"), SCRIPTS)
 def test_faults_of_servers(kit: Kit, lab: Lab, wire: Wire, script: Script, name: str) -> None:
     async def main() -> None:
         async with by_hand(script) as url, kit.client(lab, wire) as client:

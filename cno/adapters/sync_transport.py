@@ -1,0 +1,162 @@
+"""The blocking transport of httpx and httpx2.
+
+Knows what a request of httpx becomes. Must never import httpx.
+"""
+
+from typing import Any, Final, cast
+
+from mypy_extensions import mypyc_attr
+
+from cno.adapters.configuration import Configuration
+from cno.adapters.fields import to_bytes
+from cno.adapters.package import Package
+from cno.adapters.prepared import (
+    Head,
+    Prepared,
+    Targets,
+    connect_fields,
+    response_extensions,
+    traced_head,
+    websocket_fields,
+)
+from cno.adapters.sync_pool import SyncTransportPool, TracedDeadlines
+from cno.adapters.sync_stream import SyncBodyStream, SyncNetworkStream, SyncTunnelStream
+from cno.adapters.trace import SyncTracer, prefix
+from cno.errors import ConnectionError
+from cno.sync.messages import Response
+from cno.sync.request_spec import RequestSpec, tunnel_request
+from cno.sync.timeouts import FOREVER
+from cno.sync.tunnel import Tunnel
+from cno.timeouts import Timeout
+
+#: Records of timeouts that are kept.
+MAX_TIMEOUTS: Final = 64
+#: Seconds of a timeout of 0.
+SHORTEST: Final = 1e-6
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class Carrier:
+    """The work of a blocking transport; `cno.httpx.Transport` describes its arguments.
+
+    `body_stream` and `tunnel_stream` are the classes of response bodies.
+    """
+
+    def __init__(
+        self,
+        package: Package,
+        configuration: Configuration,
+        body_stream: Any,
+        tunnel_stream: Any,
+    ) -> None:
+        self._package = package
+        self._body_stream = body_stream
+        self._tunnel_stream = tunnel_stream
+        self._targets = Targets(package)
+        self._configuration = configuration
+        self._timeouts: dict[Any, Timeout] = {}  # by their values
+        self._pool: SyncTransportPool = configuration.new_sync_pool()
+
+    def handle_request(self, request: Any) -> Any:
+        """Send a request; return its response, whose body is not read yet."""
+        failure: Exception
+        try:
+            return self._handle(request)
+        except ConnectionError as error:
+            failure = self._package.translated(error)
+        raise failure
+
+    def close(self) -> None:
+        """Close all connections. Responses that are being read fail."""
+        pool = self._pool
+        # As httpx's own, the transport can be used again.
+        self._pool = self._configuration.new_sync_pool()
+        pool._close(True)
+
+    def _handle(self, request: Any) -> Any:
+        prepared = Prepared(self._package, request)
+        target = self._targets.find(request.url, prepared.server_name)
+        tracer = None if prepared.trace is None else SyncTracer(prepared.trace)
+        pool = self._pool
+        deadlines = TracedDeadlines(pool._limits, self._timeout_of(prepared.timeouts), tracer)
+        if prepared.opens_tunnel():
+            http1, http2_spec = tunnel_specs(prepared)
+            response = pool.open_tunnel(target, http1, http2_spec, deadlines)
+        else:
+            spec = RequestSpec(
+                prepared.method, prepared.path, prepared.fields, prepared.body, prepared.trailers
+            )
+            response = pool._send(target, spec, deadlines, None)
+        done = False
+        try:
+            if tracer is not None:
+                http2 = response._link.is_http2
+                tracer.put(
+                    f"{prefix(http2)}.receive_response_headers.complete",
+                    traced_head(http2, response.code, response.reason, response.headers),
+                )
+            made = self._response(response, prepared, tracer)
+            done = True
+            return made
+        finally:
+            if not done:
+                response.cancel()
+
+    def _timeout_of(self, timeouts: Any) -> Timeout:
+        """Return the limits of the extension `timeout`."""
+        found: dict[str, Any] = {} if timeouts is None else timeouts
+        key = (found.get("connect"), found.get("read"), found.get("write"), found.get("pool"))
+        timeout = self._timeouts.get(key)
+        if timeout is None:
+            timeout = Timeout(
+                connect=seconds(key[0]),
+                read=seconds(key[1]),
+                write=seconds(key[2]),
+                pool=seconds(key[3]),
+            )
+            if len(self._timeouts) >= MAX_TIMEOUTS:
+                self._timeouts.clear()
+            self._timeouts[key] = timeout
+        return timeout
+
+    def _response(self, response: Response, prepared: Prepared, tracer: SyncTracer | None) -> Any:
+        """Return the response as httpx has it."""
+        package = self._package
+        http2 = response._link.is_http2
+        head = Head(prepared.method, prepared.fields, response.code, response.headers, http2)
+        tunnel = Tunnel(response) if head.is_tunnel else None
+        kind = self._tunnel_stream if head.is_tunnel else self._body_stream
+        stream: SyncBodyStream = kind(package, response, tracer)
+        network = SyncNetworkStream(package, response, tunnel)
+        if tunnel is not None:
+            cast(SyncTunnelStream, stream).network = network
+        return package.response(
+            status_code=head.code,
+            headers=to_bytes(head.headers),
+            stream=stream,
+            extensions=response_extensions(
+                http2,
+                network,
+                stream.trailers,
+                response.informational,
+                response.stream,
+                response.reason,
+            ),
+        )
+
+
+def tunnel_specs(prepared: Prepared) -> tuple[RequestSpec, RequestSpec]:
+    """Return a request for a tunnel as HTTP/1.1 has it, and as HTTP/2 has it."""
+    fields = prepared.fields
+    if prepared.method == "CONNECT":
+        same = tunnel_request("CONNECT", "", connect_fields(prepared.path, fields))
+        return same, same
+    return (
+        RequestSpec(prepared.method, prepared.path, fields, b"", None),
+        tunnel_request("CONNECT", prepared.path, websocket_fields(fields)),
+    )
+
+
+def seconds(value: Any) -> float:
+    """Return a timeout of httpx as a number above 0."""
+    return FOREVER if value is None else max(float(value), SHORTEST)
