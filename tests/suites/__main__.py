@@ -2,16 +2,23 @@
 
     python -m tests.suites uvicorn [pytest's arguments]     its own tests, with cno.uvicorn:Protocol
     python -m tests.suites uvicorn==0.52.4                   those of that version, with its uvicorn
-    python -m tests.suites gunicorn [cno|uvicorn] [...]      its suite of ASGI compliance
+    python -m tests.suites gunicorn [serve|uvicorn] [...]    its suite of ASGI compliance
+    python -m tests.suites frameworks [serve|uvicorn] [...]  its grid of six frameworks
+    python -m tests.suites autobahn [server|client] [1|2] [CASES...]   Autobahn's, of WebSockets
 
 It needs cno[test] and tests/suites/requirements.txt. Exits with pytest's code.
 """
 
 import sys
 
-from tests.suites import gunicorn_suite, uvicorn_suite
+from tests.suites import autobahn_suite, frameworks_suite, gunicorn_suite, uvicorn_suite
 
-SUITES = {"uvicorn": uvicorn_suite.run, "gunicorn": gunicorn_suite.run}
+SUITES = {
+    "uvicorn": uvicorn_suite.run,
+    "gunicorn": gunicorn_suite.run,
+    "frameworks": frameworks_suite.run,
+    "autobahn": autobahn_suite.run,
+}
 
 
 def main() -> int:

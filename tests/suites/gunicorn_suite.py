@@ -1,12 +1,11 @@
 """gunicorn's suite of ASGI compliance, its containers replaced by servers of ours and a real nginx.
 
-`python -m tests.suites gunicorn [cno|uvicorn] [pytest's arguments]`: `cno.asgi.Handler` (what it
-does unless told), or uvicorn with `cno.uvicorn:Protocol`.
+`python -m tests.suites gunicorn [serve|uvicorn] [pytest's arguments]`: on `cno serve`, inside
+uvicorn with `cno.uvicorn:Protocol`, or on both, one after the other.
 """
 
 import os
 import subprocess
-import sys
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,8 +13,8 @@ from pathlib import Path
 from tests.peers import free_port, require
 from tests.processes import ENVIRONMENT, Pair, Running, certificate
 from tests.suites.fetch import sources
+from tests.suites.services import chosen, command, pytest_command
 
-ROOT = Path(__file__).parents[2]
 APP = "apps.main_app:app"
 
 #: Takes the place of the fixture that starts containers.
@@ -25,18 +24,6 @@ FIXTURE = """
 def docker_services():
     return {services!r}
 """
-
-
-def command(kind: str, port: int, pair: Pair | None) -> list[str]:
-    """Return how to start a server on a port, with TLS if it has a certificate."""
-    if kind == "uvicorn":
-        found = [sys.executable, "-m", "uvicorn", "--http", "cno.uvicorn:Protocol", APP]
-        found += ["--host", "127.0.0.1", "--port", str(port), "--log-level", "warning"]
-        if pair is not None:
-            found += ["--ssl-certfile", str(pair.cert), "--ssl-keyfile", str(pair.key)]
-        return found
-    found = [sys.executable, "-m", "tests.suites.asgi_server", APP, "127.0.0.1", str(port)]
-    return found if pair is None else [*found, str(pair.cert), str(pair.key)]
 
 
 def nginx_configuration(text: str, folder: Path, pair: Pair, ports: dict[str, int]) -> str:
@@ -58,37 +45,43 @@ def nginx_configuration(text: str, folder: Path, pair: Pair, ports: dict[str, in
 
 
 def run(arguments: list[str], version: str = "") -> int:
-    """Run the suite; pytest's exit code."""
-    kind = "cno"
-    if arguments and arguments[0] in ("cno", "uvicorn"):
-        kind, *arguments = arguments
+    """Run the suite, on each kind of server; pytest's exit code, the first that is not 0."""
+    kinds, arguments = chosen(arguments)
     requirement = f"gunicorn=={version}" if version else "gunicorn"
-    with tempfile.TemporaryDirectory(prefix="suite.") as name, ExitStack() as stack:
-        folder = Path(name)
-        suite = sources(requirement, folder) / "tests/docker/asgi_compliance"
-        pair = certificate(folder)
-        names = ("gunicorn_http", "gunicorn_https", "nginx_http", "nginx_https")
-        ports = {each: free_port() for each in names}
-        services = {
-            each: f"{'https' if each.endswith('s') else 'http'}://127.0.0.1:{port}"
-            for each, port in ports.items()
-        }
-        with (suite / "conftest.py").open("a") as conftest:
-            conftest.write(FIXTURE.format(services=services))
-        configuration = folder / "nginx.conf"
-        configuration.write_text(
-            nginx_configuration((suite / "nginx.conf").read_text(), folder, pair, ports)
-        )
-        path = os.pathsep.join([ENVIRONMENT["PYTHONPATH"], str(ROOT), str(suite)])
-        environment = {**ENVIRONMENT, "PYTHONPATH": path}
+    codes = []
+    for kind in kinds:
+        print(f"gunicorn's suite of ASGI compliance: {kind}", flush=True)
+        with tempfile.TemporaryDirectory(prefix="suite.") as name:
+            codes.append(run_on(kind, sources(requirement, Path(name)), arguments))
+    return next((code for code in codes if code), 0)
+
+
+def run_on(kind: str, gunicorn: Path, arguments: list[str]) -> int:
+    """Run the suite of gunicorn's sources on one kind of server."""
+    folder = gunicorn.parent
+    suite = gunicorn / "tests/docker/asgi_compliance"
+    pair = certificate(folder)
+    names = ("gunicorn_http", "gunicorn_https", "nginx_http", "nginx_https")
+    ports = {each: free_port() for each in names}
+    services = {
+        each: f"{'https' if each.endswith('s') else 'http'}://127.0.0.1:{port}"
+        for each, port in ports.items()
+    }
+    with (suite / "conftest.py").open("a") as conftest:
+        conftest.write(FIXTURE.format(services=services))
+    configuration = folder / "nginx.conf"
+    configuration.write_text(
+        nginx_configuration((suite / "nginx.conf").read_text(), folder, pair, ports)
+    )
+    path = os.pathsep.join([ENVIRONMENT["PYTHONPATH"], str(suite)])
+    environment = {**ENVIRONMENT, "PYTHONPATH": path}
+    with ExitStack() as stack:
         for listens_on, program in (
-            ("gunicorn_http", command(kind, ports["gunicorn_http"], None)),
-            ("gunicorn_https", command(kind, ports["gunicorn_https"], pair)),
+            ("gunicorn_http", command(kind, APP, ports["gunicorn_http"])),
+            ("gunicorn_https", command(kind, APP, ports["gunicorn_https"], pair)),
             ("nginx_http", [require("nginx"), "-c", str(configuration), "-g", "daemon off;"]),
         ):
             running = stack.enter_context(Running(program, suite, environment))
             running.wait_listening(ports[listens_on])
-        tests = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "ignore"]
-        tests += ["-o", "addopts=", "-o", "asyncio_mode=auto", "--rootdir", str(suite)]
-        tests += arguments or ["."]
+        tests = pytest_command(suite, arguments)
         return subprocess.run(tests, cwd=suite, env=environment, check=False).returncode
