@@ -67,7 +67,7 @@ LAYERS = (
     # What a request uses to become a WebSocket; what connects is below.
     ("websocket.errors", "websocket.options"),
     ("websocket.wire", "websocket.inbox", "websocket.pings"),
-    ("websocket.assembler", "websocket.writer"),
+    ("websocket.frames", "websocket.writer"),
     ("websocket.socket",),
     ("websocket.handshake",),
     ("aio.",),

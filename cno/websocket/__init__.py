@@ -2,8 +2,8 @@
 
 A handler accepts one by `request.accept_websocket()`; a pool opens one by `pool.websocket(url)`.
 
-Framing, masking and compression are those of the `websockets` package (`pip install cno[ws]`);
-handshake, flow control and timeouts are done here.
+Masks, and the negotiation of compression, are those of the `websockets` package
+(`pip install cno[ws]`); frames, flow control and timeouts are done here.
 """
 
 from cno.websocket.client import connect

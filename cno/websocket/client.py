@@ -3,7 +3,6 @@
 import secrets
 from base64 import b64encode
 from collections.abc import Iterable
-from typing import Any
 
 from cno.aio.client.connection import Client
 from cno.aio.fields import Headers
@@ -55,14 +54,13 @@ class Offer:
             if not conn._http2:
                 check_accept(headers, self._key)
             subprotocol = check_subprotocol(headers, self._subprotocols)
-            extensions = agreed_extensions(headers, self._options)
+            deflate = agreed_compression(headers, self._options)
         except HandshakeError:
             response.cancel(CNO_RST_CANCEL)
             raise
         if not response._tunnel:
             response._open_tunnel()
-        protocol = wire.make_protocol(True, self._options, extensions)
-        return WebSocket(response, protocol, subprotocol, True, self._options)
+        return WebSocket(response, deflate, subprotocol, True, self._options)
 
 
 async def connect(
@@ -104,12 +102,12 @@ def check_subprotocol(headers: Headers, offered: list[str]) -> str | None:
     return found[0]
 
 
-def agreed_extensions(headers: Headers, options: Options) -> list[Any]:
-    """Return the extensions that the server has agreed to. Raises HandshakeError for others than
-    were offered. (RFC 6455 4.1)"""
+def agreed_compression(headers: Headers, options: Options) -> wire.Deflate | None:
+    """Return the compression that the server has agreed to. Raises HandshakeError for extensions
+    that were not offered. (RFC 6455 4.1)"""
     answers = values_of(headers, "sec-websocket-extensions")
     if not answers:
-        return []
+        return None
     if not options.compression:
         raise HandshakeError("the server uses an extension that was not offered", 0, headers)
     try:

@@ -6,7 +6,7 @@ RFC 6455 section 4 for HTTP/1.1, RFC 8441 for HTTP/2. Must never know frames.
 import binascii
 from base64 import b64decode
 from collections.abc import Collection, Iterable
-from typing import Any, Final
+from typing import Final
 
 from cno.aio.fields import Headers, value_of
 from cno.aio.server.request_state import RequestState
@@ -104,18 +104,16 @@ class Handshake:
             if subprotocol not in self.subprotocols:
                 raise ValueError(f"the client has not offered the subprotocol {subprotocol!r}")
             fields.append(("sec-websocket-protocol", subprotocol))
-        extensions: list[Any] = []
         try:
             offers = values_of(self.request.headers, "sec-websocket-extensions")
-            agreed, extensions = wire.agree(offers, options)
+            agreed, deflate = wire.agree(offers, options)
         except ValueError as error:
             raise HandshakeError(str(error), 400, []) from None
         if agreed:
             fields.append(("sec-websocket-extensions", agreed))
         fields += headers
         await self.request.upgrade(fields)
-        protocol = wire.make_protocol(False, options, extensions)
-        return WebSocket(self.request, protocol, subprotocol, False, options)
+        return WebSocket(self.request, deflate, subprotocol, False, options)
 
 
 def is_key(key: str) -> bool:

@@ -7,26 +7,33 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Final
-
-from mypy_extensions import i64
+from typing import Final
 
 from cno.aio.body import BodyBuffer
 from cno.aio.exchange import Exchange
 from cno.aio.waiters import wake
 from cno.const import CNO_RST_CANCEL
-from cno.limits import UNBOUNDED
 from cno.websocket import wire
-from cno.websocket.assembler import MessageAssembler, Violation
 from cno.websocket.errors import WebSocketClosed
+from cno.websocket.frames import (
+    BINARY,
+    FIN,
+    MESSAGE,
+    NO_CODE,
+    NOTHING,
+    PING,
+    PONG,
+    TEXT,
+    FrameMaker,
+    FrameReader,
+    Violation,
+    close_of,
+    is_code,
+)
 from cno.websocket.inbox import Inbox
 from cno.websocket.options import Options
 from cno.websocket.pings import Pings
 from cno.websocket.writer import FrameWriter
-
-#: Bytes of compressed data that are parsed at once, before it is seen whether there is room for
-#: more: they become at most 1,032 times as many (RFC 1951 3.2.5).
-INFLATED_STEP: Final = 4_096
 
 #: Bytes that are buffered for sending before `send` waits.
 WRITE_BUFFER: Final = 65_536
@@ -34,7 +41,6 @@ WRITE_BUFFER: Final = 65_536
 # Close codes (RFC 6455 7.4.1).
 NORMAL: Final = 1000
 GOING_AWAY: Final = 1001
-NO_CODE: Final = 1005
 ABNORMAL: Final = 1006
 INTERNAL_ERROR: Final = 1011
 
@@ -104,7 +110,7 @@ class WebSocket:
     def __init__(
         self,
         exchange: Exchange,
-        protocol: Any,
+        deflate: wire.Deflate | None,
         subprotocol: str | None,
         client: bool,
         options: Options,
@@ -112,19 +118,21 @@ class WebSocket:
         self.subprotocol = subprotocol
         self.close_code: int | None = None
         self.close_reason = ""
-        self._library = wire.library()
         self._exchange = exchange
-        self._protocol = protocol
         self._client = client
         self._options = options
         self._loop = exchange._conn.loop
 
-        self._assembler = MessageAssembler(options.max_fragments)
+        self._reader = FrameReader(client, options, deflate)
+        self._maker = FrameMaker(client, deflate)
         self._inbox = Inbox(self._loop, options)
         self._lost: Exception | None = None  # why the stream ended early
         self._writer = FrameWriter(exchange, self._on_loss)
         self._unparsed: deque[bytes] = deque()  # received, while too many messages wait
-        self._step: i64 = INFLATED_STEP if protocol.extensions else UNBOUNDED
+        self._violation: Violation | None = None  # of the peer, behind messages
+        self._close_sent = False  # our close frame has been written
+        self._our_code = NO_CODE  # its code, and its reason
+        self._our_reason = ""
         self._at_end = False  # the stream brings no more
         self._closing = False  # `start_close` has been called
         self._closed: asyncio.Future[None] | None = None  # `close` waits for the end
@@ -142,12 +150,16 @@ class WebSocket:
         while self._inbox.is_empty():
             if self.close_code is not None:
                 raise self._error()
+            if self._violation is not None:
+                self._fail()
+                continue
             await self._inbox.wait()
+        was_full = self._inbox.is_full()
         message = self._inbox.take()
-        if self._unparsed:
+        if was_full or self._at_end:
             self._parse()
-        if not self._unparsed and self._has_room():
-            self._buffer.release()
+            if not self._unparsed and self._has_room():
+                self._buffer.release()
         return message
 
     async def send(self, message: str | bytes | bytearray | memoryview) -> None:
@@ -156,13 +168,7 @@ class WebSocket:
         Raises WebSocketClosed once it is closed or closing, TypeError for what is no message.
         """
         self._check_open()
-        if isinstance(message, str):
-            self._protocol.send_text(message.encode())
-        elif isinstance(message, (bytes, bytearray, memoryview)):
-            self._protocol.send_binary(bytes(message))
-        else:
-            raise TypeError(f"a message is str or bytes-like, not {type(message).__name__}")
-        self._write_frames()
+        self._writer.write(frame_of(self._maker, message))
         if self._writer.size > WRITE_BUFFER:
             await self._writer.drain(WRITE_BUFFER)
 
@@ -210,13 +216,9 @@ class WebSocket:
 
     def _received(self, data: bytes) -> bool:
         """Take bytes of the peer's frames; return whether the peer may send more."""
-        step = self._step
-        if len(data) <= step:
+        if self.close_code is None and self._violation is None:
             self._unparsed.append(data)
-        else:
-            for at in range(0, len(data), int(step)):
-                self._unparsed.append(data[at : at + step])
-        self._parse()
+            self._parse()
         return not self._unparsed and self._has_room()
 
     def _has_room(self) -> bool:
@@ -225,48 +227,63 @@ class WebSocket:
 
     def _parse(self) -> None:
         """Parse what has come, as long as there is room for messages."""
-        protocol = self._protocol
-        while self._unparsed and self._has_room():
-            protocol.receive_data(self._unparsed.popleft())
-            try:
-                for frame in protocol.events_received():
-                    self._take_frame(frame)
-            except Violation as violation:
-                protocol.fail(violation.code, violation.reason)
-            if self.close_code is None:
-                self._look_for_end()
-            self._write_frames()
-            if self.close_code is not None:
-                self._unparsed.clear()
-        if self._at_end and not self._unparsed:
+        reader = self._reader
+        try:
+            while self.close_code is None and self._violation is None and self._has_room():
+                found = reader.next()
+                if found == MESSAGE:
+                    if not self._closing:  # otherwise nobody waits for messages any more
+                        self._inbox.put(reader.message)
+                elif found == NOTHING:
+                    if not self._unparsed:
+                        break
+                    reader.feed(self._unparsed.popleft())
+                elif found == PING:
+                    if not self._close_sent:
+                        self._writer.write(self._maker.frame(FIN | PONG, reader.payload))
+                elif found == PONG:
+                    self._pings.answered(reader.payload)
+                else:
+                    self._take_close(reader.payload)
+        except Violation as violation:
+            self._violation = violation
+            if self._inbox.is_empty() or self._closing:
+                self._fail()
+            else:
+                # The application takes the messages before it, and may answer them.
+                self._arm(self._fail)
+        if self.close_code is not None:
+            self._unparsed.clear()
+        if self._at_end and not self._unparsed and self._violation is None and self._has_room():
             self._finish_input()
 
-    def _take_frame(self, frame: Any) -> None:
-        library = self._library
-        opcode: object = frame.opcode
-        if opcode is library.TEXT or opcode is library.BINARY or opcode is library.CONT:
-            message = self._assembler.take(frame)
-            if message is None or self._closing or self.close_code is not None:
-                return  # once we are closing, nobody waits for messages
-            self._inbox.put(message)
-        elif opcode is library.PONG:
-            self._pings.answered(bytes(frame.data))
+    def _take_close(self, payload: bytes) -> None:
+        """The peer closes the WebSocket: answer that, unless it is an answer itself."""
+        code, reason = close_of(payload)
+        if not self._close_sent:
+            self._write_close(code, reason)
+        self._end_after_close(code, reason)
 
-    def _look_for_end(self) -> None:
-        """End it if a close frame has come, or ours has gone because the peer broke a rule."""
-        protocol = self._protocol
-        received: Any = protocol.close_rcvd
-        if received is not None:
-            self._ended(int(received.code), str(received.reason))
-            if self._client:
-                # > In abnormal cases (such as not having received a TCP Close from the server
-                # > after a reasonable amount of time) a client MAY initiate the TCP Close.
-                # > (RFC 6455 7.1.1)
-                self._arm(self._reset)
-        elif protocol.close_sent is not None and not self._closing:
-            self._ended(int(protocol.close_sent.code), str(protocol.close_sent.reason))
-            if self._client:
-                self._arm(self._reset)
+    def _fail(self) -> None:
+        """End it because the peer broke a rule. (RFC 6455 7.1.7)"""
+        violation = self._violation
+        self._violation = None
+        if violation is None or self.close_code is not None:
+            return
+        if not self._close_sent:
+            self._write_close(violation.code, violation.reason)
+        self._end_after_close(violation.code, violation.reason)
+        if self._at_end:
+            self._finish_input()
+
+    def _end_after_close(self, code: int, reason: str) -> None:
+        self._ended(code, reason)
+        if not self._client:
+            self._writer.finish()
+            return
+        # > In abnormal cases (such as not having received a TCP Close from the server after a
+        # > reasonable amount of time) a client MAY initiate the TCP Close.   (RFC 6455 7.1.1)
+        self._arm(self._reset)
 
     def _input_ended(self, error: Exception | None) -> None:
         """The stream brings no more."""
@@ -274,46 +291,32 @@ class WebSocket:
         self._at_end = True
         if error is not None:
             self._writer.abandon()
-        if not self._unparsed:
-            self._finish_input()
+        self._parse()
 
     def _finish_input(self) -> None:
         """The peer has sent all, and it has been parsed."""
         self._at_end = False
         self._stop_timer()
-        self._protocol.receive_eof()
-        self._look_for_end()
         self._ended(ABNORMAL, "the stream ended without a close frame")
-        self._write_frames()
         self._writer.finish()
 
     # -- output ----------------------------------------------------------------------------------
 
     def _check_open(self) -> None:
-        if self.close_code is not None or self._protocol.close_sent is not None:
+        if self.close_code is not None or self._close_sent:
             raise self._error()
 
     def _error(self) -> WebSocketClosed:
         """Return what there is to raise, now that it is closed or closing."""
         code, reason = self.close_code, self.close_reason
         if code is None:
-            sent: Any = self._protocol.close_sent
-            code, reason = int(sent.code), str(sent.reason)
+            code, reason = self._our_code, self._our_reason
         exchange = self._exchange
         error = WebSocketClosed(
             code, reason, stream=exchange.stream, connection=exchange._conn._number
         )
         error.__cause__ = self._lost
         return error
-
-    def _write_frames(self) -> None:
-        """Write what the protocol has to send."""
-        pieces: list[bytes] = self._protocol.data_to_send()
-        for data in pieces:
-            if data:
-                self._writer.write(data)
-            else:
-                self._writer.finish()  # websockets.protocol.SEND_EOF
 
     def _on_loss(self, error: Exception | None) -> None:
         self._lost = self._lost or error
@@ -326,17 +329,23 @@ class WebSocket:
 
         Raises ValueError for a code, or a reason, that must not be sent.
         """
-        if self.close_code is not None or self._protocol.close_sent is not None:
+        if self.close_code is not None or self._close_sent:
             return
         check_close(code, reason)
         self._closing = True
-        self._protocol.send_close(code, reason)
-        self._write_frames()
+        self._write_close(code, reason)
+        if self._violation is not None:
+            self._fail()
         if self.close_code is None:
             self._arm(self._give_up)
-            if self._unparsed:
-                self._parse()  # the peer's close frame may be behind messages
+            self._parse()  # the peer's close frame may be behind messages
             self._buffer.release()
+
+    def _write_close(self, code: int, reason: str) -> None:
+        self._close_sent = True
+        self._our_code = code
+        self._our_reason = reason
+        self._writer.write(self._maker.close(code, reason))
 
     def _arm(self, callback: Callable[[], None]) -> None:
         """Have the peer's time for its close frame, or the end of the stream, run out."""
@@ -377,17 +386,26 @@ class WebSocket:
     # -- pings -----------------------------------------------------------------------------------
 
     def _send_ping(self, payload: bytes) -> None:
-        self._protocol.send_ping(payload)
-        self._write_frames()
+        if not self._close_sent:
+            self._writer.write(self._maker.frame(FIN | PING, payload))
 
     def _pong_missed(self) -> None:
-        if self._unparsed:
+        if not self._has_room() or self._violation is not None:
             self._pings.retry()  # it may be among what the application has no room for
             return
-        self._protocol.fail(INTERNAL_ERROR, "no answer to a ping")
+        if not self._close_sent:
+            self._write_close(INTERNAL_ERROR, "no answer to a ping")
         self._ended(ABNORMAL, "no answer to a ping")
-        self._write_frames()
         self._reset()
+
+
+def frame_of(maker: FrameMaker, message: str | bytes | bytearray | memoryview) -> bytes:
+    """Return the frame of a message. Raises TypeError for what is none."""
+    if isinstance(message, str):
+        return maker.message(TEXT, message.encode())
+    if isinstance(message, (bytes, bytearray, memoryview)):
+        return maker.message(BINARY, bytes(message))
+    raise TypeError(f"a message is str or bytes-like, not {type(message).__name__}")
 
 
 def take_over(socket: WebSocket, exchange: Exchange) -> None:
@@ -413,7 +431,7 @@ def check_close(code: int, reason: str) -> None:
     """Raise ValueError for what must not be in a close frame. (RFC 6455 5.5, 7.4)"""
     # > Status codes in the range 0-999 are not used. ... 1005 ... MUST NOT be set as a status code
     # > in a Close control frame   (RFC 6455 7.4; 1004, 1006 and 1015 likewise)
-    if code < NORMAL or code > 4999 or code in (1004, NO_CODE, ABNORMAL, 1015):
+    if not is_code(code):
         raise ValueError(f"{code} must not be sent in a close frame [RFC 6455 7.4]")
     if len(reason.encode()) > MAX_REASON:
         raise ValueError(f"the reason is longer than {MAX_REASON} bytes [RFC 6455 5.5]")

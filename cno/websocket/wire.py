@@ -1,33 +1,32 @@
-"""The `websockets` package, as far as it is used: frames and their compression, without I/O.
+"""The `websockets` package, as far as it is used: masks, and what is agreed on in a handshake.
 
 Imported when it is first needed, so that it need not be there to build or to import `cno`.
 """
 
+import zlib
 from importlib import import_module
 from typing import Any, Final
+
+from mypy_extensions import i64
 
 from cno.websocket.options import Options
 
 DEFLATE: Final = "permessage-deflate"
 
+#: zlib's memory for a compressor: 16 KiB here, where the default is 128 KiB.
+MEM_LEVEL: Final = 5
+
 
 class Library:
-    """The names that are used of the package. `TEXT` and similar ones are its opcodes."""
+    """The names that are used of the package."""
 
     def __init__(self) -> None:
         frames: Any = import_module("websockets.frames")
-        protocol: Any = import_module("websockets.protocol")
         deflate: Any = import_module("websockets.extensions.permessage_deflate")
         headers: Any = import_module("websockets.headers")
         exceptions: Any = import_module("websockets.exceptions")
         utils: Any = import_module("websockets.utils")
-        self.TEXT: Any = frames.Opcode.TEXT
-        self.BINARY: Any = frames.Opcode.BINARY
-        self.CONT: Any = frames.Opcode.CONT
-        self.PONG: Any = frames.Opcode.PONG
-        self.Protocol: Any = protocol.Protocol
-        self.SERVER: Any = protocol.Side.SERVER
-        self.CLIENT: Any = protocol.Side.CLIENT
+        self.apply_mask: Any = frames.apply_mask  # of the extension in C, where it was built
         self.ServerDeflate: Any = deflate.ServerPerMessageDeflateFactory
         self.ClientDeflate: Any = deflate.ClientPerMessageDeflateFactory
         self.parse_extension: Any = headers.parse_extension
@@ -51,24 +50,39 @@ def library() -> Library:
     return _library[0]
 
 
-def make_protocol(client: bool, options: Options, extensions: list[Any]) -> Any:
-    """Return an open connection of the package: it takes bytes and gives frames."""
-    found = library()
-    side = found.CLIENT if client else found.SERVER
-    protocol = found.Protocol(side, max_size=options.max_message_size, logger=options.logger)
-    protocol.extensions = extensions
-    return protocol
+class Deflate:
+    """Compression that both ends have agreed on (RFC 7692). `agreed` is the package's extension."""
+
+    def __init__(self, agreed: Any) -> None:
+        self._remote_bits: i64 = agreed.remote_max_window_bits
+        self._local_bits: i64 = agreed.local_max_window_bits
+        self._remote_resets = bool(agreed.remote_no_context_takeover)
+        self._local_resets = bool(agreed.local_no_context_takeover)
+        self._inflater: Any = None
+        self._deflater: Any = None
+
+    def inflater(self) -> Any:
+        """Return what inflates the next message."""
+        if self._inflater is None or self._remote_resets:
+            self._inflater = zlib.decompressobj(wbits=-int(self._remote_bits))
+        return self._inflater
+
+    def compress(self, data: bytes) -> bytes:
+        """Return a message, compressed."""
+        if self._deflater is None or self._local_resets:
+            self._deflater = zlib.compressobj(wbits=-int(self._local_bits), memLevel=MEM_LEVEL)
+        packed: bytes = self._deflater.compress(data) + self._deflater.flush(zlib.Z_SYNC_FLUSH)
+        # > Remove 4 octets (that are 0x00 0x00 0xff 0xff) from the tail end.   (RFC 7692 7.2.1)
+        return packed[:-4]
 
 
-def agree(offers: list[str], options: Options) -> tuple[str, list[Any]]:
+def agree(offers: list[str], options: Options) -> tuple[str, Deflate | None]:
     """As a server, take the first offer of compression that we can: the value to answer with
-    ('': none), and the extensions. Raises ValueError for a malformed field. (RFC 7692 5)"""
+    ('': none), and the compression. Raises ValueError for a malformed field. (RFC 7692 5)"""
     if not options.compression or not offers:
-        return "", []
+        return "", None
     found = library()
-    factory = found.ServerDeflate(
-        server_max_window_bits=12, client_max_window_bits=12, compress_settings={"memLevel": 5}
-    )
+    factory = found.ServerDeflate(server_max_window_bits=12, client_max_window_bits=12)
     for offer in offers:
         try:
             parsed: list[Any] = found.parse_extension(offer)
@@ -80,8 +94,8 @@ def agree(offers: list[str], options: Options) -> tuple[str, list[Any]]:
                     agreed, extension = factory.process_request_params(parameters, [])
                 except found.InvalidHandshake:
                     continue  # another offer may do
-                return str(found.build_extension([(name, agreed)])), [extension]
-    return "", []
+                return str(found.build_extension([(name, agreed)])), Deflate(extension)
+    return "", None
 
 
 def offer() -> str:
@@ -91,9 +105,9 @@ def offer() -> str:
     return str(found.build_extension([(DEFLATE, factory.get_request_params())]))
 
 
-def take_agreed(answers: list[str]) -> list[Any]:
-    """As a client, return the extensions that a server agreed to. Raises ValueError for those that
-    were not offered. (RFC 6455 4.1, RFC 7692 5)"""
+def take_agreed(answers: list[str]) -> Deflate | None:
+    """As a client, return the compression that a server agreed to. Raises ValueError for what was
+    not offered. (RFC 6455 4.1, RFC 7692 5)"""
     found = library()
     factory = found.ClientDeflate(client_max_window_bits=True)
     extensions: list[Any] = []
@@ -106,4 +120,4 @@ def take_agreed(answers: list[str]) -> list[Any]:
                 extensions.append(factory.process_response_params(parameters, extensions))
         except found.InvalidHandshake as error:
             raise ValueError(f"sec-websocket-extensions: {error}") from error
-    return extensions
+    return Deflate(extensions[0]) if extensions else None
