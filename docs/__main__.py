@@ -15,6 +15,8 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
+from docs.diagrams import drawn
+
 ROOT: Final = Path(__file__).resolve().parent.parent
 
 #: Documents that are pages of the site too, and their paths there.
@@ -103,7 +105,7 @@ def collect(folder: Path) -> None:
         text = ROOT.joinpath(name).read_text("utf-8")
         if name == "docs/reference/command-line.md":
             text = text.replace("<!-- commands -->", commands())
-        page.write_text(moved(text, name), "utf-8")
+        page.write_text(drawn(moved(text, name)), "utf-8")
     for name, path in ASSETS.items():
         shutil.copy(ROOT / name, folder / "docs" / path)
     shutil.copy(ROOT / "docs" / "zensical.toml", folder)

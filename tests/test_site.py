@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from docs.__main__ import ELSEWHERE, sources
+from docs.diagrams import drawn, ordered
 from tests.tree import ROOT
 
 
@@ -40,3 +41,15 @@ def test_the_site(tmp_path: Path) -> None:
     assert "--max-time" in page and "--self-signed" in page
     index = tmp_path.joinpath("site", "search.json").read_text("utf-8")
     assert "max_concurrent_streams" in index
+
+
+def test_a_diagram() -> None:
+    arrows = "    A --> C : END\n    A --> B : X\n    B --> C : Y\n"
+    page = drawn(f"# T\n\n```mermaid\nstateDiagram-v2\n{arrows}```\n\nafter\n")
+    assert page.startswith('# T\n\n<div class="diagram"><svg ') and page.endswith(
+        "</div>\n\nafter\n"
+    )
+    assert ordered([("A", "C"), ("A", "B"), ("B", "C")]) == ["A", "B", "C"]
+    assert ordered([("A", "B"), ("B", "A"), ("B", "C")]) == ["A", "B", "C"]
+    for event in ("END", "X", "Y"):
+        assert f">{event}</text>" in page
