@@ -16,8 +16,8 @@ from typing import Any, Final
 from gunicorn.arbiter import Arbiter
 from gunicorn.workers.base import Worker as GunicornWorker
 
-from cno.aio.listen import Listener
 from cno.aio.server.connection import SERVER_LIMITS
+from cno.aio.server.listener import Listener
 from cno.aio.serving import serve
 from cno.asgi.errors import LifespanError
 from cno.asgi.hosted import CountingHandler

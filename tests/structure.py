@@ -25,14 +25,14 @@ LAYERS = (
     # asyncio: what knows no connection; the connection, which is one circle today; what makes and
     # what keeps connections; the public names.
     ("raw", "aio.errors", "aio.waiters", "aio.hosts", "aio.tls", "aio.arguments"),
-    ("aio.connection.durations", "aio.connection.lifecycle", "aio.transports"),
-    ("aio.fields", "aio.log", "aio.proxy_header"),
+    ("aio.connection.durations", "aio.connection.lifecycle", "aio.connection.transports"),
+    ("aio.fields", "aio.log", "aio.server.proxy_header"),
     (
         "aio.channel",
         "aio.client.urls",
-        "aio.signals",
-        "aio.pings",
-        "aio.body",
+        "aio.server.signals",
+        "aio.connection.pings",
+        "aio.connection.body",
         "aio.file_range",
         "aio.client.happy_eyeballs",
         "aio.client.unread_input",
@@ -59,9 +59,9 @@ LAYERS = (
     ("aio.client.request_spec",),
     ("aio.client.connect_errors", "aio.client.forward_proxy", "aio.client.proxy_environment"),
     ("pool",),
-    ("aio.leftover", "aio.room"),
+    ("aio.connection.leftover", "aio.connection.room"),
     ("aio.connection.protocol",),
-    ("aio.exchange",),
+    ("aio.connection.exchange",),
     ("aio.incoming", "aio.tunnel"),
     ("aio.server.request_state",),
     # What a request uses to become a WebSocket; what connects is below.
@@ -74,7 +74,7 @@ LAYERS = (
     ("aio.client.proxy",),
     ("aio.client.connect",),
     ("aio.client.requesting",),
-    ("aio.listen", "aio.client.pooled"),
+    ("aio.server.listener", "aio.client.pooled"),
     ("aio.serving", "aio.client.graceful_close"),
     ("aio.running",),
     ("aio.connection_pool",),
@@ -222,7 +222,7 @@ UNKNOWN = {
 
 # What is imported in spite of that, with the reason.
 KNOWN_ALL_THE_SAME = {
-    ("aio.body", "Engine"): "to give credit back (`consume`), as its docstring says",
+    ("aio.connection.body", "Engine"): "to give credit back (`consume`), as its docstring says",
     ("aio.hosts", "socket"): "to parse addresses (`inet_pton`); it opens none",
-    ("aio.proxy_header", "socket"): "to read addresses (`inet_ntop`); it opens none",
+    ("aio.server.proxy_header", "socket"): "to read addresses (`inet_ntop`); it opens none",
 }

@@ -679,7 +679,11 @@ BROKEN: list[tuple[Rule, str, str]] = [
         "cno/aio/connection/protocol.py",
         CHECKING + "    from cno.aio.pool import Pool\n",
     ),
-    (imports_point_up, "cno/aio/listen.py", "from cno.aio.client.pooled import PooledClient\n"),
+    (
+        imports_point_up,
+        "cno/aio/server/listener.py",
+        "from cno.aio.client.pooled import PooledClient\n",
+    ),
     (imports_point_up, "cno/aio/pool.py", "from cno import aio\n"),
     (no_import_cycles, "cno/h2/send.py", CHECKING + "    from cno.h2.recv import state\n"),
     (no_import_cycles, "cno/h2/send.py", "def f():\n    from cno.h2.recv import state\n"),

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final, overload
 
 from mypy_extensions import i64
 
+from cno.aio.connection.exchange import Exchange
 from cno.aio.errors import BodyTooLargeError
-from cno.aio.exchange import Exchange
 from cno.aio.fields import Headers
 from cno.headers import content_length
 

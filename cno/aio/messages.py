@@ -13,29 +13,29 @@ from typing import TYPE_CHECKING, Any, cast
 
 from mypy_extensions import i64
 
-from cno.aio import leftover
-from cno.aio.body import BodyBuffer
 from cno.aio.channel import Channel
 from cno.aio.client.request_observer import RequestObserver
 from cno.aio.client.unclaimed import Unclaimed
-from cno.aio.connection import send_queue
+from cno.aio.connection import leftover, send_queue
+from cno.aio.connection.body import BodyBuffer
+from cno.aio.connection.exchange import EndObserver
 from cno.aio.connection.lifecycle import LOST
 from cno.aio.connection.pending_write import PendingWrite
-from cno.aio.connection.protocol import Connection, peer_of
+from cno.aio.connection.protocol import Connection
 from cno.aio.connection.timeouts import is_greeting
+from cno.aio.connection.writing import write_body
 from cno.aio.errors import StatusError, fresh
-from cno.aio.exchange import EndObserver
 from cno.aio.fields import Headers, as_list, with_length
 from cno.aio.fields import value_of as value_of
 from cno.aio.incoming import IncomingMessage
 from cno.aio.server.request_state import RequestState
 from cno.aio.server.response_stream import ResponseStream
+from cno.aio.server.state import peer_of
 from cno.aio.sources import Body as Body
 from cno.aio.sources import dispose, size_of, source_of, whole_body
 from cno.aio.tls import ssl_object_of
 from cno.aio.tunnel import Tunnel as Tunnel
 from cno.aio.waiters import wake
-from cno.aio.writing import write_body
 from cno.const import CNO_FRAME_PRIORITY_UPDATE, CNO_RST_CANCEL
 from cno.core import UNKNOWN_LENGTH
 from cno.errors import ConnectionError, UsageError
@@ -65,7 +65,7 @@ class Request(RequestState):
         They are those that a trusted proxy announced (`serve(..., proxy_protocol=)`), or else those
         of the transport.
         """
-        return peer_of(self._conn)
+        return peer_of(self.conn)
 
     @property
     def conn(self) -> "Server":

@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any, Unpack
 
-from cno.aio.listen import Listener
 from cno.aio.server.connection import Handler
+from cno.aio.server.listener import Listener
 from cno.aio.serving import Options, serve
 
 

@@ -11,10 +11,10 @@ from typing import TypedDict, Unpack, overload
 
 from cno.aio import tls
 from cno.aio.arguments import check_handler
-from cno.aio.listen import Address, Listener
-from cno.aio.proxy_protocol import TrustedProxies
-from cno.aio.response_hook import HookedHandler, ResponseHook
 from cno.aio.server.connection import Handler
+from cno.aio.server.listener import Address, Listener
+from cno.aio.server.proxy_protocol import TrustedProxies
+from cno.aio.server.response_hook import HookedHandler, ResponseHook
 from cno.limits import Limits
 from cno.settings import SettingsDict
 

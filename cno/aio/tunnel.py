@@ -9,12 +9,11 @@ from collections.abc import Coroutine
 from types import TracebackType
 from typing import Any
 
-from cno.aio import leftover
-from cno.aio.connection import send_queue
+from cno.aio.connection import leftover, send_queue
+from cno.aio.connection.exchange import Exchange
 from cno.aio.connection.lifecycle import LOST
 from cno.aio.connection.pending_write import PendingWrite
 from cno.aio.connection.protocol import Connection
-from cno.aio.exchange import Exchange
 from cno.aio.fields import Headers
 from cno.aio.sources import to_bytes
 from cno.const import CNO_RST_CANCEL
@@ -100,7 +99,7 @@ class Tunnel:
             return
         if self._conn._http2:
             # A reset could overtake the bytes that were written before.
-            leftover.part(self._conn, exchange)
+            leftover.drain_stream(self._conn, exchange)
         else:
             self._conn.write_data(self.stream, b"", True)
 

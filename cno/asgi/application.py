@@ -7,10 +7,10 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from cno.aio.connection.protocol import Connection
 from cno.aio.fields import Headers
 from cno.aio.messages import Request
 from cno.aio.server import failures
+from cno.aio.server.state import ServerLink
 from cno.asgi.http import COMPLETE, NOTHING_SENT, HttpCycle, OnEnd, OnStart
 from cno.asgi.lifespan import App, Receive, Send
 from cno.asgi.scope import (
@@ -83,7 +83,7 @@ class Application:
         """Return the options of a WebSocket that this request may ask for; None: there is none."""
         return self._options
 
-    def shared_scope(self, conn: Connection) -> ConnectionScope:
+    def shared_scope(self, conn: ServerLink) -> ConnectionScope:
         """Return what the scopes of all requests of a connection share."""
         found = conn._adapter
         if isinstance(found, ConnectionScope):

@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from cno.aio.connection.protocol import peer_of
 from cno.aio.fields import Headers
 from cno.aio.messages import Request
+from cno.aio.server.state import peer_of
 from cno.asgi.handler import Handler
 from cno.asgi.http import HttpCycle
 from cno.asgi.lifespan import App

@@ -10,8 +10,8 @@ from typing import Any, Final, TypeAlias
 
 from mypy_extensions import i64
 
+from cno.aio.connection.exchange import EndObserver
 from cno.aio.connection.pending_write import PendingWrite
-from cno.aio.exchange import EndObserver
 from cno.aio.fields import Headers
 from cno.aio.file_range import FileRange
 from cno.aio.messages import Request, value_of

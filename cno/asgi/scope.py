@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from typing import Any, Final, TypeAlias
 from urllib.parse import unquote
 
-from cno.aio.connection.protocol import Connection, peer_of
 from cno.aio.messages import Request
+from cno.aio.server.state import ServerLink, peer_of
 from cno.asgi.fields import to_bytes
 from cno.h1.pipelining import is_http10
 from cno.headers import encode
@@ -51,7 +51,7 @@ class ConnectionScope:
     """The items that the scopes of all requests of one connection share."""
 
     def __init__(
-        self, conn: Connection, root_path: str, state: dict[str, Any], versions: dict[str, str]
+        self, conn: ServerLink, root_path: str, state: dict[str, Any], versions: dict[str, str]
     ) -> None:
         transport = conn.transport
         self.http2 = conn.is_http2

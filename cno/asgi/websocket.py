@@ -8,8 +8,8 @@ from typing import Any, Final, TypeAlias, cast
 
 from mypy_extensions import i64
 
+from cno.aio.connection.exchange import EndObserver
 from cno.aio.errors import ConnectionLostError
-from cno.aio.exchange import EndObserver
 from cno.aio.fields import Headers
 from cno.aio.messages import Request
 from cno.aio.waiters import wake

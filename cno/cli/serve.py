@@ -16,7 +16,7 @@ from ipaddress import ip_address
 from threading import Thread
 from typing import Any, Final
 
-from cno.aio.listen import Listener
+from cno.aio.server.listener import Listener
 from cno.aio.serving import serve
 from cno.cli.accesslog import AccessLog
 from cno.cli.clear_text import https_context

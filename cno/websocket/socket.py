@@ -9,8 +9,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Final
 
-from cno.aio.body import BodyBuffer
-from cno.aio.exchange import Exchange
+from cno.aio.connection.body import BodyBuffer
+from cno.aio.connection.exchange import Exchange
 from cno.aio.waiters import wake
 from cno.const import CNO_RST_CANCEL
 from cno.websocket import wire

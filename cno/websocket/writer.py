@@ -8,10 +8,9 @@ from collections.abc import Callable
 
 from mypy_extensions import i64
 
-from cno.aio import leftover
-from cno.aio.connection import send_queue
+from cno.aio.connection import leftover, send_queue
+from cno.aio.connection.exchange import Exchange
 from cno.aio.connection.pending_write import PendingWrite
-from cno.aio.exchange import Exchange
 from cno.aio.waiters import wake
 from cno.errors import ConnectionError
 
@@ -118,4 +117,4 @@ class FrameWriter:
         except ConnectionError:
             return  # it has ended meanwhile
         if conn.is_http2:
-            leftover.part(conn, exchange)
+            leftover.drain_stream(conn, exchange)

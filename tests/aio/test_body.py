@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cno import aio
-from cno.aio.body import BodyBuffer, Payload
+from cno.aio.connection.body import BodyBuffer, Payload
 from cno.limits import Limits
 from cno.raw import Connection
 from tests.aio.lab import Lab, settle

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from cno import aio
-from cno.aio.listen import ACCEPTS
+from cno.aio.server.listener import ACCEPTS
 from cno.limits import Limits
 from tests.aio.lab import HOST, Lab, hello, place, settle, until
 from tests.support import PREFACE, REQUEST, FrameFactory

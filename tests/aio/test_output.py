@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from cno import aio
-from cno.aio.transports import gathers
+from cno.aio.connection.transports import gathers
 from cno.limits import Limits
 from tests import frames as f
 from tests.aio.lab import HTTP1, WIRES, Lab, Peer, Transport, Wire, settle

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cno import aio
-from cno.aio.proxy_header import parse
+from cno.aio.server.proxy_header import parse
 from cno.limits import Limits
 from tests.aio.lab import HOST, HTTP2, WIRES, Lab, Wire, until
 from tests.peers import free_port, require

@@ -32,12 +32,12 @@ from cno.aio.connection.progress import is_sending
 from cno.aio.connection.protocol import Connection, current_task
 from cno.aio.connection.stream_state import StreamState
 from cno.aio.connection.timeouts import is_greeting
+from cno.aio.connection.writing import write_body
 from cno.aio.errors import ConnectionLostError, StreamError, fresh
 from cno.aio.fields import Headers, as_list
 from cno.aio.messages import Response, Tunnel
 from cno.aio.sources import Body, SingleChunkBody, dispose
 from cno.aio.waiters import wake_first
-from cno.aio.writing import write_body
 from cno.const import CNO_RST_CANCEL, MAX_STREAM_ID
 from cno.core import CLOSED, DONE
 from cno.errors import ConnectionError, DisconnectError, InvalidStreamError, Reason, WouldBlockError

@@ -10,14 +10,15 @@ from typing import Any, cast
 
 from mypy_extensions import mypyc_attr
 
-from cno.aio import leftover, room
 from cno.aio.arguments import check_loop
 from cno.aio.connection import (
     bdp,
     ending,
     intake,
+    leftover,
     lifecycle,
     reasons,
+    room,
     send_buffer,
     send_queue,
     stream_timeouts,
@@ -41,12 +42,12 @@ from cno.aio.connection.lifecycle import (
     SHORT,
     SHUTDOWN,
 )
+from cno.aio.connection.pings import Pings
 from cno.aio.connection.state import Link
 from cno.aio.connection.stream_state import StreamState
+from cno.aio.connection.transports import gathers, most_whole, write_buffer
 from cno.aio.fields import Headers
-from cno.aio.pings import Pings
 from cno.aio.tls import is_adequate, received_close_notify, ssl_object_of
-from cno.aio.transports import gathers, most_whole, write_buffer
 from cno.const import (
     CNO_LOCAL,
     CNO_RST_INADEQUATE_SECURITY,
@@ -197,7 +198,7 @@ class Connection(Link):
             self.consume(stream, len(data))
             return
         if exchange._discard:
-            leftover.discarded(self, exchange, len(data))
+            leftover.count_discarded(self, exchange, len(data))
             return
         if not self._http2:
             self._intake.unread += len(data)
@@ -391,21 +392,6 @@ class Connection(Link):
             send_buffer.flush(self)
         if self._intake.pipeline_blocked and not self._intake.reading_paused:
             intake.listen(self)
-
-
-def peer_of(conn: Connection) -> tuple[str, int] | None:
-    """Return the peer's host and port: those that a PROXY header announced, or the transport's.
-
-    None on a Unix socket, and before there is a transport.
-    """
-    if conn._announced_peer is not None:
-        return conn._announced_peer.address
-    if conn._life.connected_at == 0.0:
-        return None
-    name = conn.transport.get_extra_info("peername")
-    if not isinstance(name, tuple) or len(name) < 2:
-        return None
-    return str(name[0]), int(name[1])
 
 
 def current_task(loop: asyncio.AbstractEventLoop) -> "asyncio.Task[Any] | None":

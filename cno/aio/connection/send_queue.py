@@ -14,8 +14,8 @@ from cno.aio.connection import reasons, send_buffer
 from cno.aio.connection.lifecycle import FLUSHING, LOST
 from cno.aio.connection.pending_write import UNRANKED, PendingWrite
 from cno.aio.connection.state import Link, SendQueue
+from cno.aio.connection.transports import bound_unsent
 from cno.aio.errors import claim, fresh
-from cno.aio.transports import bound_unsent
 from cno.aio.waiters import wake
 from cno.core import UNKNOWN_LENGTH, announce_size
 from cno.errors import DisconnectError, InvalidStreamError, UsageError, WouldBlockError

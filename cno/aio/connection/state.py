@@ -14,11 +14,10 @@ from mypy_extensions import i64, mypyc_attr
 
 from cno.aio.connection.lifecycle import Lifecycle
 from cno.aio.connection.pending_write import PendingWrite
+from cno.aio.connection.pings import Pings
 from cno.aio.connection.stream_state import StreamState
+from cno.aio.connection.transports import write_buffer
 from cno.aio.log import log
-from cno.aio.pings import Pings
-from cno.aio.proxy_header import AnnouncedClient
-from cno.aio.transports import write_buffer
 from cno.const import DEFAULT_WINDOW
 from cno.engine import Engine
 from cno.errors import ConnectionError, Reason
@@ -176,7 +175,6 @@ class Link(Engine, asyncio.Protocol):
         self._send_queue: SendQueue | None = None  # once a write has been blocked
         self._exchanges: dict[int, StreamState] = {}  # by stream
         self._pings: Pings | None = None  # that the application waits for
-        self._announced_peer: AnnouncedClient | None = None  # from a PROXY header
         self._adapter: object = None  # kept for an adapter (ASGI)
         self.manual_flow_control = True
         if settings is not None:

@@ -8,7 +8,7 @@ import asyncio
 
 from mypy_extensions import i64
 
-from cno.aio.body import BodyBuffer
+from cno.aio.connection.body import BodyBuffer
 from cno.aio.fields import Headers
 
 

@@ -7,8 +7,7 @@ import asyncio
 import inspect
 from typing import Any
 
-from cno.aio import leftover
-from cno.aio.connection import send_queue
+from cno.aio.connection import leftover, send_queue
 from cno.aio.connection.lifecycle import FLUSHING
 from cno.aio.connection.pending_write import PendingWrite
 from cno.aio.connection.protocol import current_task
@@ -64,7 +63,7 @@ def returned(conn: ServerLink, request: RequestState) -> None:
         close_tunnel(conn, request)
     elif state == DONE or request._sent:
         if not request._complete:
-            leftover.part(conn, request)
+            leftover.drain_stream(conn, request)
     elif state == HEAD and not request._response_begun:
         report(conn, f"the handler of {request!r} returned without a response", None)
         send_500(conn, request)
@@ -84,7 +83,7 @@ def respond_empty(conn: ServerLink, request: RequestState, code: int, headers: H
     state = failures.write_state(request)
     if state == DONE:
         if not request._complete:
-            leftover.part(conn, request)
+            leftover.drain_stream(conn, request)
         return
     if state != HEAD or request._response_begun or send_queue.is_pending(conn, request.stream):
         abandon(conn, request, CNO_RST_INTERNAL_ERROR)
@@ -94,7 +93,7 @@ def respond_empty(conn: ServerLink, request: RequestState, code: int, headers: H
     fields = [*headers, ("content-length", "0")]
     send_queue.post(conn, PendingWrite(request.stream, b"", True, fields, code))
     if not request._complete and not request._ended:
-        leftover.part(conn, request)
+        leftover.drain_stream(conn, request)
 
 
 def close_tunnel(conn: ServerLink, request: RequestState) -> None:
@@ -108,7 +107,7 @@ def close_tunnel(conn: ServerLink, request: RequestState) -> None:
         request._sent = True
         send_queue.post(conn, PendingWrite(request.stream, b"", True))
     if not request._ended:
-        leftover.part(conn, request)
+        leftover.drain_stream(conn, request)
 
 
 def is_abandoned(request: RequestState, failed: bool) -> bool:

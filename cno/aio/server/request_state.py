@@ -10,8 +10,8 @@ from typing import Final
 from mypy_extensions import i64
 
 from cno.aio.channel import Channel
+from cno.aio.connection.exchange import EndObserver
 from cno.aio.connection.protocol import Connection
-from cno.aio.exchange import EndObserver
 from cno.aio.fields import Headers
 from cno.aio.incoming import IncomingMessage
 from cno.aio.tunnel import Tunnel

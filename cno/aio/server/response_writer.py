@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from mypy_extensions import i64
 
-from cno.aio import leftover
-from cno.aio.connection import send_queue
+from cno.aio.connection import leftover, send_queue
 from cno.aio.connection.pending_write import PendingWrite
 from cno.aio.fields import Headers
 from cno.core import UNKNOWN_LENGTH
@@ -101,7 +100,7 @@ class ResponseWriter:
         """Drop the rest of the request, if the client is still sending it."""
         request = self._request
         if not request._complete and not request._ended:
-            leftover.part(request._conn, request)
+            leftover.drain_stream(request._conn, request)
 
     def _next_write(
         self, data: bytes, final: bool, length: i64, trailers: Headers | None

@@ -11,6 +11,7 @@ from typing import Any, Final, final
 from mypy_extensions import i64, mypyc_attr
 
 from cno.aio.connection.protocol import Connection
+from cno.aio.server.proxy_header import AnnouncedClient
 from cno.aio.server.request_state import RequestState
 from cno.limits import UNBOUNDED, Limits, bound
 from cno.settings import SettingsDict
@@ -81,6 +82,7 @@ class ServerLink(Connection):
         self._handle: Callable[[Any], Awaitable[object]] = handle
         self._observer = observer
         self._handlers = Handlers(limits)
+        self._announced_peer: AnnouncedClient | None = None  # from a PROXY header
 
     def _start_handler(self, request: RequestState, eager: bool) -> None:
         """Start the handler of a request."""
@@ -90,3 +92,18 @@ class ServerLink(Connection):
 
     def cancel_handlers(self) -> None:
         """Cancel all handlers."""
+
+
+def peer_of(conn: ServerLink) -> tuple[str, int] | None:
+    """Return the peer's host and port: those that a PROXY header announced, or the transport's.
+
+    None on a Unix socket, and before there is a transport.
+    """
+    if conn._announced_peer is not None:
+        return conn._announced_peer.address
+    if conn._life.connected_at == 0.0:
+        return None
+    name = conn.transport.get_extra_info("peername")
+    if not isinstance(name, tuple) or len(name) < 2:
+        return None
+    return str(name[0]), int(name[1])

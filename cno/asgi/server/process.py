@@ -16,8 +16,8 @@ from dataclasses import replace
 from types import FrameType
 from typing import Any, Final
 
-from cno.aio.listen import Listener
 from cno.aio.server.connection import SERVER_LIMITS
+from cno.aio.server.listener import Listener
 from cno.aio.serving import serve
 from cno.asgi.errors import LifespanError
 from cno.asgi.hosted import CountingHandler, HostedHandler

@@ -15,8 +15,8 @@ from cno.aio.connection import send_buffer, send_queue
 from cno.aio.connection.lifecycle import FLUSHING
 from cno.aio.connection.pending_write import PendingWrite
 from cno.aio.connection.protocol import Connection
+from cno.aio.connection.transports import write_buffer
 from cno.aio.file_range import PIECE, FileRange
-from cno.aio.transports import write_buffer
 from cno.h1.send import count_data
 
 #: Smallest part of a file for which this pays.

@@ -13,11 +13,11 @@ from ssl import SSLContext
 from types import TracebackType
 from typing import Any, Final, cast
 
-from cno.aio import signals
 from cno.aio.arguments import check_configuration, check_handler
-from cno.aio.proxy_header import AnnouncedClient
-from cno.aio.proxy_protocol import PendingConnections, TrustedProxies
+from cno.aio.server import signals
 from cno.aio.server.connection import SERVER_LIMITS, Handler, Server
+from cno.aio.server.proxy_header import AnnouncedClient
+from cno.aio.server.proxy_protocol import PendingConnections, TrustedProxies
 from cno.aio.server.state import ConnectionObserver, ServerLink
 from cno.aio.waiters import wake
 from cno.limits import Limits

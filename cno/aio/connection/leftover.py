@@ -1,4 +1,4 @@
-"""The rest of a body that nobody reads or gets: dropped, and bounded in size and time.
+"""The rest of a body that no one reads or gets: dropped, and bounded in size and time.
 
 Knows flow control and timers. Must never know what a request or a response is.
 """
@@ -15,8 +15,8 @@ from cno.const import CNO_RST_CANCEL, CNO_RST_NO_ERROR
 from cno.h2 import flow
 
 
-def ignore(conn: Link, exchange: StreamState) -> None:
-    """Nobody will read the rest of this message."""
+def discard(conn: Link, exchange: StreamState) -> None:
+    """Drop the rest of a message: the application will not read it."""
     exchange._discard = True
     exchange._failed(StreamError("it was given up", stream=exchange.stream, code=0))
     buffer = exchange._buffer
@@ -30,8 +30,8 @@ def ignore(conn: Link, exchange: StreamState) -> None:
             conn.consume(exchange.stream, left)
 
 
-def discarded(conn: Link, exchange: StreamState, size: int) -> None:
-    """Data has come that nobody reads: there must be an end to that."""
+def count_discarded(conn: Link, exchange: StreamState, size: int) -> None:
+    """Count data that is dropped. Beyond `max_drained` bytes, the peer may not send more."""
     exchange._drained += size
     if exchange._drained <= conn._limits.max_drained:
         conn.consume(exchange.stream, size)
@@ -44,13 +44,12 @@ def discarded(conn: Link, exchange: StreamState, size: int) -> None:
         finally:
             conn.uncork()
     else:
-        parted(conn, exchange)
+        drain_expired(conn, exchange)
 
 
 async def drop_channel(conn: Link, channel: Channel[Any]) -> None:
-    """Take what is put into a channel, as a body that is not sent (of a response to HEAD, say), so
-    that its producer need not know. Close it after `max_drained` bytes or `linger_timeout`: a
-    producer that never ends must learn that nobody listens.
+    """Drop what the application puts into a channel, whose body is not sent (in response to HEAD,
+    say). Close it after `max_drained` bytes or `linger_timeout`, so that an endless producer stops.
     """
     left = conn._limits.max_drained
     wait = conn._limits.linger_timeout
@@ -65,25 +64,27 @@ async def drop_channel(conn: Link, channel: Channel[Any]) -> None:
         channel.close()
 
 
-def part(conn: Link, exchange: StreamState) -> None:
-    """Our message is complete, the peer's is not and nobody will read it: let it finish, if
-    that takes little and not long."""
-    ignore(conn, exchange)
+def drain_stream(conn: Link, exchange: StreamState) -> None:
+    """Drop the rest of the peer's message, and reset the stream if that is large or takes long.
+
+    Our message is complete.
+    """
+    discard(conn, exchange)
     if exchange._drain_timer is None and not exchange._ended and conn._life.phase < LOST:
         exchange._drain_timer = conn.loop.call_later(
-            conn._limits.linger_timeout, parted, conn, exchange, context=conn._context
+            conn._limits.linger_timeout, drain_expired, conn, exchange, context=conn._context
         )
 
 
-def parted(conn: Link, exchange: StreamState) -> None:
-    """End the stream: the peer's message was too large, or not complete in time."""
+def drain_expired(conn: Link, exchange: StreamState) -> None:
+    """End the stream: the rest of the peer's message was too large, or not complete in time."""
     if exchange._drain_timer is not None:
         exchange._drain_timer.cancel()
         exchange._drain_timer = None
     if exchange._ended or conn._life.phase >= FLUSHING:
         return
     if send_queue.is_pending(conn, exchange.stream):
-        part(conn, exchange)  # ours is not complete either
+        drain_stream(conn, exchange)  # ours is not complete either
         return
     # > ... a server MAY request that the client abort transmission of a request without error
     # > by sending a RST_STREAM with an error code of NO_ERROR after sending a complete

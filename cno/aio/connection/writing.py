@@ -8,9 +8,9 @@ from collections.abc import AsyncIterable
 from cno.aio.connection import send_queue
 from cno.aio.connection.pending_write import PendingWrite
 from cno.aio.connection.protocol import Connection
+from cno.aio.connection.sendfile import send_file
 from cno.aio.fields import Headers
 from cno.aio.file_range import FileRange
-from cno.aio.sendfile import send_file
 from cno.aio.sources import dispose, file_range, to_bytes
 
 

@@ -15,7 +15,7 @@ from typing import Any, Final, cast
 from cno.aio.errors import said
 from cno.aio.hosts import ip_address
 from cno.aio.log import log
-from cno.aio.proxy_header import MAX_HEADER, AnnouncedClient, ProxyHeader, parse
+from cno.aio.server.proxy_header import MAX_HEADER, AnnouncedClient, ProxyHeader, parse
 from cno.limits import Limits
 
 #: Makes the protocol of a connection, given the client that a header announced, if one did.

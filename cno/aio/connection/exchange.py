@@ -6,8 +6,8 @@ The base of `Request` and `Response`. Must never know what either of them is.
 import asyncio
 from typing import TYPE_CHECKING
 
-from cno.aio.body import BodyBuffer, Payload
 from cno.aio.connection import intake, timeouts
+from cno.aio.connection.body import BodyBuffer, Payload
 from cno.aio.connection.stream_state import StreamState
 from cno.aio.errors import ConnectionLostError, claim, fresh
 from cno.aio.fields import Headers
