@@ -9,7 +9,7 @@ from collections.abc import Coroutine
 from types import TracebackType
 from typing import Any
 
-from cno.aio.connection import leftover, send_queue
+from cno.aio.connection import ending, leftover, send_queue
 from cno.aio.connection.exchange import Exchange
 from cno.aio.connection.lifecycle import LOST
 from cno.aio.connection.pending_write import PendingWrite
@@ -83,7 +83,7 @@ class Tunnel:
         elif exchange._complete:
             self._conn.write_data(self.stream, b"", True)  # closes the connection
         else:
-            self._conn._half_close()
+            ending.half_close(self._conn)
 
     async def close(self) -> None:
         """End the sending direction, and drop the bytes that the peer still sends.

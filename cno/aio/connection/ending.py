@@ -20,6 +20,8 @@ from cno.aio.connection import (
 )
 from cno.aio.connection.lifecycle import (
     ABORT,
+    BARE_END,
+    CLOSE,
     CLOSE_TRANSPORT,
     CLOSED_HERE,
     CONNECTING,
@@ -35,6 +37,7 @@ from cno.aio.connection.lifecycle import (
     LOST,
     NO_END,
     ORDERLY,
+    SHUTDOWN,
     TOLD,
     WRITE_EOF,
 )
@@ -42,9 +45,9 @@ from cno.aio.connection.progress import acknowledged, is_taking
 from cno.aio.connection.state import Link
 from cno.aio.errors import name_of, said
 from cno.aio.log import log
-from cno.aio.tls import ssl_object_of
+from cno.aio.tls import received_close_notify, ssl_object_of
 from cno.aio.waiters import wake
-from cno.core import H2_CONTINUATION, INIT, waiting
+from cno.core import CLOSED, H1_BLOCKED, H2_CONTINUATION, INIT, waiting
 from cno.errors import ConnectionError, Reason
 from cno.streams import flush_all
 
@@ -52,7 +55,72 @@ from cno.streams import flush_all
 PIECE: Final = 65_536
 
 
+# -- the peer's end --------------------------------------------------------------------------------
+
+
+def eof_received(conn: Link) -> bool:
+    """Handle the end of the peer's input. Return whether the transport stays open for output."""
+    secured = ssl_object_of(conn.transport)
+    secure = secured is not None
+    whole = secured is None or received_close_notify(secured)
+    conn._life.peer_end = FULL_END if whole else BARE_END
+    while conn._intake.behind and conn._life.phase < FLUSHING:
+        intake.catch_up(conn)
+    if not conn._http2 and conn._state == H1_BLOCKED:
+        intake.retry(conn)  # it may be scheduled already
+    if conn._life.phase < LOST:
+        send_buffer.flush(conn)  # now: the transport may be closed before the scheduled flush
+    if conn._http2 or conn._life.phase >= FLUSHING or not conn._exchanges:
+        return False
+    for exchange in list(conn._exchanges.values()):
+        if exchange._tunnel:
+            if whole:
+                exchange._completed(None)
+            return not secure
+        if secure or not conn._server or not exchange._complete:
+            if truncation.cuts(conn):
+                conn._context.copy().run(give_up, conn)
+            return False
+    half_closed(conn)
+    return True
+
+
 # -- closing the transport -------------------------------------------------------------------------
+
+
+def shutdown(conn: Link) -> None:
+    """Accept no new streams, and close after the open ones, or after `shutdown_timeout`."""
+    if conn._life.drain_since == 0.0 and conn._life.phase != CONNECTING:
+        conn._life.drain_since = conn.loop.time()
+        if conn._life.fire(SHUTDOWN):  # otherwise another timer runs
+            timeouts.stop(conn)
+            timeouts.arm(conn)
+    if conn._life.phase < FLUSHING and not timeouts.is_fresh(conn):
+        conn._engine_shutdown()
+    for exchange in list(conn._exchanges.values()):
+        exchange._draining()
+
+
+def close(conn: Link) -> None:
+    """Write the pending output, and close the transport. Open streams end."""
+    is_connected = conn._life.phase != CONNECTING
+    if not conn._life.fire(CLOSE):
+        return
+    if conn._intake.parsing or not is_connected:
+        return
+    if conn._corked > conn._app_corks and conn._state != CLOSED:
+        # Called by an event in the middle of a write: the write is finished first.
+        conn.loop.call_soon(close_transport, conn, context=conn._context)
+    else:
+        close_transport(conn)
+
+
+def half_close(conn: Link) -> None:
+    """HTTP/1.1: end our direction of a tunnel."""
+    secure = ssl_object_of(conn.transport) is not None
+    if not conn._http2 and conn._life.phase < FLUSHING and not secure:
+        send_buffer.flush(conn)
+        conn.transport.write_eof()
 
 
 def close_transport(conn: Link) -> None:

@@ -36,6 +36,19 @@ def adapt(conn: Link, took: float) -> None:
         conn._intake.chunk = min(conn._intake.most_chunk, conn._intake.chunk * 2)
 
 
+def received(conn: Link, data: bytes) -> None:
+    """Parse received bytes, now or in the next iterations of the event loop."""
+    if conn._life.phase >= FLUSHING:
+        return
+    intake = conn._intake
+    intake.received += 1
+    if len(data) > intake.chunk or intake.behind:
+        intake.unparsed += data
+        fall_behind(conn)
+    else:
+        process(conn, data)
+
+
 def process(conn: Link, data: bytes) -> None:
     """Parse input in this iteration of the event loop."""
     if conn._http2:

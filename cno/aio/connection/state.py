@@ -235,6 +235,9 @@ class Link(Engine, asyncio.Protocol):
         """Return what has not come in time on a stream; None if nothing is late."""
         return None
 
+    def _probe_answered(self) -> None:
+        """HTTP/2: the peer has answered our PING."""
+
     def _retire(self) -> None:
         """Accept no more requests; open ones may finish."""
 
