@@ -17,8 +17,7 @@ from typing import Any, Final
 
 from cno.aio.client.connection import Client
 from cno.aio.fields import Headers, value_of
-from cno.aio.messages import Request
-from cno.aio.server.connection import Handler, Server
+from cno.aio.server.connection import Handler, Request, Server
 from cno.aio.sources import Body
 from cno.limits import Limits
 

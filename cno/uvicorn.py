@@ -13,8 +13,7 @@ from urllib.parse import quote, unquote
 from mypy_extensions import mypyc_attr
 
 from cno.aio.connection import ending
-from cno.aio.messages import Request
-from cno.aio.server.connection import SERVER_LIMITS, Server
+from cno.aio.server.connection import SERVER_LIMITS, Request, Server
 from cno.aio.server.request_state import RequestState
 from cno.aio.server.state import peer_of
 from cno.asgi.application import SORRY, Application

@@ -17,15 +17,16 @@ from cno.aio.errors import (
 )
 from cno.aio.fields import Headers
 from cno.aio.forwardable import forwardable
-from cno.aio.messages import Push, Request, Response, Tunnel
+from cno.aio.messages import Push, Response
 from cno.aio.pool import Pool
 from cno.aio.running import run
-from cno.aio.server.connection import Handler, Server
+from cno.aio.server.connection import Handler, Request, Server
 from cno.aio.server.listener import Listener
 from cno.aio.server.response_stream import ResponseStream
 from cno.aio.serving import serve
 from cno.aio.sources import Body
 from cno.aio.stacks import print_stacks
+from cno.aio.tunnel import Tunnel
 
 __all__ = [
     "Body",

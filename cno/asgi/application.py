@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from cno.aio.fields import Headers
-from cno.aio.messages import Request
 from cno.aio.server import failures
+from cno.aio.server.connection import Request
 from cno.aio.server.state import ServerLink
 from cno.asgi.http import COMPLETE, NOTHING_SENT, HttpCycle, OnEnd, OnStart
 from cno.asgi.lifespan import App, Receive, Send

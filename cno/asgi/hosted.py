@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Final
 
 from cno.aio.fields import Headers
-from cno.aio.messages import Request
+from cno.aio.server.connection import Request
 from cno.aio.server.state import peer_of
 from cno.asgi.handler import Handler
 from cno.asgi.http import HttpCycle

@@ -12,9 +12,9 @@ from mypy_extensions import i64
 
 from cno.aio.connection.exchange import EndObserver
 from cno.aio.connection.pending_write import PendingWrite
-from cno.aio.fields import Headers
+from cno.aio.fields import Headers, value_of
 from cno.aio.file_range import FileRange
-from cno.aio.messages import Request, value_of
+from cno.aio.server.connection import Request
 from cno.aio.server.response_writer import ResponseWriter
 from cno.aio.sources import to_bytes
 from cno.aio.waiters import wake

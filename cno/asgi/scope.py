@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Final, TypeAlias
 from urllib.parse import unquote
 
-from cno.aio.messages import Request
+from cno.aio.server.connection import Request
 from cno.aio.server.state import ServerLink, peer_of
 from cno.asgi.fields import to_bytes
 from cno.h1.pipelining import is_http10

@@ -11,7 +11,7 @@ from mypy_extensions import i64
 from cno.aio.connection.exchange import EndObserver
 from cno.aio.errors import ConnectionLostError
 from cno.aio.fields import Headers
-from cno.aio.messages import Request
+from cno.aio.server.connection import Request
 from cno.aio.waiters import wake
 from cno.asgi.fields import to_text
 from cno.asgi.http import HttpCycle

@@ -35,8 +35,9 @@ from cno.aio.connection.timeouts import is_greeting
 from cno.aio.connection.writing import write_body
 from cno.aio.errors import ConnectionLostError, StreamError, fresh
 from cno.aio.fields import Headers, as_list
-from cno.aio.messages import Response, Tunnel
+from cno.aio.messages import Response
 from cno.aio.sources import Body, SingleChunkBody, dispose
+from cno.aio.tunnel import Tunnel
 from cno.aio.waiters import wake_first
 from cno.const import CNO_RST_CANCEL, MAX_STREAM_ID
 from cno.core import CLOSED, DONE

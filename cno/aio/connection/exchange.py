@@ -70,6 +70,19 @@ class Exchange(StreamState):
         self._error_delivered = True
         return before
 
+    def _take_body(self) -> tuple[BodyBuffer | None, Payload | None]:
+        """Have the data from now on belong to a new message; return the body of the one so far."""
+        before = self._buffer, self._reader
+        self._buffer = None
+        self._reader = None
+        self._complete = False
+        return before
+
+    def _restore_body(self, body: tuple[BodyBuffer | None, Payload | None]) -> None:
+        """Undo `_take_body`."""
+        self._buffer, self._reader = body
+        self._complete = True
+
     def _end_output(self) -> bool:
         """Note that all of our data is being sent; return False if it has been, or cannot be."""
         if self._ended or self._sent:

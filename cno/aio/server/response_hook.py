@@ -7,8 +7,7 @@ import asyncio
 from collections.abc import Callable
 from typing import TypeAlias
 
-from cno.aio.messages import Request
-from cno.aio.server.connection import Handler
+from cno.aio.server.connection import Handler, Request
 
 #: Called with the request, the status (0: the client has gone before there was one), the bytes of
 #: the body that were sent, and the seconds since the request's head was received.

@@ -4,16 +4,14 @@ Knows when a body ends. Must never know how a piece is sent.
 """
 
 from types import TracebackType
-from typing import TYPE_CHECKING
 
 from cno.aio.fields import Headers
+from cno.aio.server import respond
+from cno.aio.server.request_state import RequestState
 from cno.aio.server.response_writer import ResponseWriter
 from cno.aio.sources import to_bytes
 from cno.core import UNKNOWN_LENGTH
 from cno.errors import UsageError
-
-if TYPE_CHECKING:
-    from cno.aio.messages import Request
 
 
 class ResponseStream:
@@ -24,7 +22,7 @@ class ResponseStream:
     """
 
     def __init__(
-        self, request: "Request", code: int, headers: Headers, trailers: Headers | None
+        self, request: RequestState, code: int, headers: Headers, trailers: Headers | None
     ) -> None:
         self.trailers: Headers = [] if trailers is None else trailers
         self._request = request
@@ -38,7 +36,7 @@ class ResponseStream:
     async def __aenter__(self) -> "ResponseStream":
         if self._started:
             raise UsageError("the response has been started", stream=self._request.stream)
-        self._request._check_unanswered(self._code)
+        respond.check_unanswered(self._request, self._code)
         self._started = True
         self._writer.start(self._code, self._headers, at_once=not self._bodiless)
         if self._bodiless:

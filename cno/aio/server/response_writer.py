@@ -3,24 +3,21 @@
 Must never know who produces the pieces.
 """
 
-from typing import TYPE_CHECKING
-
 from mypy_extensions import i64
 
 from cno.aio.connection import leftover, send_queue
 from cno.aio.connection.pending_write import PendingWrite
 from cno.aio.fields import Headers
+from cno.aio.server import respond
+from cno.aio.server.request_state import RequestState
 from cno.core import UNKNOWN_LENGTH
 from cno.errors import ConnectionError
-
-if TYPE_CHECKING:
-    from cno.aio.messages import Request
 
 
 class ResponseWriter:
     """The response to a request, in pieces."""
 
-    def __init__(self, request: "Request") -> None:
+    def __init__(self, request: RequestState) -> None:
         self._request = request
         self._code = 0
         self._headers: Headers | None = None  # of a head that has not been written
@@ -53,7 +50,7 @@ class ResponseWriter:
         head = self._next_write(b"", False, UNKNOWN_LENGTH, None)
         written = False
         try:
-            written = request._begin(head)
+            written = respond.begin(request, head)
         except ConnectionError:
             request._response_begun = True  # the first piece raises the same error
         if not written:
@@ -71,7 +68,7 @@ class ResponseWriter:
         part = self._next_write(data, final, length, trailers)
         try:
             held = part.headers is not None
-            done = request._begin(part) if held else send_queue.start(request._conn, part)
+            done = respond.begin(request, part) if held else send_queue.start(request._conn, part)
         except BaseException:
             request._response_begun = True
             raise
