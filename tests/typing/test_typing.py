@@ -92,6 +92,22 @@ def test_checkers_can_fail(wrong: str, tmp_path: Path) -> None:
     assert "wrong.py:2" in check(tmp_path, *PYRIGHT, "wrong.py")
 
 
+#: Programs of users, each about one subject.
+ACCEPTED = sorted(Path(__file__).parent.joinpath("accepted").glob("*.py"))
+
+
+def test_programs_of_users(tmp_path: Path) -> None:
+    """All at once: a checker takes seconds to begin."""
+    assert len(ACCEPTED) >= 40
+    for path in ACCEPTED:
+        shutil.copy(path, tmp_path)
+    configure_pyright(tmp_path)
+    complaints = check(tmp_path, *MYPY, *(path.name for path in ACCEPTED))
+    complaints += check(tmp_path, *PYRIGHT)
+    assert not complaints, complaints
+
+
+#: Statements in an asynchronous function that both checkers must reject.
 MISTAKES = [
     "cno.serve(handle)",
     "cno.serve(handle, '127.0.0.1')",
@@ -100,25 +116,55 @@ MISTAKES = [
     "cno.serve(handle, port=80, mode=0o600)",
     "cno.serve(handle, port=80, time=10)",
     "cno.serve(not_awaitable, port=80)",
+    "cno.serve(handle, port=80, on_response=lambda request: None)",
+    "cno.run(handle, '127.0.0.1', '80')",
     "cno.request('GET', 'http://cno.test/', {'a': 1}.items())",
+    "cno.request('GET', 'http://cno.test/', {'a': 'b'})",
+    "cno.request('GET', 'http://cno.test/', data='text')",
+    "cno.request('GET', 'http://cno.test/', timeout='5')",
+    "cno.request('GET', 'http://cno.test/', timeout=(3, 5))",
+    "cno.request('GET')",
+    "cno.connect('http://cno.test/', verify=False)",
+    "cno.connect('http://cno.test/').is_http2",
     "cno.Channel(10).put_nowait('text')",
+    "cno.Pool(max_connections='10')",
+    "cno.Pool(settings={'window': 1})",
+    "cno.Limits(body_timeout='30')",
+    "cno.Timeout(3, 5)",
+    "cno.Timeout(idle=3)",
+    "pool.request('GET', 'http://cno.test/').code",
+    "pool.request('GET', 'http://cno.test/', on_informational=lambda code: None)",
+    "(await pool.request('GET', 'http://cno.test/')).json().keys()",
+    "(await pool.request('GET', 'http://cno.test/')).headers['etag']",
+    "(await pool.request('GET', 'http://cno.test/')).status",
+    "(await pool.request('GET', 'http://cno.test/')).header('age', 0)",
+    "await request.respond('200')",
+    "await request.respond(200, [], {'json': 1})",
+    "await request.respond(200, [('content-length', 5)])",
+    "await request.start(200).write(b'data').write(b'more')",
+    "request.peer[0]",
+    "cno.raw.Connection(server=1, role=2)",
 ]
 
 
 def test_mistakes_are_noticed(tmp_path: Path) -> None:
     """By each checker, line by line."""
+    assert len(MISTAKES) >= 25
     program = [
         "import cno",
         "async def handle(request: cno.Request) -> None: ...",
         "def not_awaitable(request: cno.Request) -> None: ...",
-        *(f"print({each})" for each in MISTAKES),
+        "async def main(pool: cno.Pool, request: cno.Request) -> None:",
+        *(f"    print({each})" for each in MISTAKES),
     ]
     tmp_path.joinpath("wrong.py").write_text("\n".join([*program, ""]))
     configure_pyright(tmp_path)
     for checker in ([*MYPY, "wrong.py"], PYRIGHT):
         said = check(tmp_path, *checker)
         found = {int(line) for line in re.findall(r"wrong\.py:(\d+)(?::\d+)?(?: -|:) error", said)}
-        assert found == set(range(4, len(program) + 1)), said
+        missed = [program[n - 1] for n in sorted(set(range(5, len(program) + 1)) - found)]
+        assert not missed, said
+        assert found == set(range(5, len(program) + 1)), said
 
 
 def test_examples_of_the_README(tmp_path: Path) -> None:
