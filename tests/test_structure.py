@@ -44,7 +44,7 @@ ADAPTERS = {
     "httpx": {"httpx", "httpx2"},
     "httpx2": {"httpx2"},
     "workers": {"watchfiles"},
-    "cli": {"click", "markdown_it", "rich", "trustme"},
+    "cli": {"click", "markdown_it", "rich", "segno", "trustme"},
     "examples": set(),
 }
 

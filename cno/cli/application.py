@@ -23,7 +23,21 @@ from cno.cli.problems import Problem, reason
 from cno.limits import Limits
 
 #: Options that folders and applications share.
-SHARED: Final = {"folder", "host", "port", "cert", "key", "self_signed", "log", "quiet", "limits"}
+SHARED: Final = {
+    "local_ca",
+    "folder",
+    "host",
+    "port",
+    "cert",
+    "key",
+    "self_signed",
+    "log",
+    "quiet",
+    "limits",
+}
+
+#: Options of applications that folders have, too.
+BOTH: Final = {"uds", "uds_mode", "fd"}
 
 _NAME: Final = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 
@@ -138,7 +152,9 @@ def split_options(given: dict[str, Any], ctx: click.Context) -> dict[str, Any]:
     own = {each.name for each in options()} - SHARED
     found = {name: given.pop(name) for name in own}
     application = is_application(given["folder"])
-    wrong = set(given) - SHARED if application else own
+    wrong = set(given) - SHARED if application else own - BOTH
+    if not application:
+        given.update((name, found[name]) for name in BOTH)
     for name in sorted(wrong):
         if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
             parameter = next(each for each in ctx.command.params if each.name == name)
@@ -154,8 +170,8 @@ def serve_application(given: dict[str, Any], own: dict[str, Any], limits: Limits
     with ExitStack() as stack:
         if given["cert"] is not None:
             own["ssl_certfile"], own["ssl_keyfile"] = given["cert"], given["key"]
-        if given["self_signed"]:
-            own["ssl_certfile"] = self_signed_file(given["host"], stack)
+        if given["self_signed"] or given["local_ca"]:
+            own["ssl_certfile"] = own_certificate(given["host"], given["local_ca"], stack)
         if given["log"] is not None:
             own["access_log"] = given["log"]
         if given["quiet"]:
@@ -166,13 +182,22 @@ def serve_application(given: dict[str, Any], own: dict[str, Any], limits: Limits
         return launch(config)
 
 
-def self_signed_file(host: str, stack: ExitStack) -> str:
+def own_certificate(host: str, local_ca: bool, stack: ExitStack) -> str:
     """Return a file with a new certificate and its key, for as long as the server runs."""
-    from cno.cli.serve import new_certificate
+    from cno.cli.certificates import issue, local_authority, new_certificate
 
-    made = new_certificate(host)
+    if local_ca:
+        authority = local_authority(authority_folder())
+        made = issue(authority.issuer, [host])
+    else:
+        made = new_certificate([host])
     folder = Path(tempfile.mkdtemp(prefix="cno."))  # for this user alone
     stack.callback(shutil.rmtree, folder, ignore_errors=True)
-    path = folder / "self-signed.pem"
+    path = folder / "certificate.pem"
     path.write_bytes(made.private_key_and_cert_chain_pem.bytes())
     return str(path)
+
+
+def authority_folder() -> Path:
+    """Return where the local authority is kept, unless it is mkcert's."""
+    return Path(click.get_app_dir("cno")) / "ca"

@@ -150,6 +150,12 @@ def content_type(name: str) -> str:
     return f"{kind}; charset=utf-8" if kind.startswith("text/") else kind
 
 
+def is_active(kind: str) -> bool:
+    """Return whether a browser runs what a file of this type says: it is HTML or XML."""
+    name = kind.partition(";")[0]
+    return name in ("text/html", "text/xml", "application/xml") or name.endswith("+xml")
+
+
 def sniffed(start: bytes) -> str:
     """Return the Content-Type for a file without an ending (README, Makefile) by its first bytes.
 

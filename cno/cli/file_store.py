@@ -16,7 +16,7 @@ from cno.cli.bodies import read_all
 from cno.cli.codings import ENDINGS, IDENTITY, choose, is_compressible
 from cno.cli.compression import MIN_SIZE, WORTHWHILE, Compressor
 from cno.cli.conditions import Headers, validators
-from cno.cli.content_types import SNIFFED, UNKNOWN, content_type, sniffed
+from cno.cli.content_types import SNIFFED, UNKNOWN, content_type, is_active, sniffed
 from cno.cli.file_cache import CachedFile, FileCache, signature
 from cno.cli.paths import Folder, Opened, Refused
 from cno.cli.reserve import Reserve
@@ -26,13 +26,27 @@ from cno.cli.responses import describe
 SMALL_FILE: Final = 131_072
 #: Seconds after which a kept file is looked at anew for compressed files beside it.
 CODINGS_AGE: Final = 2.0
+#: Gives a page an origin of its own: its scripts can do nothing here.
+SANDBOX: Final = ("content-security-policy", "sandbox")
 
 
 class FileStore:
-    """Files below `folder` as they are sent. `common`: the fields of all responses."""
+    """Files below `folder` as they are sent. `common`: the fields of all responses.
 
-    def __init__(self, folder: Folder, cache_size: int, reserve: Reserve, common: Headers) -> None:
+    `foreign`: names of a folder whose files others have uploaded. Those that are pages can do
+    nothing in the name of this site, and none of them stands for another file.
+    """
+
+    def __init__(
+        self,
+        folder: Folder,
+        cache_size: int,
+        reserve: Reserve,
+        common: Headers,
+        foreign: tuple[str, ...] | None = None,
+    ) -> None:
         self.folder = folder
+        self._foreign = foreign
         self.cache = FileCache(cache_size)
         self._reserve = reserve
         self._common = common
@@ -83,13 +97,16 @@ class FileStore:
         path = self.folder.path(segments)
         try:
             kind = self._kind(found.fd, segments[-1])
-            beside = self._beside(path, segments, found.info)
+            foreign = self._is_foreign(segments)
+            beside = () if foreign else self._beside(path, segments, found.info)
         except BaseException:
             os.close(found.fd)
             raise
         compressible = MIN_SIZE <= found.info.st_size <= SMALL_FILE and is_compressible(kind)
         varies = compressible or bool(beside)
         file, settled = self._read(found, path, kind, IDENTITY, varies)
+        if foreign and is_active(kind):
+            file = file._replace(headers=[*file.headers, SANDBOX])
         file = file._replace(codings=beside, codings_until=time.monotonic() + CODINGS_AGE)
         if not settled:
             return file, beside
@@ -128,7 +145,10 @@ class FileStore:
         digest = blake2b(data, digest_size=6).hexdigest()
         about = file.validators._replace(etag=f'{file.validators.etag[:-1]}-gzip-{digest}"')
         coded = file._replace(source=data, size=len(data), validators=about, coding="gzip")
-        coded = coded._replace(headers=self._headers(coded, True))
+        fields = self._headers(coded, True)
+        if SANDBOX in file.headers:
+            fields.append(SANDBOX)
+        coded = coded._replace(headers=fields)
         self._keep(coded_key(key, "gzip"), coded)
         return coded
 
@@ -164,6 +184,14 @@ class FileStore:
         return describe(
             file.size, file.validators, file.kind, self._common, coding=file.coding, varies=varies
         )
+
+    def _is_foreign(self, segments: Sequence[str]) -> bool:
+        """Return whether a file may be one that somebody has uploaded, links resolved."""
+        if self._foreign is None:
+            return False
+        start, names = self.folder.resolve(self._foreign)
+        place, found = self.folder.resolve(segments)
+        return (place, found[: len(names)]) == (start, names)
 
     def _kind(self, fd: int, name: str) -> str:
         kind = content_type(name)

@@ -18,13 +18,15 @@ from cno.cli.conditions import CONDITIONAL, Headers, combined
 from cno.cli.file_cache import CachedFile
 from cno.cli.file_store import SMALL_FILE, FileStore
 from cno.cli.listing_cache import ListingCache
-from cno.cli.listing_page import POLICY, parse_order
+from cno.cli.listing_page import parse_order
 from cno.cli.paths import Folder, Opened, Refused
 from cno.cli.reserve import Reserve
 from cno.cli.responses import VARY, Reply, error_reply, page_reply, select
 from cno.cli.site import CHALLENGE, Site, is_navigation
+from cno.cli.uploads import Receiver, UploadRules, receiver
 
 ALLOW: Final = ("allow", "GET, HEAD, OPTIONS")
+ALLOW_UPLOAD: Final = ("allow", "GET, HEAD, OPTIONS, PUT")
 #: Bytes of an unwanted upload that are read before it is refused, and seconds spent on reading.
 MAX_SKIMMED: Final = 65_536
 SKIM_TIME: Final = 0.5
@@ -66,13 +68,16 @@ class Found(NamedTuple):
 class Files:
     """A handler that answers GET and HEAD with the files below `root`.
 
-    It serves no hidden files, and no links that lead out of the folder. `index`: the file that is
-    served for its folder. `listing`: whether a folder without an index is listed. `cache_size`:
-    bytes of small files cached in memory; 0: none. `allow_host`: returns whether to answer for an
-    authority (a host, perhaps with a port); others get 421. `root` may be a link: it is followed
-    for each request, so that a deployment can switch it. The constructor raises NotADirectoryError
-    or FileNotFoundError if `root` is not a folder. `reserve`: descriptors held back for files.
-    `site`: see `Site`. A path without a file is tried with `.html` at its end; if there is none,
+    It serves no hidden files, unless `hidden` is true, and no links that lead out of the folder,
+    unless `follow_links` is. `root` may be a link: it is followed for each request, so that a
+    deployment can switch it. It may be a file, which is then all there is. The constructor raises
+    FileNotFoundError or NotADirectoryError if it is neither.
+
+    `index`: the file that is served for its folder. `listing`: whether a folder without an index is
+    listed. `cache_size`: bytes of small files cached in memory; 0: none. `allow_host`: returns
+    whether to answer for an authority (a host, perhaps with a port); others get 421. `reserve`:
+    descriptors held back for files. `site`: see `Site`. `upload`: where files may be uploaded;
+    None: nowhere. A path without a file is tried with `.html` at its end; if there is none,
     `404.html` in the root is the body of the 404 response.
     """
 
@@ -88,21 +93,24 @@ class Files:
         allow_host: Callable[[str], bool] | None = None,
         reserve: Reserve | None = None,
         site: Site | None = None,
+        hidden: bool = False,
+        follow_links: bool = False,
+        upload: UploadRules | None = None,
     ) -> None:
         self.root = os.path.abspath(root)
-        if not os.path.isdir(os.path.realpath(root, strict=True)):
-            raise NotADirectoryError(f"not a folder: {self.root}")
         self._index = index
         self._listing = listing
         self._site = Site() if site is None else site
-        self._folder = Folder(self.root)
-        self._catalog = ListingCache(self._folder)
-        self._archives = Archives(self._folder)
+        self._folder = folder = served(self.root, self._site.prefix, hidden, follow_links)
+        self._receiver = None if upload is None else receiver(folder, upload, index)
+        into = None if self._receiver is None else self._receiver.uploads.into
+        self._catalog = ListingCache(folder, into)
+        self._archives = Archives(folder)
         self._common: Headers = self._site.fields(cache_control)
         self._log = log
         self._allow_host = allow_host
         self._reserve = Reserve(0) if reserve is None else reserve
-        self._store = FileStore(self._folder, cache_size, self._reserve, self._common)
+        self._store = FileStore(folder, cache_size, self._reserve, self._common, into)
 
     async def __call__(self, request: FileRequest) -> None:
         """Answer one request."""
@@ -124,10 +132,14 @@ class Files:
         """Return the response. The caller closes its body if that is a FileBody."""
         method = request.method
         if method == "OPTIONS":
-            return Reply(204, [ALLOW, *self._common, *self._site.preflight()], b"")
+            return Reply(204, [self._allow(), *self._common, *self._site.preflight()], b"")
+        if method == "PUT" and self._receiver is not None:
+            return await self._receive(self._receiver, request)
         if method not in ("GET", "HEAD"):
             await skim(request)
-            return self._error(method, 405, [ALLOW])
+            return self._error(method, 405, [self._allow()])
+        if not self._folder.has_prefix(request.path):
+            return self._outside(request)
         try:
             found = self._find(request)
             if isinstance(found, Found):
@@ -140,6 +152,37 @@ class Files:
         if code == 404:
             return await self._missing(request)
         return self._error(method, code, _MORE.get(code))
+
+    def _allow(self) -> tuple[str, str]:
+        return ALLOW if self._receiver is None else ALLOW_UPLOAD
+
+    async def _receive(self, receiver: Receiver, request: FileRequest) -> Reply:
+        """Store an upload."""
+        try:
+            address = self._folder.parse(request.path)
+            await receiver.receive(request.headers, request.payload, address)
+        except Refused as refused:
+            code = refused.code
+        except OSError as error:
+            code = _status(error)
+        else:
+            location = self._link(address.segments)
+            return Reply(201, [("location", location), *self._common], b"")
+        await skim(request)
+        return self._error(
+            request.method, code, [self._allow()] if code == 405 else _MORE.get(code)
+        )
+
+    def _outside(self, request: FileRequest) -> Reply:
+        """Return the response to a target without the prefix."""
+        path, mark, query = request.path.partition("?")
+        if path == self._site.prefix:
+            return self._redirect(request, 308, f"{path}/{mark}{query}")
+        return self._error(request.method, 404)
+
+    def _link(self, segments: list[str]) -> str:
+        """Return the path of a file as URLs have it."""
+        return self._site.prefix + pages.link(segments)
 
     def _refused(self, request: FileRequest) -> Reply | None:
         """Return the response to a request for another host (421), or without the credentials."""
@@ -167,6 +210,8 @@ class Files:
     def _find(self, request: FileRequest) -> Reply | Found | None:
         """Return the file, a folder's index, or a redirect; None: list the folder."""
         segments, slash = self._folder.parse(request.path)
+        if self._folder.only and not segments:
+            return self._redirect(request, 302, self._link([self._folder.only]))
         try:
             found = self._store.open(segments)
         except FileNotFoundError:
@@ -201,7 +246,7 @@ class Files:
             if found.fd >= 0:
                 os.close(found.fd)
             raise Refused(404)
-        return Found(found, segments, pages.link(segments))
+        return Found(found, segments, self._link(segments))
 
     async def _missing(self, request: FileRequest) -> Reply:
         """Return the response for a path without a file."""
@@ -229,8 +274,10 @@ class Files:
     def _to_folder(self, request: FileRequest, segments: list[str]) -> Reply:
         """Redirect to the same path with a slash, rebuilt from names to stay on this host."""
         _, mark, query = request.path.partition("?")
-        target = pages.link(segments) + "/" + mark + query
-        return self._error(request.method, 308, [("location", target)])
+        return self._redirect(request, 308, f"{self._link(segments)}/{mark}{query}")
+
+    def _redirect(self, request: FileRequest, code: int, target: str) -> Reply:
+        return self._error(request.method, code, [("location", target)])
 
     async def _list(self, request: FileRequest) -> Reply:
         segments = self._folder.parse(request.path).segments
@@ -238,7 +285,8 @@ class Files:
         if ending:
             return await self._archive(request.method, segments, ending)
         page = await self._catalog.page(segments, parse_order(request.path))
-        return page_reply(request.method, 200, page, self._common, policy=POLICY)
+        policy = self._catalog.policy(segments)
+        return page_reply(request.method, 200, page, self._common, policy=policy)
 
     async def _archive(self, method: str, segments: list[str], ending: str) -> Reply:
         """Return the response with a folder as one file."""
@@ -318,6 +366,17 @@ async def skim(request: FileRequest) -> None:
                 left -= len(chunk)
     except TimeoutError:
         pass
+
+
+def served(root: str, prefix: str, hidden: bool, follow_links: bool) -> Folder:
+    """Return what to serve. Raises NotADirectoryError or FileNotFoundError."""
+    real = os.path.realpath(root, strict=True)
+    if os.path.isfile(real):
+        folder, name = os.path.split(root)
+        return Folder(folder, hidden=True, follow_links=True, only=name, prefix=prefix)
+    if not os.path.isdir(real):
+        raise NotADirectoryError(f"neither a folder nor a file: {root}")
+    return Folder(root, hidden, follow_links, prefix=prefix)
 
 
 def _key(target: str) -> str:

@@ -57,6 +57,6 @@ def value_of(name: str, text: str) -> float | bool | None:
 
 
 def whole(text: str) -> int:
-    """Return an integer; the suffix k stands for 1,024, M for 1,048,576."""
-    unit = {"k": 1 << 10, "m": 1 << 20}.get(text[-1:].lower(), 1)
+    """Return an integer; the suffix k stands for 1,024, M and G for its powers."""
+    unit = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}.get(text[-1:].lower(), 1)
     return int(text[:-1] if unit > 1 else text) * unit

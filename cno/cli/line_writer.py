@@ -44,6 +44,11 @@ class LineWriter:
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
+    @property
+    def file(self) -> TextIO:
+        """The file that it writes to."""
+        return self._file
+
     def add(self, line: Line) -> None:
         """Queue a line. Does not block."""
         if len(self._queue) >= MAX_QUEUED:

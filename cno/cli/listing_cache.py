@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 
 from cno.cli.archive import KINDS
 from cno.cli.listing import list_folder
-from cno.cli.listing_page import USUAL, Listing, Order, listing_page
+from cno.cli.listing_page import POLICY, UPLOAD_POLICY, USUAL, Listing, Order, listing_page
 from cno.cli.paths import Folder, Refused
 from cno.cli.readme import find_readme, read_readme
 
@@ -57,8 +57,9 @@ def threads() -> ThreadPoolExecutor:
 class ListingCache:
     """The listings of the folders below `folder`."""
 
-    def __init__(self, folder: Folder) -> None:
+    def __init__(self, folder: Folder, into: tuple[str, ...] | None = None) -> None:
         self._folder = folder
+        self._into = into  # files may be uploaded into this folder and those below; None: nowhere
         self._pages: dict[Key, Page] = {}
         self._cache_left = MAX_CACHED_BYTES
         self._pending: dict[Key, asyncio.Task[bytes]] = {}
@@ -79,6 +80,14 @@ class ListingCache:
             task.add_done_callback(partial(self._finished, key))
         return await asyncio.shield(task)
 
+    def accepts_uploads(self, segments: Sequence[str]) -> bool:
+        """Return whether files may be uploaded into a folder."""
+        return self._into is not None and tuple(segments[: len(self._into)]) == self._into
+
+    def policy(self, segments: Sequence[str]) -> str:
+        """Return the Content-Security-Policy of a folder's page."""
+        return UPLOAD_POLICY if self.accepts_uploads(segments) else POLICY
+
     def _is_fresh(self, page: Page, key: Key) -> bool:
         now = time.monotonic()
         if now < page.may_change_at:
@@ -92,7 +101,9 @@ class ListingCache:
 
     async def _make(self, key: Key) -> bytes:
         loop = asyncio.get_running_loop()
-        page = await loop.run_in_executor(threads(), make_page, self._folder, *key)
+        page = await loop.run_in_executor(
+            threads(), make_page, self._folder, *key, self.accepts_uploads(key[0])
+        )
         self._cache(key, page)
         return page.data
 
@@ -117,14 +128,16 @@ class ListingCache:
             self._cache_left += len(page.data)
 
 
-def make_page(folder: Folder, segments: Sequence[str], order: Order) -> Page:
+def make_page(folder: Folder, segments: Sequence[str], order: Order, upload: bool) -> Page:
     """List a folder. Blocks. Raises Refused or OSError."""
     began = time.monotonic()
     before = os.stat(folder.path(segments))
     entries, more = list_folder(folder, segments)
     readme = find_readme(entry.name for entry in entries if entry.size is not None)
     text = read_readme(folder, [*segments, readme]) if readme else ""
-    data = listing_page(Listing(folder.name, segments, entries, more, order, text, tuple(KINDS)))
+    data = listing_page(
+        Listing(folder.name, segments, entries, more, order, text, tuple(KINDS), upload)
+    )
     now = time.monotonic()
     may_change_at = now + PAUSE_FACTOR * (now - began)
     # A folder that changed within the resolution of its mtime may change again unnoticed.

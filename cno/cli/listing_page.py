@@ -20,12 +20,16 @@ COLUMNS: Final = {"name": "Name", "date": "Changed", "size": "Size"}
 
 _STYLE: Final = read_asset("listing.css")
 _SCRIPT: Final = read_asset("listing.js")
+_UPLOAD: Final = read_asset("upload.js")
 
 #: Content-Security-Policy of listings: their own script and style, images of this server.
 POLICY: Final = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:; base-uri 'none'; "
     f"form-action 'none'; frame-ancestors 'none'; script-src {hashed(_SCRIPT)}"
 )
+
+#: The same with the script that uploads, to this server.
+UPLOAD_POLICY: Final = f"{POLICY} {hashed(_UPLOAD)}; connect-src 'self'"
 
 
 class Order(NamedTuple):
@@ -74,7 +78,7 @@ class Listing:
     """What a page shows. `root`: the name of the served folder; `segments`: the names from there.
 
     `more`: some entries are left out. `readme`: HTML. `archives`: the endings of archives that can
-    be downloaded.
+    be downloaded. `upload`: files may be uploaded into the folder.
     """
 
     root: str
@@ -84,6 +88,7 @@ class Listing:
     order: Order = USUAL
     readme: str = ""
     archives: Sequence[str] = ()
+    upload: bool = False
 
 
 def listing_page(listing: Listing) -> bytes:
@@ -110,6 +115,8 @@ def listing_page(listing: Listing) -> bytes:
     if listing.readme:
         parts.append(f'<section class="readme">{listing.readme}</section>')
     parts.append(f"<script>{_SCRIPT}</script>")
+    if listing.upload:
+        parts.append(f"<script>{_UPLOAD}</script>")
     return page(escape(f"{title}/"), "\n".join(parts), _STYLE)
 
 
@@ -135,9 +142,13 @@ def bar(listing: Listing) -> str:
         f'<a href="./?archive={ending}" download>{ending}</a>' for ending in listing.archives
     )
     download = f"<span>Download: {links}</span>" if links and listing.entries else ""
+    upload = (
+        '<span class="upload" hidden><label>Upload <input type="file" multiple></label> '
+        "<output></output></span>"
+    )
     return (
         '<div class="bar"><input type="search" placeholder="Filter" aria-label="Filter" hidden>'
-        f"<span>{', '.join(counts)}</span>{download}</div>"
+        f"<span>{', '.join(counts)}</span>{download}{upload if listing.upload else ''}</div>"
     )
 
 

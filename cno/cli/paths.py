@@ -125,13 +125,15 @@ class Folder:
     """A folder that is served, and which names below it can be reached.
 
     `hidden`: also those that begin with a dot. `follow_links`: also what is elsewhere, if a link
-    below the folder leads there. `only`: nothing but the file of this name.
+    below the folder leads there. `only`: nothing but the file of this name. `prefix`: what the
+    path of a target begins with, `/docs`, before the names; '' for nothing.
     """
 
     root: str
     hidden: bool = False
     follow_links: bool = False
     only: str = ""
+    prefix: str = ""
 
     @property
     def name(self) -> str:
@@ -143,8 +145,14 @@ class Folder:
         return os.path.join(self.root, *segments)
 
     def parse(self, target: str) -> Address:
-        """Decode a target: see `parse_target`."""
-        return parse_target(target, self.hidden)
+        """Decode a target: see `parse_target`. Raises Refused(404) if it lacks the prefix."""
+        if not self.has_prefix(target):
+            raise Refused(404)
+        return parse_target(target[len(self.prefix) :], self.hidden)
+
+    def has_prefix(self, target: str) -> bool:
+        """Return whether a target is that of the folder or of something below it."""
+        return not self.prefix or target.startswith(self.prefix + "/")
 
     def hides(self, names: Sequence[str]) -> bool:
         """Return whether names from the root down have a hidden one among them."""

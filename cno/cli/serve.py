@@ -4,34 +4,36 @@ Knows addresses, certificates and signals. Must never know responses, or options
 """
 
 import asyncio
-import os
+import contextlib
+import dataclasses
 import signal
 import socket
 import ssl
 import sys
-import webbrowser
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from ipaddress import ip_address
-from threading import Thread
-from typing import Any, Final
+from pathlib import Path
+from typing import Final
 
+from cno.aio.hosts import bracketed
 from cno.aio.server.listener import Listener
 from cno.aio.serving import serve
 from cno.cli.accesslog import AccessLog
-from cno.cli.clear_text import https_context
+from cno.cli.announcement import announcement, is_everywhere, lan_lines, open_browser
+from cno.cli.certificates import Authority, issued, loaded, local_authority, self_signed
 from cno.cli.files import Files, Log
 from cno.cli.hosts import Hosts, are_loopback
 from cno.cli.line_writer import LineWriter
+from cno.cli.local_addresses import local_addresses, local_names
+from cno.cli.log_file import LogFile
+from cno.cli.log_format import CommonLog
 from cno.cli.problems import Problem, Reporter, reason, report
 from cno.cli.reserve import RESERVED, Reserve, raise_limit
-from cno.cli.signals import stopping
+from cno.cli.signals import reopening, stopping
 from cno.cli.site import Site
-from cno.cli.text import Paint, one_line
+from cno.cli.text import Paint
+from cno.cli.uploads import MAX_SIZE, UploadRules
 from cno.limits import Limits
-
-#: The names of a self-signed certificate, beside the host that the server listens on.
-LOCAL_NAMES: Final = ("localhost", "127.0.0.1", "::1")
 
 #: Seconds to wait for open connections before saying so.
 PATIENCE: Final = 0.5
@@ -54,56 +56,146 @@ class ServeOptions:
     quiet: bool = False
     limits: Limits | None = None
     open_browser: bool = False
-    single_page: bool = False
-    site_headers: tuple[tuple[str, str], ...] = ()
-    cors: bool = False
-    isolate: bool = False
+    site: Site = dataclasses.field(default_factory=Site)
     cache_control: str = "no-cache"
-    auth: str | None = None
+    hidden: bool = False
+    follow_links: bool = False
+    upload: str | None = None
+    max_upload: int = MAX_SIZE
+    lan: bool = False
+    local_ca: bool = False
+    ca_folder: Path = Path()
+    log_file: str | None = None
+    log_format: str | None = None
+    uds: str | None = None
+    uds_mode: str | None = None
+    fd: int | None = None
+
+    @property
+    def scheme(self) -> str:
+        return "https" if self.cert or self.self_signed or self.local_ca else "http"
+
+    @property
+    def address(self) -> str:
+        """The host to listen on."""
+        if not self.lan:
+            return self.host
+        return "::" if socket.has_dualstack_ipv6() else "0.0.0.0"
+
+    @property
+    def names(self) -> list[str]:
+        """The names of this server, beside those of every machine."""
+        others = []
+        if self.lan or is_everywhere(self.host):
+            others = [*local_addresses(), *local_names()]
+        return [self.host, *self.allow_hosts, *others]
 
 
 async def run(options: ServeOptions) -> None:
     """Serve until SIGINT or SIGTERM, then finish the open requests. Raises Problem."""
-    context = server_context(options)
+    authority = local_authority(options.ca_folder) if options.local_ca else None
+    context = server_context(options, authority)
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(report)
     raise_limit()
-    async with LineWriter(sys.stderr) as errors, LineWriter(sys.stdout, errors.add) as output:
+    async with contextlib.AsyncExitStack() as stack:
+        errors = await stack.enter_async_context(LineWriter(sys.stderr))
+        output = await stack.enter_async_context(LineWriter(sys.stdout, errors.add))
         loop.set_exception_handler(Reporter(errors.add))
+        stack.callback(loop.set_exception_handler, report)
+        lines = output
+        if options.log_file is not None:
+            file = stack.enter_context(LogFile(options.log_file))
+            stack.enter_context(reopening(file.reopen))
+            lines = await stack.enter_async_context(LineWriter(file.file, errors.add))
+        server = FolderServer(options, context, output, errors)
+        await server.run(access_log(options, lines), authority)
+
+
+def server_context(options: ServeOptions, authority: Authority | None) -> ssl.SSLContext | None:
+    """Return the TLS context that the options ask for, or None. Raises Problem."""
+    if authority is not None:
+        return issued(authority, options.names)
+    if options.self_signed:
+        return self_signed(options.names)
+    return None if options.cert is None else loaded(options.cert, options.key)
+
+
+def access_log(options: ServeOptions, lines: LineWriter) -> Log | None:
+    """Return what logs requests, if the options ask for that."""
+    to_file = options.log_file is not None
+    asked = sys.stdout.isatty() or to_file or options.log_format is not None
+    wanted = asked if options.log is None else options.log
+    if not wanted or (options.quiet and not to_file):
+        return None
+    kind = options.log_format or ("combined" if to_file else "short")
+    if kind == "short":
+        return AccessLog(lines.add, Paint(lines.file)).add
+    return CommonLog(lines.add, combined=kind == "combined").add
+
+
+class FolderServer:
+    """One server of a folder, from listening to its end."""
+
+    def __init__(
+        self,
+        options: ServeOptions,
+        context: ssl.SSLContext | None,
+        output: LineWriter,
+        errors: LineWriter,
+    ) -> None:
+        self._options = options
+        self._context = context
+        self._output = output
+        self._errors = errors
         try:
-            await serve_until_stopped(options, context, output, errors)
-        finally:
-            loop.set_exception_handler(report)
+            self._hosts = Hosts(options.names)
+        except ValueError as error:
+            raise Problem(f"cannot answer for this host: {error}") from None
+        self._restricted = True  # until the addresses are known
+
+    def allow(self, authority: str) -> bool:
+        """Return whether to answer for an authority."""
+        return not self._restricted or self._hosts.allow(authority)
+
+    async def run(self, log: Log | None, authority: Authority | None) -> None:
+        """Serve until a signal. Raises Problem."""
+        options, errors = self._options, self._errors
+        rules = None
+        if options.upload is not None:
+            rules = UploadRules(options.upload, options.max_upload, self._hosts.allow)
+        handler = files(options, log, self.allow, Reserve(RESERVED), rules)
+        listener = await listen(options, handler, self._context)
+        self._restricted = bool(options.allow_hosts) or are_local(listener.sockets)
+        with stopping() as stop:
+            if not options.quiet:
+                self._announce(listener, handler, authority)
+            if options.open_browser:
+                open_browser(listener.sockets, options.scheme, options.site.prefix)
+            if await stop == signal.SIGINT and sys.stderr.isatty():
+                errors.add("")  # the terminal shows ^C, without a line break
+            listener.close()
+            await finish(listener, None if options.quiet else errors.add)
+
+    def _announce(self, listener: Listener, handler: Files, authority: Authority | None) -> None:
+        options, sockets = self._options, listener.sockets
+        self._output.add(announcement(sockets, handler.root, options.scheme, options.site.prefix))
+        if options.lan:
+            for line in lan_lines(sockets, options.scheme, options.site.prefix):
+                self._output.add(line)
+        if authority is not None:
+            self._output.add(
+                f"Devices that trust this authority trust the server: {authority.path}"
+            )
 
 
-async def serve_until_stopped(
-    options: ServeOptions, context: ssl.SSLContext | None, output: LineWriter, errors: LineWriter
-) -> None:
-    wanted = options.log if options.log is not None else sys.stdout.isatty()
-    log = None
-    if wanted and not options.quiet:
-        log = AccessLog(output.add, Paint(sys.stdout)).add
-    try:
-        hosts = Hosts([options.host, *options.allow_hosts])
-    except ValueError as error:
-        raise Problem(f"cannot answer for this host: {error}") from None
-    restricted = True  # until the addresses are known
-    reserve = Reserve(RESERVED)
-    handler = files(
-        options, log, lambda authority: not restricted or hosts.allow(authority), reserve
-    )
-    listener = await listen(options, handler, context)
-    addresses = [str(each.getsockname()[0]) for each in listener.sockets]
-    restricted = bool(options.allow_hosts) or are_loopback(addresses)
-    with stopping() as stop:
-        if not options.quiet:
-            output.add(announcement(listener, handler.root, context is not None))
-        if options.open_browser:
-            open_browser(listener, context is not None)
-        if await stop == signal.SIGINT and sys.stderr.isatty():
-            errors.add("")  # the terminal shows ^C, without a line break
-        listener.close()
-        await finish(listener, None if options.quiet else errors.add)
+def are_local(sockets: Iterable[socket.socket]) -> bool:
+    """Return whether web pages could reach these sockets on this machine only.
+
+    A Unix socket is behind a proxy, which has a host of its own.
+    """
+    names = [each.getsockname() for each in sockets]
+    return all(isinstance(name, tuple) and are_loopback([str(name[0])]) for name in names)
 
 
 def files(
@@ -111,14 +203,9 @@ def files(
     log: Log | None,
     allow_host: Callable[[str], bool],
     reserve: Reserve | None = None,
+    upload: UploadRules | None = None,
 ) -> Files:
     """Return the handler. Raises Problem."""
-    try:
-        site = Site(
-            options.site_headers, options.cors, options.isolate, options.auth, options.single_page
-        )
-    except ValueError as malformed:
-        raise Problem(str(malformed), 2) from None
     try:
         return Files(
             options.folder,
@@ -128,20 +215,34 @@ def files(
             allow_host=allow_host,
             reserve=reserve,
             cache_control=options.cache_control or None,
-            site=site,
+            site=options.site,
+            hidden=options.hidden,
+            follow_links=options.follow_links,
+            upload=upload,
         )
+    except ValueError as malformed:
+        raise Problem(f"cannot take uploads: {malformed}", 2) from None
     except OSError as error:
         raise Problem(f"cannot serve {options.folder}: {reason(error)}") from None
 
 
 async def listen(options: ServeOptions, handler: Files, context: ssl.SSLContext | None) -> Listener:
     """Start listening. Raises Problem."""
-    # asyncio restricts `::` to IPv6; users expect all interfaces, as of other servers.
-    host = None if options.host == "::" else options.host
+    limits = options.limits
+    where = f"{bracketed(options.address)}:{options.port}"
     try:
-        return await serve(handler, host, options.port, ssl=context, limits=options.limits)
-    except (OSError, UnicodeError) as error:
-        where = f"{bracketed(options.host)}:{options.port}"
+        if options.uds is not None:
+            where = f"unix:{options.uds}"
+            mode = int(options.uds_mode or "666", 8)
+            return await serve(handler, path=options.uds, mode=mode, ssl=context, limits=limits)
+        if options.fd is not None:
+            where = f"fd://{options.fd}"
+            sock = socket.socket(fileno=options.fd)
+            return await serve(handler, sock=sock, ssl=context, limits=limits)
+        # asyncio restricts `::` to IPv6; users expect all interfaces, as of other servers.
+        host = None if options.address == "::" else options.address
+        return await serve(handler, host, options.port, ssl=context, limits=limits)
+    except (OSError, UnicodeError, ValueError) as error:
         raise Problem(f"cannot listen on {where}: {listen_reason(error)}") from None
 
 
@@ -155,80 +256,6 @@ async def finish(listener: Listener, warn: Callable[[str], None] | None) -> None
             count = f"{listener.connections} connection{'s' * (listener.connections != 1)}"
             warn(f"finishing {count}; Ctrl-C again ends them at once")
         await listener.wait_closed()
-
-
-# -- TLS -----------------------------------------------------------------------------------------
-
-
-def server_context(options: ServeOptions) -> ssl.SSLContext | None:
-    """Return the TLS context that the options ask for, or None. Raises Problem."""
-    if options.self_signed:
-        return self_signed(options.host, options.allow_hosts)
-    if options.cert is None:
-        return None
-    for path in (options.cert, options.key):
-        if path is not None and not os.path.isfile(path):
-            raise Problem(f"cannot use the certificate: no such file: {one_line(path)}")
-    context = https_context()
-    try:
-        context.load_cert_chain(options.cert, options.key)
-        return context
-    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
-        raise Problem(f"cannot use the certificate {options.cert}: {reason(error)}") from None
-
-
-def self_signed(host: str, others: Sequence[str] = ()) -> ssl.SSLContext:
-    """Return a context with a new certificate that no client trusts. Raises Problem."""
-    others = [f"*{name}" if name[:1] == "." else name for name in others if name != "*"]
-    context = https_context()
-    new_certificate(host, others).configure_cert(context)
-    return context
-
-
-def new_certificate(host: str, others: Sequence[str] = ()) -> Any:
-    """Return a certificate of `trustme` for this host and for local names. Raises Problem."""
-    try:
-        import trustme
-    except ModuleNotFoundError:
-        raise Problem("--self-signed needs trustme: pip install 'cno[cli]'") from None
-    names = dict.fromkeys([*LOCAL_NAMES, *([host] if host else []), *others])
-    try:
-        return trustme.CA().issue_cert(*names)
-    except ValueError as error:
-        raise Problem(f"cannot make a certificate for {host}: {reason(error)}") from None
-
-
-# -- messages ------------------------------------------------------------------------------------
-
-
-def announcement(listener: Listener, root: str, secure: bool) -> str:
-    """Return the line that names the addresses and the folder."""
-    scheme = "https" if secure else "http"
-    places = dict.fromkeys(address_of(each.getsockname()) for each in listener.sockets)
-    urls = " ".join(f"{scheme}://{place}/" for place in places)
-    return f"{urls} serves {one_line(root)} over HTTP/2 and HTTP/1.1"
-
-
-def open_browser(listener: Listener, secure: bool) -> None:
-    """Open a browser at the first address, in a thread: starting one may block."""
-    host, port = listener.sockets[0].getsockname()[:2]
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    url = f"{'https' if secure else 'http'}://{bracketed(host)}:{port}/"
-    Thread(target=webbrowser.open, args=(url,), daemon=True).start()
-
-
-def address_of(name: Any) -> str:
-    """Return a socket's address as URLs write it."""
-    host, port = name[:2]
-    return f"{bracketed(host)}:{port}"
-
-
-def bracketed(host: str) -> str:
-    """Return a host as URLs write it: an IPv6 address in brackets."""
-    try:
-        return f"[{host}]" if ip_address(host).version == 6 else host
-    except ValueError:
-        return host
 
 
 def listen_reason(error: Exception) -> str:

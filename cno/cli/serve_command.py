@@ -12,6 +12,7 @@ from cno._build import describe
 from cno.cli.application import (
     Command,
     application_options,
+    authority_folder,
     is_application,
     serve_application,
     split_options,
@@ -19,7 +20,8 @@ from cno.cli.application import (
 from cno.cli.commands import COMMANDS
 from cno.cli.limit_option import epilog
 from cno.cli.running import run_loop, split_header, with_limits
-from cno.cli.site_options import site_options
+from cno.cli.site import Site
+from cno.cli.site_options import SITE, site_options
 
 
 def limit_option(command: Any) -> Any:
@@ -42,7 +44,7 @@ for _name, _about in COMMANDS.items():
 
 @app.command(cls=Command, epilog=epilog())
 @click.argument(
-    "folder", metavar="[DIR | MODULE:NAME]", default=".", envvar="CNO_APP", type=click.Path()
+    "folder", metavar="[DIR | FILE | MODULE:NAME]", default=".", envvar="CNO_APP", type=click.Path()
 )
 @click.option(
     "--host",
@@ -89,7 +91,7 @@ def serve(ctx: click.Context, /, **options: Any) -> int:
     --config names.
 
     Over TLS, HTTP/2 is negotiated; in clear text, clients may start with it (prior knowledge).
-    Hidden files, and links that lead out of the folder, are not served.
+    Hidden files, and links that lead out of the folder, are not served. DIR may also be one file.
 
     On the loopback interface, requests for hosts other than localhost, IP addresses and those of
     --allow-host get 421, since any web page can make its name resolve to this machine. On other
@@ -98,18 +100,26 @@ def serve(ctx: click.Context, /, **options: Any) -> int:
     from cno.aio.server.connection import SERVER_LIMITS
     from cno.cli.serve import ServeOptions, run
 
-    if options["self_signed"] and (options["cert"] or options["key"]):
-        raise click.UsageError(
-            "--self-signed makes its own certificate: leave out --cert and --key"
-        )
+    for option in ("self_signed", "local_ca"):
+        if options[option] and (options["cert"] or options["key"]):
+            name = f"--{option.replace('_', '-')}"
+            raise click.UsageError(f"{name} makes its own certificate: leave out --cert and --key")
     if options["key"] and not options["cert"]:
         raise click.UsageError("--key needs --cert")
-    options["site_headers"] = tuple(
-        split_header(line, "--add-header") for line in options["site_headers"]
-    )
     options["limits"] = with_limits(options["limits"], SERVER_LIMITS)
     own = split_options(options, ctx)
     if is_application(options["folder"]):
         return serve_application(options, own, options["limits"])
-    run_loop(run(ServeOptions(**options)), fast=True)
+    options["site"] = take_site(options)
+    run_loop(run(ServeOptions(**options, ca_folder=authority_folder())), fast=True)
     return 0
+
+
+def take_site(options: dict[str, Any]) -> Site:
+    """Take the options of a site out of the others. Raises click.UsageError."""
+    headers = [split_header(line, "--add-header") for line in options.pop("site_headers")]
+    named = {name: options.pop(name) for name in SITE}
+    try:
+        return Site(headers, **named)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None

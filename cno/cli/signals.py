@@ -51,6 +51,21 @@ def stopping() -> Iterator["asyncio.Future[int]"]:
 
 
 @contextlib.contextmanager
+def reopening(call: Callable[[], object]) -> Iterator[None]:
+    """Call a function on SIGHUP, which tells a server that its log file has been moved away."""
+    number = getattr(signal, "SIGHUP", None)
+    loop = asyncio.get_running_loop()
+    if number is None:
+        yield
+        return
+    loop.add_signal_handler(number, call)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(number)
+
+
+@contextlib.contextmanager
 def cancelling(task: "asyncio.Task[object]") -> Iterator[list[int]]:
     """Let SIGTERM and SIGHUP cancel a task, and append their number to the list that this gives.
 

@@ -37,6 +37,7 @@ _OWN: Final = frozenset(
     "connection content-encoding content-length content-range content-type etag keep-alive "
     "last-modified te trailer transfer-encoding upgrade".split()
 )
+_PREFIX: Final = re.compile(r"(/[A-Za-z0-9_~!$&'()*+,;=:@-][A-Za-z0-9._~!$&'()*+,;=:@-]*)+")
 _NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
@@ -47,6 +48,7 @@ class Site:
     `headers`: fields of all responses; one replaces a default of the same name. `cors`: let pages
     of other sites read the files. `isolate`: send COOP and COEP. `auth`: `USER:PASSWORD` that
     requests must have. `single_page`: answer a navigation to a missing file with the root's index.
+    `prefix`: the path below which the files are, `/docs`, or ''.
     Raises ValueError for a field that the server sets itself, or that is malformed.
     """
 
@@ -55,6 +57,7 @@ class Site:
     isolate: bool = False
     auth: str | None = None
     single_page: bool = False
+    prefix: str = ""
 
     def __post_init__(self) -> None:
         for name, value in self.headers:
@@ -62,6 +65,8 @@ class Site:
                 raise ValueError(f"malformed header field {name!r}")
             if name.lower() in _OWN:
                 raise ValueError(f"the server sets {name} itself")
+        if self.prefix and not _PREFIX.fullmatch(self.prefix):
+            raise ValueError("a prefix is a path like /docs or /a/b, without a slash at its end")
         if self.auth is not None and ":" not in self.auth:
             raise ValueError("credentials are USER:PASSWORD")
 

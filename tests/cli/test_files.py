@@ -753,12 +753,13 @@ def test_log(root: Path) -> None:
     assert lines[4][:2] == ("/none", 404)
 
 
-def test_not_a_folder(tmp_path: Path) -> None:
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no such files")
+def test_neither_a_folder_nor_a_file(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         Files(tmp_path / "none")
-    (tmp_path / "file").touch()
+    os.mkfifo(tmp_path / "fifo")
     with pytest.raises(NotADirectoryError):
-        Files(tmp_path / "file")
+        Files(tmp_path / "fifo")
 
 
 def test_large_files_are_whole(root: Path) -> None:
