@@ -111,6 +111,7 @@ IN_A_CIRCLE = {
 COUNTED_APART = {
     "core.Core": "all the state of a connection, and no behaviour",
     "engine.Engine": "all the verbs of the API, each a short method, and no state beyond Core's",
+    "cli.fetch.GetOptions": "every option is a field, as in its table",
     "asgi.server.config.Config": "every option is a field, so that one table shows them all",
     "limits.Limits": "every bound is a field, so that one list shows them all",
 }
@@ -126,6 +127,7 @@ LARGE_CLASSES = {
     "aio.messages.Response": (348, 34, "an Exchange, and what a client's upload needs"),
     "websocket.socket.FrameBuffer": (320, 0, "a BodyBuffer whose data are parsed at once"),
     "adapters.pool.TransportPool": (700, 0, "a Pool whose requests have time limits"),
+    "cli.connecting.TracedClient": (790, 0, "a Client that is traced"),
     "adapters.sync_pool.SyncTransportPool": (860, 0, "a sync.Pool whose requests are traced"),
     "uvicorn.Protocol": (510, 0, "a Server, as uvicorn makes it"),
     "sync.state.Link": (

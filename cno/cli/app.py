@@ -34,12 +34,19 @@ def run_app(args: list[str]) -> int:
         if str(problem):
             print(f"cno: {one_line(str(problem))}", file=sys.stderr)
         if problem.status == OUTPUT_CLOSED:
-            # Python flushes standard output again at exit, which would fail again.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            silence()
         return problem.status
+    except BrokenPipeError:
+        silence()
+        return OUTPUT_CLOSED
     except KeyboardInterrupt:
         return 130
     return status
+
+
+def silence() -> None:
+    """Let nothing be written at exit, when Python flushes standard output again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def run_command(args: list[str]) -> int:

@@ -8,4 +8,7 @@ from typing import Final
 #: Each is in the module `NAME_command`, whose `run` takes the arguments and returns the status.
 COMMANDS: Final = {
     "get": "Fetch URLs, those of one server over one connection.",
+    "ping": "Measure round trips: TCP, TLS, and PING of HTTP/2.",
+    "load": "Measure how many requests a server answers, and how fast.",
+    "completion": "Print a script that makes a shell complete commands and options.",
 }

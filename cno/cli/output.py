@@ -4,13 +4,13 @@ Control characters of a server are removed last, after decoding and formatting. 
 goes where. Must never know a connection.
 """
 
-import asyncio
 import codecs
 import sys
 from functools import partial
 from http import HTTPStatus
+from io import FileIO
 from types import TracebackType
-from typing import Final
+from typing import Final, Protocol
 
 from cno.cli.printer import Printer
 from cno.cli.text import STATUS, Paint, coloured_only, harmless, one_line
@@ -36,6 +36,19 @@ _LEXERS: Final = {
 MAX_TYPE: Final = 1_000
 # Codecs of Python that are not charsets; some take quadratic time.
 _CODECS: Final = ("idna", "punycode", "raw-unicode-escape", "unicode-escape", "undefined")
+
+
+class Readable(Protocol):
+    """A body: an `asyncio.StreamReader`, or a `BodyReader`."""
+
+    async def read(self, n: int = -1, /) -> bytes: ...
+
+
+def head_bytes(status: str, headers: Headers) -> bytes:
+    """Return the head of a response as HTTP/1.1 writes it."""
+    lines = [status, *(f"{name}: {value}" for name, value in headers)]
+    text = "".join(f"{line}\r\n" for line in lines) + "\r\n"
+    return text.encode("utf-8", "surrogateescape")
 
 
 def phrase(code: int) -> str:
@@ -80,6 +93,12 @@ class Output:
     def __init__(self, include: bool, verbose: bool, saving: bool) -> None:
         self.include = include
         self.verbose = verbose
+        #: Whether errors are left out.
+        self.silent = False
+        #: The file that gets all heads.
+        self.heads: FileIO | None = None
+        #: Whether a trace shows the heads on standard error.
+        self.traced = False
         self.terminal = sys.stdout.isatty() and not saving
         self._paint = Paint(sys.stdout)
         self._printer = Printer()
@@ -110,7 +129,21 @@ class Output:
 
     def problem(self, text: str) -> None:
         """Write an error."""
-        self._printer.line(f"cno: {one_line(text)}")
+        if not self.silent:
+            self._printer.line(f"cno: {one_line(text)}")
+
+    def write(self, text: str, to_error: bool = False) -> None:
+        """Write a text as it is; on a terminal, a harmless one."""
+        file = sys.stderr if to_error else sys.stdout
+        shown = harmless(text) if file.isatty() else text
+        if to_error:
+            self._printer.error(shown)
+        else:
+            self._printer.out(shown.encode("utf-8", "surrogateescape"))
+
+    def line(self, text: str) -> None:
+        """Write a line to standard error. (It is harmless, and may have colours.)"""
+        self._printer.line(text)
 
     def note(self, text: str, mark: str = "*") -> None:
         """Write a line if `verbose` is set."""
@@ -118,7 +151,7 @@ class Output:
             self._printer.line(f"{mark} {one_line(text)}")
 
     def request_head(self, method: str, path: str, version: str, headers: Headers) -> None:
-        if self.verbose:
+        if self.verbose and not (self.traced and version == "HTTP/2"):
             self.note(f"{method} {path} {version}", ">")
             for name, value in headers:
                 self.note(f"{name}: {value}", ">")
@@ -135,7 +168,9 @@ class Output:
     def response_head(self, version: str, code: int, reason: str, headers: Headers) -> None:
         """Show the head of a response, wherever it is wanted. `reason`: '' if there is none."""
         status = f"{version} {code} {reason}".rstrip()
-        if self.verbose:
+        if self.heads is not None:
+            self.heads.write(head_bytes(status, headers))
+        if self.verbose and not (self.traced and version == "HTTP/2"):
             self.note(status, "<")
             for name, value in headers:
                 self.note(f"{name}: {value}", "<")
@@ -146,8 +181,7 @@ class Output:
             if sys.stdout.isatty():
                 self._printer.out("".join(f"{one_line(line)}\n" for line in lines) + "\n")
             else:
-                text = "".join(f"{line}\r\n" for line in lines) + "\r\n"
-                self._printer.out(text.encode("utf-8", "surrogateescape"))
+                self._printer.out(head_bytes(status, headers))
 
     def _formatted_head(self, version: str, code: int, reason: str, headers: Headers) -> str:
         paint = self._paint
@@ -159,7 +193,7 @@ class Output:
 
     # -- bodies ----------------------------------------------------------------------------------
 
-    async def body(self, headers: Headers, payload: asyncio.StreamReader) -> bool:
+    async def body(self, headers: Headers, payload: Readable) -> bool:
         """Write a body to standard output. Return False if it is binary and that is a terminal."""
         if self.terminal:
             return await self._formatted_body(headers, payload)
@@ -168,7 +202,7 @@ class Output:
             await self.drain()
         return True
 
-    async def _formatted_body(self, headers: Headers, payload: asyncio.StreamReader) -> bool:
+    async def _formatted_body(self, headers: Headers, payload: Readable) -> bool:
         kind, charset = kind_of(headers)
         lexer = "json" if kind.endswith("+json") else _LEXERS.get(kind)
         decode = codecs.getincrementaldecoder(charset)("replace").decode

@@ -32,6 +32,10 @@ class Printer:
         """Queue a line for standard error."""
         self._put(sys.stderr, f"{text}\n")
 
+    def error(self, text: str) -> None:
+        """Queue a text for standard error."""
+        self._put(sys.stderr, text)
+
     async def drain(self) -> None:
         """Wait until all is written. Raises the OSError of the first write that failed."""
         if self._last is not None:

@@ -16,7 +16,7 @@ from cno.limits import Limits
 T = TypeVar("T")
 
 #: The value of a field that is to be sent without one.
-EMPTY = "\0"
+NO_VALUE = "\0"
 
 
 def run_loop(main: Coroutine[Any, Any, T], *, fast: bool = False) -> T:
@@ -52,7 +52,7 @@ def split_header(line: str, option: str = "-H") -> tuple[str, str]:
     """
     name, colon, value = line.partition(":")
     if not colon and line.endswith(";"):
-        name, colon, value = line[:-1], ":", EMPTY
+        name, colon, value = line[:-1], ":", NO_VALUE
     if not colon or not name or any(c in line for c in "\r\n\0"):
         raise ArgumentError(f"{option} {one_line(line)!r}: should be 'name: value'")
     return name.strip().lower(), value.strip()

@@ -5,14 +5,16 @@ Knows names of files and how they are written. Must never know a connection.
 
 import os
 import re
+import stat
 import unicodedata
-from errno import EACCES, EAGAIN, EISDIR, ENOENT, ENOTDIR, EROFS
+from errno import EACCES, EAGAIN, EEXIST, EISDIR, ENOENT, ENOTDIR, EROFS
 from io import FileIO
 from types import TracebackType
 from typing import Final
 from urllib.parse import unquote
 
 from cno.aio.client.urls import split_hier_part
+from cno.cli.exit_codes import NOT_WRITTEN
 from cno.cli.problems import Problem, reason
 
 _MAX_NAME: Final = 200
@@ -33,16 +35,23 @@ _CREATE: Final = (
 def remote_name(url: str) -> str:
     """Return the last part of a URL's path as the name of a file in the current folder.
 
-    The name is not empty, not hidden, not a device's, and not longer than file systems allow.
+    The name is not empty; see `safe_name`.
     """
-    last = unquote(path_of(url).rpartition("/")[2], errors="replace")
+    return safe_name(unquote(path_of(url).rpartition("/")[2], errors="replace")) or "index.html"
+
+
+def safe_name(last: str) -> str:
+    """Return a name that others chose as one for a file in the current folder; '': there is none.
+
+    It has no separators, is not hidden, not a device's, and not longer than file systems allow.
+    """
     name = _UNSAFE.sub("_", last).lstrip(". -~").rstrip(". ")
     if _DEVICES.match(name):
         name = "_" + name
     stem, ending = os.path.splitext(name)
     while len(os.fsencode(stem + ending)) > _MAX_NAME:
         stem, ending = (stem[:-1], ending) if stem and len(ending) < 20 else (ending[:100], "")
-    return stem + ending or "index.html"
+    return stem + ending
 
 
 def path_of(url: str) -> str:
@@ -78,11 +87,17 @@ class SavedFile:
     lost. A link at `path` is replaced, not followed. The new file has the permissions of the one
     that it replaces. A device, a pipe or an open descriptor (`/dev/stdout`) is written to directly,
     unless a URL chose the name (`is_remote`). Raises OSError.
+
+    `is_part`: the temporary name is `path` with `.part` at its end, and the file stays there, to be
+    continued, unless it is complete.
     """
 
-    def __init__(self, path: str, is_remote: bool = False) -> None:
+    def __init__(self, path: str, is_remote: bool = False, is_part: bool = False) -> None:
         self.path = path
         self.is_special = not is_remote and _is_special(path)
+        self.is_part = is_part and not self.is_special
+        #: Bytes that the file has.
+        self.size = 0
         self._temporary = ""  # the temporary name, until the file is renamed
         self._file: FileIO | None = None
 
@@ -91,6 +106,10 @@ class SavedFile:
             self._file = FileIO(self.path, "w")
         elif os.path.isdir(self.path) and not os.path.islink(self.path):
             raise IsADirectoryError(EISDIR, os.strerror(EISDIR))
+        elif self.is_part:
+            self._temporary = part_name(self.path)
+            self._file = _open_part(self._temporary)
+            self.size = self._file.seek(0, os.SEEK_END)
         else:
             self._temporary, self._file = _create_beside(self.path)
         return self
@@ -108,11 +127,21 @@ class SavedFile:
             if written is None:
                 raise BlockingIOError(EAGAIN, os.strerror(EAGAIN))
             view = view[written:]
+        self.size += len(data)
 
-    def done(self) -> None:
-        """Rename the file, which is complete."""
+    def restart(self) -> None:
+        """Drop what the file has."""
+        if self._file is not None and not self.is_special:
+            self._file.truncate(0)
+            self._file.seek(0)
+        self.size = 0
+
+    def done(self, modified: float | None = None) -> None:
+        """Rename the file, which is complete. `modified`: set this time of modification."""
         if self._file is None:
             return
+        if modified is not None and not self.is_special:
+            os.utime(self._file.fileno(), (modified, modified))
         self._close()
         if self._temporary:
             os.replace(self._temporary, self.path)
@@ -127,14 +156,28 @@ class SavedFile:
         try:
             self._close()
         finally:
-            if self._temporary:
+            if self._temporary and not (self.is_part and self.size):
                 os.unlink(self._temporary)
-                self._temporary = ""
+            self._temporary = ""
 
     def _close(self) -> None:
         file, self._file = self._file, None
         if file is not None:
             file.close()
+
+
+def part_name(path: str) -> str:
+    """Return the name of a file that is to be continued."""
+    return f"{path}.part"
+
+
+def _open_part(name: str) -> FileIO:
+    """Open a file that is to be continued, or create it. Raises OSError unless it is a file."""
+    descriptor = os.open(name, _CREATE & ~os.O_EXCL, 0o666)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise FileExistsError(EEXIST, os.strerror(EEXIST))
+    return FileIO(descriptor, "w")
 
 
 def _create_beside(path: str) -> tuple[str, FileIO]:
@@ -162,10 +205,10 @@ def cannot_write(path: str, error: OSError) -> Problem:
     folder = os.path.dirname(path) or "."
     if error.errno in (ENOENT, ENOTDIR) and not os.path.isdir(folder):
         why = "is not a folder" if os.path.exists(folder) else "there is no such folder"
-        return Problem(f"cannot write {path}: {folder}: {why}")
+        return Problem(f"cannot write {path}: {folder}: {why}", NOT_WRITTEN)
     if error.errno in (EACCES, EROFS) and not os.path.exists(path):
-        return Problem(f"cannot write {path}: {folder}: {reason(error)}")
-    return Problem(f"cannot write {path}: {reason(error)}")
+        return Problem(f"cannot write {path}: {folder}: {reason(error)}", NOT_WRITTEN)
+    return Problem(f"cannot write {path}: {reason(error)}", NOT_WRITTEN)
 
 
 def _is_special(path: str) -> bool:

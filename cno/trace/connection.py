@@ -48,12 +48,13 @@ class Trace:
         self.listener = listener
         self.on_error = on_error
         self._clock = clock
-        self._began = clock()
+        #: The time of the clock at which the trace began.
+        self.began = clock()
         self._connections = 0
 
     def now(self) -> float:
         """Return the seconds since the trace began."""
-        return self._clock() - self._began
+        return self._clock() - self.began
 
     def open(self, server: bool, http2: bool | None = None) -> "ConnectionTrace":
         """Return the trace of a new connection, of which we are the server or the client.

@@ -29,9 +29,9 @@ class Here:
         return Result(status, out, err.decode())
 
 
-def one_line(result: Result, status: int = 1) -> str:
-    """Return the one line of a command that failed with this status."""
-    assert result.status == status, result
+def one_line(result: Result, status: int | None = None) -> str:
+    """Return the one line of a command that failed, with this status or any but that of usage."""
+    assert result.status not in (0, 2) if status is None else result.status == status, result
     assert result.stdout == b""
     (line,) = result.stderr.splitlines()
     assert line.startswith("cno: ")

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from cno.cli.get import Fetch, GetOptions, first_fetch, redirected
-from cno.cli.origins import target_of
+from cno.cli.connecting import target_of
+from cno.cli.fetch import Fetch, GetOptions, first_fetch, redirected
 from cno.cli.problems import Problem
+from cno.cli.request_data import FORM, of_bytes
 from cno.cli.saved_file import SavedFile, remote_name, remote_names
 
 PERSONAL = [("authorization", "a"), ("cookie", "c"), ("host", "h"), ("proxy-authorization", "p")]
@@ -21,9 +22,14 @@ def names(ask: Fetch) -> list[str]:
 
 def test_the_first_request() -> None:
     ask = first_fetch(GetOptions(("u",)), "u")
-    assert (ask.method, names(ask), ask.data) == ("GET", ["user-agent", "accept"], b"")
+    assert (ask.method, names(ask), ask.content.make()) == ("GET", ["user-agent", "accept"], b"")
     ask = first_fetch(
-        GetOptions(("u",), data=b"", headers=[("accept", ""), ("user-agent", "x")]), "u"
+        GetOptions(
+            ("u",),
+            data=of_bytes(b"", ("content-type", FORM)),
+            headers=[("accept", ""), ("user-agent", "x")],
+        ),
+        "u",
     )
     assert ask.method == "POST"
     assert ask.headers == [
@@ -31,7 +37,7 @@ def test_the_first_request() -> None:
         ("user-agent", "x"),
     ]
     assert first_fetch(GetOptions(("u",), head=True), "u").method == "HEAD"
-    assert first_fetch(GetOptions(("u",), data=b"x", method="PUT"), "u").method == "PUT"
+    assert first_fetch(GetOptions(("u",), data=of_bytes(b"x"), method="PUT"), "u").method == "PUT"
 
 
 @pytest.mark.parametrize(
@@ -61,7 +67,7 @@ def test_dot_segments_are_not_sent(url: str, path: str) -> None:
 def test_the_place_after_a_redirect(url: str, location: str, path: str) -> None:
     before, after = (
         target_of(url),
-        target_of(redirected(Fetch(url, "GET", [], b""), 302, location).url),
+        target_of(redirected(Fetch(url, "GET", [], of_bytes(b"")), 302, location).url),
     )
     assert (after.origin, after.path) == (before.origin, path)
 
@@ -69,7 +75,7 @@ def test_the_place_after_a_redirect(url: str, location: str, path: str) -> None:
 @pytest.mark.parametrize("location", ["//a@b@c/", "//a[::1]/", "//127.1/", "//a:+80/", "//a\\@b/"])
 def test_places_that_lead_elsewhere(location: str) -> None:
     with pytest.raises(Problem):
-        redirected(Fetch("http://a/", "GET", [], b""), 302, location)
+        redirected(Fetch("http://a/", "GET", [], of_bytes(b"")), 302, location)
 
 
 @pytest.mark.parametrize(
@@ -87,12 +93,12 @@ def test_places_that_lead_elsewhere(location: str) -> None:
     ],
 )
 def test_the_method_after_a_redirect(method: str, code: int, then: str) -> None:
-    ask = redirected(Fetch("http://a/x/y", method, FIELDS, b"body"), code, "../z?q#f")
+    ask = redirected(Fetch("http://a/x/y", method, FIELDS, of_bytes(b"body")), code, "../z?q#f")
     assert (ask.url, ask.method) == ("http://a/z?q#f", then)
     if then == method:
-        assert (ask.data, names(ask)) == (b"body", NAMES)
+        assert (ask.content.make(), names(ask)) == (b"body", NAMES)
     else:
-        assert ask.data == b""
+        assert ask.content.make() == b""
         assert names(ask) == [name for name in NAMES if name != "content-type"]
 
 
@@ -111,7 +117,7 @@ def test_the_method_after_a_redirect(method: str, code: int, then: str) -> None:
     ],
 )
 def test_what_is_personal_stays_with_its_origin(location: str, same: bool) -> None:
-    ask = redirected(Fetch("http://a/", "GET", FIELDS, b""), 307, location)
+    ask = redirected(Fetch("http://a/", "GET", FIELDS, of_bytes(b"")), 307, location)
     kept = [name for name, _ in PERSONAL if name in names(ask)]
     assert kept == ([name for name, _ in PERSONAL] if same else [])
     assert "x-mine" in names(ask)
@@ -136,7 +142,7 @@ def test_what_is_personal_stays_with_its_origin(location: str, same: bool) -> No
 @pytest.mark.parametrize("url", ["http://a/", "h2c://a/", "h2://a/"])
 def test_where_nobody_should_be_sent(location: str, url: str) -> None:
     with pytest.raises(Problem):
-        redirected(Fetch(url, "GET", [], b""), 302, location)
+        redirected(Fetch(url, "GET", [], of_bytes(b"")), 302, location)
 
 
 @pytest.mark.parametrize(
@@ -155,7 +161,7 @@ def test_where_nobody_should_be_sent(location: str, url: str) -> None:
 )
 def test_the_chosen_protocol_stays(url: str, location: str, then: str) -> None:
     """It stays within the origin, and a server cannot choose it."""
-    assert redirected(Fetch(url, "GET", [], b""), 307, location).url == then
+    assert redirected(Fetch(url, "GET", [], of_bytes(b"")), 307, location).url == then
 
 
 def test_targets_are_encoded() -> None:

@@ -50,5 +50,5 @@ def test_pushes_nobody_would_see_are_not_taken(nghttpd: str) -> None:
 def test_not_http2(nghttpd: str) -> None:
     """HTTP/1.1 to a server that speaks none: an error in a line."""
     result = cno("get", f"{nghttpd}/hello.txt")
-    assert result.status == 1
+    assert result.status in (1, 7)  # nghttpd may speak first
     assert len(result.stderr.splitlines()) == 1, result.stderr

@@ -1,0 +1,194 @@
+"""Puts bodies of `cno get` to standard output, or into files that the user or a server named.
+
+Knows names of files, and the options for them. Must never know how a request is sent.
+"""
+
+import os
+from functools import partial
+from io import FileIO
+from types import TracebackType
+
+from cno.aio.messages import Response
+from cno.cli import exit_codes
+from cno.cli.body_reader import BodyReader, RateLimit, total_of
+from cno.cli.download import Download, http_time
+from cno.cli.fetch import GetOptions, Headers
+from cno.cli.output import Output, value_of
+from cno.cli.problems import Problem
+from cno.cli.progress import Bar, Bars
+from cno.cli.saved_file import cannot_write, safe_name
+from cno.cli.transfer import Hop, Transfer
+from cno.cli.worker import Worker
+from cno.errors import ConnectionError
+
+
+class Delivery:
+    """The destinations of one command."""
+
+    def __init__(self, options: GetOptions, output: Output) -> None:
+        self.options = options
+        self.output = output
+        self.bars = Bars(options.silent)
+        self.rate = None if options.limit_rate is None else RateLimit(options.limit_rate)
+        #: Whether bodies are kept in memory, too: for a HAR file.
+        self.keep_content = False
+
+    def __enter__(self) -> "Delivery":
+        path = self.options.dump_heads
+        if path is not None:
+            try:
+                self.output.heads = FileIO(path, "w")
+            except OSError as error:
+                raise cannot_write(path, error) from None
+        self.bars.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.bars.__exit__(kind, error, traceback)
+        if self.output.heads is not None:
+            self.output.heads.close()
+            self.output.heads = None
+
+    def to(self, name: str | None, url: str) -> "Destination":
+        """Return the destination of a body; `name`: of the file."""
+        if name is None:
+            return Destination(self)
+        if self.options.folder is not None:
+            name = os.path.join(self.options.folder, name)
+        return FileDestination(self, name, url)
+
+
+class Destination:
+    """Standard output. `can_restart`: nothing was written that a second attempt would repeat."""
+
+    def __init__(self, delivery: Delivery) -> None:
+        self._delivery = delivery
+        self.can_restart = True
+
+    def __enter__(self) -> "Destination":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def fields(self) -> Headers:
+        """Return the fields that the request needs for this destination."""
+        return []
+
+    def reader(self, hop: Hop, response: Response) -> BodyReader:
+        delivery = self._delivery
+        compressed = delivery.options.compressed
+        return BodyReader(response, hop, delivery.rate, compressed, delivery.keep_content)
+
+    async def deliver(self, transfer: Transfer, hop: Hop, response: Response) -> None:
+        """Write a body. Raises Problem, OSError."""
+        output = self._delivery.output
+        reader = self.reader(hop, response)
+        self.can_restart = False
+        headers = response.headers
+        shown = await output.body(headers, reader)
+        self.trailers(response)
+        if not shown:
+            transfer.status = exit_codes.NOT_WRITTEN
+
+    def trailers(self, response: Response) -> None:
+        for name, value in response.trailers or ():
+            self._delivery.output.note(f"trailer {name}: {value}", "<")
+
+
+class FileDestination(Destination):
+    """A file. A further attempt continues it."""
+
+    def __init__(self, delivery: Delivery, path: str, url: str) -> None:
+        super().__init__(delivery)
+        self._options = delivery.options
+        self._url = url
+        self._path = path
+        self._is_named = not self._options.server_name  # the name waits for no response
+        self._download: Download | None = self._made(path) if self._is_named else None
+        self.can_restart = self._download is None or not self._download.file.is_special
+
+    def _made(self, path: str) -> Download:
+        options = self._options
+        return Download(path, self._url, is_remote=options.remote_name, resume=options.resume)
+
+    def __exit__(self, *_: object) -> None:
+        if self._download is not None:
+            self._download.__exit__()
+
+    def fields(self) -> Headers:
+        return [] if self._download is None else self._download.fields()
+
+    async def deliver(self, transfer: Transfer, hop: Hop, response: Response) -> None:
+        path = self._path
+        if self._download is None:
+            path = self._path = self._chosen(response)
+            self._download = self._made(path)
+        download = self._download
+        transfer.filename = path
+        bar = self._delivery.bars.add(os.path.basename(path), total_of(response))
+        reader = self.reader(hop, response)
+        try:
+            if self._options.make_folders and os.path.dirname(path):
+                os.makedirs(os.path.dirname(path), exist_ok=True)
+            if download.file.is_special:
+                await self._write_special(download, reader, bar)
+                return
+            if download.begin(response.code, response.headers, reader.is_decoded):
+                while chunk := await reader.read():
+                    download.write(chunk)
+                    bar.advance(len(chunk))
+                self.trailers(response)
+                download.done(self._modified(response))
+        except (ConnectionError, BrokenPipeError):
+            raise  # the server's, or of a pipe that nobody reads
+        except OSError as error:
+            raise cannot_write(path, error) from None
+        except Problem as problem:
+            if download.kept and problem.status in (exit_codes.PARTIAL, exit_codes.STREAM):
+                text = f"{problem} (in {download.kept}; -C - continues)"
+                raise Problem(text, problem.status) from None
+            raise
+        self._delivery.output.note(f"saved {path}")
+
+    def _modified(self, response: Response) -> float | None:
+        """Return the time for the file (-R)."""
+        value = value_of(response.headers, "last-modified") or ""
+        return http_time(value) if self._options.keep_time else None
+
+    def _chosen(self, response: Response) -> str:
+        """Return the path with the name that the server chose (-J). Raises Problem."""
+        from cno.cli.disposition import filename_of
+
+        value = value_of(response.headers, "content-disposition") or ""
+        name = safe_name(filename_of(value))
+        if not name:
+            return self._path
+        path = os.path.join(self._options.folder or "", name)
+        if os.path.lexists(path):
+            text = f"cannot write {path}: there is one, and -J replaces none"
+            raise Problem(text, exit_codes.NOT_WRITTEN)
+        return path
+
+    async def _write_special(self, download: Download, reader: BodyReader, bar: Bar) -> None:
+        """Write to a pipe or a device from a thread, since that may block for ever."""
+        file = download.file
+        self.can_restart = False
+        worker = Worker(f"cno-save {file.path}")
+        try:
+            await worker.run(file.__enter__)
+            if file.is_terminal:
+                text = f"{file.path} is a terminal: leave out -o"
+                raise Problem(text, exit_codes.NOT_WRITTEN)
+            while chunk := await reader.read():
+                await worker.run(partial(file.write, chunk))
+                bar.advance(len(chunk))
+            await worker.run(file.done)
+        finally:
+            worker.submit(partial(file.__exit__, None, None, None))
+            worker.close()

@@ -1,0 +1,54 @@
+"""The record of one fetch: what was sent, what came, and when.
+
+Knows the times and sizes that `-w` and HAR files report. Must never know a connection.
+"""
+
+from dataclasses import dataclass, field
+
+from cno.cli.connecting import Timings
+from cno.cli.fetch import Fetch
+
+Headers = list[tuple[str, str]]
+
+
+@dataclass
+class Hop:
+    """One request and its response. Times are those of the event loop's clock; 0: not reached."""
+
+    fetch: Fetch
+    begun: float
+    version: str = ""
+    connection: Timings | None = None  #: If the connection was made for this request.
+    number: int = 0  #: Of the connection in the trace; 0: there is no trace.
+    stream: int = 0
+    remote: tuple[str, int] = ("", 0)
+    local: tuple[str, int] = ("", 0)
+    ready: float = 0.0  #: The connection is there.
+    sent: float = 0.0  #: The request was written, or had begun to be.
+    answered: float = 0.0  #: The head came.
+    ended: float = 0.0
+    code: int = 0
+    reason: str = ""
+    headers: Headers = field(default_factory=list)
+    size: int = 0  #: Bytes of the body, as they came.
+    content: bytes | None = None  #: The body, if it is kept for a HAR file.
+    wall: float = 0.0  #: Seconds since 1970 at which it began.
+
+
+@dataclass
+class Transfer:
+    """The fetch of one URL, with its redirects."""
+
+    number: int
+    url: str
+    begun: float
+    hops: list[Hop] = field(default_factory=list)
+    retries: int = 0
+    ended: float = 0.0
+    status: int = 0
+    error: str = ""
+    filename: str = ""
+
+    @property
+    def last(self) -> Hop | None:
+        return self.hops[-1] if self.hops else None

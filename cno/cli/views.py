@@ -1,0 +1,168 @@
+"""What `cno get` shows of its connections beside the responses: traces, waterfalls, HAR files.
+
+Knows which view wants which records. Must never know how a request is sent.
+"""
+
+import asyncio
+import os
+import shutil
+import sys
+from dataclasses import dataclass
+from io import TextIOWrapper
+from types import TracebackType
+from typing import Final
+
+from cno.cli.exit_codes import NOT_WRITTEN
+from cno.cli.output import Output
+from cno.cli.problems import Problem, reason
+from cno.cli.text import Paint
+from cno.cli.transfer import Transfer
+from cno.trace import Record, Trace, as_json
+
+#: The value of --waterfall without a file: the terminal.
+TERMINAL: Final = ""
+
+
+@dataclass(frozen=True)
+class ViewOptions:
+    """Which views are wanted. `frames`: lines on standard error (-v)."""
+
+    frames: bool = False
+    trace: str | None = None
+    waterfall: str | None = None
+    har: str | None = None
+    explain: bool = False
+
+
+class Views:
+    """The views of one command."""
+
+    def __init__(self, options: ViewOptions | None = None) -> None:
+        self.options = options or ViewOptions()
+        self.trace: Trace | None = None
+        self._output: Output | None = None
+        self._file: TextIOWrapper | None = None
+        self._frames: dict[tuple[int, int], list[Record]] = {}
+
+    @property
+    def keeps_content(self) -> bool:
+        """Whether bodies are to be kept in memory."""
+        return self.options.har is not None
+
+    def begin(self, output: Output) -> None:
+        """Prepare, before the first connection. Raises Problem."""
+        options = self.options
+        self._output = output
+        if options == ViewOptions():
+            return
+        loop = asyncio.get_running_loop()
+        self.trace = Trace(self._add, clock=loop.time, on_error=self._failed)
+        output.traced = options.frames
+        from cno.cli.explain import Explainer
+        from cno.cli.frame_lines import FrameLines
+        from cno.cli.timeline import Timeline
+
+        paint = Paint(sys.stderr)
+        self._lines = FrameLines(paint)
+        self._timeline = Timeline()
+        self._explainer = Explainer(paint)
+        if options.trace is not None:
+            self._file = opened(options.trace)
+
+    def _add(self, record: Record) -> None:
+        """Pass a record to the views that want it."""
+        options, output = self.options, self._output
+        if options.frames and output is not None and record.protocol == "HTTP/2":
+            for line in self._lines.lines(record):
+                output.line(line)
+        if self._file is not None:
+            self._file.write(as_json(record) + "\n")
+            self._file.flush()
+        if options.waterfall is not None:
+            self._timeline.add(record)
+        if options.explain:
+            self._explainer.add(record)
+        if options.har is not None and record.stream:
+            self._frames.setdefault((record.connection, record.stream), []).append(record)
+
+    def _failed(self, error: Exception) -> None:
+        if self._output is not None:
+            self._output.problem(f"the trace of a connection has ended: {reason(error)}")
+
+    def fault(self, transfer: Transfer, error: BaseException) -> None:
+        """A request has failed: explain it."""
+        hop = transfer.last
+        if self.options.explain and self._output is not None and hop is not None:
+            for line in self._explainer.explained(error, hop.number, hop.stream):
+                self._output.line(line)
+
+    def show(self, transfers: list[Transfer]) -> None:
+        """Show what is shown at the end. Raises Problem."""
+        options, output = self.options, self._output
+        if output is None or self.trace is None:
+            return
+        if options.frames:
+            for line in self._lines.rest():
+                output.line(line)
+        if options.waterfall is not None:
+            self._show_waterfall(transfers, options.waterfall, output)
+        if options.har is not None:
+            from cno.cli.har import archive
+
+            save(options.har, archive(transfers, self._frames))
+
+    def _show_waterfall(self, transfers: list[Transfer], path: str, output: Output) -> None:
+        assert self.trace is not None
+        rows = self._timeline.rows(transfers, self.trace.began)
+        if path != TERMINAL:
+            from cno.cli.waterfall_svg import svg
+
+            save(path, svg(rows))
+            return
+        from cno.cli.waterfall import waterfall
+
+        width = shutil.get_terminal_size((120, 24)).columns
+        ascii_only = not can_draw(sys.stderr.encoding)
+        for line in waterfall(rows, Paint(sys.stderr), width, ascii_only):
+            output.line(line)
+
+    def __enter__(self) -> "Views":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._file is not None and self._file is not sys.stdout:
+            self._file.close()
+            self._file = None
+
+
+def can_draw(encoding: str | None) -> bool:
+    """Return whether an encoding has the characters of bars."""
+    try:
+        "·─░▒█".encode(encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
+
+
+def opened(path: str) -> TextIOWrapper:
+    """Open a file for lines; '-' is standard output. Raises Problem."""
+    try:
+        if path == "-":
+            return os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+        return open(path, "w", encoding="utf-8")
+    except OSError as error:
+        raise Problem(f"cannot write {path}: {reason(error)}", NOT_WRITTEN) from None
+
+
+def save(path: str, text: str) -> None:
+    """Write a file; '-' is standard output. Raises Problem."""
+    try:
+        with opened(path) as file:
+            file.write(text)
+    except OSError as error:
+        raise Problem(f"cannot write {path}: {reason(error)}", NOT_WRITTEN) from None

@@ -1,0 +1,332 @@
+"""The views of connections: -v, --trace, --waterfall, --har, --explain; key logs."""
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from cno.cli.frame_lines import FrameLines
+from cno.cli.rules import RULES, address_of, rule_of
+from cno.cli.text import Paint
+from cno.cli.timeline import Row, Timeline
+from cno.cli.waterfall import waterfall
+from cno.cli.waterfall_svg import svg
+from cno.trace import Record, Trace
+from cno.trace.frame_reader import FrameReader
+from tests import frames as f
+from tests.cli.commands import POSIX, Here, answering
+from tests.cli.echo import TEXT, Echo, echoing
+from tests.processes import ENVIRONMENT, PATIENCE, Pair
+
+HOSTILE = "a\x1b]0;x\x07\u202eb"
+PLAIN = Paint(sys.stderr)
+PLAIN.enabled = False
+
+
+@pytest.fixture(scope="module")
+def echo() -> Iterator[Echo]:
+    with echoing() as running:
+        yield running
+
+
+def is_harmless(text: str) -> bool:
+    return not any(unicodedata.category(c) in ("Cc", "Cf") for c in text.replace("\n", ""))
+
+
+@contextmanager
+def scripted(*frames: bytes) -> Iterator[str]:
+    """Serve one connection of HTTP/2: send these frames once there is a request."""
+
+    def serve() -> None:
+        with listener.accept()[0] as sock:
+            sock.settimeout(PATIENCE)
+            reader = FrameReader(len(f.PREFACE))
+            sock.sendall(f.FrameFactory().settings())
+            while not any(frame.type == f.HEADERS for frame in reader.feed(sock.recv(65_536))):
+                pass
+            sock.sendall(b"".join(frames))
+            while sock.recv(65_536):
+                pass
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        thread.join(PATIENCE)
+
+
+# -- -v --------------------------------------------------------------------------------------------
+
+
+def test_frames_as_lines(here: Here, echo: Echo) -> None:
+    result = here("get", "-v", "--http2", "-d", "a=b", f"{echo.url}/echo")
+    assert result.status == 0 and b'"body": "613d62"' in result.stdout
+    lines = result.stderr.splitlines()
+    frame = r" +\d+\.\d\d ms \[1\] {} +(connection|stream \d+) +[\d,]+ bytes"
+    for kind in ("> SETTINGS", "> HEADERS", "> DATA", "< SETTINGS", "< HEADERS", "< DATA"):
+        assert any(re.match(frame.format(kind), line) for line in lines), kind
+    assert "> POST /echo HTTP/2" in lines and "< HTTP/2 200" in lines
+    assert "> content-type: application/x-www-form-urlencoded" in lines
+    assert sum("window: " in line for line in lines) >= 2
+    assert is_harmless(result.stderr)
+
+
+def test_heads_over_http1(here: Here, echo: Echo) -> None:
+    lines = here("get", "-v", f"{echo.url}/echo").stderr.splitlines()
+    assert "> GET /echo HTTP/1.1" in lines and "< HTTP/1.1 200 OK" in lines
+    assert not any(" ms " in line for line in lines)
+
+
+def test_a_trace_is_harmless(here: Here) -> None:
+    """Values, debug data and priorities of a server are shown without their control characters."""
+    pen = f.FrameFactory()
+    response = (
+        pen.headers(1, [(":status", "200"), ("x", HOSTILE)]),
+        pen.goaway(1, 0, b"\x1b[31m\xff"),
+        pen.data(1, b"x", end_stream=True),
+    )
+    with scripted(*response) as url:
+        result = here("get", "-v", "--waterfall", "--http2", url)
+    assert "[31m\\xff" in result.stderr and is_harmless(result.stderr)
+
+
+def test_runs_of_data_share_a_line() -> None:
+    records: list[Record] = []
+    connection = Trace(records.append).open(False, True)
+    pen = f.FrameFactory()
+    connection.received(pen.headers(1, f.RESPONSE) + pen.data(1, b"x" * 100) * 10)
+    connection.received(pen.data(1, b"", end_stream=True))
+    shown = FrameLines(PLAIN)
+    lines = [line for record in records for line in shown.lines(record)]
+    assert sum("< DATA " in line for line in lines) == 4
+    (joint,) = [line for line in lines if "7 more DATA, 700 bytes" in line]
+    assert "window: stream 64,535, connection 64,535" in joint
+    assert shown.rest() == []
+
+
+# -- --trace ---------------------------------------------------------------------------------------
+
+
+def test_a_trace_in_a_file(here: Here, echo: Echo) -> None:
+    assert here("get", "--trace", "t", "--http2", f"{echo.url}/text").status == 0
+    lines = [json.loads(line) for line in (here.folder / "t").read_text().splitlines()]
+    assert {line["type"] for line in lines} >= {"SETTINGS", "HEADERS", "DATA"}
+    assert sum(r["length"] for r in lines if r["type"] == "DATA") == len(TEXT)
+    assert here("get", "--trace", "none/t", f"{echo.url}/text").status == 23
+
+
+def test_a_trace_of_http1(here: Here, echo: Echo) -> None:
+    assert here("get", "--trace", "t", f"{echo.url}/echo").status == 0
+    lines = [json.loads(line) for line in (here.folder / "t").read_text().splitlines()]
+    assert lines[0]["values"]["line"] == "GET /echo HTTP/1.1"
+    assert lines[1]["values"]["line"] == "HTTP/1.1 200 OK"
+
+
+# -- --waterfall -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("version", ["--http2", "--http1.1"])
+def test_a_waterfall_in_text(here: Here, echo: Echo, version: str) -> None:
+    urls = [f"{echo.url}/text", f"{echo.url}/echo/second", f"{echo.url}/status/404"]
+    result = here("get", "-H", "priority: u=1, i", "--waterfall", version, "-O", *urls)
+    lines = result.stderr.splitlines()
+    assert [line.split()[1] for line in lines[1:-1]] == ["/text", "/echo/second", "/status/404"]
+    assert "404" in lines[-2] and "queued" in lines[-1]
+    assert ("u=1, i" in lines[1]) == (version == "--http2")
+    assert is_harmless(result.stderr)
+
+
+def test_a_waterfall_as_svg(here: Here, echo: Echo) -> None:
+    urls = [f"{echo.url}/text", f"{echo.url}/echo/%3Cb%3E&x"]
+    assert here("get", "--waterfall=w.svg", "--http2", "-O", *urls).status == 0
+    tree = ElementTree.parse(here.folder / "w.svg")
+    titles = [each.text or "" for each in tree.iter("{http://www.w3.org/2000/svg}title")]
+    assert len(titles) == 2 and "/text" in titles[0] and "answered after" in titles[0]
+
+
+def test_a_failed_request_has_a_row(here: Here, echo: Echo) -> None:
+    result = here("get", "-s", "--waterfall", "--http2", f"{echo.url}/drop", f"{echo.url}/echo")
+    assert result.status != 0
+    assert "GET /drop" in result.stderr and "GET /echo" in result.stderr
+
+
+def blocked_rows() -> list[Row]:
+    """Return the rows of two streams, of which the second waits for a window."""
+    now = 0.0
+    timeline = Timeline()
+    connection = Trace(timeline.add, clock=lambda: now).open(False, True)
+    pen, peer = f.FrameFactory(), f.FrameFactory()
+    connection.sent(f.PREFACE + pen.settings({4: 3_000}))
+    for stream in (1, 3):
+        connection.sent(pen.headers(stream, [*f.REQUEST, ("priority", f"u={stream}")]))
+    now = 1.0
+    connection.received(peer.settings() + peer.headers(1, f.RESPONSE) + peer.headers(3, f.RESPONSE))
+    connection.received(peer.data(1, b"x" * 1_000, end_stream=True))
+    now = 2.0
+    connection.received(peer.data(3, b"x" * 3_000))
+    now = 5.0
+    connection.sent(pen.window_update(3, 3_000))
+    now = 6.0
+    connection.received(peer.data(3, b"x" * 10, end_stream=True))
+    return timeline.rows([], 0.0)
+
+
+def test_what_a_window_held_up() -> None:
+    first, second = blocked_rows()
+    assert (first.answered, first.ended, first.blocked, first.size) == (1.0, 1.0, [], 1_000)
+    assert second.blocked == [(2.0, 5.0)] and second.ended == 6.0 and second.window == 0
+    assert (first.priority, second.priority) == ("u=1", "u=3")
+    lines = waterfall([first, second], PLAIN, 120, True)
+    assert "x" * 10 in lines[2] and "blocked 3000.0 ms" in lines[2]
+    assert 'class="blocked"' in svg([first, second])
+
+
+def test_rows_of_hostile_names() -> None:
+    row = Row(f"GET http://h/{HOSTILE}<b>&", asked=0.0, sent=0.1, answered=0.2, ended=0.3)
+    assert is_harmless("".join(waterfall([row], PLAIN, 80, False)))
+    ElementTree.fromstring(svg([row]))
+    assert waterfall([], PLAIN, 80, False) == ["no requests"]
+    ElementTree.fromstring(svg([]))
+
+
+# -- --har -----------------------------------------------------------------------------------------
+
+
+def test_an_archive(here: Here, echo: Echo) -> None:
+    url = f"{echo.url}/redirect/1?a=b"
+    args = ("-L", "-b", "one=1", "-d", "x=y", "--har", "h.har", "--http2", url)
+    assert here("get", *args, f"{echo.url}/cookies/set").status == 0
+    log = json.loads((here.folder / "h.har").read_text())["log"]
+    assert log["version"] == "1.2" and log["creator"]["name"] == "cno"
+    entries = sorted(log["entries"], key=lambda entry: entry["request"]["url"])
+    assert [entry["response"]["status"] for entry in entries] == [200, 200, 302]
+    cookies, end, first = entries
+    assert first["request"]["postData"]["text"] == "x=y"
+    assert first["request"]["queryString"] == [{"name": "a", "value": "b"}]
+    assert first["request"]["cookies"] == [{"name": "one", "value": "1"}]
+    assert first["response"]["redirectURL"] == "/echo/end"
+    assert '"method": "GET"' in end["response"]["content"]["text"]
+    assert cookies["response"]["cookies"][0]["name"] == "one"
+    for entry in entries:
+        assert set(entry["timings"]) == {
+            *("blocked", "dns", "connect", "ssl", "send", "wait", "receive")
+        }
+        assert entry["time"] >= 0 and entry["startedDateTime"].endswith("+00:00")
+        assert entry["response"]["httpVersion"] == "HTTP/2"
+        assert {frame["type"] for frame in entry["_frames"]} >= {"HEADERS"}
+
+
+# -- --explain -------------------------------------------------------------------------------------
+
+FAULTS = [
+    (f.frame(f.HEADERS, f.END_HEADERS, 1, b"\x88\x00\x01X\x01y"), "8.2.1", "00 01 58 01 79"),
+    (f.frame(f.WINDOW_UPDATE, 0, 0, bytes(4)), "6.9", "00 00 04 08 00"),
+    (f.frame(f.PING, 0, 0, b"short"), "6.7", "73 68 6f 72 74"),
+    (f.frame(f.CONTINUATION, 4, 1, b""), "6.10", "00 00 00 09 04"),
+]
+
+
+@pytest.mark.parametrize(("fault", "section", "octets"), FAULTS)
+def test_a_broken_rule_is_explained(here: Here, fault: bytes, section: str, octets: str) -> None:
+    with scripted(fault) as url:
+        result = here("get", "--explain", "--http2", url)
+    assert result.status == 16
+    assert f"rule    RFC 9113 {section}: " in result.stderr
+    assert f"https://www.rfc-editor.org/rfc/rfc9113#section-{section}" in result.stderr
+    assert octets in result.stderr and "advice  " in result.stderr
+    assert is_harmless(result.stderr)
+
+
+def test_a_rule_that_is_broken_before_a_request(here: Here) -> None:
+    fault = f.frame(f.WINDOW_UPDATE, 0, 0, bytes(4))
+    with answering(f.FrameFactory().settings() + fault, hold=True) as url:
+        result = here("get", "--explain", "--http2", url)
+    assert result.status == 16 and "rule    RFC 9113 6.9: " in result.stderr
+    assert "00 00 04 08 00" in result.stderr
+
+
+def test_a_reset_is_explained(here: Here) -> None:
+    pen = f.FrameFactory()
+    with scripted(pen.rst(1, 11)) as url:
+        result = here("get", "--explain", "--http2", url)
+    assert "code=ENHANCE_YOUR_CALM" in result.stderr and "advice  " in result.stderr
+
+
+def test_a_fault_of_http1_is_explained(here: Here) -> None:
+    with answering(b"HTTP/1.1 200 OK\nx: y\n\n") as url:
+        result = here("get", "--explain", url)
+    assert "RFC 9112 2.2" in result.stderr and "allow_bare_lf=yes" in result.stderr
+    assert "48 54 54 50" in result.stderr
+
+
+def test_sections() -> None:
+    assert rule_of("RFC 9113 6.5.2")[0] and rule_of("RFC 9113 6.5.9") == RULES["RFC 9113 6.5"]
+    assert rule_of("RFC 1 2.3") == ("", "", ()) and rule_of("") == ("", "", ())
+    assert address_of("RFC 9112 4") == "https://www.rfc-editor.org/rfc/rfc9112#section-4"
+    assert address_of("docs") == ""
+
+
+# -- keys ------------------------------------------------------------------------------------------
+
+
+def test_keys_for_wireshark(tmp_path: Path, pair: Pair) -> None:
+    with echoing(pair) as echo:
+        args = ["get", "-s", "--cacert", str(pair.authority), f"{echo.url}/echo"]
+        done = subprocess.run(
+            [sys.executable, "-m", "cno", *args],
+            env={**ENVIRONMENT, "SSLKEYLOGFILE": str(tmp_path / "keys")},
+            capture_output=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+    assert done.returncode == 0
+    assert "CLIENT_TRAFFIC_SECRET_0 " in (tmp_path / "keys").read_text()
+
+
+# -- completion ------------------------------------------------------------------------------------
+
+
+@POSIX
+@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
+def test_completion_by_bash(here: Here) -> None:
+    script = here("completion", "bash").text
+
+    def completed(*words: str) -> list[str]:
+        line = " ".join(f"'{word}'" for word in words)
+        code = f"{script}\nCOMP_WORDS=({line}); COMP_CWORD={len(words) - 1}; _cno"
+        code += '; printf "%s\\n" "${COMPREPLY[@]}"'
+        done = subprocess.run(["bash", "-c", code], capture_output=True, text=True, check=True)
+        return done.stdout.split()
+
+    assert completed("cno", "g") == ["get"]
+    assert completed("cno", "get", "--sil") == ["--silent"]
+    assert "--water" not in completed("cno", "serve", "--p")
+    assert "--port" in completed("cno", "serve", "--po")
+    assert "--rate" in completed("cno", "load", "--r")
+
+
+def test_completion_by_other_shells(here: Here) -> None:
+    assert "compinit" in here("completion", "zsh").text
+    fish = here("completion", "fish").text
+    assert "-l silent" in fish and "-s o" in fish
+    if (program := shutil.which("fish")) is not None:
+        subprocess.run([program, "-n"], input=fish, text=True, check=True)
+    assert here("completion", "tcsh").status == 2
+
+
+def test_views_do_not_change_the_output(here: Here, pair: Pair) -> None:
+    with echoing(pair) as echo:
+        args = ["-s", "--cacert", str(pair.authority), f"{echo.url}/text"]
+        views = ["-v", "--waterfall", "--explain", "--har", os.devnull, "--trace", os.devnull]
+        assert here("get", *views, *args).stdout == here("get", *args).stdout == TEXT
