@@ -682,7 +682,7 @@ BROKEN: list[tuple[Rule, str, str]] = [
     (
         imports_point_up,
         "cno/aio/server/listener.py",
-        "from cno.aio.client.pooled import PooledClient\n",
+        "from cno.aio.client.pooled import ClientConnection\n",
     ),
     (imports_point_up, "cno/aio/pool.py", "from cno import aio\n"),
     (no_import_cycles, "cno/h2/send.py", CHECKING + "    from cno.h2.recv import state\n"),

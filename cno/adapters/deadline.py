@@ -12,10 +12,10 @@ from mypy_extensions import i64
 from cno.adapters.errors import READ, WRITE, PhaseTimeoutError
 from cno.adapters.trace import Tracer
 from cno.aio.client.request_spec import RequestSpec
+from cno.aio.client.response_state import ResponseState
 from cno.aio.connection import send_queue
 from cno.aio.connection.pending_write import PendingWrite
 from cno.aio.fields import Headers
-from cno.aio.messages import Response
 
 FOREVER: Final = float("inf")
 
@@ -43,7 +43,7 @@ class Deadline:
         self.source: Source | None = None
         self._loop = loop
         self._interval = min(read, write)
-        self._response: Response | None = None
+        self._response: ResponseState | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._waiting = False
         self._since = 0.0  # since when somebody waits for the server
@@ -52,7 +52,7 @@ class Deadline:
         self._sent: i64 = 0  # bytes of it that are written
         self._moved_at = 0.0  # when it last made progress
 
-    def begin(self, response: Response) -> None:
+    def begin(self, response: ResponseState) -> None:
         """Note that the request is being sent, and its response awaited."""
         self._response = response
         self._interim = 0
@@ -96,7 +96,7 @@ class Deadline:
         else:
             self._expire(response, READ, self.read)
 
-    def _write_due(self, response: Response, now: float) -> float:
+    def _write_due(self, response: ResponseState, now: float) -> float:
         """Return when the server will have taken nothing for too long."""
         sending = send_queue.pending(response._conn, response.stream)
         if sending is None:
@@ -111,10 +111,10 @@ class Deadline:
             self._sent = sending.written
         return self._moved_at + self.write
 
-    def _read_due(self, response: Response) -> float:
+    def _read_due(self, response: ResponseState) -> float:
         """Return when the server will have sent nothing for too long."""
         if response.code == 0:
-            if self._sending is not None or response._upload is not None:
+            if self._sending is not None or response._is_uploading():
                 return FOREVER
             if response._interim_count != self._interim:
                 self._interim = response._interim_count
@@ -123,7 +123,7 @@ class Deadline:
                 self._since = max(self._since, self.source.given_at)
         return self._since + self.read
 
-    def _expire(self, response: Response, phase: str, seconds: float) -> None:
+    def _expire(self, response: ResponseState, phase: str, seconds: float) -> None:
         self.close()
         response._failed(PhaseTimeoutError(phase, seconds, response.stream))
         response.cancel()

@@ -14,6 +14,7 @@ from cno.adapters.route import TransportRoute
 from cno.adapters.trace import prefix
 from cno.aio.client.pooled import ClientConnection
 from cno.aio.client.request_spec import RequestSpec
+from cno.aio.client.response_state import ResponseState
 from cno.aio.client.urls import Target
 from cno.aio.connection_pool import connection_of
 from cno.aio.errors import ConnectError
@@ -80,7 +81,7 @@ class TransportPool(Pool):
             else:
                 connection = await self._wait(origin, spec, False, False)
             alone = connection.is_reserved_alone()
-            if not alone or (connection.is_usable() and not connection.client.has_input()):
+            if not alone or (connection.is_usable() and not connection.has_input()):
                 return connection
             if await self._is_well(connection):
                 return connection
@@ -91,7 +92,7 @@ class TransportPool(Pool):
         self._store.require_http1(self._origin_of(same))
         return same
 
-    def _begun(self, response: Response, spec: RequestSpec) -> None:
+    def _begun(self, response: ResponseState, spec: RequestSpec) -> None:
         timed = cast(TimedRequest, spec)
         timed.deadline.begin(response)
         if timed.tracer is not None:

@@ -25,6 +25,8 @@ from cno.adapters.prepared import (
 )
 from cno.adapters.stream import BodyStream, NetworkStream, TunnelStream
 from cno.adapters.trace import Tracer, prefix
+from cno.aio.client import request_queue, request_writer, responses
+from cno.aio.client.response_state import ResponseState
 from cno.aio.client.urls import Target
 from cno.aio.errors import ConnectionLostError
 from cno.aio.fields import Headers
@@ -150,24 +152,24 @@ class AsyncCarrier:
         """Send CONNECT, or ask for an upgrade: a WebSocket over HTTP/2 too (RFC 8441)."""
         connection = await pool.connection(target, spec)
         client = connection.client
-        response: Response | None = None
+        response: ResponseState | None = None
         sent = spec
         try:
             if spec.method == "CONNECT":
                 sent = connect_request(spec)
             elif client.is_http2:
-                await client._settings_known()
+                await request_queue.wait_for_settings(client)
                 if not client._remote._enable_connect_protocol:
                     return await self._open_tunnel(pool, pool.http1_target(target), spec)
                 sent = websocket_request(spec)
-            response = client._try_open(sent)
+            response = request_writer.try_head(client, sent)
             if response is None:
                 raise ConnectionLostError("the connection takes no more requests", retryable=True)
             pool._store.sent(connection)
             if sent is spec:
-                client._send(response, spec)
+                request_writer.send_body(client, response, spec)
             pool._begun(response, sent)
-            return await client._answer(response, sent.method)
+            return cast(Response, await responses.wait(client, response, sent.method))
         finally:
             if response is None:
                 pool._release(connection)

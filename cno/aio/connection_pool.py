@@ -11,16 +11,17 @@ from typing import cast
 
 from mypy_extensions import mypyc_attr
 
+from cno.aio.client import graceful_close
 from cno.aio.client.connect import Route
-from cno.aio.client.connect_errors import closed_at_once, connect_error, too_slow
-from cno.aio.client.graceful_close import leave
-from cno.aio.client.pooled import ClientConnection, PooledClient, PoolListener
+from cno.aio.client.connect_errors import connect_error, connect_timeout
+from cno.aio.client.connection import Client
+from cno.aio.client.pooled import ClientConnection, PoolListener, PoolObserver
+from cno.aio.client.request_queue import NOT_ALLOWED
 from cno.aio.client.request_spec import RequestSpec
-from cno.aio.client.response_timeouts import NO_TURN, not_sent
 from cno.aio.client.unread_input import let_transport_read
 from cno.aio.client.urls import Target
 from cno.aio.connection.lifecycle import LOST
-from cno.aio.errors import ConnectError, ConnectionLostError, StreamTimeoutError, fresh
+from cno.aio.errors import ConnectError, ConnectionLostError, StreamTimeoutError, fresh, not_sent
 from cno.aio.log import log
 from cno.aio.waiters import wake
 from cno.limits import Limits
@@ -32,7 +33,7 @@ from cno.settings import SettingsDict
 class Attempt:
     """A connection that is being made."""
 
-    def __init__(self, dial: Dial, client: PooledClient) -> None:
+    def __init__(self, dial: Dial, client: Client) -> None:
         self.dial = dial
         self.client = client
         self.timer: asyncio.TimerHandle | None = None
@@ -132,15 +133,12 @@ class ConnectionPool(PoolListener):
         Until that is known, nobody else is given it. If it is not well, it is closed.
         """
         self._store.hold(connection)
-        read = False
         try:
             await let_transport_read()
-            read = True
-        finally:
-            if not read:
-                connection.is_held = False
-                self._release(connection)
-        is_well = connection.is_usable() and not connection.client.has_input()
+        except BaseException:
+            self._release(connection)
+            raise
+        is_well = connection.is_usable() and not connection.has_input()
         self._store.inspected(connection, is_well)
         self._perform()
         return is_well
@@ -165,28 +163,24 @@ class ConnectionPool(PoolListener):
 
     # -- PoolListener ------------------------------------------------------------------------------
 
-    def changed(self, client: PooledClient) -> None:
-        if client.entry is not None:
-            self._store.changed(client.entry)
-            self._perform()
+    def changed(self, connection: ClientConnection) -> None:
+        self._store.changed(connection)
+        self._perform()
 
-    def lost(self, client: PooledClient) -> None:
-        if client.entry is not None:
-            self._store.lost(client.entry)
-            self._perform()
+    def lost(self, connection: ClientConnection) -> None:
+        self._store.lost(connection)
+        self._perform()
 
-    def silent(self, client: PooledClient) -> None:
-        if client.entry is not None:
-            log.debug("%s does not answer a PING", client.authority)
-            self._store.retire(client.entry)
-            self._perform()
+    def silent(self, connection: ClientConnection) -> None:
+        log.debug("%s does not answer a PING", connection.client.authority)
+        self._store.retire(connection)
+        self._perform()
 
-    def refuses(self, client: PooledClient) -> None:
-        if client.entry is not None:
-            self._store.refuses(client.entry, not_sent(NO_TURN))
-            self._perform()
+    def refuses(self, connection: ClientConnection) -> None:
+        self._store.refuses(connection, not_sent(NOT_ALLOWED))
+        self._perform()
 
-    def can_use_http1(self, client: PooledClient) -> bool:
+    def can_use_http1(self, client: Client) -> bool:
         if client.scheme != "https" or client._force_http2:
             return False
         return self._route.can_require_http1()
@@ -222,9 +216,8 @@ class ConnectionPool(PoolListener):
     def _set_timer(self, at: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        wait = max(0.0, at - time.monotonic())
-        loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(wait, self._tick, context=self._context)
+        call_later = asyncio.get_running_loop().call_later
+        self._timer = call_later(max(0.0, at - time.monotonic()), self._tick, context=self._context)
 
     def _tick(self) -> None:
         self._timer = None
@@ -236,7 +229,14 @@ class ConnectionPool(PoolListener):
         loop = asyncio.get_running_loop()
         target = cast(Target, dial.origin.peer)
         force = self._force_http2 or target.force_http2
-        client = PooledClient(loop, self, target, force, self._settings, self._limits)
+        client = Client(
+            loop,
+            target.authority,
+            target.scheme,
+            force_http2=force,
+            settings=self._settings,
+            limits=self._limits,
+        )
         attempt = Attempt(dial, client)
         connecting = self._route.connect(loop, target, client, dial.http1_only)
         task = loop.create_task(connecting)
@@ -262,21 +262,22 @@ class ConnectionPool(PoolListener):
         dial, client = attempt.dial, attempt.client
         problem: BaseException | None = None
         if attempt.expired:
-            problem = too_slow(self._limits.handshake_timeout or 0.0)
+            problem = connect_timeout(self._limits.handshake_timeout or 0.0)
         elif task.cancelled():
             problem = asyncio.CancelledError()
         else:
             problem = task.exception()
         if problem is None and client._life.phase >= LOST:
-            problem = closed_at_once(client._end_reason, client._goaway_code())
+            problem = client._closed_before_use()
         if problem is None:
-            client.entry = ClientConnection(dial.origin, client)
-            if self._store.made(dial, client.entry):
+            connection = ClientConnection(dial.origin, client, self)
+            client._observe(PoolObserver(connection, self))
+            if self._store.made(dial, connection):
                 self._perform()
                 if dial.origin.waiting:
                     client._shorten_timer()
                 return
-            client.entry = None
+            client._observe(None)
             problem = ConnectError("the server requires HTTP/1.1, and has chosen HTTP/2")
         client.abort()
         self._store.failed(dial, problem if isinstance(problem, Exception) else None)
@@ -298,7 +299,7 @@ class ConnectionPool(PoolListener):
             if at_once or not connection.is_busy():
                 client.close()
             else:
-                leave(client)
+                graceful_close.begin(client)
         self._perform()
 
 

@@ -174,6 +174,11 @@ def end_error(text: str, stream: int, late: Reason | None) -> ConnectionLostErro
     return ConnectionTimeoutError(text, stream=stream, limit=late.limit)
 
 
+def not_sent(why: Reason) -> StreamTimeoutError:
+    """Return the error of a request that waited for too long to be sent."""
+    return StreamTimeoutError(why.text, stream=0, code=0, retryable=True, limit=why.limit)
+
+
 def fresh(error: Exception) -> Exception:
     """Return a copy of a stored error, to be raised; errors of other packages are not copied.
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, cast
 from mypy_extensions import mypyc_attr
 
 from cno.aio.arguments import check_configuration
+from cno.aio.client import request_writer, responses
 from cno.aio.client.connect import Route
 from cno.aio.client.connect_errors import connect_error
 from cno.aio.client.connection import CLIENT_LIMITS
@@ -22,7 +23,8 @@ from cno.aio.client.pooled import ClientConnection
 from cno.aio.client.request_observer import RequestObserver
 from cno.aio.client.request_spec import RequestSpec, authority_of, completed
 from cno.aio.client.request_watch import InformationalHook, RequestWatch, watched
-from cno.aio.client.retry_rules import is_repeatable, requires_http1
+from cno.aio.client.response_state import ResponseState
+from cno.aio.client.retry_rules import may_repeat, requires_http1
 from cno.aio.client.urls import Target, target_of
 from cno.aio.connection_pool import ConnectionPool
 from cno.aio.errors import ConnectionLostError, StreamError
@@ -251,7 +253,7 @@ class Pool(ConnectionPool):
                 connection = cast(ClientConnection, picked)
             client = connection.client
             if connection.is_reserved_alone() and (
-                not connection.is_usable() or client.has_input()
+                not connection.is_usable() or connection.has_input()
             ):
                 if not await self._is_well(connection):
                     told = connection.is_http2 and origin.http1_only  # before its first request
@@ -259,16 +261,16 @@ class Pool(ConnectionPool):
                     if never_used and not origin.is_served() and not self._store.is_closing:
                         raise connect_error(target, connection.why_closed())
                     continue
-            response: Response | None = None
+            response: ResponseState | None = None
             try:
-                response = client._try_open(spec)
+                response = request_writer.try_head(client, spec)
                 if response is None:
                     retries.blocked()
                 else:
                     self._store.sent(connection)
-                    client._send(response, spec)
+                    request_writer.send_body(client, response, spec)
                     self._begun(response, spec)
-                    answer = await client._answer(response, spec.method)
+                    answer = cast(Response, await responses.wait(client, response, spec.method))
                     if answer.code != MISDIRECTED or not self._goes_elsewhere(
                         connection, answer, spec, target, body, retries
                     ):
@@ -286,13 +288,13 @@ class Pool(ConnectionPool):
             if pause > 0.0:
                 await asyncio.sleep(pause)
 
-    def _begun(self, response: Response, spec: RequestSpec) -> None:
+    def _begun(self, response: ResponseState, spec: RequestSpec) -> None:
         """A request is being sent. (For subclasses that watch it.)"""
 
     def _goes_again(
         self,
         connection: ClientConnection,
-        response: Response | None,
+        response: ResponseState | None,
         spec: RequestSpec,
         error: StreamError | ConnectionLostError,
         retries: Retries,
@@ -301,14 +303,14 @@ class Pool(ConnectionPool):
         # > HTTP_1_1_REQUIRED (0x0d): The endpoint requires that HTTP/1.1 be used instead of HTTP/2.
         # > (RFC 9113 7)
         client = connection.client
-        if requires_http1(error) or client.was_told_http1():
+        if requires_http1(error) or connection.was_told_http1():
             if not self._use_http1(connection):
                 return False
         lost = isinstance(error, ConnectionLostError)
         return retries.failed(
             retryable=error.retryable,
-            passed_over=response is not None and client.passed_over(response.stream),
-            idempotent=lost and is_repeatable(client, response, spec.method),
+            passed_over=response is not None and connection.passed_over(response.stream),
+            idempotent=lost and may_repeat(client, response, spec.method),
         )
 
     def _goes_elsewhere(
@@ -328,7 +330,7 @@ class Pool(ConnectionPool):
         if authority_of(spec.fields) != target.authority or not retries.misdirected():
             return False
         if body is not None:
-            if (answer._upload is not None and body.begun) or not body.again():
+            if (answer._is_uploading() and body.begun) or not body.again():
                 return False
         answer.cancel()
         self._retire(connection)

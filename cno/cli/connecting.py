@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from cno.aio import tls
 from cno.aio.client.connect import Route, dial
-from cno.aio.client.connect_errors import CLOSED_AT_ONCE
+from cno.aio.client.connect_errors import CLOSED_BEFORE_USE
 from cno.aio.client.connection import Client
 from cno.aio.client.happy_eyeballs import alternating, first_to_answer
 from cno.aio.client.urls import Target, split_hier_part
@@ -257,7 +257,7 @@ def connect_reason(error: OSError, secure: bool) -> str:
         text += f" ({NO_TLS_HINT})"
     elif secure and isinstance(cause, _ENDED) and not isinstance(error, ProxyError):
         text = f"the server ended the connection during the TLS handshake ({NO_TLS_HINT})"
-    elif not secure and text.endswith(CLOSED_AT_ONCE):
+    elif not secure and text.endswith(CLOSED_BEFORE_USE):
         text += f" ({TLS_HINT})"
     if isinstance(error, ProxyError) and error is not cause:
         return str(error).replace(said(cause), text)  # it names the proxy

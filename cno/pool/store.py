@@ -145,6 +145,7 @@ class ConnectionStore:
 
     def release(self, connection: PooledConnection) -> None:
         """No request is going to be sent over a place that was reserved."""
+        connection.is_held = False
         connection.reserved -= 1
         decide.changed(self._state, connection)
 

@@ -8,8 +8,7 @@ from collections.abc import Iterable
 from types import TracebackType
 
 from cno.aio.client.request_spec import completed
-from cno.aio.client.response_timeouts import not_sent
-from cno.aio.errors import ConnectionLostError
+from cno.aio.errors import ConnectionLostError, not_sent
 from cno.aio.fields import Headers, as_list
 from cno.errors import UnsupportedError
 from cno.sync.connection_io import abort, begin, push_out, read_now, shut

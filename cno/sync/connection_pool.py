@@ -10,7 +10,6 @@ from typing import cast, final
 from mypy_extensions import mypyc_attr
 
 from cno.aio.client.connect_errors import connect_error
-from cno.aio.client.response_timeouts import not_sent
 from cno.aio.client.urls import Target
 from cno.aio.errors import (
     ConnectError,
@@ -18,6 +17,7 @@ from cno.aio.errors import (
     ConnectTimeoutError,
     StreamTimeoutError,
     fresh,
+    not_sent,
 )
 from cno.const import CNO_RST_CANCEL
 from cno.limits import Limits

@@ -12,7 +12,7 @@ from errno import EINPROGRESS, EWOULDBLOCK
 from ssl import SSLContext
 from typing import Any, Final, final
 
-from cno.aio.client.connect_errors import too_slow
+from cno.aio.client.connect_errors import connect_timeout
 from cno.aio.client.happy_eyeballs import (
     ATTEMPT_DELAY,
     SocketOptions,
@@ -62,7 +62,7 @@ class Dialing:
         left = self.until - time.monotonic()
         if left <= 0.0:
             if self.by_limits:
-                raise too_slow(self.patience)
+                raise connect_timeout(self.patience)
             raise ConnectTimeoutError(f"no connection within {self.patience:.3g} s")
         return left
 

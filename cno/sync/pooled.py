@@ -3,7 +3,7 @@
 Must never know who waits for it, or why.
 """
 
-from cno.aio.client.connect_errors import closed_at_once
+from cno.aio.client.connect_errors import closed_before_use
 from cno.const import CNO_RST_HTTP_1_1_REQUIRED
 from cno.pool.connection import Origin, PooledConnection
 from cno.pool.store import ConnectionStore
@@ -41,4 +41,4 @@ class PooledLink(PooledConnection):
         return self.link.goaway_code() == CNO_RST_HTTP_1_1_REQUIRED
 
     def why_closed(self) -> OSError:
-        return closed_at_once(self.link._end_reason, self.link.goaway_code())
+        return closed_before_use(self.link._end_reason, self.link.goaway_code())

@@ -10,7 +10,7 @@ from typing import Final
 from mypy_extensions import mypyc_attr
 
 from cno.aio import tls
-from cno.aio.client.connect_errors import CLOSED_IN_HANDSHAKE, closed_at_once, connect_error
+from cno.aio.client.connect_errors import CLOSED_IN_HANDSHAKE, closed_before_use, connect_error
 from cno.aio.client.forward_proxy import ForwardProxy
 from cno.aio.client.happy_eyeballs import SocketOptions
 from cno.aio.client.proxy_environment import ProxyEnvironment, parse_proxy
@@ -303,7 +303,7 @@ def dialed(
         )
         if not was_closed(link):
             return link
-        problem = closed_at_once(link._end_reason, link.goaway_code())
+        problem = closed_before_use(link._end_reason, link.goaway_code())
     except OSError as error:
         problem = error
     raise connect_error(target, problem)

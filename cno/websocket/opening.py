@@ -9,11 +9,13 @@ from collections.abc import Generator, Iterable
 from types import TracebackType
 from typing import Any, Final, cast
 
+from cno.aio.client import request_queue, request_writer, responses
 from cno.aio.client.connect_errors import connect_error
 from cno.aio.client.connection import SUCCESSFUL, SWITCHING, Client
-from cno.aio.client.pooled import ClientConnection, PooledClient
+from cno.aio.client.pooled import ClientConnection
 from cno.aio.client.request_spec import RequestSpec, completed, tunnel_request
-from cno.aio.client.retry_rules import is_repeatable, requires_http1
+from cno.aio.client.response_state import ResponseState
+from cno.aio.client.retry_rules import may_repeat, requires_http1
 from cno.aio.client.upgrade_refused import UpgradeRefused
 from cno.aio.client.urls import Target, same_server, target_of, without_password
 from cno.aio.connection_pool import ConnectionPool
@@ -116,23 +118,23 @@ async def send(pool: ConnectionPool, target: Target, offer: Offer, retries: Retr
     while True:
         connection = await reserve(pool, target, retries)
         client = connection.client
-        response: Response | None = None
+        response: ResponseState | None = None
         use_http1 = False
         try:
             if client._http2:
-                await client._settings_known()
+                await request_queue.wait_for_settings(client)
                 use_http1 = not client._remote._enable_connect_protocol
             if not use_http1:
                 spec = spec_of(client, target, offer)
-                response = client._try_open(spec)
+                response = request_writer.try_head(client, spec)
                 if response is None:
                     retries.blocked()
                 else:
                     pool._store.sent(connection)
-                    return await client._answer(response, spec.method)
+                    return cast(Response, await responses.wait(client, response, spec.method))
         except (StreamError, ConnectionLostError) as error:
-            use_http1 = requires_http1(error) or client.was_told_http1()
-            if not use_http1 and not goes_again(client, response, error, retries):
+            use_http1 = requires_http1(error) or connection.was_told_http1()
+            if not use_http1 and not goes_again(connection, response, error, retries):
                 raise
             log.debug("%s: asking for a WebSocket again", error)
         finally:
@@ -159,7 +161,7 @@ async def reserve(pool: ConnectionPool, target: Target, retries: Retries) -> Cli
         else:
             connection = cast(ClientConnection, picked)
         if not connection.is_reserved_alone() or (
-            connection.is_usable() and not connection.client.has_input()
+            connection.is_usable() and not connection.has_input()
         ):
             return connection
         if await pool._is_well(connection):
@@ -180,18 +182,18 @@ def spec_of(client: Client, target: Target, offer: Offer) -> RequestSpec:
 
 
 def goes_again(
-    client: PooledClient,
-    response: Response | None,
+    connection: ClientConnection,
+    response: ResponseState | None,
     error: StreamError | ConnectionLostError,
     retries: Retries,
 ) -> bool:
     """Return whether to send a request again that has failed with this error."""
-    method = "CONNECT" if client._http2 else "GET"
+    method = "CONNECT" if connection.is_http2 else "GET"
     lost = isinstance(error, ConnectionLostError)
     return retries.failed(
         retryable=error.retryable,
-        passed_over=response is not None and client.passed_over(response.stream),
-        idempotent=lost and is_repeatable(client, response, method),
+        passed_over=response is not None and connection.passed_over(response.stream),
+        idempotent=lost and may_repeat(connection.client, response, method),
     )
 
 

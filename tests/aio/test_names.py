@@ -14,8 +14,8 @@ LAYERS = {
     "aio/connection/protocol.py": {"Connection"},
     "aio/server/state.py": {"ServerLink"},
     "aio/server/connection.py": {"Server"},
+    "aio/client/state.py": {"ClientLink"},
     "aio/client/connection.py": {"Client"},
-    "aio/client/pooled.py": {"PooledClient"},
 }
 
 

@@ -9,7 +9,7 @@ from ssl import SSLContext
 from typing import Any, TypeAlias
 
 from cno.aio import tls
-from cno.aio.client.connect_errors import closed_at_once, connect_error, too_slow
+from cno.aio.client.connect_errors import connect_error, connect_timeout
 from cno.aio.client.connection import Client
 from cno.aio.client.happy_eyeballs import SocketOptions, open_connection
 from cno.aio.client.proxy import ProxyRoute
@@ -152,7 +152,7 @@ async def dial(
         settings=settings,
         limits=limits,
     )
-    client._credentials = target.credentials
+    client._requests.credentials = target.credentials
     patience = client._limits.handshake_timeout
     name = "handshake_timeout"
     if within is not None and (patience is None or within[0] < patience):
@@ -165,7 +165,7 @@ async def dial(
     except OSError as error:
         problem = error
     if problem is None and await was_closed(client):
-        problem = closed_at_once(client._end_reason, client._goaway_code())
+        problem = client._closed_before_use()
     if problem is not None:
         try:
             raise connect_error(target, problem)
@@ -208,7 +208,7 @@ async def connect_within(
         raise
     if not task.done():
         abandon(task, client)
-        raise too_slow(patience, limit)
+        raise connect_timeout(patience, limit)
     problem = task.exception()
     task = None
     if problem is not None:

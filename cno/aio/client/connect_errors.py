@@ -11,22 +11,22 @@ from cno.aio.client.urls import Target
 from cno.aio.errors import ConnectError, ConnectTimeoutError, name_of, reworded, said
 from cno.errors import Reason, explained
 
-CLOSED_AT_ONCE: Final = "the connection was closed before its first request"
+CLOSED_BEFORE_USE: Final = "the connection was closed before its first request"
 CLOSED_IN_HANDSHAKE: Final = "the peer closed the connection during the TLS handshake"
 
 
-def closed_at_once(why: Reason | None, code: int) -> OSError:
+def closed_before_use(why: Reason | None, code: int) -> OSError:
     """Return the cause where the server accepts a connection and closes it.
 
     `why` is what it sent that this end refused, `code` the error code of its GOAWAY (0: none).
     """
     if why is None:
         says = f": {name_of(code)}" if code != 0 else ""
-        return ConnectionAbortedError(CLOSED_AT_ONCE + says)
+        return ConnectionAbortedError(CLOSED_BEFORE_USE + says)
     return ConnectionAbortedError(explained(why.text, why.rule, why.limit))
 
 
-def too_slow(patience: float, limit: str = "handshake_timeout") -> ConnectTimeoutError:
+def connect_timeout(patience: float, limit: str = "handshake_timeout") -> ConnectTimeoutError:
     """Return the cause where a time limit of connecting has passed, in seconds."""
     return ConnectTimeoutError(f"no connection within {patience:g} s", limit=limit)
 

@@ -1,47 +1,45 @@
-"""A client's connection: it queues requests, sends them, and returns their responses.
+"""A client's connection: it sends requests, and returns their responses.
 
-Knows how a request and its body are sent, and which request a response or push belongs to.
-Must never know addresses, or who made the transport.
+Routes the events of a connection to the functions that handle them. Must never know addresses, or
+who made the transport.
 """
 
 import asyncio
-from collections import deque
-from collections.abc import AsyncIterable, Iterable
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Final, cast
 
-from mypy_extensions import i64, mypyc_attr
+from mypy_extensions import mypyc_attr
 
 from cno.aio.arguments import check_limits, check_loop
-from cno.aio.channel import Channel
-from cno.aio.client import pushes
-from cno.aio.client.forward_proxy import ForwardProxy
-from cno.aio.client.liveness import given_up, sent
+from cno.aio.client import (
+    graceful_close,
+    liveness,
+    pushes,
+    request_queue,
+    request_writer,
+    response_timeouts,
+    responses,
+    upload,
+)
 from cno.aio.client.pending import Pending
 from cno.aio.client.request_observer import RequestObserver
 from cno.aio.client.request_spec import RequestSpec, completed, tunnel_request
 from cno.aio.client.request_watch import InformationalHook, RequestWatch, watched
-from cno.aio.client.response_timeouts import NO_TURN, interim, overdue, refuse
-from cno.aio.client.retry_rules import is_repeatable
+from cno.aio.client.response_state import ResponseState
+from cno.aio.client.state import ClientLink
 from cno.aio.client.unclaimed import Unclaimed
 from cno.aio.client.upgrade_refused import UpgradeRefused as UpgradeRefused
-from cno.aio.connection import ending, intake, reasons, send_buffer, send_queue
-from cno.aio.connection.lifecycle import FLUSHING, LOST, NO_END
-from cno.aio.connection.pending_write import PendingWrite
-from cno.aio.connection.progress import is_sending
-from cno.aio.connection.protocol import Connection, current_task
+from cno.aio.connection import ending, intake, reasons
+from cno.aio.connection.lifecycle import FLUSHING, NO_END
 from cno.aio.connection.stream_state import StreamState
-from cno.aio.connection.timeouts import is_greeting
-from cno.aio.connection.writing import write_body
-from cno.aio.errors import ConnectionLostError, StreamError, fresh
 from cno.aio.fields import Headers, as_list
-from cno.aio.messages import Response
-from cno.aio.sources import Body, SingleChunkBody, dispose
-from cno.aio.tunnel import Tunnel
+from cno.aio.messages import Push, Response, Tunnel
+from cno.aio.sources import Body
 from cno.aio.waiters import wake_first
-from cno.const import CNO_RST_CANCEL, MAX_STREAM_ID
-from cno.core import CLOSED, DONE
-from cno.errors import ConnectionError, DisconnectError, InvalidStreamError, Reason, WouldBlockError
+from cno.const import CNO_RST_CANCEL
+from cno.core import CLOSED
+from cno.errors import Reason
 from cno.limits import Limits, with_windows
 from cno.settings import SettingsDict
 from cno.timeouts import Timeout
@@ -55,12 +53,9 @@ CLIENT_LIMITS: Final = Limits(
 SUCCESSFUL: Final = range(200, 300)
 SWITCHING: Final = range(101, 102)
 
-#: Requests before the server has said how many it takes: 100 at least, it should (RFC 9113 6.5.2).
-MAX_BLIND: Final = 100
-
 
 @mypyc_attr(allow_interpreted_subclasses=True)
-class Client(Connection):
+class Client(ClientLink):
     """One connection of a client: an `asyncio.Protocol`, usually made by `cno.connect`.
 
     `authority` and `scheme` are those of all requests that do not name others in their headers.
@@ -86,22 +81,14 @@ class Client(Connection):
             loop = None
         check_limits(limits)
         super().__init__(
-            False,
             loop,
+            authority,
+            force_http2,
             CLIENT_LIMITS if limits is None else with_windows(limits, CLIENT_LIMITS),
             settings,
         )
-        self.authority = authority
         if scheme is not None:
             self.scheme = scheme
-        self._force_http2 = force_http2
-        self._credentials: str | None = None  # for all requests that bring none of their own
-        self._forward_proxy: ForwardProxy | None = None  # if a proxy forwards the requests
-        self._single = False  # made for one request
-        self._unclaimed: Unclaimed | None = None  # pushes, once there were any
-        self._answered_before = False  # a response has come
-        self._vain_mark: i64 = -1  # how often something had come when a request was given up soon
-        self._line: deque[asyncio.Future[None]] = deque()  # requests that cannot be sent yet
 
     def request(
         self,
@@ -120,16 +107,16 @@ class Client(Connection):
         `path` has the query. `data` is bytes-like, a binary file (read in a thread, from its
         position on, and not closed; its size is sent as content-length), an `asyncio.StreamReader`
         (read in pieces), a `Channel`, or any other iterable of bytes, asynchronous or not. It is
-        sent while the response is read, until the server does not want it any more. `trailers` are
-        looked at when the body has ended. `timeout` is in seconds, to the end of the response, or a
-        `cno.Timeout`. `on_informational(code, headers)` is called for each interim (1xx) response
-        when it is received; it must not block. Cancelling resets the stream.
+        sent while the response is read, until the server stops it. `trailers` are read after the
+        end of the body. `timeout` is in seconds, to the end of the response, or a `cno.Timeout`.
+        `on_informational(code, headers)` is called for each interim (1xx) response when it is
+        received; it must not block. Cancelling resets the stream.
 
         Waits while the server allows no more requests at once; HTTP/1.1 has one at a time. Raises
         ConnectionLostError and StreamError (`retryable` where the server promises not to have
-        acted on the request, or the method allows to send it again), UsageError for what must not
-        be sent, TypeError or ValueError for what is no body, EOFError for a file that has become
-        shorter, StreamTimeoutError, and whatever reading `data` raises.
+        acted on the request, or the method allows to send it again), UsageError for an invalid
+        request, TypeError or ValueError for an invalid body, EOFError for a file that has become
+        shorter, StreamTimeoutError, and all errors of reading `data`.
         """
         if timeout is None and on_informational is None:
             return Pending(self._request(method, path, headers, data, trailers, None))
@@ -147,16 +134,16 @@ class Client(Connection):
     ) -> Response:
         check_loop(self.loop)
         spec = RequestSpec(method, path, self._fields(headers), data, trailers, observer)
-        response: Response | None = None
+        response: ResponseState | None = None
         if spec.source is not None:
-            response = await self._open_or_dispose(spec)
-            self._send(response, spec)
-        elif not self._line and not self._transport_state.full:
-            response = self._open_now(spec)
+            response = await request_writer.begin_or_dispose(self, spec)
+            request_writer.send_body(self, response, spec)
+        elif not self._requests.waiting and not self._transport_state.full:
+            response = request_writer.try_whole(self, spec)
         if response is None:
-            response = await self._open(spec)
-            self._send(response, spec)
-        return await self._answer(response, method)
+            response = await request_writer.begin(self, spec)
+            request_writer.send_body(self, response, spec)
+        return cast(Response, await responses.wait(self, response, method))
 
     async def upgrade(
         self, protocol: str, path: str = "/", headers: Iterable[tuple[str, str]] = ()
@@ -170,13 +157,11 @@ class Client(Connection):
         check_loop(self.loop)
         fields = self._fields(headers)
         if self._http2:
-            await self._settings_known()
+            await request_queue.wait_for_settings(self)
             fields = [(":protocol", protocol), *fields]
-            response = await self._open(tunnel_request("CONNECT", path, fields))
-            return await self._tunnel(response, SUCCESSFUL)
+            return await self._tunnel(tunnel_request("CONNECT", path, fields), SUCCESSFUL)
         fields = [*fields, ("connection", "upgrade"), ("upgrade", protocol)]
-        response = await self._open(RequestSpec("GET", path, fields, b"", None))
-        return await self._tunnel(response, SWITCHING)
+        return await self._tunnel(RequestSpec("GET", path, fields, b"", None), SWITCHING)
 
     async def tunnel(self, authority: str, headers: Iterable[tuple[str, str]] = ()) -> Tunnel:
         """Ask a proxy for a byte stream to `authority` (host and port), by CONNECT.
@@ -186,8 +171,7 @@ class Client(Connection):
         """
         check_loop(self.loop)
         fields = [(":authority", authority), *as_list(headers)]
-        response = await self._open(tunnel_request("CONNECT", "", fields))
-        return await self._tunnel(response, SUCCESSFUL)
+        return await self._tunnel(tunnel_request("CONNECT", "", fields), SUCCESSFUL)
 
     def close(self) -> None:
         """Close the connection, after what is being written. Requests that are open fail."""
@@ -196,21 +180,21 @@ class Client(Connection):
             # > (RFC 9113 6.8)
             self.shutdown()
         super().close()
-        self._refuse_line()
+        request_queue.fail(self, self._life.timed_out)
 
     def shutdown(self) -> None:
         super().shutdown()
-        self._refuse_line()
+        request_queue.fail(self, self._life.timed_out)
 
     def write_reset(self, stream: int, code: int) -> None:
         exchange = self._exchanges.get(stream) if self._http2 else None
         super().write_reset(stream, code)
         if exchange is not None:
-            given_up(self, cast(Response, exchange))
+            liveness.request_reset(self, cast(ResponseState, exchange))
 
     def close_after(self) -> None:
         """Close the connection as soon as no request is open."""
-        self._single = True
+        self._requests.only_one = True
         if not self._exchanges:
             self.close()
 
@@ -250,33 +234,22 @@ class Client(Connection):
         self, stream: int, code: int, method: str, path: str, headers: Headers
     ) -> None:
         exchange = self._exchanges.get(stream)
-        if exchange is None:
-            return
-        response = cast(Response, exchange)
-        if code < 200 and code != 101:
-            interim(response, code, headers)
-        else:
-            self._answered_before = True
-            response._answer(code, method, headers)
+        if exchange is not None:
+            responses.head_received(self, cast(ResponseState, exchange), code, method, headers)
 
     def on_message_tail(self, stream: int, trailers: Headers | None) -> None:
         exchange = self._exchanges.get(stream)
-        if exchange is None:
-            return
-        exchange._completed(trailers)
-        response = cast(Response, exchange)
-        if response._proceed is not None:
-            response._wake()
-        if response.code >= 300 or response._body_withheld:
-            self._end_upload(response)
+        if exchange is not None:
+            exchange._completed(trailers)
+            upload.response_complete(self, cast(ResponseState, exchange))
 
     def on_message_push(
         self, stream: int, parent: int, method: str, path: str, headers: Headers
     ) -> None:
-        pushes.promise(self, stream, parent, method, path, headers)
+        pushes.promised(self, stream, parent, method, path, headers)
 
     def on_message_data(self, stream: int, data: bytes) -> None:
-        if self._unclaimed is None or self._unclaimed.received(stream, len(data)):
+        if self._requests.unclaimed is None or pushes.may_receive(self, stream, len(data)):
             super().on_message_data(stream, data)
         else:
             self.write_reset(stream, CNO_RST_CANCEL)  # it would keep room from what is wanted
@@ -287,314 +260,83 @@ class Client(Connection):
         return self._force_http2
 
     def _on_exchange_end(self, exchange: StreamState, clean: bool) -> None:
-        response = cast(Response, exchange)
-        response._wake()
-        upload = response._upload
-        if upload is not None and upload is not current_task(self.loop):
-            upload.cancel()
-        if response._channel is not None:
-            response._channel.close()
-        if response._pushes is not None:
-            response._pushes.end()
-        if response._observer is not None:
-            response._observer.ended(response)
-        if self._single and not self._exchanges:
-            self.close()
+        responses.stream_ended(self, cast(ResponseState, exchange))
 
     def _freed(self) -> None:
-        """Let the next request in line try."""
-        if not self._transport_state.full:
-            wake_first(self._line)
+        if self._requests.waiting and not self._transport_state.full:
+            wake_first(self._requests.waiting)
+        if self._observer is not None:
+            self._observer.freed(self._intake.parsing)
 
     def _requests_wait(self) -> bool:
-        return any(not waiter.done() for waiter in self._line)
+        elsewhere = self._observer is not None and self._observer.requests_wait()
+        return elsewhere or request_queue.is_awaited(self)
 
     def _no_turn(self) -> None:
-        refuse(self._line, NO_TURN)
+        request_queue.fail(self, request_queue.NOT_ALLOWED)
+        if self._observer is not None:
+            self._observer.requests_not_allowed()
 
     def _overdue(self, exchange: StreamState, now: float) -> Reason | None:
-        response = cast(Response, exchange)
+        response = cast(ResponseState, exchange)
         if response._observer is not None and response._observer.times_reads:
             return None
         why = super()._overdue(exchange, now)
         if why is None:
-            unsent = response._upload is not None or send_queue.is_pending(self, response.stream)
-            why = overdue(response, unsent, now, self._limits)
-            if why is not None and is_sending(self.transport):
-                response._late_since = now  # it has not all of the request yet
-                return None
+            why = response_timeouts.overdue(self, response, now)
         return why
 
-    def _goaway_code(self) -> int:
-        """Return the error code of the server's GOAWAY; 0: it sent none, or has no error."""
-        return int(self._h2.goaway_code) if self._http2 else 0
-
-    def _is_open(self) -> bool:
-        """Whether requests can be sent at all, now or later."""
-        if self._life.phase >= FLUSHING or self._draining or self._last_local >= MAX_STREAM_ID - 1:
-            return False
-        if self._http2:
-            return self._h2.goaway_received > MAX_STREAM_ID
-        return not self._h1.no_more_messages
-
     def _begin_work(self) -> None:
-        if self._line and not self._is_open():
-            self._refuse_line()  # there has been a GOAWAY, say
+        if self._requests.waiting and not self._is_open():
+            request_queue.fail(self, self._life.timed_out)  # there has been a GOAWAY, say
+        if self._observer is not None:
+            self._observer.input_processed()
+
+    def _suspect(self) -> None:
+        super()._suspect()
+        if self._observer is not None and self._timeouts.in_doubt:
+            self._observer.suspected()
+
+    def _probe_answered(self) -> None:
+        super()._probe_answered()
+        if self._observer is not None and not self._timeouts.in_doubt:
+            self._observer.trusted()
 
     def _after_loss(self) -> None:
-        self._refuse_line()
-
-    def _refuse_line(self) -> None:
-        """Fail the queued requests: the connection takes no more, and `_wait_turn` adds none."""
-        refuse(self._line, self._life.timed_out)
-
-    # -- requests --------------------------------------------------------------------------------
-
-    def _fields(self, headers: Iterable[tuple[str, str]]) -> Headers:
-        """The headers with our authority and credentials, unless they have some."""
-        return completed(as_list(headers), self.authority, self._credentials)
-
-    async def _open_or_dispose(self, spec: RequestSpec) -> Response:
-        """Do as `_open`, and dispose of the body if that fails. (`write_body` does so too.)"""
-        failure: BaseException | None
-        try:
-            return await self._open(spec)
-        except BaseException as error:
-            failure = error
-        await dispose(spec.source)
-        try:
-            raise failure
-        finally:
-            failure = None  # else it would hold, by its traceback, what holds it
-
-    def _open_now(self, spec: RequestSpec) -> Response | None:
-        """Write a request, and its body if that is here; None if it has to wait.
-
-        This is for speed only: `_open` does the same (docs/decisions/speed.md; *asyncio client,
-        HTTP/1.1* in `benchmarks.instructions`).
-        """
-        # No other HTTP/1.1 request could share the write, so do not wait for the next turn of the
-        # event loop.
-        at_once = not self._http2 and send_buffer.hold(self)
-        try:
-            response = self._try_open(spec)
-            if response is not None:
-                self._send(response, spec)
-        finally:
-            if at_once:
-                send_buffer.flush(self)
-        return response
-
-    async def _open(self, spec: RequestSpec) -> Response:
-        """Write a request's head as soon as that is possible."""
-        try:
-            if self._line or self._transport_state.full:
-                await self._wait_turn(False, spec.observer)
-            while True:
-                response = self._try_open(spec)
-                if response is not None:
-                    return response
-                await self._wait_turn(True, spec.observer)
-        finally:
-            self._freed()  # the next request may go: this one has gone, or was given up
-
-    def _try_open(self, spec: RequestSpec) -> Response | None:
-        """Write a request's head; None if it has to wait."""
-        if self._life.phase >= FLUSHING:
-            raise ConnectionLostError("the connection is closed", retryable=True)
-        if not self._http2 and self._exchanges:
-            # HTTP/1.1 allows more, but then giving up one request takes those behind it along, and
-            # a slow response keeps them waiting. A second connection serves better.
-            return None
-        if len(self._exchanges) >= MAX_BLIND and is_greeting(self):
-            return None
-        if spec.observer is not None:
-            spec.observer.check()
-        path, fields = spec.path, spec.fields
-        if self._forward_proxy is not None:
-            path, fields = self._forward_proxy.target(spec), self._forward_proxy.fields(spec)
-        stream = self.next_stream
-        response = Response(self, stream, spec.observer)
-        response._reused = self._answered_before
-        if self._http2:
-            sent(self, response)
-        self._exchanges[stream] = response
-        opened = False
-        try:
-            self.write_head(stream, 0, spec.method, path, fields, spec.empty)
-            opened = True
-        except WouldBlockError:
-            return None
-        except DisconnectError as error:
-            raise ConnectionLostError(error.strerror or "", stream=stream, retryable=True) from None
-        finally:
-            if not opened:
-                self._exchanges.pop(stream, None)
-        if spec.observer is not None:
-            spec.observer.begin(response)
-        return response
-
-    def _send(self, response: Response, spec: RequestSpec) -> None:
-        """Send the body, if there is one, or begin to."""
-        if spec.empty:
-            return
-        if spec.source is not None or spec.patient:
-            source = SingleChunkBody(spec.body) if spec.source is None else spec.source
-            self._start_upload(response, source, spec.trailers, spec.patient)
-            return
-        write = PendingWrite(response.stream, spec.body, True, trailers=spec.trailers)
-        try:
-            send_queue.post(self, write)
-        except ConnectionError:
-            response.cancel()
-            raise
-
-    async def _wait_turn(self, front: bool, observer: RequestObserver | None) -> None:
-        """Wait in the queue; at its `front` if the request has waited before."""
-        if not self._is_open():
-            raise ConnectionLostError("the connection takes no more requests", retryable=True)
-        waiter = self.loop.create_future()
-        if front:
-            self._line.appendleft(waiter)
-        else:
-            self._line.append(waiter)
-        self._shorten_timer()
-        if observer is not None:
-            observer.waits(waiter, None)
-        await waiter
-
-    async def _answer(self, response: Response, method: str = "") -> Response:
-        """Wait for the head of the response. Cancelling that resets the stream."""
-        if response.code == 0 and not response._ended:
-            response._head = self.loop.create_future()
-            self._shorten_timer()
-            try:
-                await response._head
-            except asyncio.CancelledError:
-                response.cancel()
-                raise
-        if response.code == 0:
-            raise self._unanswered(response, method)
-        return response
-
-    def _unanswered(self, response: Response, method: str) -> Exception:
-        """Why there is no response."""
-        error = fresh(response._error or reasons.of_loss(self, response.stream))
-        if isinstance(error, ConnectionLostError) and is_repeatable(self, response, method):
-            error.retryable = True
-        return error
-
-    async def _tunnel(self, response: Response, status: range) -> Tunnel:
-        """Wait for an answer with one of these statuses, and take it for a byte stream."""
-        await self._answer(response)
-        if response.code not in status:
-            raise UpgradeRefused(response)
-        return Tunnel(response)
-
-    async def _settings_known(self) -> None:
-        """Wait for the server's first SETTINGS: they say whether it takes extended CONNECT."""
-        try:
-            while is_greeting(self):
-                await self._wait_turn(False, None)
-        finally:
-            self._freed()
-
-    # -- bodies ----------------------------------------------------------------------------------
-
-    def _start_upload(
-        self,
-        response: Response,
-        source: AsyncIterable[bytes],
-        trailers: Headers | None,
-        patient: bool,
-    ) -> None:
-        if isinstance(source, Channel):
-            response._channel = source
-        if patient:
-            response._proceed = self.loop.create_future()
-        upload = self.loop.create_task(self._send_body(response, source, trailers))
-        if not upload.done():  # as it may be if the loop's task factory is an eager one
-            response._upload = upload
-
-    async def _send_body(
-        self, response: Response, source: AsyncIterable[bytes], trailers: Headers | None
-    ) -> None:
-        """The task that sends a body while the response is waited for, and read."""
-        try:
-            if response._proceed is not None and not await self._bid(response, source):
-                return
-            await write_body(self, response.stream, source, trailers)
-        except (StreamError, DisconnectError, InvalidStreamError) as error:
-            # If the stream is at its end, whoever reads the response learns of it. If not, the
-            # error is of another connection, whose message was to be the body.
-            if not response._ended and self._life.phase < LOST:
-                self._upload_failed(response, error)
-        except Exception as failure:
-            self._upload_failed(response, failure)
-        finally:
-            response._upload = None
-
-    async def _bid(self, response: Response, source: AsyncIterable[bytes]) -> bool:
-        """Wait until a body may be sent; dispose of it if it must not be sent at all."""
-        failure: BaseException | None = None
-        try:
-            if await self._permitted(response):
-                return True
-        except BaseException as error:
-            failure = error
-        await dispose(source)  # (not in a `finally`: see `write_body`)
-        if failure is not None:
-            try:
-                raise failure
-            finally:
-                failure = None  # else it would hold, by its traceback, what holds it
-        return False
-
-    async def _permitted(self, response: Response) -> bool:
-        """Wait until the body may be sent; whether it is wanted."""
-        # > A client that sends a 100-continue expectation is not required to wait for any specific
-        # > length of time ... SHOULD NOT wait for an indefinite period   (RFC 9110 10.1.1)
-        patience = self._limits.expect_timeout
-        await asyncio.wait((cast("asyncio.Future[None]", response._proceed),), timeout=patience)
-        if response.code == 0 or response._got_100:
-            return not response._ended
-        # An answer without a 100: it was given without the body. Only if it is a good one that
-        # goes on and on, the body may be what it waits for.
-        if response.code < 300 and goes_on(response):
-            response._proceed = self.loop.create_future()
-            await asyncio.wait((response._proceed,), timeout=patience)
-            if goes_on(response):
-                return True
-        response._body_withheld = True
-        if response._complete:
-            self._end_upload(response)
-        return False
-
-    def _end_upload(self, response: Response) -> None:
-        """The response is complete, and the server does not want the rest of the request.
-
-        (After a 2xx it may well go on reading; if not, it says so by a reset: RFC 9113 8.1.)
-        """
-        stream = self._streams.get(response.stream)
-        if stream is not None and stream.write != DONE and not response._tunnel:
-            self.write_reset(response.stream, CNO_RST_CANCEL)
+        graceful_close.stop(self)
+        request_queue.fail(self, self._life.timed_out)
+        if self._observer is not None:
+            self._observer.lost()
+            self._observer = None
 
     def _unsent(self, stream: int, error: Exception) -> None:
         exchange = self._exchanges.get(stream)
         if exchange is not None:
-            self._upload_failed(cast(Response, exchange), error)
+            upload.failed(self, cast(ResponseState, exchange), error)
 
-    def _upload_failed(self, response: Response, error: Exception) -> None:
-        """The application's body, or what it gave as one, is at fault."""
-        if response._complete or response._ended:
-            self.loop.call_exception_handler(
-                {"message": "cno: sending a body failed", "exception": error, "protocol": self}
-            )
-        response._failed(error)
-        if not response._ended:
-            self.write_reset(response.stream, CNO_RST_CANCEL)
+    # -- requests --------------------------------------------------------------------------------
 
+    def _new_response(self, stream: int, observer: RequestObserver | None = None) -> ResponseState:
+        return Response(self, stream, observer)
 
-def goes_on(response: Response) -> bool:
-    """Whether more of a response is to come."""
-    return not response._complete and not response._ended
+    def _new_push(
+        self,
+        response: ResponseState,
+        method: str,
+        path: str,
+        headers: Headers,
+        unclaimed: Unclaimed,
+    ) -> Push:
+        return Push(response, method, path, headers, unclaimed)
+
+    def _fields(self, headers: Iterable[tuple[str, str]]) -> Headers:
+        """Return the headers with our authority and credentials, unless they have some."""
+        return completed(as_list(headers), self.authority, self._requests.credentials)
+
+    async def _tunnel(self, spec: RequestSpec, status: range) -> Tunnel:
+        """Send a request, and use the response as a byte stream if it has one of these statuses."""
+        response = cast(Response, await request_writer.begin(self, spec))
+        await responses.wait(self, response)
+        if response.code not in status:
+            raise UpgradeRefused(response)
+        return Tunnel(response)

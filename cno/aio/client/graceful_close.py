@@ -1,59 +1,65 @@
-"""What becomes of responses that nobody reads when a pool is left.
+"""The graceful close of a pool's connections: the end of responses that nobody reads.
 
-Leaving a pool waits for requests that are under way. A body of which nobody reads anything for
-`Limits.linger_timeout` is none of these: most often its response has been dropped. Knows responses
-and their readers. Must never know why a connection ends.
+The close of a pool waits for the requests that are under way. A body of which nobody reads anything
+for `Limits.linger_timeout` is none of these: most often its response has been dropped. Must never
+know why a connection ends.
 """
 
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from mypy_extensions import i64
 
-from cno.aio.connection import send_queue
+from cno.aio.client.response_state import ResponseState
+from cno.aio.client.response_timeouts import is_sent_partly
+from cno.aio.client.state import ClientLink
 from cno.aio.connection.lifecycle import FLUSHING, LOST
-from cno.aio.messages import Response
-
-if TYPE_CHECKING:
-    from cno.aio.client.pooled import PooledClient
 
 
-def leave(client: "PooledClient") -> None:
+def begin(client: ClientLink) -> None:
     """Take no more requests on this connection, and close it once those it has are done."""
     if client._life.phase < FLUSHING and not client._draining:
         client.shutdown()
-    if client._leaving is None and client._life.phase < LOST:
-        look_later(client, positions(client))
+    if client._requests.reader_check is None and client._life.phase < LOST:
+        check_later(client, bytes_read(client))
 
 
-def look_later(client: "PooledClient", seen: dict[int, int]) -> None:
-    wait = client._limits.linger_timeout
-    client._leaving = client.loop.call_later(wait, look, client, seen, context=client._context)
+def stop(client: ClientLink) -> None:
+    """Stop the timer: the connection has ended."""
+    timer = client._requests.reader_check
+    if timer is not None:
+        timer.cancel()
+        client._requests.reader_check = None
 
 
-def look(client: "PooledClient", seen: dict[int, int]) -> None:
-    """Give up the bodies that have not moved since; look again while there are others."""
-    client._leaving = None
-    now = positions(client)
-    for stream, taken in now.items():
+def check_later(client: ClientLink, before: dict[int, int]) -> None:
+    client._requests.reader_check = client.loop.call_later(
+        client._limits.linger_timeout, check, client, before, context=client._context
+    )
+
+
+def check(client: ClientLink, before: dict[int, int]) -> None:
+    """Cancel the responses of which nothing was read since; check again while there are others."""
+    client._requests.reader_check = None
+    now = bytes_read(client)
+    for stream, count in now.items():
         exchange = client._exchanges.get(stream)
-        if exchange is not None and seen.get(stream) == taken:
-            cast(Response, exchange).cancel()
+        if exchange is not None and before.get(stream) == count:
+            cast(ResponseState, exchange).cancel()
     if client._exchanges and client._life.phase < LOST:
-        look_later(client, now)
+        check_later(client, now)
 
 
-def positions(client: "PooledClient") -> dict[int, int]:
-    """How much has been read of each response that nobody waits for at the moment, by stream.
+def bytes_read(client: ClientLink) -> dict[int, int]:
+    """Return how much has been read of each response for which no task waits now, by stream.
 
-    While the request is still being sent, its response is not looked at: the server wants that.
+    A response whose request is still being sent is left out: the server is reading that.
     """
     found: dict[int, int] = {}
     for exchange in client._exchanges.values():
-        response = cast(Response, exchange)
-        head, buffer = response._head, response._buffer
-        sending = response._upload is not None or send_queue.is_pending(client, response.stream)
-        awaited = (head is not None and not head.done()) or (buffer is not None and buffer.waits())
-        if not sending and not awaited and not response._tunnel and not response._complete:
-            taken: i64 = 0 if buffer is None else buffer._taken
-            found[response.stream] = taken
+        response = cast(ResponseState, exchange)
+        if response._is_awaited() or response._tunnel or response._complete:
+            continue
+        if not is_sent_partly(client, response):
+            count: i64 = 0 if response._buffer is None else response._buffer._taken
+            found[response.stream] = count
     return found

@@ -1,41 +1,38 @@
-"""Connections in doubt: the server has not answered a request, and may be gone.
+"""Whether the server still answers: a PING after a request that was reset without a response.
 
 The system retransmits on a dead connection for a quarter of an hour, during which the connection
-accepts requests. So the client sends a PING together with the reset of such a request. Knows
-clients and responses. Must never know what happens to a connection in doubt.
+accepts requests. So the client sends a PING together with the reset of such a request; until its
+answer, the connection is suspected. Must never know what happens to a suspected connection.
 """
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from cno.aio.messages import Response
+from cno.aio.client.response_state import ResponseState
+from cno.aio.client.state import ClientLink
 
-if TYPE_CHECKING:
-    from cno.aio.client.connection import Client
-
-#: Seconds. A request that is reset before these, or before two round-trip times, puts the
-#: connection in doubt only if it is the second one in a row.
-QUICK: Final = 0.1
+#: Seconds. A request that is reset before these, or before two round-trip times, makes the
+#: connection suspected only if it is the second one in a row.
+EARLY: Final = 0.1
 
 
-def sent(client: "Client", response: Response) -> None:
+def request_sent(conn: ClientLink, response: ResponseState) -> None:
     """Note that a request has been written."""
-    response._sent_at = client.loop.time()
-    response._sent_mark = client._intake.received
+    response._sent_at = conn.loop.time()
+    response._sent_mark = conn._intake.received
 
 
-def given_up(client: "Client", response: Response) -> None:
+def request_reset(conn: ClientLink, response: ResponseState) -> None:
     """HTTP/2: after the reset of a request, send a PING if the connection has received nothing
     since the request was sent, or if the reset was due to a timeout."""
     if not response._error_delivered:
         if response.code != 0 or response._sent_at == 0.0:
             return
-        if client._intake.received != response._sent_mark:
+        received = conn._intake.received
+        if received != response._sent_mark:
             return
-        waited = client.loop.time() - response._sent_at
-        if (
-            waited < max(QUICK, 2 * client._window.rtt)
-            and client._vain_mark != client._intake.received
-        ):
-            client._vain_mark = client._intake.received
+        waited = conn.loop.time() - response._sent_at
+        is_early = waited < max(EARLY, 2 * conn._window.rtt)
+        if is_early and conn._requests.early_reset_mark != received:
+            conn._requests.early_reset_mark = received
             return
-    client._suspect()
+    conn._suspect()

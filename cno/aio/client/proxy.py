@@ -90,7 +90,7 @@ class ProxyRoute:
                 loop, proxy, outer, target, client, context, hostname, self._fields
             )
             return
-        client._forward_proxy = ForwardProxy(proxy.credentials, self._fields)
+        client._requests.forward_proxy = ForwardProxy(proxy.credentials, self._fields)
         await connect_to_proxy(loop, proxy, outer, client)
         client.scheme = target.scheme  # TLS ends at the proxy
 

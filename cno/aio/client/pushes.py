@@ -1,30 +1,35 @@
 """Promised pushes at a client: kept for `Response.pushed` within limits, or cancelled.
 
-Must never know how a request is sent.
+Must never know how a request is written.
 """
 
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
+from cno.aio.client.response_state import ResponseState
+from cno.aio.client.state import ClientLink
 from cno.aio.client.unclaimed import Unclaimed
 from cno.aio.fields import Headers
-from cno.aio.messages import Push, Response
 from cno.const import CNO_RST_CANCEL
 
-if TYPE_CHECKING:
-    from cno.aio.client.connection import Client
 
-
-def promise(
-    conn: "Client", stream: int, parent: int, method: str, path: str, headers: Headers
+def promised(
+    conn: ClientLink, stream: int, parent: int, method: str, path: str, headers: Headers
 ) -> None:
     """Add a promised push to its response, or cancel it if there is no room."""
     exchange = conn._exchanges.get(parent)
-    if conn._unclaimed is None:
-        conn._unclaimed = Unclaimed(conn._limits)
-    if exchange is None or not conn._unclaimed.promised(stream, headers):
+    unclaimed = conn._requests.unclaimed
+    if unclaimed is None:
+        unclaimed = conn._requests.unclaimed = Unclaimed(conn._limits)
+    if exchange is None or not unclaimed.promised(stream, headers):
         conn.write_reset(stream, CNO_RST_CANCEL)
         return
-    answer = Response(conn, stream)
-    conn._exchanges[stream] = answer
-    push = Push(answer, method, path, headers, conn._unclaimed)
-    cast(Response, exchange).pushed.add(push)
+    pushed = conn._new_response(stream)
+    conn._exchanges[stream] = pushed
+    push = conn._new_push(pushed, method, path, headers, unclaimed)
+    cast(ResponseState, exchange)._get_pushes().add(push)
+
+
+def may_receive(conn: ClientLink, stream: int, size: int) -> bool:
+    """Count bytes of a body. Return False if they are of an unclaimed push, without room."""
+    unclaimed = conn._requests.unclaimed
+    return unclaimed is None or unclaimed.received(stream, size)

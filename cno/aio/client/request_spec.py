@@ -40,12 +40,12 @@ class RequestSpec:
         if size > 0 and not trailers:
             fields = with_length(fields, size)
         self.empty = not self.body and self.source is None and not trailers
-        self.patient = expects_continue(fields)
-        if self.empty and self.patient:
+        self.awaits_continue = expects_continue(fields)
+        if self.empty and self.awaits_continue:
             # > A client MUST NOT generate a 100-continue expectation in a request that does not
             # > include content.   (RFC 9110 10.1.1)
             fields = [field for field in fields if field[0].lower() != "expect"]
-            self.patient = False
+            self.awaits_continue = False
         self.fields = fields
         self.observer = observer
 

@@ -6,19 +6,19 @@ Knows what a request waits for. Must never know how it is sent.
 import asyncio
 import contextvars
 from collections.abc import Callable, Coroutine
-from typing import Any, Final, TypeAlias, cast
+from typing import Any, Final, TypeAlias, TypeVar, cast
 
 from mypy_extensions import i64
 
-from cno.aio.client.connect_errors import connect_error, too_slow
+from cno.aio.client.connect_errors import connect_error, connect_timeout
 from cno.aio.client.request_observer import RequestObserver
+from cno.aio.client.response_state import ResponseState
 from cno.aio.client.urls import Target
 from cno.aio.connection import send_queue
 from cno.aio.connection.pending_write import PendingWrite
 from cno.aio.connection.stream_state import StreamState
 from cno.aio.errors import StreamTimeoutError, fresh
 from cno.aio.fields import Headers
-from cno.aio.messages import Response
 from cno.const import CNO_RST_CANCEL
 from cno.pool.connection import Origin
 from cno.timeouts import Timeout, as_timeout
@@ -26,6 +26,8 @@ from cno.timeouts import Timeout, as_timeout
 FOREVER: Final = float("inf")
 #: Looks at a response in each of its limits: it is late by a quarter at most.
 LOOKS: Final = 4
+
+R = TypeVar("R", bound=ResponseState)
 
 #: Called with the status and the fields of each interim (1xx) response.
 InformationalHook: TypeAlias = Callable[[int, Headers], object]
@@ -56,7 +58,7 @@ class RequestWatch(RequestObserver):
         self._connecting = False  # a connection is being made
         self._since = 0.0  # since when that is so, or not so
         # -- while it is sent, and its response received -----------------------------------------
-        self._response: Response | None = None
+        self._response: ResponseState | None = None
         self._sending: PendingWrite | None = None  # the pending write when we last looked
         self._sent: i64 = 0  # bytes of it that were written
         self._taken_at = 0.0  # when the server last took something; 0: nothing is pending
@@ -95,7 +97,7 @@ class RequestWatch(RequestObserver):
         self._waiter = None
         if response._ended:
             return
-        self._response = cast(Response, response)
+        self._response = cast(ResponseState, response)
         self._sending = None
         self._taken_at = self._silent_since = 0.0
         self._tick()
@@ -192,7 +194,7 @@ class RequestWatch(RequestObserver):
         else:
             self._ticker = self._loop.call_later(interval / LOOKS, self._tick)
 
-    def _is_stuck(self, response: Response, now: float) -> bool:
+    def _is_stuck(self, response: ResponseState, now: float) -> bool:
         """Return whether the server has taken nothing of the body for too long."""
         sending = send_queue.pending(response._conn, response.stream)
         if sending is None:
@@ -204,11 +206,11 @@ class RequestWatch(RequestObserver):
             self._taken_at = now
         return now - self._taken_at >= self._write
 
-    def _is_silent(self, response: Response, now: float) -> bool:
+    def _is_silent(self, response: ResponseState, now: float) -> bool:
         """Return whether the server has sent nothing that is awaited for too long."""
         mark = response._interim_count
         if response.code == 0:
-            awaited = self._sending is None and response._upload is None
+            awaited = self._sending is None and not response._is_uploading()
         else:
             buffer = response._buffer
             awaited = buffer is not None and not response._complete and buffer.waits()
@@ -222,7 +224,7 @@ class RequestWatch(RequestObserver):
             self._mark = mark
         return now - self._silent_since >= self._read
 
-    def _fail(self, response: Response, error: Exception) -> None:
+    def _fail(self, response: ResponseState, error: Exception) -> None:
         response._error_delivered = True
         response._failed(error)
         response.cancel()
@@ -233,11 +235,14 @@ class RequestWatch(RequestObserver):
         """Return the error of a request that waited for too long to be sent."""
         origin = self._origin
         if origin is not None and origin.dialing > 0:
-            return connect_error(cast(Target, origin.peer), too_slow(wait, f"timeout.{limit}"))
+            cause = connect_timeout(wait, f"timeout.{limit}")
+            return connect_error(cast(Target, origin.peer), cause)
         text = f"the request was not sent within {wait:g} s"
         return StreamTimeoutError(text, stream=0, code=0, retryable=True, limit=f"timeout.{limit}")
 
-    def _late(self, what: str, wait: float, limit: str, response: Response) -> StreamTimeoutError:
+    def _late(
+        self, what: str, wait: float, limit: str, response: ResponseState
+    ) -> StreamTimeoutError:
         """Return the error of a request that was sent."""
         return StreamTimeoutError(
             f"{what} within {wait:g} s",
@@ -247,7 +252,7 @@ class RequestWatch(RequestObserver):
         )
 
 
-async def watched(watch: RequestWatch, work: Coroutine[Any, Any, Response]) -> Response:
+async def watched(watch: RequestWatch, work: Coroutine[Any, Any, R]) -> R:
     """Await a request that is watched."""
     watch.start()
     delivered = False
