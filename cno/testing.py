@@ -16,12 +16,14 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from cno.aio.client.connection import Client
+from cno.aio.client.urls import Target
 from cno.aio.fields import Headers, value_of
+from cno.aio.pool import Pool
 from cno.aio.server.connection import Handler, Request, Server
 from cno.aio.sources import Body
 from cno.limits import Limits
 
-__all__ = ["Answer", "MemoryTransport", "answer", "connected"]
+__all__ = ["Answer", "MemoryTransport", "answer", "connected", "pool"]
 
 #: Bytes that a transport holds before its writer is paused.
 HIGH_WATER: Final = 65_536
@@ -168,6 +170,59 @@ async def connected(
         client.close()
         await client.wait_closed()
         await server.wait_closed()
+
+
+class Servers:
+    """Servers in memory, by their origins, and the connections to them."""
+
+    def __init__(self, handlers: Mapping[str, Handler], limits: Limits | None) -> None:
+        self._handlers = {origin_of(Target(url)): each for url, each in handlers.items()}
+        self._limits = limits
+        self._connections: list[Server] = []
+
+    async def connect(
+        self, loop: asyncio.AbstractEventLoop, target: Target, client: Client, _: bool
+    ) -> None:
+        """Connect a client. Raises ConnectionRefusedError for an unknown origin."""
+        handler = self._handlers.get(origin_of(target))
+        if handler is None:
+            raise ConnectionRefusedError(f"no handler for {target.scheme}://{target.authority}")
+        server = Server(loop, handler, limits=self._limits)
+        self._connections.append(server)
+        join(client, server)
+
+    async def wait_closed(self) -> None:
+        """Wait until all connections are closed, and their handlers have returned."""
+        for server in self._connections:
+            await server.wait_closed()
+
+
+def origin_of(target: Target) -> tuple[str, str, int]:
+    """Return what distinguishes one server from another."""
+    return target.scheme, target.host, target.port
+
+
+@asynccontextmanager
+async def pool(
+    handlers: Mapping[str, Handler],
+    *,
+    http2: bool = True,
+    limits: Limits | None = None,
+    server_limits: Limits | None = None,
+) -> AsyncIterator[Pool]:
+    """Give a `cno.Pool` whose requests handlers answer: `pool({"http://prices": handle})`.
+
+    Each URL names an origin: scheme, host and port. A request to another one raises ConnectError.
+    Timeouts, retries and connections are those of a real pool.
+    """
+    servers = Servers(handlers, server_limits)
+    made = Pool(force_http2=http2, limits=limits)
+    made._route.connect_by(servers.connect)
+    try:
+        yield made
+    finally:
+        await made.aclose()
+        await servers.wait_closed()
 
 
 @dataclass(frozen=True)

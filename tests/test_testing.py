@@ -153,3 +153,76 @@ def test_an_aborted_connection(http2: bool, server: bool) -> None:
                 await request
 
     asyncio.run(main())
+
+
+# -- pools -----------------------------------------------------------------------------------------
+
+
+@both
+def test_a_pool_of_several_servers(http2: bool) -> None:
+    async def other(request: cno.Request) -> None:
+        assert request.conn.is_http2 is http2
+        await request.respond(200, [], (request.header("host") or "").encode())
+
+    async def main() -> None:
+        handlers = {"http://echo": echo, "https://other:8443": other}
+        async with testing.pool(handlers, http2=http2) as pool:
+            async with pool.request("POST", "http://echo/x", data=BODY) as response:
+                assert await response.read() == BODY
+            for _ in range(2):
+                async with pool.request("GET", "https://other:8443/") as response:
+                    assert await response.read() == b"other:8443"
+            assert pool.connections == 2
+            with pytest.raises(cno.ConnectError, match="no handler for http://none:81"):
+                await pool.request("GET", "http://none:81/")
+            with pytest.raises(cno.ConnectError):
+                await pool.request("GET", "http://other:8443/")
+        assert len(asyncio.all_tasks()) == 1
+
+    asyncio.run(main(), debug=True)
+
+
+@both
+def test_a_pool_has_timeouts_and_retries(http2: bool) -> None:
+    calls: list[str] = []
+
+    async def handle(request: cno.Request) -> None:
+        calls.append(request.path)
+        if request.path == "/late":
+            await asyncio.sleep(60)
+        if calls.count("/lost") == 1:
+            request.conn.abort()
+        await request.respond(200, [], b"ok")
+
+    async def main() -> None:
+        async with testing.pool({"http://test": handle}, http2=http2) as pool:
+            for path in ("/", "/lost"):  # the second one loses a reused connection
+                async with pool.request("GET", f"http://test{path}") as response:
+                    assert await response.read() == b"ok"
+            assert calls == ["/", "/lost", "/lost"]
+            with pytest.raises(TimeoutError) as caught:
+                await pool.request("GET", "http://test/late", timeout=0.02)
+            assert getattr(caught.value, "limit", "") == "timeout.total"
+
+    asyncio.run(main(), debug=True)
+
+
+def test_leaving_a_pool_ends_its_handlers() -> None:
+    ended = False
+
+    async def stuck(request: cno.Request) -> None:
+        nonlocal ended
+        try:
+            async with request.start(200) as out:
+                await out.write(b"1")
+                await asyncio.sleep(60)
+        finally:
+            ended = True
+
+    async def main() -> None:
+        async with testing.pool({"http://stuck": stuck}) as pool:
+            response = await pool.request("GET", "http://stuck/")
+            response.cancel()
+        assert ended
+
+    asyncio.run(main(), debug=True)

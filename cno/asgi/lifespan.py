@@ -99,7 +99,7 @@ class Lifespan:
             self._refusal = f"the application failed to start: {error!r}"
             log.error("the lifespan of the application failed", exc_info=error)
         else:
-            log.info("the application appears to have no lifespan: %r", error)
+            log.info("the application has no lifespan (it raised %r)", error)
 
     async def _receive(self) -> Message:
         assert self._inbox is not None

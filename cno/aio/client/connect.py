@@ -55,6 +55,11 @@ class Route:
         self._proxies = None if proxy is None else ProxyRoute(proxy, proxy_ssl_ctx, proxy_tunnel)
         self._unix_path = unix
         self._options = options
+        self._connector: Connector | None = None
+
+    def connect_by(self, connector: Connector) -> None:
+        """Have a function make the connections, in place of sockets, TLS and proxies."""
+        self._connector = connector
 
     def can_require_http1(self) -> bool:
         """Return whether a connection over TLS can offer HTTP/1.1 alone."""
@@ -103,6 +108,9 @@ class Route:
 
         `http1_only`: offer HTTP/1.1 alone over TLS (see `can_require_http1`).
         """
+        if self._connector is not None:
+            await self._connector(loop, target, client, http1_only)
+            return
         context, hostname = self._secured(target, http1_only)
         proxies = self._proxies
         proxy = None if proxies is None else proxies.proxy_for(target)
