@@ -39,6 +39,7 @@ INTERPRETED = {
     "cno/adapters/arguments.py": "as cno/httpx.py",
     "cno/httpx.py": "its classes derive from httpx's, which need not be there to build",
     "cno/httpx2.py": "as cno/httpx.py",
+    "cno/requests.py": "its classes derive from those of requests and urllib3",
     "cno/aio/channel.py": "as cno/errors.py",
     "cno/aio/client/upgrade_refused.py": "as cno/errors.py",
     "cno/aio/coroutine_functions.py": "only the code of interpreted functions has flags",

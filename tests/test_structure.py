@@ -43,6 +43,7 @@ ADAPTERS = {
     "gunicorn": {"gunicorn"},
     "httpx": {"httpx", "httpx2"},
     "httpx2": {"httpx2"},
+    "requests": {"requests", "urllib3"},
     "workers": {"watchfiles"},
     "cli": {"click", "markdown_it", "rich", "segno", "trustme"},
     "examples": set(),

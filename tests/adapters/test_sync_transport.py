@@ -26,6 +26,7 @@ from tests.aio.lab import (
     HTTP1_TLS,
     HTTP2,
     HTTP2_TLS,
+    Certificates,
     Handler,
     Lab,
     Peer,
@@ -38,6 +39,12 @@ from tests.aio.lab import (
 from tests.sync.kit import background, in_threads
 
 SHORT = 0.05
+
+
+@pytest.fixture
+def lab(certificates: Certificates) -> Lab:
+    """Servers on asyncio's own loop: the clients use none."""
+    return Lab(None, certificates)
 
 
 @contextmanager
