@@ -45,7 +45,7 @@ ADAPTERS = {
     "httpx2": {"httpx2"},
     "requests": {"requests", "urllib3"},
     "workers": {"watchfiles"},
-    "cli": {"click", "markdown_it", "rich", "segno", "trustme"},
+    "cli": {"click", "markdown_it", "rich", "segno", "trustme", "watchfiles"},
     "examples": set(),
 }
 

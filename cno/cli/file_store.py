@@ -34,7 +34,8 @@ class FileStore:
     """Files below `folder` as they are sent. `common`: the fields of all responses.
 
     `foreign`: names of a folder whose files others have uploaded. Those that are pages can do
-    nothing in the name of this site, and none of them stands for another file.
+    nothing in the name of this site, and none of them stands for another file. `tail`: what is
+    appended to small pages of HTML.
     """
 
     def __init__(
@@ -44,8 +45,10 @@ class FileStore:
         reserve: Reserve,
         common: Headers,
         foreign: tuple[str, ...] | None = None,
+        tail: bytes = b"",
     ) -> None:
         self.folder = folder
+        self._tail = tail
         self._foreign = foreign
         self.cache = FileCache(cache_size)
         self._reserve = reserve
@@ -98,7 +101,8 @@ class FileStore:
         try:
             kind = self._kind(found.fd, segments[-1])
             foreign = self._is_foreign(segments)
-            beside = () if foreign else self._beside(path, segments, found.info)
+            is_own = not (foreign or (self._tail and kind.startswith("text/html")))
+            beside = self._beside(path, segments, found.info) if is_own else ()
         except BaseException:
             os.close(found.fd)
             raise
@@ -169,6 +173,10 @@ class FileStore:
         size = info.st_size if isinstance(source, int) else len(source)
         if size != info.st_size:  # it is being rewritten: give this content its own tag
             about, settled = validators(size, time.time_ns(), time.time_ns(), info.st_ino), False
+        if self._tail and isinstance(source, bytes) and can_be_appended(kind, source):
+            source += self._tail
+            size = len(source)
+            about = about._replace(etag=f'{about.etag[:-1]}-live"')
         if coding:
             about = about._replace(etag=f'{about.etag[:-1]}-{coding}"')
         file = CachedFile(path, signature(info), [], source, size, kind, about, coding)
@@ -214,6 +222,11 @@ class FileStore:
             if found.fd >= 0:
                 os.close(found.fd)
         return tuple(codings)
+
+
+def can_be_appended(kind: str, data: bytes) -> bool:
+    """Return whether ASCII may follow this content: it is HTML, and not in UTF-16."""
+    return kind.startswith("text/html") and data[:2] not in (b"\xff\xfe", b"\xfe\xff")
 
 
 def coded_key(key: str, coding: str) -> str:

@@ -19,6 +19,7 @@ from cno.cli.file_cache import CachedFile
 from cno.cli.file_store import SMALL_FILE, FileStore
 from cno.cli.listing_cache import ListingCache
 from cno.cli.listing_page import parse_order
+from cno.cli.live_reload import LiveReload
 from cno.cli.paths import Folder, Opened, Refused
 from cno.cli.reserve import Reserve
 from cno.cli.responses import VARY, Reply, error_reply, page_reply, select
@@ -77,8 +78,8 @@ class Files:
     listed. `cache_size`: bytes of small files cached in memory; 0: none. `allow_host`: returns
     whether to answer for an authority (a host, perhaps with a port); others get 421. `reserve`:
     descriptors held back for files. `site`: see `Site`. `upload`: where files may be uploaded;
-    None: nowhere. A path without a file is tried with `.html` at its end; if there is none,
-    `404.html` in the root is the body of the 404 response.
+    None: nowhere. `live`: makes pages load themselves again. A path without a file is tried with
+    `.html` at its end; if there is none, `404.html` in the root is the body of the 404 response.
     """
 
     def __init__(
@@ -96,6 +97,7 @@ class Files:
         hidden: bool = False,
         follow_links: bool = False,
         upload: UploadRules | None = None,
+        live: LiveReload | None = None,
     ) -> None:
         self.root = os.path.abspath(root)
         self._index = index
@@ -110,7 +112,9 @@ class Files:
         self._log = log
         self._allow_host = allow_host
         self._reserve = Reserve(0) if reserve is None else reserve
-        self._store = FileStore(folder, cache_size, self._reserve, self._common, into)
+        self._live = live
+        self._tail = b"" if live is None else live.tail
+        self._store = FileStore(folder, cache_size, self._reserve, self._common, into, self._tail)
 
     async def __call__(self, request: FileRequest) -> None:
         """Answer one request."""
@@ -141,6 +145,8 @@ class Files:
         if not self._folder.has_prefix(request.path):
             return self._outside(request)
         try:
+            if self._live is not None and self._live.is_own(request.path):
+                return live_reply(self._live, request, self._common)
             found = self._find(request)
             if isinstance(found, Found):
                 return await self._file(request, found)
@@ -265,7 +271,7 @@ class Files:
         try:
             if found.info.st_size > SMALL_FILE:
                 return self._error(request.method, 404)
-            page = read_all(found.fd, 0, found.info.st_size)
+            page = read_all(found.fd, 0, found.info.st_size) + self._tail
         finally:
             os.close(found.fd)
         fields = [("content-type", pages.HTML), ("content-length", str(len(page)))]
@@ -377,6 +383,17 @@ def served(root: str, prefix: str, hidden: bool, follow_links: bool) -> Folder:
     if not os.path.isdir(real):
         raise NotADirectoryError(f"neither a folder nor a file: {root}")
     return Folder(root, hidden, follow_links, prefix=prefix)
+
+
+def live_reply(live: LiveReload, request: FileRequest, common: Headers) -> Reply:
+    """Return the script that loads pages again, or the stream that it listens to."""
+    fields = [("cache-control", "no-store"), *(f for f in common if f[0] != "cache-control")]
+    if request.path == live.script:
+        code = live.code()
+        fields += [("content-type", "text/javascript"), ("content-length", str(len(code)))]
+        return Reply(200, fields, b"" if request.method == "HEAD" else code)
+    fields.append(("content-type", "text/event-stream"))
+    return Reply(200, fields, b"" if request.method == "HEAD" else live.listen())
 
 
 def _key(target: str) -> str:

@@ -24,6 +24,7 @@ from cno.cli.certificates import Authority, issued, loaded, local_authority, sel
 from cno.cli.files import Files, Log
 from cno.cli.hosts import Hosts, are_loopback
 from cno.cli.line_writer import LineWriter
+from cno.cli.live_reload import LiveReload, watching
 from cno.cli.local_addresses import local_addresses, local_names
 from cno.cli.log_file import LogFile
 from cno.cli.log_format import CommonLog
@@ -65,6 +66,7 @@ class ServeOptions:
     lan: bool = False
     local_ca: bool = False
     ca_folder: Path = Path()
+    live_reload: bool = False
     log_file: str | None = None
     log_format: str | None = None
     uds: str | None = None
@@ -108,7 +110,11 @@ async def run(options: ServeOptions) -> None:
             file = stack.enter_context(LogFile(options.log_file))
             stack.enter_context(reopening(file.reopen))
             lines = await stack.enter_async_context(LineWriter(file.file, errors.add))
-        server = FolderServer(options, context, output, errors)
+        live = None
+        if options.live_reload:
+            live = LiveReload(options.site.prefix)
+            await stack.enter_async_context(watching(options.folder, live))
+        server = FolderServer(options, context, output, errors, live)
         await server.run(access_log(options, lines), authority)
 
 
@@ -143,8 +149,10 @@ class FolderServer:
         context: ssl.SSLContext | None,
         output: LineWriter,
         errors: LineWriter,
+        live: LiveReload | None = None,
     ) -> None:
         self._options = options
+        self._live = live
         self._context = context
         self._output = output
         self._errors = errors
@@ -164,7 +172,7 @@ class FolderServer:
         rules = None
         if options.upload is not None:
             rules = UploadRules(options.upload, options.max_upload, self._hosts.allow)
-        handler = files(options, log, self.allow, Reserve(RESERVED), rules)
+        handler = files(options, log, self.allow, Reserve(RESERVED), rules, self._live)
         listener = await listen(options, handler, self._context)
         self._restricted = bool(options.allow_hosts) or are_local(listener.sockets)
         with stopping() as stop:
@@ -174,6 +182,8 @@ class FolderServer:
                 open_browser(listener.sockets, options.scheme, options.site.prefix)
             if await stop == signal.SIGINT and sys.stderr.isatty():
                 errors.add("")  # the terminal shows ^C, without a line break
+            if self._live is not None:
+                self._live.stop()  # else the open streams would go on
             listener.close()
             await finish(listener, None if options.quiet else errors.add)
 
@@ -204,6 +214,7 @@ def files(
     allow_host: Callable[[str], bool],
     reserve: Reserve | None = None,
     upload: UploadRules | None = None,
+    live: LiveReload | None = None,
 ) -> Files:
     """Return the handler. Raises Problem."""
     try:
@@ -219,6 +230,7 @@ def files(
             hidden=options.hidden,
             follow_links=options.follow_links,
             upload=upload,
+            live=live,
         )
     except ValueError as malformed:
         raise Problem(f"cannot take uploads: {malformed}", 2) from None

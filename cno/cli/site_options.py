@@ -92,6 +92,11 @@ OPTIONS = (
         "(mkcert's, if it is there).",
     ),
     click.option(
+        "--live-reload",
+        is_flag=True,
+        help="Have pages load themselves again when a file changes; for development.",
+    ),
+    click.option(
         "--log-file", metavar="FILE", help="Append the access log to this file (SIGHUP: reopen it)."
     ),
     click.option(

@@ -1,4 +1,4 @@
-"""What of a folder is served: hidden names, links that lead out, one file, below a prefix."""
+"""Which files can be requested: hidden names, links that lead out, one file, a prefix."""
 
 import io
 import tarfile

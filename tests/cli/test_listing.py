@@ -1,4 +1,4 @@
-"""The page of a folder: what it shows, its order, its README, and archives of it."""
+"""The page of a folder: its rows, their order, the README, and archives of the folder."""
 
 import asyncio
 import base64

@@ -130,7 +130,7 @@ def test_pages_of_other_sites(fields: dict[str, str], cross: bool) -> None:
 
 def test_who_may_not_upload(root: Path) -> None:
     assert put(taking(root), "/in/a", origin="http://evil").code == 403
-    # A name that an attacker makes resolve to this machine is an origin of its own.
+    # An attacker can make a name resolve to this machine: its pages may not upload.
     rules = UploadRules("in", allow_host=lambda authority: authority == "localhost")
     assert put(Files(root, upload=rules), "/in/a", origin="http://a").code == 403
     secured = taking(root, site=Site(auth="me:secret", cors=True))
