@@ -109,7 +109,10 @@ def test_the_same_is_told_of_both_builds(name: str, sources: dict[str, dict[str,
         ("cno.serve", ["port: int | None = None", "mode: int | None = None", "Serve HTTP/2"]),
         (
             "cno.request",
-            ["Send one request", "-> cno.aio.client.pending.Pending[cno.aio.messages.Response]"],
+            [
+                "Send one request",
+                "-> cno.aio.client.pending.Pending[cno.aio.client.connection.Response]",
+            ],
         ),
         ("cno.raw.Connection", ["write_data(", "server: bool", "Take bytes from the transport"]),
         ("cno.raw.ErrorCode", ["RFC 9113 section 7"]),

@@ -707,7 +707,7 @@ BROKEN: list[tuple[Rule, str, str]] = [
 KNOWING = (
     "from cno.aio.connection.protocol import Connection\n",
     CHECKING + "    from cno.aio.client.connection import Client\n",
-    "def f():\n    from cno.aio.messages import Response\n",
+    "def f():\n    from cno.aio.client.connection import Response\n",
 )
 
 

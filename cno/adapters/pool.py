@@ -12,13 +12,13 @@ from cno.adapters.errors import CONNECT, POOL, PhaseTimeoutError
 from cno.adapters.prepared import http1_target
 from cno.adapters.route import TransportRoute
 from cno.adapters.trace import prefix
+from cno.aio.client.connection import Response
 from cno.aio.client.pooled import ClientConnection
 from cno.aio.client.request_spec import RequestSpec
 from cno.aio.client.response_state import ResponseState
 from cno.aio.client.urls import Target
 from cno.aio.connection_pool import connection_of
 from cno.aio.errors import ConnectError
-from cno.aio.messages import Response
 from cno.aio.pool import Pool
 from cno.errors import UsageError
 from cno.limits import Limits

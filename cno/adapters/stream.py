@@ -15,8 +15,8 @@ from cno.adapters.fields import to_bytes
 from cno.adapters.network import core_write_error, no_tunnel
 from cno.adapters.package import Package
 from cno.adapters.trace import Tracer, prefix
+from cno.aio.client.connection import Response
 from cno.aio.errors import ConnectionLostError, StreamError
-from cno.aio.messages import Response
 from cno.aio.tunnel import Tunnel
 from cno.errors import UsageError
 

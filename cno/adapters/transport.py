@@ -26,11 +26,11 @@ from cno.adapters.prepared import (
 from cno.adapters.stream import BodyStream, NetworkStream, TunnelStream
 from cno.adapters.trace import Tracer, prefix
 from cno.aio.client import request_queue, request_writer, responses
+from cno.aio.client.connection import Response
 from cno.aio.client.response_state import ResponseState
 from cno.aio.client.urls import Target
 from cno.aio.errors import ConnectionLostError
 from cno.aio.fields import Headers
-from cno.aio.messages import Response
 from cno.aio.tunnel import Tunnel
 from cno.errors import ConnectionError
 

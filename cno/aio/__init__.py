@@ -1,7 +1,7 @@
 """asyncio: servers, clients, and what they exchange. `cno` has the same names."""
 
 from cno.aio.channel import Channel
-from cno.aio.client.connection import Client, UpgradeRefused
+from cno.aio.client.connection import Client, Push, Response, UpgradeRefused
 from cno.aio.client.pending import Pending
 from cno.aio.client.requesting import connect, request
 from cno.aio.errors import (
@@ -17,7 +17,6 @@ from cno.aio.errors import (
 )
 from cno.aio.fields import Headers
 from cno.aio.forwardable import forwardable
-from cno.aio.messages import Push, Response
 from cno.aio.pool import Pool
 from cno.aio.running import run
 from cno.aio.server.connection import Handler, Request, Server

@@ -17,7 +17,7 @@ from cno.aio.arguments import check_configuration
 from cno.aio.client import request_writer, responses
 from cno.aio.client.connect import Route
 from cno.aio.client.connect_errors import connect_error
-from cno.aio.client.connection import CLIENT_LIMITS
+from cno.aio.client.connection import CLIENT_LIMITS, Response
 from cno.aio.client.pending import Pending
 from cno.aio.client.pooled import ClientConnection
 from cno.aio.client.request_observer import RequestObserver
@@ -30,7 +30,6 @@ from cno.aio.connection_pool import ConnectionPool
 from cno.aio.errors import ConnectionLostError, StreamError
 from cno.aio.fields import Headers, as_list
 from cno.aio.log import log
-from cno.aio.messages import Response
 from cno.aio.sources import Body, RetryableBody
 from cno.errors import UsageError
 from cno.limits import Limits

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Final
 
-from cno.aio.messages import Response
+from cno.aio.client.connection import Response
 from cno.cli import exit_codes
 from cno.cli.content_coding import CodingError, Decoder
 from cno.cli.problems import Problem, reason

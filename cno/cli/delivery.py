@@ -8,7 +8,7 @@ from functools import partial
 from io import FileIO
 from types import TracebackType
 
-from cno.aio.messages import Response
+from cno.aio.client.connection import Response
 from cno.cli import exit_codes
 from cno.cli.body_reader import BodyReader, RateLimit, total_of
 from cno.cli.download import Download, http_time

@@ -9,10 +9,10 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
+from cno.aio.client.connection import Response
 from cno.aio.client.retry_rules import requires_http1
 from cno.aio.client.urls import Target
 from cno.aio.errors import ConnectionLostError, StreamError
-from cno.aio.messages import Response
 from cno.cli import exit_codes
 from cno.cli.connecting import TLS_HINT, TracedClient, target_of
 from cno.cli.fetch import Fetch

@@ -8,7 +8,7 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from cno.aio.messages import Response
+from cno.aio.client.connection import Response
 from cno.cli import exit_codes
 from cno.cli.connecting import Dialer
 from cno.cli.delivery import Delivery, Destination

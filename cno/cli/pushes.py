@@ -8,7 +8,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Final
 
-from cno.aio.messages import Push, Response
+from cno.aio.client.connection import Push, Response
 from cno.cli.output import Output, value_of
 from cno.cli.problems import reason
 

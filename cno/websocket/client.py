@@ -4,9 +4,8 @@ import secrets
 from base64 import b64encode
 from collections.abc import Iterable
 
-from cno.aio.client.connection import Client
+from cno.aio.client.connection import Client, Response
 from cno.aio.fields import Headers
-from cno.aio.messages import Response
 from cno.aio.tunnel import Tunnel
 from cno.const import CNO_RST_CANCEL
 from cno.websocket import wire

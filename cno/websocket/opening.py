@@ -11,7 +11,7 @@ from typing import Any, Final, cast
 
 from cno.aio.client import request_queue, request_writer, responses
 from cno.aio.client.connect_errors import connect_error
-from cno.aio.client.connection import SUCCESSFUL, SWITCHING, Client
+from cno.aio.client.connection import SUCCESSFUL, SWITCHING, Client, Response
 from cno.aio.client.pooled import ClientConnection
 from cno.aio.client.request_spec import RequestSpec, completed, tunnel_request
 from cno.aio.client.response_state import ResponseState
@@ -21,7 +21,6 @@ from cno.aio.client.urls import Target, same_server, target_of, without_password
 from cno.aio.connection_pool import ConnectionPool
 from cno.aio.errors import BodyTooLargeError, ConnectionLostError, StreamError
 from cno.aio.log import log
-from cno.aio.messages import Response
 from cno.errors import ConnectionError, UnsupportedError, UsageError
 from cno.pool.retries import Retries
 from cno.websocket.client import Offer

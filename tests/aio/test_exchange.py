@@ -188,7 +188,7 @@ def channel_of(*items: bytes) -> aio.Channel[bytes]:
 @pytest.mark.parametrize("empty", [b"", None, "channel", "iterator"])
 def test_empty_bodies(lab: Lab, wire: Wire, empty: object) -> None:
     async def main() -> None:
-        def made() -> aio.messages.Body:
+        def made() -> aio.Body:
             if empty == "channel":
                 return channel_of()
             return pieces() if empty == "iterator" else empty  # type: ignore[return-value]  # str is gone

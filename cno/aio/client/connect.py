@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 from cno.aio import tls
 from cno.aio.client.connect_errors import connect_error, connect_timeout
-from cno.aio.client.connection import Client
+from cno.aio.client.connection import Client, Response
 from cno.aio.client.happy_eyeballs import SocketOptions, open_connection
 from cno.aio.client.proxy import ProxyRoute
 from cno.aio.client.request_watch import InformationalHook, RequestWatch, watched
@@ -20,7 +20,6 @@ from cno.aio.client.urls import Target
 from cno.aio.errors import StreamError
 from cno.aio.fields import Headers, as_list
 from cno.aio.hosts import tls_name
-from cno.aio.messages import Response
 from cno.aio.sources import Body
 from cno.limits import Limits
 from cno.settings import SettingsDict

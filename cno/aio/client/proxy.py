@@ -10,7 +10,7 @@ from typing import Final
 
 from cno.aio import tls
 from cno.aio.client.connect_errors import CLOSED_IN_HANDSHAKE
-from cno.aio.client.connection import Client, UpgradeRefused
+from cno.aio.client.connection import Client, Response, UpgradeRefused
 from cno.aio.client.forward_proxy import ForwardProxy
 from cno.aio.client.happy_eyeballs import open_connection
 from cno.aio.client.proxy_environment import ProxyEnvironment, parse_proxy
@@ -26,7 +26,6 @@ from cno.aio.errors import (
     said,
 )
 from cno.aio.fields import Headers
-from cno.aio.messages import Response
 from cno.limits import Limits
 
 #: Bytes of the content of a proxy's refusal that its error keeps.

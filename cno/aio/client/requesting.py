@@ -10,13 +10,12 @@ from ssl import SSLContext
 from typing import Any, overload
 
 from cno.aio.client.connect import dial, request_once
-from cno.aio.client.connection import Client
+from cno.aio.client.connection import Client, Response
 from cno.aio.client.pending import Pending
 from cno.aio.client.request_watch import InformationalHook
 from cno.aio.client.urls import Target
 from cno.aio.coroutine_functions import coroutine_function
 from cno.aio.fields import Headers
-from cno.aio.messages import Response
 from cno.aio.sources import Body
 from cno.limits import Limits
 from cno.settings import SettingsDict

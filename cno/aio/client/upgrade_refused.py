@@ -3,12 +3,14 @@
 Knows the response that refused. Must never know which protocol was requested.
 """
 
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from cno.aio.errors import StreamError
 from cno.aio.fields import Headers
-from cno.aio.messages import Response
 from cno.errors import rebuild
+
+if TYPE_CHECKING:
+    from cno.aio.client.connection import Response
 
 
 class UpgradeRefused(StreamError):
@@ -20,16 +22,16 @@ class UpgradeRefused(StreamError):
 
     status: int
     headers: Headers
-    _response: Response | None
+    _response: "Response | None"
 
-    def __init__(self, response: Response) -> None:
+    def __init__(self, response: "Response") -> None:
         super().__init__(f"the server refused with {response.code}", stream=response.stream, code=0)
         self.status = response.code
         self.headers = response.headers
         self._response = response
 
     @property
-    def response(self) -> Response:
+    def response(self) -> "Response":
         if self._response is None:
             raise AttributeError("the response is in the process that received it")
         return self._response
