@@ -27,11 +27,11 @@ ELSEWHERE: Final = {
     "benchmarks/README.md": "how/benchmarks.md",
     "benchmarks/results/report.md": "how/performance.md",
 }
-#: What else goes there as it is.
-ASSETS: Final = {
-    "benchmarks/results/headline.svg": "how/headline.svg",
-    "docs/style.css": "style.css",
-    "docs/logo.svg": "logo.svg",
+#: Pictures and styles that go there as they are.
+ASSETS: Final = {"benchmarks/results/headline.svg": "how/headline.svg"} | {
+    path.relative_to(ROOT).as_posix(): path.relative_to(ROOT / "docs").as_posix()
+    for path in sorted(ROOT.joinpath("docs").rglob("*.*"))
+    if path.suffix in (".css", ".png", ".svg")
 }
 
 _FENCE: Final = re.compile(r"^( *)(```+|~~~+).*?^\1\2 *$", re.DOTALL | re.MULTILINE)
@@ -107,7 +107,9 @@ def collect(folder: Path) -> None:
             text = text.replace("<!-- commands -->", commands())
         page.write_text(drawn(moved(text, name)), "utf-8")
     for name, path in ASSETS.items():
-        shutil.copy(ROOT / name, folder / "docs" / path)
+        asset = folder / "docs" / path
+        asset.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, asset)
     shutil.copy(ROOT / "docs" / "zensical.toml", folder)
 
 

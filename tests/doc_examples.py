@@ -9,9 +9,10 @@ A page's code blocks are files and commands:
 - `text title="Output"`: what the block before it prints; `...` stands for anything.
 - any other block with a title: a file of that name.
 
-The ports in `PORTS` become free ones. A comment `<!-- not run: why -->` above a block leaves it
-out. A comment `<!-- run: ... -->` has lines of Python that the page does not show, such as a server
-for a client's page. Where cert.pem is named, it is there, with key.pem, ca.pem and client.pem.
+The ports in `PORTS` become free ones; in commands, https://example.com/ becomes the page's server
+at 8000. A comment `<!-- not run: why -->` above a block leaves it out. A comment with `run:` has
+lines of Python that the page does not show, such as a server for a client's page. Where cert.pem is
+named, it is there, with key.pem, ca.pem and client.pem.
 """
 
 import asyncio
@@ -117,6 +118,8 @@ class Page:
             elif block.language == "python":
                 printed, count = self._python(block, text), count + 1
             elif block.language == "sh":
+                home = f"http://127.0.0.1:{self._ports['8000']}/"
+                text = text.replace("https://example.com/", home)
                 printed, count = self._commands(text), count + 1
             elif block.title:
                 self._folder.joinpath(block.title).write_text(text, "utf-8")
@@ -152,7 +155,7 @@ class Page:
 
     def _commands(self, text: str) -> str:
         lines = text.replace("\\\n", " ").splitlines()
-        lines = [line.partition("  #")[0].strip() for line in lines]
+        lines = [re.sub(r"\s#\s.*", "", line).strip() for line in lines]
         kept = [line for line in lines if line and not line.startswith((*INSTALLS, "#"))]
         server = kept.pop() if kept and is_server(kept[-1]) else ""
         printed = ""
