@@ -32,9 +32,16 @@ GOALS: Final[dict[int, dict[str, float]]] = {
 }
 
 
-def turn(name: str, url: str, count: int, seconds: float, core: set[int]) -> dict[str, Any]:
+def turn(
+    name: str,
+    url: str,
+    count: int,
+    seconds: float,
+    core: set[int],
+    module: str = "benchmarks.clients",
+) -> dict[str, Any]:
     """Run a client process. Return its measurements."""
-    command = [sys.executable, "-m", "benchmarks.clients", name, url, str(count), str(seconds)]
+    command = [sys.executable, "-m", module, name, url, str(count), str(seconds)]
     try:
         done = lab.run_pinned(command, core, 60 + 10 * seconds)
     except subprocess.TimeoutExpired:

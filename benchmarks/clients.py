@@ -95,6 +95,22 @@ async def httpx_h2(url: str, count: int, stack: AsyncExitStack) -> list[Get]:
     return [get] * count
 
 
+async def httpx_on_cno(url: str, count: int, stack: AsyncExitStack) -> list[Get]:
+    """httpx as above, with the transport of `cno.httpx`."""
+    import cno.httpx
+
+    transport = cno.httpx.AsyncTransport(http1=False)
+    client = peer("httpx").AsyncClient(transport=transport, headers=OTHERS, timeout=60)
+    await stack.enter_async_context(client)
+
+    async def get() -> int:
+        response = await client.get(url)
+        assert response.status_code == 200 and response.http_version == "HTTP/2"
+        return len(response.content)
+
+    return [get] * count
+
+
 async def aiohttp_h1(url: str, count: int, stack: AsyncExitStack) -> list[Get]:
     aiohttp = peer("aiohttp")
     connector = aiohttp.TCPConnector(limit=count)
@@ -125,6 +141,7 @@ CLIENTS: Final[dict[str, Callable[[str, int, AsyncExitStack], Awaitable[list[Get
     "cno": cno_h2,
     "cno.Pool": pool_h2,
     "httpx": httpx_h2,
+    "httpx on cno": httpx_on_cno,
     "niquests": niquests_h2,
     "cno, HTTP/1.1": cno_h1,
     "cno.Pool, HTTP/1.1": pool_h1,

@@ -15,7 +15,7 @@ from typing import Final
 from benchmarks import lab, plots
 from benchmarks.lab import Claim, Missing, Row
 
-CLAIMS: Final = ("engine", "hpack", "server", "asgi", "syscalls", "client", "scale")
+CLAIMS: Final = ("engine", "hpack", "server", "asgi", "syscalls", "client", "adapters", "scale")
 
 #: The rows of the README: claim, case, unit, peers.
 HEADLINE: Final = (

@@ -9,9 +9,21 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import callgrind, engine, instructions, lab, report, scale, syscalls
+import cno
+from benchmarks import (
+    blocking_clients,
+    callgrind,
+    engine,
+    instructions,
+    lab,
+    report,
+    scale,
+    syscalls,
+)
 from benchmarks.lab import Claim, Missing, Options, Row
+from tests.aio.lab import HTTP1, HTTP2, Certificates, Lab
 from tests.peers import missing, require
+from tests.sync.kit import serving
 from tests.tree import ROOT
 
 
@@ -155,3 +167,19 @@ def test_writes_are_counted_between_waits_by_connection_and_thread() -> None:
         "8 +++ exited with 0 +++",
     ]
     assert syscalls.count(lines) == syscalls.Count(turns=2, reads=1, writes=5, most=2)
+
+
+def test_blocking_clients() -> None:
+    """Each of them requests a page, from two threads."""
+    for name in ("httpx", "h2", "requests", "urllib3"):
+        need(name)
+
+    async def page(request: cno.Request) -> None:
+        await request.respond(200, [], b"page")
+
+    place = Lab(None, Certificates("", "", ""))
+    for name in blocking_clients.CLIENTS:
+        wire = HTTP1 if name.startswith(("cno.sync, ", "requests", "urllib3")) else HTTP2
+        with serving(place, wire, page) as url:
+            seen = blocking_clients.measure(name, url.replace("h2c:", "http:") + "/", 2, 0.05)
+            assert seen["requests"] > 0 and seen["cpu"] > 0, name

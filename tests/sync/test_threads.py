@@ -14,6 +14,7 @@ import cno
 from cno import sync
 from cno.limits import Limits
 from tests.aio.lab import HTTP1, HTTP2, Lab, Peer, Wire, by_hand
+from tests.stress import threads as load
 from tests.sync.kit import background, in_threads, serving
 
 
@@ -239,3 +240,11 @@ def test_a_hurried_request_does_not_fail_others(lab: Lab) -> None:
         work(1)
         first.join()
         assert sorted(each.__name__ for each in kinds) == ["ConnectError", "ConnectTimeoutError"]
+
+
+@pytest.mark.parametrize("wire", [HTTP1, HTTP2], ids=str)
+def test_the_load_of_many_threads(lab: Lab, wire: Wire) -> None:
+    """A short form of `python -m tests.stress.threads`."""
+    outcome = load.run(lab, wire, threads=20, requests=25, goaway=40, faults=0.3, seed=5)
+    assert outcome.violations == []
+    assert outcome.done + outcome.given_up == 500
