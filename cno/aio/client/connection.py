@@ -367,7 +367,7 @@ class Client(ClientLink):
         elsewhere = self._observer is not None and self._observer.requests_wait()
         return elsewhere or request_queue.is_awaited(self)
 
-    def _no_turn(self) -> None:
+    def _requests_not_allowed(self) -> None:
         request_queue.fail(self, request_queue.NOT_ALLOWED)
         if self._observer is not None:
             self._observer.requests_not_allowed()
@@ -389,12 +389,12 @@ class Client(ClientLink):
 
     def _suspect(self) -> None:
         super()._suspect()
-        if self._observer is not None and self._timeouts.in_doubt:
+        if self._observer is not None and self._timeouts.suspected:
             self._observer.suspected()
 
     def _probe_answered(self) -> None:
         super()._probe_answered()
-        if self._observer is not None and not self._timeouts.in_doubt:
+        if self._observer is not None and not self._timeouts.suspected:
             self._observer.trusted()
 
     def _after_loss(self) -> None:

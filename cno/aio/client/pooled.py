@@ -61,7 +61,7 @@ class ClientConnection(PooledConnection):
 
     def slots(self) -> int:
         client = self.client
-        if client._transport_state.full or client._timeouts.in_doubt:
+        if client._transport_state.full or client._timeouts.suspected:
             return 0
         if not client._http2:
             return 1
@@ -148,5 +148,5 @@ class PoolObserver(ClientObserver):
     def _expire(self) -> None:
         self._deadline = None
         client = self._connection.client
-        if client._timeouts.in_doubt and client._life.phase < FLUSHING:
+        if client._timeouts.suspected and client._life.phase < FLUSHING:
             self._listener.silent(self._connection)

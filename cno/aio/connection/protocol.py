@@ -176,8 +176,8 @@ class Connection(Link):
 
     def _probe_answered(self) -> None:
         bdp.probe_answered(self)
-        if self._timeouts.in_doubt:
-            self._timeouts.in_doubt = False
+        if self._timeouts.suspected:
+            self._timeouts.suspected = False
             self._freed()
 
 

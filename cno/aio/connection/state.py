@@ -71,13 +71,13 @@ class Timeouts:
         self.received_seen: i64 = 0  # `Intake.received` at the last tick
         self.heard_at = 0.0  # the last tick that saw something received
         self.ping_sent = 0.0  # 0: no PING that tests the peer is unanswered
-        self.in_doubt = False  # the connection is in doubt until that PING is answered
+        self.suspected = False  # the peer left a request unanswered, until it answers that PING
         self.output_mark: i64 = 0  # bytes that the peer had acknowledged at `output_since`
         self.output_since = 0.0  # 0: the transport is empty
         self.taken_mark: i64 = NEVER  # bytes acknowledged at the last check of `is_taking`
         self.written_mark: i64 = 0  # bytes of bodies written at the last tick
         self.eof_since = 0.0  # when the peer's end was seen while reading is paused; 0: never
-        self.turn_since = 0.0  # 0: no request waits for a server that allows none
+        self.refused_since = 0.0  # 0: no request waits for a server that allows none
 
 
 @final
@@ -228,7 +228,7 @@ class Link(Engine, asyncio.Protocol):
         """Client: return whether requests wait for the server to allow them."""
         return False
 
-    def _no_turn(self) -> None:
+    def _requests_not_allowed(self) -> None:
         """Client: fail the waiting requests, which the server does not allow."""
 
     def _overdue(self, exchange: StreamState, now: float) -> Reason | None:

@@ -161,7 +161,7 @@ def check_connection(conn: Link, now: float) -> bool:
         conn._lose(NO_PONG)
     elif overdue_turn(conn, now):
         log.debug("the server allows no request")
-        conn._no_turn()
+        conn._requests_not_allowed()
     elif vanished(conn, now):
         log.debug("the peer is gone: closing")
         conn._lose(HUNG_UP)
@@ -308,14 +308,14 @@ def overdue_turn(conn: Link, now: float) -> bool:
     """
     timeouts = conn._timeouts
     if not conn._http2 or conn._count_local != 0 or conn._transport_state.full or is_greeting(conn):
-        timeouts.turn_since = 0.0
+        timeouts.refused_since = 0.0
         return False
     if not conn._requests_wait():
-        timeouts.turn_since = 0.0
+        timeouts.refused_since = 0.0
         return False
-    if timeouts.turn_since == 0.0:
-        timeouts.turn_since = now
-    return past(now, timeouts.turn_since, conn._limits.write_stall_timeout)
+    if timeouts.refused_since == 0.0:
+        timeouts.refused_since = now
+    return past(now, timeouts.refused_since, conn._limits.write_stall_timeout)
 
 
 # -- a peer that takes no output, or sends nothing -------------------------------------------
@@ -360,14 +360,14 @@ def silent(conn: Link, now: float) -> bool:
 
 
 def suspect(conn: Link) -> None:
-    """Put the connection in doubt: send a PING, and end the connection if it is not answered
+    """Suspect that the peer is gone: send a PING, and end the connection if it is not answered
     within `ping_timeout`."""
     timeouts = conn._timeouts
-    if timeouts.in_doubt or conn._life.phase >= FLUSHING:
+    if timeouts.suspected or conn._life.phase >= FLUSHING:
         return
     if conn._state == CLOSED or is_greeting(conn):
         return
-    timeouts.in_doubt = True
+    timeouts.suspected = True
     now = conn.loop.time()
     if not conn._window.probing:  # else one is out already
         bdp.probe(conn, now)
