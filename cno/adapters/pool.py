@@ -65,8 +65,8 @@ class TransportPool(Pool):
         """Send a request; return its response once the head has been received."""
         self._bind()
         if spec.source is None:
-            return await self._carry(target, spec, None)
-        return await self._carry_stream(target, spec, spec.source)
+            return await self._send(target, spec, None)
+        return await self._send_stream(target, spec, spec.source)
 
     async def connection(self, target: Target, spec: TimedRequest) -> ClientConnection:
         """Return a connection on which a place is reserved: call `_release` after its use."""
@@ -92,7 +92,7 @@ class TransportPool(Pool):
         self._store.require_http1(self._origin_of(same))
         return same
 
-    def _begun(self, response: ResponseState, spec: RequestSpec) -> None:
+    def _request_sent(self, response: ResponseState, spec: RequestSpec) -> None:
         timed = cast(TimedRequest, spec)
         timed.deadline.begin(response)
         if timed.tracer is not None:

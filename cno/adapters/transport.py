@@ -168,7 +168,7 @@ class AsyncCarrier:
             pool._store.sent(connection)
             if sent is spec:
                 request_writer.send_body(client, response, spec)
-            pool._begun(response, sent)
+            pool._request_sent(response, sent)
             return cast(Response, await responses.wait(client, response, sent.method))
         finally:
             if response is None:

@@ -195,14 +195,14 @@ class ConnectionPool(PoolListener):
         try:
             while decisions := self._store.take():
                 for decision in decisions:
-                    self._carry_out(decision)
+                    self._perform_one(decision)
         finally:
             self._performing = False
         if self._closed is not None and self._store.is_empty():
             wake(self._closed)
             self._closed = None
 
-    def _carry_out(self, decision: Decision) -> None:
+    def _perform_one(self, decision: Decision) -> None:
         if isinstance(decision, Waiter):
             wake(decision.key)
         elif isinstance(decision, Dial):

@@ -196,6 +196,17 @@ def reworded(error: ConnectError, text: str) -> ConnectError:
     return same
 
 
+def set_retryable(error: StreamError | ConnectionLostError | ConnectError, value: bool) -> None:
+    """Set whether a request may be sent again after an error that was made for another call."""
+    error.retryable = value
+
+
+def copy_reason(error: ConnectionError, cause: ConnectionError) -> None:
+    """Set the rule and the limit of an error to those of its cause, which its text contains."""
+    error.rule = cause.rule
+    error.limit = cause.limit
+
+
 def claim(error: Exception, connection: int) -> None:
     """Set the number of the connection that an error is about, unless it has one."""
     if isinstance(error, ConnectionError) and not isinstance(error, UsageError):

@@ -151,8 +151,8 @@ class Pool(ConnectionPool):
         fields = completed(as_list(headers), target.authority, target.credentials)
         spec = RequestSpec(method, target.path, fields, data, trailers, observer)
         if spec.source is None:
-            return await self._carry(target, spec, None)
-        return await self._carry_stream(target, spec, spec.source)
+            return await self._send(target, spec, None)
+        return await self._send_stream(target, spec, spec.source)
 
     def websocket(
         self,
@@ -210,16 +210,16 @@ class Pool(ConnectionPool):
 
     # -- requests --------------------------------------------------------------------------------
 
-    async def _carry_stream(
+    async def _send_stream(
         self, target: Target, spec: RequestSpec, source: AsyncIterable[bytes]
     ) -> Response:
-        """Do as `_carry`, with a body that is iterated over."""
+        """Do as `_send`, with a body that is iterated over."""
         body = RetryableBody(source)
-        spec.source = body
+        spec.set_source(body)
         response: Response | None = None
         failure: BaseException | None = None
         try:
-            response = await self._carry(target, spec, body)
+            response = await self._send(target, spec, body)
         except BaseException as error:
             failure = error
         # (Not in a `finally`: see `messages.write_body`.)
@@ -231,7 +231,7 @@ class Pool(ConnectionPool):
                 failure = None  # else it would hold, by its traceback, what holds it
         return response
 
-    async def _carry(
+    async def _send(
         self, target: Target, spec: RequestSpec, body: RetryableBody | None
     ) -> Response:
         """Send a request, again if need be, until a server has or may have processed it."""
@@ -268,14 +268,14 @@ class Pool(ConnectionPool):
                 else:
                     self._store.sent(connection)
                     request_writer.send_body(client, response, spec)
-                    self._begun(response, spec)
+                    self._request_sent(response, spec)
                     answer = cast(Response, await responses.wait(client, response, spec.method))
-                    if answer.code != MISDIRECTED or not self._goes_elsewhere(
+                    if answer.code != MISDIRECTED or not self._should_retry_elsewhere(
                         connection, answer, spec, target, body, retries
                     ):
                         return answer
             except (StreamError, ConnectionLostError) as error:
-                if not self._goes_again(connection, response, spec, error, retries):
+                if not self._should_retry(connection, response, spec, error, retries):
                     raise
                 if body is not None and not body.again():
                     raise
@@ -287,10 +287,10 @@ class Pool(ConnectionPool):
             if pause > 0.0:
                 await asyncio.sleep(pause)
 
-    def _begun(self, response: ResponseState, spec: RequestSpec) -> None:
+    def _request_sent(self, response: ResponseState, spec: RequestSpec) -> None:
         """A request is being sent. (For subclasses that watch it.)"""
 
-    def _goes_again(
+    def _should_retry(
         self,
         connection: ClientConnection,
         response: ResponseState | None,
@@ -312,7 +312,7 @@ class Pool(ConnectionPool):
             idempotent=lost and may_repeat(client, response, spec.method),
         )
 
-    def _goes_elsewhere(
+    def _should_retry_elsewhere(
         self,
         connection: ClientConnection,
         answer: Response,

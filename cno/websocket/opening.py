@@ -133,7 +133,7 @@ async def send(pool: ConnectionPool, target: Target, offer: Offer, retries: Retr
                     return cast(Response, await responses.wait(client, response, spec.method))
         except (StreamError, ConnectionLostError) as error:
             use_http1 = requires_http1(error) or connection.was_told_http1()
-            if not use_http1 and not goes_again(connection, response, error, retries):
+            if not use_http1 and not should_retry(connection, response, error, retries):
                 raise
             log.debug("%s: asking for a WebSocket again", error)
         finally:
@@ -180,7 +180,7 @@ def spec_of(client: Client, target: Target, offer: Offer) -> RequestSpec:
     return RequestSpec("GET", target.path, fields, b"", None)
 
 
-def goes_again(
+def should_retry(
     connection: ClientConnection,
     response: ResponseState | None,
     error: StreamError | ConnectionLostError,

@@ -75,7 +75,7 @@ def test_connection_that_answers_the_ping_goes_on(lab: Lab) -> None:
     lab.run(main())
 
 
-def test_each_doubt_has_its_second(lab: Lab) -> None:
+def test_each_suspicion_has_its_second(lab: Lab) -> None:
     """A PING is given as long for its answer, whenever the one before was sent."""
 
     async def main() -> None:

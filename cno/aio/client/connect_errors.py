@@ -8,7 +8,7 @@ import ssl
 from typing import Final
 
 from cno.aio.client.urls import Target
-from cno.aio.errors import ConnectError, ConnectTimeoutError, name_of, reworded, said
+from cno.aio.errors import ConnectError, ConnectTimeoutError, name_of, reworded, said, set_retryable
 from cno.errors import Reason, explained
 
 CLOSED_BEFORE_USE: Final = "the connection was closed before its first request"
@@ -47,6 +47,6 @@ def connect_error(target: Target, cause: OSError) -> ConnectError:
     elif isinstance(cause, TimeoutError):
         error = ConnectTimeoutError(text)
     elif isinstance(cause, ssl.SSLCertVerificationError):
-        error.retryable = False  # nothing was sent, but it will be no better the next time
+        set_retryable(error, False)  # nothing was sent, but it will be no better the next time
     error.__cause__ = cause.with_traceback(None)
     return error

@@ -23,7 +23,9 @@ from cno.aio.errors import (
     ProxyError,
     StreamError,
     StreamTimeoutError,
+    copy_reason,
     said,
+    set_retryable,
 )
 from cno.aio.fields import Headers
 from cno.limits import Limits
@@ -114,7 +116,7 @@ def proxy_connect_error(proxy: Target, error: OSError) -> ProxyError:
     if type(error) is ConnectionResetError and not error.args:
         what = CLOSED_IN_HANDSHAKE  # the text of asyncio and uvloop is empty
     failure = ProxyError(f"cannot connect to the proxy {proxy.authority}: {what}")
-    failure.retryable = not isinstance(error, SSLCertVerificationError)
+    set_retryable(failure, not isinstance(error, SSLCertVerificationError))
     # Not by `raise ... from`, which mypyc does not compile.
     failure.__cause__ = error.with_traceback(None)
     return failure
@@ -205,13 +207,12 @@ async def request_tunnel(
         response = refusal.response
     except StreamTimeoutError as late:
         too_late = ConnectTimeoutError(f"the proxy does not answer: {late.strerror}")
-        too_late.limit = late.limit
+        copy_reason(too_late, late)
         return too_late
     except StreamError as fault:
         malformed = ProxyError(f"the proxy's answer is not accepted: {fault.strerror}")
-        malformed.rule = fault.rule
-        malformed.limit = fault.limit
-        malformed.retryable = False
+        copy_reason(malformed, fault)
+        set_retryable(malformed, False)
         return malformed
     return await refusal_error(proxy_client, response, target)
 

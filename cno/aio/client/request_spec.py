@@ -49,6 +49,10 @@ class RequestSpec:
         self.fields = fields
         self.observer = observer
 
+    def set_source(self, source: AsyncIterable[bytes]) -> None:
+        """Have the body read from another source, which reads the one so far."""
+        self.source = source
+
 
 def tunnel_request(method: str, path: str, fields: Headers) -> RequestSpec:
     """A request without end."""

@@ -11,7 +11,7 @@ from cno.aio.client.retry_rules import may_repeat
 from cno.aio.client.state import ClientLink
 from cno.aio.connection import reasons
 from cno.aio.connection.timeouts import is_greeting
-from cno.aio.errors import ConnectionLostError, fresh
+from cno.aio.errors import ConnectionLostError, fresh, set_retryable
 from cno.aio.fields import Headers
 from cno.aio.waiters import wake
 from cno.const import CNO_FRAME_PRIORITY_UPDATE
@@ -54,7 +54,7 @@ def error_of(conn: ClientLink, response: ResponseState, method: str) -> Exceptio
     """Return why there is no response."""
     error = fresh(response._error or reasons.of_loss(conn, response.stream))
     if isinstance(error, ConnectionLostError) and may_repeat(conn, response, method):
-        error.retryable = True
+        set_retryable(error, True)
     return error
 
 
