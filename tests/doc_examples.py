@@ -66,6 +66,7 @@ class Block:
     text: str
     skipped: str  # why it is not run; '': it is
     line: int
+    is_hidden: bool = False  # a comment
 
 
 def blocks(page: str) -> list[Block]:
@@ -75,7 +76,7 @@ def blocks(page: str) -> list[Block]:
         note, why, language, title, text = match.groups()
         line = page.count("\n", 0, match.start()) + 1
         if note == "run":
-            found.append(Block("python", "", why, "", line))
+            found.append(Block("python", "", why, "", line, True))
         if language is not None:
             skipped = why if note == "not run" else ""
             found.append(Block(language, title or "", text, skipped, line))

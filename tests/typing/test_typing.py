@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.doc_examples import blocks
 from tests.peers import missing
 from tests.tree import PACKAGE, ROOT
 
@@ -167,13 +168,22 @@ def test_mistakes_are_noticed(tmp_path: Path) -> None:
         assert found == set(range(5, len(program) + 1)), said
 
 
-def test_examples_of_the_README(tmp_path: Path) -> None:
+def test_examples_of_documents(tmp_path: Path) -> None:
     """They are as strictly typed as the package."""
-    text = ROOT.joinpath("README.md").read_text("utf-8")
-    examples = re.findall(r"^```python\n(.+?)^```", text, re.DOTALL | re.MULTILINE)
-    files = [f"example{number}.py" for number in range(len(examples))]
-    for name, code in zip(files, examples, strict=True):
-        tmp_path.joinpath(name).write_text(code)
+    files = []
+    for number, page in enumerate([ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]):
+        text = page.read_text("utf-8")
+        shown = [each for each in blocks(text) if each.language == "python" and not each.is_hidden]
+        stems = {each.title.removesuffix(".py"): f"page{number}_" for each in shown if each.title}
+        for each in shown:
+            code = each.text
+            for stem, prefix in stems.items():  # pages have files of the same names
+                code = re.sub(
+                    rf"^from {stem} import", f"from {prefix}{stem} import", code, flags=re.M
+                )
+            files.append(f"page{number}_{each.title or f'line{each.line}.py'}")
+            tmp_path.joinpath(files[-1]).write_text(code)
+    assert len(files) > 50
     configure_pyright(tmp_path)
     assert not check(tmp_path, *MYPY, *files)
     assert not check(tmp_path, *PYRIGHT)
