@@ -14,7 +14,12 @@ from typing import Any, Final
 import cno
 from benchmarks import engine, wire
 from benchmarks.callgrind import mark
+from cno.asgi import Handler
 from cno.hpack import Decoder, Encoder
+
+
+#: The fields of the response as ASGI has them.
+RAW_RESPONSE: Final = [(name.encode(), value.encode()) for name, value in wire.RESPONSE]
 
 
 @dataclass(frozen=True)
@@ -113,6 +118,12 @@ async def handle_body(request: cno.Request) -> None:
     await request.respond(200, wire.RESPONSE, wire.BODY)
 
 
+async def application(scope: Any, receive: Any, send: Any) -> None:
+    """An ASGI application."""
+    await send({"type": "http.response.start", "status": 200, "headers": RAW_RESPONSE})
+    await send({"type": "http.response.body", "body": wire.BODY})
+
+
 #: Of the loop, in which every response has been sent.
 TURNS: Final = 20
 
@@ -203,6 +214,12 @@ def asyncio_scripts() -> list[Script]:
             "asyncio server, HTTP/1.1",
             400,
             lambda n: serve(wire.small1(wire.TEN, n), False, handle),
+        ),
+        one("ASGI server", 400, lambda n: serve(small(n), True, Handler(application))),
+        one(
+            "ASGI server, HTTP/1.1",
+            400,
+            lambda n: serve(wire.small1(wire.TEN, n), False, Handler(application)),
         ),
         one("asyncio client", 400, lambda n: ask(wire.answers(n), True, 1)),
         one("asyncio client, 100 at once", 400, lambda n: ask(wire.answers(n), True, 100)),
