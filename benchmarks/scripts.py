@@ -17,7 +17,6 @@ from benchmarks.callgrind import mark
 from cno.asgi import Handler
 from cno.hpack import Decoder, Encoder
 
-
 #: The fields of the response as ASGI has them.
 RAW_RESPONSE: Final = [(name.encode(), value.encode()) for name, value in wire.RESPONSE]
 

@@ -56,7 +56,7 @@ def encode(text: str) -> bytes:
 
     Raises UnicodeEncodeError for surrogates that stand for no byte.
     """
-    return text.encode("utf-8", "surrogateescape")
+    return text.encode() if text.isascii() else text.encode("utf-8", "surrogateescape")
 
 
 def only(table: bytes, text: bytes) -> bool:

@@ -4,8 +4,8 @@ Knows which of its kinds a request is. Must never know the messages of either.
 """
 
 import logging
-from collections.abc import Awaitable, Callable
-from typing import Final
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Final
 
 from cno.aio.fields import Headers
 from cno.aio.server import failures
@@ -66,18 +66,16 @@ class Application:
         self._on_start = on_start
         self._on_end = on_end
 
-    async def __call__(self, request: Request) -> None:
+    def __call__(self, request: Request) -> Coroutine[Any, Any, None]:
         """Run the application for one request."""
         shared = self.shared_scope(request.conn)
         if request.method == "GET" or request.method == "CONNECT":
             options = self.websocket_options(request)
             if options is not None and is_websocket(request):
-                await self._run_websocket(shared, request, options)
-                return
+                return self._run_websocket(shared, request, options)
             if request.method == "CONNECT":
-                await request.respond(501, [("content-length", "0")])  # ASGI has no tunnels
-                return
-        await self._run_http(shared, request)
+                return request.respond(501, [("content-length", "0")])  # ASGI has no tunnels
+        return self._run_http(shared, request)
 
     def websocket_options(self, request: Request) -> Options | None:
         """Return the options of a WebSocket that this request may ask for; None: there is none."""

@@ -7,6 +7,8 @@ a connection.
 
 from typing import Any, Final, TypeAlias
 
+from mypy_extensions import i64
+
 from cno.aio.fields import Headers
 from cno.headers import CONNECTION_SPECIFIC, encode
 
@@ -16,6 +18,9 @@ RawHeaders: TypeAlias = list[tuple[bytes, bytes]]
 MAX_ENTRIES: Final = 4_096
 #: Bytes of the longest value that is kept.
 MAX_VALUE: Final = 256
+
+#: Fields of a request that a connection keeps.
+MAX_CACHED: Final = 64
 
 #: Stands for a field that is left out.
 OMITTED: Final[Any] = object()
@@ -44,6 +49,47 @@ def to_bytes(headers: Headers) -> RawHeaders:
         if raw is not OMITTED:
             found.append(raw)
     return found
+
+
+class FieldCache:
+    """The fields of the previous request on a connection in both forms.
+
+    The engine gives the same pairs again, of HTTP/1.1 too, and telling that costs less than a look
+    into the table.
+    """
+
+    def __init__(self) -> None:
+        self._pairs: list[Any] = []
+        self._raw: list[Any] = []  # of these
+
+    def to_bytes(self, headers: Headers) -> RawHeaders:
+        """Do as `to_bytes`."""
+        pairs: Any = headers
+        before = self._pairs
+        raw = self._raw
+        size: i64 = len(before)
+        at: i64 = 0
+        found: list[Any] = []
+        for pair in pairs:
+            if at < size and pair is before[at]:
+                each = raw[at]
+            else:
+                each = _encoded.get(pair)
+                if each is None:
+                    each = _encode(pair, found)
+                # What `host` becomes depends on the fields before it.
+                kept = None if pair[0] == "host" else pair
+                if at < size:
+                    before[at] = kept
+                    raw[at] = each
+                elif at < MAX_CACHED:
+                    before.append(kept)
+                    raw.append(each)
+                    size += 1
+            at += 1
+            if each is not OMITTED:
+                found.append(each)
+        return found
 
 
 def _encode(pair: Any, found: list[Any]) -> Any:

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 
 from cno.aio.server.connection import Request
 from cno.aio.server.state import ServerLink, peer_of
-from cno.asgi.fields import to_bytes
+from cno.asgi.fields import FieldCache
 from cno.h1.pipelining import is_http10
 from cno.headers import encode
 
@@ -60,6 +60,10 @@ class ConnectionScope:
         self.state = state
         self.versions = versions
         self.tls = tls_of(transport)
+        self.fields = FieldCache()
+        self.extensions: dict[str, Any] = {name: {} for name in HTTP_EXTENSIONS}
+        if self.http2:
+            self.extensions[PUSH] = {}
         self.common: Scope = {
             "type": "http",
             "asgi": None,
@@ -76,12 +80,8 @@ def http_scope(shared: ConnectionScope, request: Request) -> Scope:
     scope = shared.common.copy()
     _describe(shared, request, scope)
     scope["method"] = request.method
-    extensions: dict[str, Any] = {}
-    for name in HTTP_EXTENSIONS:
-        extensions[name] = {}
-    if shared.http2:
-        extensions[PUSH] = {}
-    else:
+    extensions = shared.extensions.copy()
+    if not shared.http2:
         scope["http_version"] = version_of(request)
     if shared.tls is not None:
         extensions["tls"] = shared.tls.copy()
@@ -126,8 +126,8 @@ def _describe(shared: ConnectionScope, request: Request, scope: Scope) -> None:
         scope["path"] = path
         scope["raw_path"] = encode(raw)
     scope["asgi"] = shared.versions.copy()
-    scope["query_string"] = encode(query)
-    scope["headers"] = to_bytes(request.headers)
+    scope["query_string"] = encode(query) if query else b""
+    scope["headers"] = shared.fields.to_bytes(request.headers)
     scope["state"] = shared.state.copy()
 
 

@@ -9,7 +9,7 @@ from typing import Final
 from mypy_extensions import i64
 
 from cno.aio.connection.lifecycle import LINGERING
-from cno.aio.connection.state import NO_CHUNKS, Link
+from cno.aio.connection.state import NO_CHUNKS, FlushListener, Link
 
 #: Bytes of the largest chunk that is copied, to join it with others.
 MOST_COPIED: Final = 65_536
@@ -56,6 +56,14 @@ def is_collecting(conn: Link) -> bool:
     return conn._send_buffer.collecting
 
 
+def listen(conn: Link, listener: FlushListener) -> bool:
+    """Have a listener told of the next flush. Return False if none is due."""
+    if not conn._send_buffer.flush_due:
+        return False
+    conn._send_buffer.listeners.append(listener)
+    return True
+
+
 def is_empty(conn: Link) -> bool:
     """Return whether there is nothing to flush."""
     return not conn._send_buffer.chunks and not conn._send_buffer.collecting
@@ -70,6 +78,11 @@ def flush(conn: Link) -> None:
     """Pass the collected output to the transport."""
     buffer = conn._send_buffer
     buffer.unflushed = 0
+    if buffer.listeners:
+        listeners = buffer.listeners
+        buffer.listeners = []
+        for listener in listeners:
+            listener.flushed()
     if buffer.collecting:
         buffer.collecting = False
         buffer.flush_due = True  # keep `append` from scheduling a flush

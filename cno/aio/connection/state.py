@@ -115,6 +115,13 @@ class TransportState:
         self.most_backlog: i64 = limits.max_write_backlog
 
 
+class FlushListener:
+    """Is told once of the next flush: `SendBuffer.listeners`."""
+
+    def flushed(self) -> None:
+        """Note that the tasks which began with the last input have had their turn."""
+
+
 @final
 class SendBuffer:
     """The output that the next flush passes to the transport."""
@@ -123,6 +130,7 @@ class SendBuffer:
         self.chunks = NO_CHUNKS
         self.flush_due = False  # a flush is scheduled
         self.collecting = False  # the engine is corked until the scheduled flush
+        self.listeners: list[FlushListener] = []
         self.unflushed: i64 = 0  # bytes of bodies written since the last flush
         self.body_written: i64 = 0  # bytes of bodies written in total
         self.flush_size: i64 = max(1, write_buffer(limits))  # bytes of bodies in one flush

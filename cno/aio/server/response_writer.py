@@ -5,8 +5,9 @@ Must never know who produces the pieces.
 
 from mypy_extensions import i64
 
-from cno.aio.connection import leftover, send_queue
+from cno.aio.connection import leftover, send_buffer, send_queue
 from cno.aio.connection.pending_write import PendingWrite
+from cno.aio.connection.state import FlushListener
 from cno.aio.fields import Headers
 from cno.aio.server import respond
 from cno.aio.server.request_state import RequestState
@@ -14,7 +15,7 @@ from cno.core import UNKNOWN_LENGTH
 from cno.errors import ConnectionError
 
 
-class ResponseWriter:
+class ResponseWriter(FlushListener):
     """The response to a request, in pieces."""
 
     def __init__(self, request: RequestState) -> None:
@@ -29,8 +30,13 @@ class ResponseWriter:
         self._code = code
         self._headers = headers
         request._response_begun = True  # whatever happens now: it is too late for another response
-        if at_once:
-            conn = request._conn
+        # Most often the body follows at once, and there is nothing to do when the flush comes.
+        if at_once and not send_buffer.listen(request._conn, self):
+            self.flushed()
+
+    def flushed(self) -> None:
+        if self._headers is not None:
+            conn = self._request._conn
             conn.loop.call_soon(self._write_head, context=conn._context)
 
     def is_head_held(self) -> bool:
