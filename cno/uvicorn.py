@@ -198,6 +198,9 @@ class UvicornApplication(Application):
     def websocket_options(self, request: Request) -> Options | None:
         return self._options if request.conn.is_http2 else None
 
+    def takes_back(self, cycle: HttpCycle) -> bool:
+        return cycle.status == 0  # as in uvicorn, it is too late once the response has begun
+
     async def apologize(self, cycle: HttpCycle) -> None:
         await self._refuse(cycle.request, 500, SORRY)
 

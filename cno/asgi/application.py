@@ -117,17 +117,20 @@ class Application:
             problem = None
         elif cycle._state == COMPLETE or request._ended:
             return
-        elif cycle._state == NOTHING_SENT:
-            self._log.error("ASGI callable returned without starting response.")
         else:
-            self._log.error("ASGI callable returned without completing response.")
-        if cycle._state == NOTHING_SENT and not request._ended:
+            what = "starting" if cycle._state == NOTHING_SENT else "completing"
+            self._log.error(f"ASGI callable returned without {what} response.")
+        if not request._ended and self.takes_back(cycle):
             await self.apologize(cycle)
         else:
             self.failed(cycle)
 
+    def takes_back(self, cycle: HttpCycle) -> bool:
+        """Take back what the application has sent; return False if it is too late for a 500."""
+        return cycle.take_back()
+
     async def apologize(self, cycle: HttpCycle) -> None:
-        """Send the client a 500: the application has sent nothing."""
+        """Send the client a 500: nothing has been written yet."""
         text = [("content-type", "text/plain; charset=utf-8")]
         cycle.status = 500
         cycle.sent = len(SORRY)

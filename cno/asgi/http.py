@@ -266,6 +266,10 @@ class HttpCycle(EndObserver):
         self._writer.leave()  # nobody will read the rest of the request
         self.ended()
 
+    def take_back(self) -> bool:
+        """Take back what has been sent, if it has not been written; return whether that is so."""
+        return self._state == NOTHING_SENT or (self._state == BODY and self._writer.take_back())
+
     # -- extensions ------------------------------------------------------------------------------
 
     async def _send_trailers(self, message: Message) -> None:

@@ -488,22 +488,22 @@ LENGTH_2 = start(200, (b"content-length", b"2"))
 #: What is sent last is wrong; the error, and what the client sees: a status, a reset, or all of it.
 WRONG: list[tuple[list[Message], type[Exception], str, int | None]] = [
     ([body()], RuntimeError, "http.response.start", 500),
-    ([start(), start()], RuntimeError, "http.response.body", None),
+    ([start(), start()], RuntimeError, "http.response.body", 500),
     ([start(), body(), body()], RuntimeError, "http.response.body", 200),
     ([start(), body(), start()], RuntimeError, "http.response.start", 200),
     ([{"type": "http.nonsense"}], RuntimeError, "http.nonsense", 500),
     ([{"type": "websocket.accept"}], RuntimeError, "websocket.accept", 500),
     ([start(100)], ValueError, "http.response.start", 500),
-    ([start(), {"type": "http.response.trailers"}], RuntimeError, "trailers", None),
-    ([LENGTH_2, body(b"abc")], RuntimeError, "http.response.body", None),
-    ([LENGTH_2, body(b"a")], RuntimeError, "http.response.body", None),
+    ([start(), {"type": "http.response.trailers"}], RuntimeError, "trailers", 500),
+    ([LENGTH_2, body(b"abc")], RuntimeError, "http.response.body", 500),
+    ([LENGTH_2, body(b"a")], RuntimeError, "http.response.body", 500),
     ([LENGTH_2, body(b"a", True), body()], RuntimeError, "http.response.body", None),
     ([start(200, (b"content-length", b"x"))], ValueError, "content-length", 500),
-    ([start(200, (b"bad name", b"x")), body()], RuntimeError, "bad name", None),
-    ([start(200, (b"x", b"a\r\nb: c")), body()], RuntimeError, "x", None),
+    ([start(200, (b"bad name", b"x")), body()], RuntimeError, "bad name", 500),
+    ([start(200, (b"x", b"a\r\nb: c")), body()], RuntimeError, "x", 500),
     ([start(200, ("x", "y"))], TypeError, "bytes", 500),  # type: ignore[arg-type]  # wrong
-    ([start(), {"type": "http.response.body", "body": "x"}], TypeError, "bytes-like", None),
-    ([start(), {"type": "http.response.pathsend", "path": "x"}], ValueError, "absolute", None),
+    ([start(), {"type": "http.response.body", "body": "x"}], TypeError, "bytes-like", 500),
+    ([start(), {"type": "http.response.pathsend", "path": "x"}], ValueError, "absolute", 500),
     ([{}], KeyError, "type", 500),
 ]
 
@@ -560,7 +560,7 @@ def test_too_much_after_all_of_it(lab: Lab, wire: Wire, caplog: pytest.LogCaptur
 @CLEAR
 @pytest.mark.parametrize(
     ("messages", "status"),
-    [([], 500), ([start()], None), ([start(), body(b"x", True)], None)],
+    [([], 500), ([start()], 500), ([start(), body(b"x", True)], None)],
 )
 def test_applications_that_return_too_early(
     lab: Lab,

@@ -43,6 +43,14 @@ class ResponseWriter(FlushListener):
         """Return whether the head has not been written."""
         return self._headers is not None
 
+    def take_back(self) -> bool:
+        """Drop a head that has not been written, for another response. Return False if it has."""
+        if self._headers is None:
+            return False
+        self._headers = None
+        self._request._response_begun = False
+        return True
+
     def _write_head(self) -> None:
         """Write the head alone: the application takes its time over the body.
 
@@ -76,6 +84,7 @@ class ResponseWriter(FlushListener):
             held = part.headers is not None
             done = respond.begin(request, part) if held else send_queue.start(request._conn, part)
         except BaseException:
+            self._headers = part.headers  # None if it has been written
             request._response_begun = True
             raise
         if not done:
