@@ -75,7 +75,13 @@ for _name, _about in COMMANDS.items():
     help="Also answer for this host; .NAME: and for the hosts below it; *: for any host.",
 )
 @site_options
-@click.option("--index", metavar="NAME", default="index.html", show_default=True)
+@click.option(
+    "--index",
+    metavar="NAME",
+    default="index.html",
+    show_default=True,
+    help="The file that is served for its folder.",
+)
 @click.option("--listing/--no-listing", default=True, help="Whether to list folders.")
 @click.option("--log/--no-log", default=None, help="Log each request (default: on a terminal).")
 @click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
