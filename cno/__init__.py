@@ -47,6 +47,7 @@ from cno.aio import (
 from cno.errors import ConnectionError
 from cno.limits import Limits
 from cno.settings import SettingsDict
+from cno.stats import ConnectionStats
 from cno.timeouts import Timeout
 
 COMPILED: Final[bool] = _build.is_compiled()
@@ -62,6 +63,7 @@ __all__ = [
     "ConnectTimeoutError",
     "ConnectionError",
     "ConnectionLostError",
+    "ConnectionStats",
     "ConnectionTimeoutError",
     "Handler",
     "Headers",

@@ -41,6 +41,7 @@ ADAPTERS = {
     "asgi": {"dotenv"},
     "django": {"django"},
     "gunicorn": {"gunicorn"},
+    "prometheus": {"prometheus_client"},
     "httpx": {"httpx", "httpx2"},
     "httpx2": {"httpx2"},
     "requests": {"requests", "urllib3"},

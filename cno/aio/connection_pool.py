@@ -7,7 +7,7 @@ its timer. Must never know what is sent, or what may be sent again.
 import asyncio
 import contextvars
 import time
-from typing import cast
+from typing import Any, cast
 
 from mypy_extensions import mypyc_attr
 
@@ -18,16 +18,19 @@ from cno.aio.client.connection import Client
 from cno.aio.client.pooled import ClientConnection, PoolListener, PoolObserver
 from cno.aio.client.request_queue import NOT_ALLOWED
 from cno.aio.client.request_spec import RequestSpec
+from cno.aio.client.traced import TracedClient
 from cno.aio.client.unread_input import let_transport_read
 from cno.aio.client.urls import Target
 from cno.aio.connection.lifecycle import LOST
 from cno.aio.errors import ConnectError, ConnectionLostError, StreamTimeoutError, fresh, not_sent
-from cno.aio.log import log
+from cno.aio.log import pool_log
 from cno.aio.waiters import wake
 from cno.limits import Limits
 from cno.pool.connection import Alarm, Decision, Dial, Origin, Waiter
 from cno.pool.store import ConnectionStore
 from cno.settings import SettingsDict
+from cno.stats import ConnectionStats
+from cno.trace.hook import Tracer
 
 
 class Attempt:
@@ -52,7 +55,9 @@ class ConnectionPool(PoolListener):
         max_per_origin: int | None,
         settings: SettingsDict | None,
         limits: Limits,
+        tracer: Tracer | None = None,
     ) -> None:
+        self._tracer = tracer
         self._route = route
         self._force_http2 = force_http2
         self._settings = settings
@@ -70,6 +75,11 @@ class ConnectionPool(PoolListener):
     def connections(self) -> int:
         """How many connections there are, those included that take no more requests."""
         return self._store.count()
+
+    def stats(self) -> list[ConnectionStats]:
+        """Return what `Client.stats` returns of each connection."""
+        connections = self._store.connections()
+        return [cast(ClientConnection, each).client.stats() for each in connections]
 
     def _bind(self) -> None:
         """Belong to the running event loop. Raises RuntimeError in any other one."""
@@ -172,7 +182,9 @@ class ConnectionPool(PoolListener):
         self._perform()
 
     def silent(self, connection: ClientConnection) -> None:
-        log.debug("%s does not answer a PING", connection.client.authority)
+        client = connection.client
+        about = {"connection": client._number, "authority": client.authority}
+        pool_log.debug("%s does not answer a PING", client.authority, extra=about)
         self._store.retire(connection)
         self._perform()
 
@@ -229,7 +241,8 @@ class ConnectionPool(PoolListener):
         loop = asyncio.get_running_loop()
         target = cast(Target, dial.origin.peer)
         force = self._force_http2 or target.force_http2
-        client = Client(
+        kind: Any = Client if self._tracer is None else TracedClient
+        client: Client = kind(
             loop,
             target.authority,
             target.scheme,
@@ -237,6 +250,9 @@ class ConnectionPool(PoolListener):
             settings=self._settings,
             limits=self._limits,
         )
+        if self._tracer is not None:
+            kind = client
+            kind.trace_by(self._tracer)
         attempt = Attempt(dial, client)
         connecting = self._route.connect(loop, target, client, dial.http1_only)
         task = loop.create_task(connecting)

@@ -29,13 +29,14 @@ from cno.aio.client.urls import Target, target_of
 from cno.aio.connection_pool import ConnectionPool
 from cno.aio.errors import ConnectionLostError, StreamError
 from cno.aio.fields import Headers, as_list
-from cno.aio.log import log
+from cno.aio.log import pool_log
 from cno.aio.sources import Body, RetryableBody
 from cno.errors import UsageError
 from cno.limits import Limits
 from cno.pool.retries import Retries
 from cno.settings import SettingsDict
 from cno.timeouts import Timeout
+from cno.trace.hook import Tracer
 
 if TYPE_CHECKING:
     from cno.websocket.opening import Opening
@@ -74,7 +75,7 @@ class Pool(ConnectionPool):
     `ssl_hostname`, the certificate of each server must name that host. Of the limits,
     `keepalive_timeout` closes idle connections, `ping_interval` keeps the others alive,
     `handshake_timeout` limits connecting, `shutdown_timeout` the end of the pool. `pushes`: accept
-    server push.
+    server push. `trace` takes the bytes of connections (`cno.trace`).
 
     A pool belongs to the first event loop that it is used in. In others it raises RuntimeError.
     """
@@ -96,6 +97,7 @@ class Pool(ConnectionPool):
         pushes: bool = False,
         settings: SettingsDict | None = None,
         limits: Limits | None = None,
+        trace: Tracer | None = None,
     ) -> None:
         check_configuration(settings, limits, False)
         chosen = CLIENT_LIMITS if limits is None else limits
@@ -106,6 +108,7 @@ class Pool(ConnectionPool):
             max_per_origin,
             settings,
             chosen if pushes else replace(chosen, max_pushes=0),
+            trace,
         )
         self._retries = retries
         self._retry_idempotent = retry_idempotent
@@ -279,7 +282,7 @@ class Pool(ConnectionPool):
                     raise
                 if body is not None and not body.again():
                     raise
-                log.debug("%s: sending %s %s again", error, spec.method, target.path)
+                sent_again(spec, target, error)
             finally:
                 if response is None:
                     self._release(connection)
@@ -333,5 +336,16 @@ class Pool(ConnectionPool):
                 return False
         answer.cancel()
         self._retire(connection)
-        log.debug("421: sending %s %s again", spec.method, target.path)
+        sent_again(spec, target, "421")
         return True
+
+
+def sent_again(spec: RequestSpec, target: Target, why: object) -> None:
+    """Log that a request is sent again."""
+    about = {
+        "method": spec.method,
+        "path": target.path,
+        "authority": target.authority,
+        "error": why,
+    }
+    pool_log.debug("%s: sending %s %s again", why, spec.method, target.path, extra=about)

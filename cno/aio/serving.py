@@ -17,6 +17,7 @@ from cno.aio.server.proxy_protocol import TrustedProxies
 from cno.aio.server.response_hook import HookedHandler, ResponseHook
 from cno.limits import Limits
 from cno.settings import SettingsDict
+from cno.trace.hook import Tracer
 
 
 class Options(TypedDict, total=False):
@@ -32,6 +33,7 @@ class Options(TypedDict, total=False):
     date: bool
     proxy_protocol: Iterable[object] | None
     on_response: ResponseHook | None
+    trace: Tracer | None
 
 
 @overload
@@ -78,6 +80,7 @@ def serve(
     date: bool = True,
     proxy_protocol: Iterable[object] | None = None,
     on_response: ResponseHook | None = None,
+    trace: Tracer | None = None,
 ) -> Listener:
     """Serve HTTP/2 and HTTP/1.1: `async with cno.serve(handler, host, port):`.
 
@@ -99,11 +102,11 @@ def serve(
     addresses have no header.
 
     `on_response(request, code, size, seconds)` is called when a handler has returned, for an access
-    log: with the status of the response (0 if the client has gone before there was one), the bytes
-    of the body that were sent, and the time since the request was received. It must not block.
+    log: with the status of the response (0: the client had gone before), the sent bytes of the body
+    and the time since the request. It must not block. `trace` takes all bytes (`cno.trace`).
 
-    Raises ValueError for an address or a TLS configuration that is missing or given twice,
-    TypeError and UsageError for a handler, settings or limits that cannot work, OSError.
+    Raises ValueError for an address or TLS that is missing or given twice, TypeError and UsageError
+    for a handler, settings or limits that cannot work, OSError.
     """
     if certfile is not None:
         if ssl is not None:
@@ -118,4 +121,4 @@ def serve(
         handler = HookedHandler(handler, on_response)
     address = Address(host, port, sock, path, mode, backlog, reuse_port)
     proxies = None if proxy_protocol is None else TrustedProxies(proxy_protocol)
-    return Listener(handler, address, ssl, settings, limits, date, proxies)
+    return Listener(handler, address, ssl, settings, limits, date, proxies, trace)

@@ -13,6 +13,7 @@ from cno.const import PREFACE
 from cno.enums import FrameType
 from cno.hpack import Decoder, HPACKError
 from cno.trace.frame_reader import FrameReader, RawFrame
+from cno.trace.hook import Tap, Tracer
 from cno.trace.payloads import fragment, values_of
 from cno.trace.record import MAX_OCTETS, Record, flag_names, type_name
 from cno.trace.windows import SenderWindows
@@ -30,7 +31,7 @@ MAX_TABLE: Final = 1 << 20
 _HEAD: Final = re.compile(rb"(HTTP/1\.[01] \d{3}|[!-~]+ [!-~]+ HTTP/1\.[01]\r?\n)")
 
 
-class Trace:
+class Trace(Tracer):
     """A trace of any number of connections. `listener` gets each record.
 
     `clock` returns seconds. The listener is called while a connection sends and receives: it must
@@ -79,7 +80,7 @@ class Direction:
         self.ended: set[int] = set()  # streams that ended in this direction only
 
 
-class ConnectionTrace:
+class ConnectionTrace(Tap):
     """The trace of one connection; see `Trace.open`."""
 
     def __init__(self, trace: Trace, number: int, server: bool, http2: bool | None) -> None:

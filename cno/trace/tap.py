@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Iterable
 from typing import Any
 
-from cno.trace.connection import ConnectionTrace, Trace
+from cno.trace.hook import Tap, Tracer
 
 
 class Traced(asyncio.Protocol):
@@ -18,10 +18,14 @@ class Traced(asyncio.Protocol):
     """
 
     #: The trace, and the part of it that is about this connection.
-    trace: Trace | None
-    tap: ConnectionTrace | None
+    trace: Tracer | None
+    tap: Tap | None
     #: Whether the connection is a server's.
     traced_as_server = False
+
+    def trace_by(self, tracer: Tracer) -> None:
+        """Set the trace."""
+        self.trace = tracer
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         trace = getattr(self, "trace", None)
@@ -30,7 +34,8 @@ class Traced(asyncio.Protocol):
             secured = transport.get_extra_info("ssl_object")
             http2 = None if secured is None else secured.selected_alpn_protocol() == "h2"
             self.tap = trace.open(self.traced_as_server, http2)
-            transport = TappedTransport(transport, self.tap)
+            if self.tap is not None:
+                transport = TappedTransport(transport, self.tap)
         super().connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
@@ -38,11 +43,16 @@ class Traced(asyncio.Protocol):
             self.tap.received(data)
         super().data_received(data)
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self.tap is not None:
+            self.tap.closed()
+        super().connection_lost(exc)
+
 
 class TappedTransport(asyncio.Transport):
     """A transport that shows a trace what is written, and does as another transport does."""
 
-    def __init__(self, transport: Any, tap: ConnectionTrace) -> None:
+    def __init__(self, transport: Any, tap: Tap) -> None:
         super().__init__()
         self._transport = transport
         self._tap = tap

@@ -44,7 +44,7 @@ from cno.aio.connection.lifecycle import (
 from cno.aio.connection.progress import acknowledged, is_taking
 from cno.aio.connection.state import Link
 from cno.aio.errors import name_of, said
-from cno.aio.log import log
+from cno.aio.log import connection_log
 from cno.aio.tls import received_close_notify, ssl_object_of
 from cno.aio.waiters import wake
 from cno.core import CLOSED, H1_BLOCKED, H2_CONTINUATION, INIT, waiting
@@ -340,7 +340,7 @@ def tell(conn: Link) -> None:
     try:
         conn.end_of_input()
     except ConnectionError as error:
-        log.debug("%s", error)
+        connection_log.debug("%s", error, extra={"connection": conn._number})
     except Exception as bug:
         bugs.report(conn, bug)
     send_queue.fail_all(conn)
@@ -366,7 +366,7 @@ def rescue(conn: Link) -> None:
         else:
             conn._intake.unparsed += from_tls(secured)
     except (OSError, ValueError, AttributeError) as error:
-        log.debug("nothing more to be read: %s", error)
+        connection_log.debug("nothing more to be read: %s", error)
 
 
 def from_system(transport: asyncio.BaseTransport) -> bytes:
@@ -385,7 +385,7 @@ def from_system(transport: asyncio.BaseTransport) -> bytes:
                     break
                 found += piece
         except OSError as error:
-            log.debug("no more than that can be read: %s", error)
+            connection_log.debug("no more than that can be read: %s", error)
     return bytes(found)
 
 

@@ -25,10 +25,12 @@ from cno.aio.connection import (
 from cno.aio.connection.lifecycle import CLOSED, LINGER, LOST
 from cno.aio.connection.pings import Pings
 from cno.aio.connection.state import Link
+from cno.aio.connection.stats import stats_of
 from cno.aio.connection.stream_state import StreamState
 from cno.aio.fields import Headers
 from cno.const import CNO_RST_NO_ERROR
 from cno.errors import Reason
+from cno.stats import ConnectionStats
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -95,6 +97,10 @@ class Connection(Link):
         self.close()
 
     # -- calls of the application ----------------------------------------------------------------
+
+    def stats(self) -> ConnectionStats:
+        """Return a look at the connection: streams, windows, limits, and counts if it is traced."""
+        return stats_of(self)
 
     def attach(self, adapter: object) -> None:
         """Keep something of an adapter's with the connection."""

@@ -17,7 +17,7 @@ from cno.aio.connection.pending_write import PendingWrite
 from cno.aio.connection.pings import Pings
 from cno.aio.connection.stream_state import StreamState
 from cno.aio.connection.transports import write_buffer
-from cno.aio.log import log
+from cno.aio.log import connection_log
 from cno.const import DEFAULT_WINDOW
 from cno.engine import Engine
 from cno.errors import ConnectionError, Reason
@@ -203,7 +203,8 @@ class Link(Engine, asyncio.Protocol):
 
     def _unsent(self, stream: int, error: Exception) -> None:
         """Handle an error of a write that no task waits for."""
-        log.debug("stream %d: %s", stream, error)
+        about = {"connection": self._number, "stream": stream}
+        connection_log.debug("stream %d: %s", stream, error, extra=about)
 
     def _clear_http2(self) -> bool:
         """Return whether to begin with HTTP/2 if no protocol was negotiated."""
@@ -211,7 +212,7 @@ class Link(Engine, asyncio.Protocol):
 
     def _on_refusal(self, error: ConnectionError) -> None:
         """Note that the peer has broken the protocol; it has been answered."""
-        log.debug("%s", error)
+        connection_log.debug("%s", error, extra={"connection": self._number})
 
     def _after_input(self) -> None:
         """After each batch of input: start handlers, resume writers, flush, close if done."""

@@ -16,7 +16,7 @@ from cno.aio.connection.durations import past, shortest
 from cno.aio.connection.lifecycle import DRAINING, FLUSHING, LINGER, LOST, OPEN
 from cno.aio.connection.progress import acknowledged, is_taking
 from cno.aio.connection.state import Link
-from cno.aio.log import log
+from cno.aio.log import timeout_log
 from cno.const import (
     CNO_RST_ENHANCE_YOUR_CALM,
     CNO_RST_SETTINGS_TIMEOUT,
@@ -140,33 +140,33 @@ def check_connection(conn: Link, now: float) -> bool:
     """Check the timeouts of the connection. Return False if it is closed, or soon will be."""
     limits, life = conn._limits, conn._life
     if life.phase == DRAINING and past(now, life.drain_since, limits.shutdown_timeout):
-        log.debug("not done in time after a shutdown: closing")
+        note(conn, "not done in time after a shutdown: closing")
         conn._life.timed_out = NOT_DONE
         conn.abort()
     elif is_greeting(conn) and past(now, conn._life.connected_at, limits.handshake_timeout):
-        log.debug("the peer does not begin: closing")
+        note(conn, "the peer does not begin: closing")
         give_up(conn, NO_BEGINNING)
     elif overdue_ack(conn, now):
-        log.debug("the peer does not acknowledge SETTINGS: closing")
+        note(conn, "the peer does not acknowledge SETTINGS: closing")
         conn._life.timed_out = NO_ACK
         conn.write_reset(0, CNO_RST_SETTINGS_TIMEOUT)
     elif overdue_head(conn, now):
-        log.debug("a head takes too long: closing")
+        note(conn, "a head takes too long: closing")
         give_up(conn, SLOW_HEAD)
     elif overdue_output(conn, now):
-        log.debug("the peer takes no output: closing")
+        note(conn, "the peer takes no output: closing")
         conn._lose(NO_PROGRESS)
     elif silent(conn, now):
-        log.debug("the peer answers no PING: closing")
+        note(conn, "the peer answers no PING: closing")
         conn._lose(NO_PONG)
     elif overdue_turn(conn, now):
-        log.debug("the server allows no request")
+        note(conn, "the server allows no request")
         conn._requests_not_allowed()
     elif vanished(conn, now):
-        log.debug("the peer is gone: closing")
+        note(conn, "the peer is gone: closing")
         conn._lose(HUNG_UP)
     elif conn._life.phase == OPEN and idle_for_long(conn, now):
-        log.debug("the peer does nothing: closing")
+        note(conn, "the peer does nothing: closing")
         conn.shutdown()
     else:
         if life.phase == DRAINING and now - life.drain_since >= GRACE and not conn._streams:
@@ -175,7 +175,10 @@ def check_connection(conn: Link, now: float) -> bool:
         if retire_at != 0.0 and now >= retire_at and not is_greeting(conn):
             conn._timeouts.retire_at = 0.0
             if not conn._draining and conn._life.phase == OPEN:
-                log.debug("the connection has reached its greatest age")
+                timeout_log.debug(
+                    "the connection has reached its greatest age",
+                    extra={"connection": conn._number},
+                )
                 conn._retire()
         return conn._life.phase < FLUSHING
     return False
@@ -408,3 +411,8 @@ def hung_up(transport: asyncio.BaseTransport) -> int:
     poll.register(number, POLLRDHUP)
     found = poll.poll(0)
     return found[0][1] if found else 0
+
+
+def note(conn: Link, text: str) -> None:
+    """Log which time limit has passed."""
+    timeout_log.debug(text, extra={"connection": conn._number})

@@ -11,7 +11,7 @@ from cno.aio.connection import send_buffer
 from cno.aio.connection.lifecycle import CLOSED, FLUSHING, LOST
 from cno.aio.connection.protocol import current_task
 from cno.aio.connection.stream_state import StreamState
-from cno.aio.log import log
+from cno.aio.log import server_log
 from cno.aio.server import outcome, shutdown
 from cno.aio.server.request_state import HANDLER_DONE, HANDLER_RUNNING, RequestState
 from cno.aio.server.state import ServerLink
@@ -97,7 +97,10 @@ def admit(conn: ServerLink, request: RequestState) -> None:
         conn._start_handler(request, handlers.eager)
     elif handlers.reset_running >= handlers.most:
         # A stream that is reset makes room for a new one at once; its handler does not.
-        log.debug("too many handlers of streams that were reset still run: closing")
+        server_log.debug(
+            "too many handlers of streams that were reset still run: closing",
+            extra={"connection": conn._number},
+        )
         if conn._life.phase < FLUSHING:
             conn.write_reset(0, CNO_RST_ENHANCE_YOUR_CALM)
     elif not handlers.waiting and handlers.has_room():

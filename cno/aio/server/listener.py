@@ -19,10 +19,13 @@ from cno.aio.server.connection import SERVER_LIMITS, Handler, Server
 from cno.aio.server.proxy_header import AnnouncedClient
 from cno.aio.server.proxy_protocol import PendingConnections, TrustedProxies
 from cno.aio.server.state import ConnectionObserver, ServerLink
+from cno.aio.server.traced import TracedServer
 from cno.aio.waiters import wake
 from cno.limits import Limits
 from cno.settings import SettingsDict
+from cno.stats import ConnectionStats
 from cno.strict import COMPILED
+from cno.trace.hook import Tracer
 
 #: Connections that asyncio accepts in one iteration of the event loop. It would accept as many as
 #: the system's backlog holds; each costs as much as several requests, which wait meanwhile.
@@ -187,6 +190,7 @@ class Listener(ConnectionObserver):
         limits: Limits | None,
         date: bool = True,
         proxies: TrustedProxies | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
         self._used = True  # no warning if the checks below fail
         check_handler(handler)
@@ -198,6 +202,7 @@ class Listener(ConnectionObserver):
         self._limits = limits
         self._date = date
         self._proxies = proxies
+        self._tracer = tracer
         #: Connections whose PROXY header or TLS handshake is incomplete; None without `proxies`.
         self._pending: PendingConnections | None = None
         self._server: asyncio.Server | None = None
@@ -219,6 +224,10 @@ class Listener(ConnectionObserver):
     def connections(self) -> int:
         """The number of connections."""
         return len(self._servers)
+
+    def stats(self) -> list[ConnectionStats]:
+        """Return what `Server.stats` returns of each connection."""
+        return [server.stats() for server in self._servers]
 
     def __await__(self) -> Generator[Any, None, "Listener"]:
         return self._begin().__await__()
@@ -316,7 +325,8 @@ class Listener(ConnectionObserver):
     # -- inside ----------------------------------------------------------------------------------
 
     def _protocol(self, announced: AnnouncedClient | None = None) -> Server:
-        server = Server(
+        kind: Any = Server if self._tracer is None else TracedServer
+        server: Server = kind(
             None,
             self._handler,
             settings=self._settings,
@@ -324,6 +334,9 @@ class Listener(ConnectionObserver):
             observer=self,
             date=self._date,
         )
+        if self._tracer is not None:
+            kind = server
+            kind.trace_by(self._tracer)
         server._announced_peer = announced
         return server
 

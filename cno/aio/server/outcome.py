@@ -13,7 +13,7 @@ from cno.aio.connection.pending_write import PendingWrite
 from cno.aio.connection.protocol import current_task
 from cno.aio.errors import RequestRefusedError
 from cno.aio.fields import Headers
-from cno.aio.log import log
+from cno.aio.log import server_log
 from cno.aio.server import failures
 from cno.aio.server.request_state import RequestState
 from cno.aio.server.state import ServerLink
@@ -32,11 +32,11 @@ def crashed(conn: ServerLink, request: RequestState, error: BaseException, work:
         send_500(conn, request)  # and the event loop stops
         return False
     if failures.says_gone(error, request):
-        log.debug("%r: %s", request, error)
+        server_log.debug("%r: %s", request, error, extra=about(request, error))
         returned(conn, request)
         return True
     if isinstance(error, RequestRefusedError) and error.code and not request._response_begun:
-        log.debug("%r: %s", request, error)
+        server_log.debug("%r: %s", request, error, extra=about(request, error))
         respond_empty(conn, request, error.code, error.headers)
         return True
     told = f"the handler of {request!r} failed"
@@ -129,3 +129,14 @@ def report(conn: ServerLink, message: str, error: BaseException | None) -> None:
     if error is not None:
         context["exception"] = error
     conn.loop.call_exception_handler(context)
+
+
+def about(request: RequestState, error: BaseException) -> dict[str, object]:
+    """Return the fields of a record in the log."""
+    return {
+        "connection": request._conn._number,
+        "stream": request.stream,
+        "method": request.method,
+        "path": request.path,
+        "error": error,
+    }

@@ -14,7 +14,7 @@ from typing import Any, Final, cast
 
 from cno.aio.errors import said
 from cno.aio.hosts import ip_address
-from cno.aio.log import log
+from cno.aio.log import server_log
 from cno.aio.server.proxy_header import MAX_HEADER, AnnouncedClient, ProxyHeader, parse
 from cno.limits import Limits
 
@@ -84,7 +84,7 @@ class PendingConnections:
             own = socket.fromfd(sock.fileno(), sock.family, socket.SOCK_STREAM)
             own.setblocking(False)
         except OSError as error:
-            log.debug("cannot take a connection: %s", said(error))
+            server_log.debug("cannot take a connection: %s", said(error), extra={"error": error})
             return
         finally:
             transport.abort()
@@ -109,7 +109,7 @@ class PendingConnections:
                 ssl_handshake_timeout=None if self._ssl is None else self._patience,
             )
         except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
-            log.debug("a connection is refused: %s", said(error))
+            server_log.debug("a connection is refused: %s", said(error), extra={"error": error})
         finally:
             if not passed_on:
                 sock.close()
