@@ -100,11 +100,14 @@ NO_ENTRY = {
     "cno.raw.Limits": "it is cno.Limits",
     "cno.sync.Body": "a union of types",
     "cno.sync.Timeout": "it is cno.Timeout",
+    "cno.trace.ConnectionTrace": "of those who write a transport",
+    "cno.trace.SECRETS": "a constant",
+    "cno.trace.TappedTransport": "of those who write a transport",
 }
 
 
 @pytest.mark.parametrize(
-    "name", ["cno", "cno.raw", "cno.sync", "cno.websocket", "cno.testing", "cno.asgi"]
+    "name", ["cno", "cno.raw", "cno.sync", "cno.websocket", "cno.testing", "cno.trace", "cno.asgi"]
 )
 def test_the_reference_is_complete(name: str) -> None:
     entries = {
