@@ -144,7 +144,6 @@ LARGE_CLASSES = {
     "aio.client.connection.Response": (338, 0, "an IncomingMessage, and what applications call"),
     "websocket.socket.FrameBuffer": (320, 0, "a BodyBuffer whose data are parsed at once"),
     "adapters.pool.TransportPool": (715, 0, "a Pool whose requests have time limits"),
-    "cli.connecting.TracedClient": (790, 0, "a Client that is traced"),
     "adapters.sync_pool.SyncTransportPool": (860, 0, "a sync.Pool whose requests are traced"),
     "uvicorn.Protocol": (510, 0, "a Server, as uvicorn makes it"),
     "sync.state.Link": (

@@ -9,7 +9,7 @@ import re
 import socket
 import ssl
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from cno.aio import tls
 from cno.aio.client.connect import Route, dial
@@ -22,7 +22,9 @@ from cno.aio.hosts import is_address
 from cno.cli import exit_codes
 from cno.cli.problems import Problem, reason
 from cno.limits import Limits
-from cno.trace import Trace, Traced
+
+if TYPE_CHECKING:
+    from cno.trace import Trace
 
 # What OpenSSL calls bytes that are not TLS.
 _NOT_TLS: Final = ("WRONG_VERSION_NUMBER", "PACKET_LENGTH_TOO_LONG", "HTTP_REQUEST")
@@ -34,7 +36,7 @@ TLS_HINT: Final = "if the server uses TLS, the URL begins with https:"
 Redirection = tuple[str, int, str, int]
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class ConnectOptions:
     """How the user wants connections to be made.
 
@@ -59,7 +61,7 @@ class ConnectOptions:
     timeout: float | None = None
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Timings:
     """When the steps of a connection were done, by the clock of the event loop; 0: not taken."""
 
@@ -68,10 +70,6 @@ class Timings:
     connected: float = 0.0
     secured: float = 0.0
     ended: float = 0.0
-
-
-class TracedClient(Traced, Client):
-    """A client whose frames are traced."""
 
 
 def target_of(url: str) -> Target:
@@ -115,7 +113,7 @@ def client_context(options: ConnectOptions) -> ssl.SSLContext:
 class Dialer:
     """Makes connections as the options say. `trace`: of all of them."""
 
-    def __init__(self, options: ConnectOptions, trace: Trace | None = None) -> None:
+    def __init__(self, options: ConnectOptions, trace: "Trace | None" = None) -> None:
         self.options = options
         self.trace = trace
         self._context: ssl.SSLContext | None = None
@@ -134,8 +132,8 @@ class Dialer:
         async def reach(
             loop: asyncio.AbstractEventLoop, target: Target, client: Client, http1_only: bool
         ) -> None:
-            if isinstance(client, TracedClient):
-                client.trace = self.trace
+            if self.trace is not None:
+                client.trace = self.trace  # type: ignore[attr-defined]  # a TracedClient
             await self._reach(loop, target, client, http1_only, timings)
 
         secure = target.scheme == "https"
@@ -148,7 +146,7 @@ class Dialer:
                     settings=None if pushes else {"enable_push": False},
                     limits=options.limits,
                     http1_only=http1_only,
-                    client_class=Client if self.trace is None else TracedClient,
+                    client_class=self._client_class(),
                     connector=reach,
                 )
         except TimeoutError as late:
@@ -162,6 +160,13 @@ class Dialer:
             raise Problem(f"--proxy: {malformed}", 2) from None
         timings.ended = asyncio.get_running_loop().time()
         return client, timings
+
+    def _client_class(self) -> type[Client]:
+        if self.trace is None:
+            return Client
+        from cno.aio.client.traced import TracedClient
+
+        return TracedClient
 
     def _problem(self, target: Target, error: OSError, secure: bool) -> Problem:
         text = connect_reason(error, secure)

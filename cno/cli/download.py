@@ -5,7 +5,6 @@ server that has another one by now sends all of that. Knows files and the fields
 never know a connection.
 """
 
-import json
 import os
 from typing import Final
 
@@ -137,6 +136,8 @@ class Download:
         return f"{part_name(self.path)}.json"
 
     def _read_note(self) -> None:
+        import json  # slow to import
+
         try:
             with open(self._note_name(), encoding="utf-8") as file:
                 note = json.loads(file.read(MAX_NOTE))
@@ -151,6 +152,8 @@ class Download:
     def _write_note(self) -> None:
         if not self.file.is_part:
             return
+        import json
+
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0)
         with open(os.open(self._note_name(), flags, 0o600), "w", encoding="utf-8") as file:
             json.dump({"url": self._url, "validator": self._validator}, file)

@@ -14,7 +14,7 @@ from cno.aio.client.retry_rules import requires_http1
 from cno.aio.client.urls import Target
 from cno.aio.errors import ConnectionLostError, StreamError
 from cno.cli import exit_codes
-from cno.cli.connecting import TLS_HINT, TracedClient, target_of
+from cno.cli.connecting import TLS_HINT, target_of
 from cno.cli.fetch import Fetch
 from cno.cli.origins import Lease, Origin, Origins
 from cno.cli.output import Output
@@ -118,8 +118,8 @@ def describe(hop: Hop, lease: Lease) -> None:
     hop.version = version_of(client.is_http2)
     if lease.timings is not None:
         hop.connection, lease.timings = lease.timings, None
-    if isinstance(client, TracedClient) and client.tap is not None:
-        hop.number = client.tap.number
+    tap = getattr(client, "tap", None)  # of a TracedClient
+    hop.number = 0 if tap is None else tap.number
     hop.remote = address(client.transport.get_extra_info("peername"))
     hop.local = address(client.transport.get_extra_info("sockname"))
     hop.ready = hop.sent = asyncio.get_running_loop().time()

@@ -27,7 +27,7 @@ _PERSONAL: Final = frozenset(("authorization", "cookie", "host", "proxy-authoriz
 _PLAIN: Final = {"h2c": "http", "h2": "https"}
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class GetOptions:
     """The options of `cno get`: what to fetch, and where the responses go.
 
@@ -73,7 +73,7 @@ class GetOptions:
     write_out: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class Fetch:
     """One request, not yet assigned to a connection."""
 

@@ -26,7 +26,7 @@ MAX_ERRORS: Final = 20
 PATIENCE: Final = 10.0
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class Plan:
     """What to send. `requests` and `duration` (seconds) end it; `rate` makes the loop open."""
 

@@ -17,7 +17,7 @@ class ArgumentError(Exception):
     """The arguments are not what the command takes."""
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class Option:
     """One option. `flags`: `-o --output`; the last long one names its value.
 
@@ -50,7 +50,7 @@ class Option:
         return self.name or self.all_flags[-1].lstrip("-").replace("-", "_").replace(".", "_")
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class Table:
     """The options and arguments of a command."""
 

@@ -23,7 +23,7 @@ CHUNK: Final = 65_536
 FORM: Final = "application/x-www-form-urlencoded"
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class Content:
     """The content of a request. `make` returns it anew for each attempt.
 
@@ -149,7 +149,7 @@ def upload_url(url: str, path: str) -> str:
 # -- -F --------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class Part:
     """A part of a form: its head, and the bytes or the file that it has."""
 

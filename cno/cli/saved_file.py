@@ -11,16 +11,15 @@ from errno import EACCES, EAGAIN, EEXIST, EISDIR, ENOENT, ENOTDIR, EROFS
 from io import FileIO
 from types import TracebackType
 from typing import Final
-from urllib.parse import unquote
 
 from cno.aio.client.urls import split_hier_part
 from cno.cli.exit_codes import NOT_WRITTEN
 from cno.cli.problems import Problem, reason
 
 _MAX_NAME: Final = 200
-_UNSAFE: Final = re.compile(r'[\x00-\x1f\x7f-\x9f/\\:*?"<>|\ud800-\udfff]')
+_UNSAFE: Final = r'[\x00-\x1f\x7f-\x9f/\\:*?"<>|\ud800-\udfff]'
 # Names that mean devices on Windows, with any suffix.
-_DEVICES: Final = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\.|$)")
+_DEVICES: Final = r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\.|$)"
 # O_EXCL: fail if there is a file or a link of this name.
 _CREATE: Final = (
     os.O_WRONLY
@@ -37,6 +36,8 @@ def remote_name(url: str) -> str:
 
     The name is not empty; see `safe_name`.
     """
+    from urllib.parse import unquote  # slow to import
+
     return safe_name(unquote(path_of(url).rpartition("/")[2], errors="replace")) or "index.html"
 
 
@@ -45,8 +46,8 @@ def safe_name(last: str) -> str:
 
     It has no separators, is not hidden, not a device's, and not longer than file systems allow.
     """
-    name = _UNSAFE.sub("_", last).lstrip(". -~").rstrip(". ")
-    if _DEVICES.match(name):
+    name = re.sub(_UNSAFE, "_", last).lstrip(". -~").rstrip(". ")
+    if re.match(_DEVICES, name):
         name = "_" + name
     stem, ending = os.path.splitext(name)
     while len(os.fsencode(stem + ending)) > _MAX_NAME:

@@ -19,9 +19,10 @@ _OTHERS: Final = (
     "\x80-\x9f\ud800-\udfff\u2028\u2029\u202a-\u202e\u2060-\u206f\u200b\ufeff\ufff9-\ufffb"
     "\U000e0000-\U000e007f"
 )
-_OTHER: Final = re.compile(f"[{_OTHERS}]")
-_UNSAFE: Final = re.compile(f"[\x00-\x08\x0b-\x1f\x7f{_OTHERS}]")
-_NO_COLOUR: Final = re.compile("\x1b(?!\\[[0-9;]*m)|[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f]")
+# Patterns as text: `re` compiles them when they are used first, and keeps them.
+_OTHER: Final = f"[{_OTHERS}]"
+_UNSAFE: Final = f"[\x00-\x08\x0b-\x1f\x7f{_OTHERS}]"
+_NO_COLOUR: Final = "\x1b(?!\\[[0-9;]*m)|[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f]"
 
 # Select Graphic Rendition parameters (ECMA-48 8.3.117).
 STYLES: Final = {
@@ -40,12 +41,13 @@ STATUS: Final = {2: "green", 3: "cyan", 4: "yellow", 5: "red"}
 
 def harmless(text: str) -> str:
     """Return a text with all control characters replaced, except line feeds and tabs."""
-    return _OTHER.sub("\ufffd", text.replace("\r\n", "\n").translate(_PICTURES))
+    return re.sub(_OTHER, "\ufffd", text.replace("\r\n", "\n").translate(_PICTURES))
 
 
 def coloured_only(text: str) -> str:
     """Return a coloured text with all control characters replaced, except those of colours."""
-    return _OTHER.sub("\ufffd", _NO_COLOUR.sub(lambda match: match[0].translate(_PICTURES), text))
+    coloured = re.sub(_NO_COLOUR, lambda match: match[0].translate(_PICTURES), text)
+    return re.sub(_OTHER, "\ufffd", coloured)
 
 
 def one_line(text: str) -> str:
@@ -57,7 +59,7 @@ def one_line(text: str) -> str:
 
 def escaped(text: str) -> str:
     r"""Return the text of a JSON string with `\uXXXX` in place of control characters."""
-    return _UNSAFE.sub(lambda match: _escape(match[0]), text)
+    return re.sub(_UNSAFE, lambda match: _escape(match[0]), text)
 
 
 def _escape(character: str) -> str:

@@ -11,7 +11,7 @@ from cno.cli.fetch import Fetch
 Headers = list[tuple[str, str]]
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Hop:
     """One request and its response. Times are those of the event loop's clock; 0: not reached."""
 
@@ -35,7 +35,7 @@ class Hop:
     wall: float = 0.0  #: Seconds since 1970 at which it began.
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Transfer:
     """The fetch of one URL, with its redirects."""
 

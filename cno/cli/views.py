@@ -10,14 +10,16 @@ import sys
 from dataclasses import dataclass
 from io import TextIOWrapper
 from types import TracebackType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from cno.cli.exit_codes import NOT_WRITTEN
 from cno.cli.output import Output
 from cno.cli.problems import Problem, reason
 from cno.cli.text import Paint
 from cno.cli.transfer import Transfer
-from cno.trace import Record, Trace, as_json
+
+if TYPE_CHECKING:
+    from cno.trace import Record, Trace
 
 #: The value of --waterfall without a file: the terminal.
 TERMINAL: Final = ""
@@ -55,7 +57,10 @@ class Views:
         self._output = output
         if options == ViewOptions():
             return
+        from cno.trace import Trace, as_json
+
         loop = asyncio.get_running_loop()
+        self._as_json = as_json
         self.trace = Trace(self._add, clock=loop.time, on_error=self._failed)
         output.traced = options.frames
         from cno.cli.explain import Explainer
@@ -69,14 +74,14 @@ class Views:
         if options.trace is not None:
             self._file = opened(options.trace)
 
-    def _add(self, record: Record) -> None:
+    def _add(self, record: "Record") -> None:
         """Pass a record to the views that want it."""
         options, output = self.options, self._output
         if options.frames and output is not None and record.protocol == "HTTP/2":
             for line in self._lines.lines(record):
                 output.line(line)
         if self._file is not None:
-            self._file.write(as_json(record) + "\n")
+            self._file.write(self._as_json(record) + "\n")
             self._file.flush()
         if options.waterfall is not None:
             self._timeline.add(record)
