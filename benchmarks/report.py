@@ -15,7 +15,9 @@ from typing import Final
 from benchmarks import lab, plots
 from benchmarks.lab import Claim, Missing, Row
 
-CLAIMS: Final = ("engine", "hpack", "server", "asgi", "syscalls", "client", "adapters", "scale")
+CLAIMS: Final = (
+    *("engine", "hpack", "server", "asgi", "syscalls", "client", "adapters", "download", "scale"),
+)
 
 #: The rows of the README: claim, case, unit, peers.
 HEADLINE: Final = (

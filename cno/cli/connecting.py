@@ -88,10 +88,26 @@ def target_of(url: str) -> Target:
         raise Problem(text if url in text else f"{url}: {text}", status) from None
 
 
+class RecordObject(ssl.SSLObject):
+    """A TLS object that reads one record at a time.
+
+    asyncio asks for 256 KiB each time, and Python allocates as much for each record of 16 KiB: that
+    takes longer than to decrypt it.
+    """
+
+    RECORD: Final = 16_384  # bytes of the largest record (RFC 8446 5.1)
+
+    def read(self, len: int = 1024, buffer: Any = None) -> Any:
+        if buffer is not None:
+            return super().read(len, buffer)
+        return super().read(min(len, self.RECORD))
+
+
 def client_context(options: ConnectOptions) -> ssl.SSLContext:
     """Return the TLS context for all servers. Raises Problem for files that cannot be used."""
     try:
         context = tls.client_context(options.cacert, verify=not options.insecure)
+        context.sslobject_class = RecordObject
     except OSError as error:
         text = f"cannot use the certificates {options.cacert}: {reason(error)}"
         raise Problem(text, exit_codes.AUTHORITIES) from None

@@ -10,6 +10,7 @@ from types import TracebackType
 
 from cno.aio.client.connection import Response
 from cno.cli import exit_codes
+from cno.cli.allocator import LARGE, keep_freed
 from cno.cli.body_reader import BodyReader, RateLimit, total_of
 from cno.cli.download import Download, http_time
 from cno.cli.fetch import GetOptions, Headers
@@ -131,7 +132,10 @@ class FileDestination(Destination):
             self._download = self._made(path)
         download = self._download
         transfer.filename = path
-        bar = self._delivery.bars.add(os.path.basename(path), total_of(response))
+        total = total_of(response)
+        bar = self._delivery.bars.add(os.path.basename(path), total)
+        if total is not None and total >= LARGE:
+            keep_freed()
         reader = self.reader(hop, response)
         try:
             if self._options.make_folders and os.path.dirname(path):

@@ -14,6 +14,7 @@ from cno.cli.text import one_line
 WIDTH: Final = 720
 HEIGHT: Final = 320
 LEFT: Final = 70
+RIGHT: Final = 40
 BOTTOM: Final = 40
 TOP: Final = 40
 #: The percentiles of the axis; each step has a tenth of what is left.
@@ -44,7 +45,7 @@ def svg(report: Report) -> str:
     right = place(TICKS[-1])
 
     def x(share: float) -> float:
-        return LEFT + place(share) / right * (WIDTH - LEFT - 20)
+        return LEFT + place(share) / right * (WIDTH - LEFT - RIGHT)
 
     def y(seconds: float) -> float:
         part = (math.log10(max(seconds, 1e-6)) - lowest) / (highest - lowest)
@@ -67,7 +68,7 @@ def svg(report: Report) -> str:
     for seconds in rungs(lowest, highest):
         at = y(seconds)
         parts.append(
-            f'<line class="grid" x1="{LEFT}" x2="{WIDTH - 20}" y1="{at:.1f}" y2="{at:.1f}"/>'
+            f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{at:.1f}" y2="{at:.1f}"/>'
             f'<text class="dim" x="{LEFT - 8}" y="{at + 4:.1f}" text-anchor="end">'
             f"{time_text(seconds)}</text>"
         )

@@ -12,7 +12,7 @@ from cno.cli.waterfall import bytes_text, milliseconds, shortened, status_text
 
 WIDTH: Final = 960
 LABEL: Final = 250
-RIGHT: Final = 200
+RIGHT: Final = 250
 ROW: Final = 22
 TOP: Final = 44
 #: Rows that are drawn.
@@ -71,7 +71,7 @@ def grid(total: float, scale: float, height: int) -> list[str]:
         parts.append(
             f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP - 4}" y2="{height - 30}"/>'
             f'<text class="dim" x="{x:.1f}" y="{TOP - 10}" text-anchor="middle">'
-            f"{milliseconds(at)}</text>"
+            f"{milliseconds(at) if at else 0}</text>"
         )
         at += step
     return parts
