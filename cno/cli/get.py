@@ -258,7 +258,8 @@ class Fetcher:
             await drain(response, hop)
             return redirected(fetch, response.code, location)
         failed = bool(options.fail) and response.code >= 400
-        retries_left = transfer.retries < options.retries and target.can_restart
+        goes_again = target.can_restart and transfer.hops[0].fetch.content.again
+        retries_left = transfer.retries < options.retries and goes_again
         transient = is_transient(response.code) and retries_left
         if (failed and options.fail == "fail") or transient:
             await drain(response, hop)

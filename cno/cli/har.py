@@ -18,8 +18,6 @@ from cno.trace.json_lines import as_dict
 
 Headers = list[tuple[str, str]]
 
-#: Frames of one request that the file has.
-MAX_FRAMES: Final = 5_000
 #: A time that is not known.
 UNKNOWN: Final = -1
 
@@ -55,7 +53,7 @@ def entry(
     }
     shown = frames.get((hop.number, hop.stream), []) if hop.stream else []
     if shown:
-        found["_frames"] = [as_dict(record) for record in shown[:MAX_FRAMES]]
+        found["_frames"] = [as_dict(record) for record in shown]
     return found
 
 

@@ -21,6 +21,8 @@ from cno.cli.transfer import Transfer
 if TYPE_CHECKING:
     from cno.trace import Record, Trace
 
+#: Frames of one stream that a HAR file has.
+MAX_FRAMES: Final = 5_000
 #: The value of --waterfall without a file: the terminal.
 TERMINAL: Final = ""
 
@@ -88,7 +90,9 @@ class Views:
         if options.explain:
             self._explainer.add(record)
         if options.har is not None and record.stream:
-            self._frames.setdefault((record.connection, record.stream), []).append(record)
+            kept = self._frames.setdefault((record.connection, record.stream), [])
+            if len(kept) < MAX_FRAMES:
+                kept.append(record)
 
     def _failed(self, error: Exception) -> None:
         if self._output is not None:

@@ -118,6 +118,16 @@ def test_retries_end(here: Here, echo: Echo) -> None:
     assert len(echo.seen) == 3
 
 
+def test_a_body_that_comes_once_is_not_sent_again(here: Here, echo: Echo) -> None:
+    """The response to it is printed, though its status may pass."""
+    echo.failures = 1
+    with open(os.devnull, "rb") as empty, pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.stdin", empty)
+        url = f"{echo.url}/fail"
+        result = here("get", "-s", "--retry", "2", "--retry-delay", "0", "-T", "-", url)
+    assert (result.status, result.stdout) == (0, b"tried\n")
+
+
 def test_retries_of_connections(here: Here) -> None:
     url = f"http://{HOST}:{free_port()}/"
     began = time.monotonic()
