@@ -113,8 +113,9 @@ def try_open(link: Link, state: StreamState, spec: RequestSpec) -> bool:
     if len(link.exchanges) >= MAX_BLIND and link.is_greeting():
         return False
     path, fields = spec.path, spec.fields
-    if link.forward_proxy is not None:
-        path, fields = link.forward_proxy.target(spec), link.forward_proxy.fields(spec)
+    proxy = link.forward_proxy
+    if proxy is not None:
+        path, fields = proxy.target(spec.method, path, fields), proxy.fields(fields)
     stream = link.next_stream
     state.stream = stream
     state._reused = link.answered_before

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from mypy_extensions import i64, mypyc_attr
 
+from cno.aio.client.forward_proxy import ForwardProxy
 from cno.aio.client.unclaimed import Unclaimed
 from cno.aio.errors import (
     ConnectionLostError,
@@ -166,7 +167,7 @@ class Link(Engine):
         self.listener: LinkListener | None = None
         self.entry: Any = None  # the pool's record
         self.credentials: str | None = None
-        self.forward_proxy: Any = None
+        self.forward_proxy: ForwardProxy | None = None  # the proxy that forwards requests
         self.force_http2 = False
         self.single = False  # it closes after its only request
         self.unclaimed: Unclaimed | None = None  # pushes, once there were any

@@ -363,11 +363,14 @@ def test_an_idle_connection_that_the_server_closes() -> None:
         heads += 1
         peer.send(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
         peer.writer.close()
+        await peer.writer.wait_closed()
+        closed.release()
 
+    closed = threading.Semaphore(0)
     with background(lambda: by_hand(script)) as url, sync.Pool() as pool:
         for _ in range(20):
             assert pool.request("POST" if _ % 2 else "GET", url).read() == b"ok"
-            time.sleep(0.005)
+            assert closed.acquire(timeout=10)
     assert heads == 20
 
 

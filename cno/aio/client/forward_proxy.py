@@ -5,7 +5,7 @@ Takes a request and returns the target and fields to send. Must never know a con
 
 from typing import Final
 
-from cno.aio.client.request_spec import RequestSpec, has
+from cno.aio.client.request_spec import has
 from cno.aio.fields import Headers
 
 
@@ -20,17 +20,18 @@ class ForwardProxy:
         self._credentials: Final = credentials
         self._fields: Final = fields
 
-    def fields(self, spec: RequestSpec) -> Headers:
+    def fields(self, fields: Headers) -> Headers:
         """Return the header fields of the request, with the credentials for the proxy.
 
         A `proxy-authorization` field of the application's takes precedence.
         """
-        fields = [*spec.fields, *self._fields] if self._fields else spec.fields
+        if self._fields:
+            fields = [*fields, *self._fields]
         if self._credentials is None or has(fields, "proxy-authorization"):
             return fields
         return [*fields, ("proxy-authorization", self._credentials)]
 
-    def target(self, spec: RequestSpec) -> str:
+    def target(self, method: str, path: str, fields: Headers) -> str:
         """Return the request target in absolute-form.
 
         CONNECT keeps its authority-form, and a target that is a URL stays as it is.
@@ -38,15 +39,14 @@ class ForwardProxy:
         # > When making a request to a proxy, other than a CONNECT or server-wide OPTIONS request
         # > (as detailed below), a client MUST send the target URI in absolute-form as the
         # > request-target.   (RFC 9112 3.2.2)
-        path = spec.path
-        if spec.method == "CONNECT" or not (path == "" or path == "*" or path.startswith("/")):
+        if method == "CONNECT" or not (path == "" or path == "*" or path.startswith("/")):
             return path
-        if path == "" and spec.method != "OPTIONS":
+        if path == "" and method != "OPTIONS":
             path = "/"
         # > If a proxy receives an OPTIONS request with an absolute-form of request-target in which
         # > the URI has an empty path and no query component, then the last proxy on the request
         # > chain MUST send a request-target of "*"   (RFC 9112 3.2.4)
-        return f"http://{authority_of(spec.fields)}{'' if path == '*' else path}"
+        return f"http://{authority_of(fields)}{'' if path == '*' else path}"
 
 
 def authority_of(fields: Headers) -> str:

@@ -82,7 +82,7 @@ def try_head(conn: ClientLink, spec: RequestSpec) -> ResponseState | None:
     path, fields = spec.path, spec.fields
     proxy = conn._requests.forward_proxy
     if proxy is not None:
-        path, fields = proxy.target(spec), proxy.fields(spec)
+        path, fields = proxy.target(spec.method, path, fields), proxy.fields(fields)
     stream = conn.next_stream
     response = conn._new_response(stream, observer)
     response._reused = conn._requests.answered
