@@ -266,7 +266,7 @@ def lost(conn: Link, exc: Exception | None) -> None:
     closed = before >= FLUSHING  # by us: later input is dropped
     if closed or before == CONNECTING:
         conn._intake.behind = False
-        conn._intake.unparsed = bytearray()
+        intake.drop_unparsed(conn)
     elif conn._life.peer_end == NO_END:
         rescue(conn)
     if closed:
@@ -330,7 +330,7 @@ def tell(conn: Link) -> None:
     conn._life.cause = end_of(conn)
     conn._life.loss = None  # its traceback may refer to the connection
     conn._life.hung_up = conn._life.peer_end != CLOSED_HERE and is_quiet(conn)
-    conn._intake.unparsed = bytearray()
+    intake.drop_unparsed(conn)
     if conn._life.peer_end != FULL_END:
         # A body that lasts until the connection ends, or a tunnel, is incomplete.
         # > A response that has neither chunked transfer coding nor Content-Length is complete
@@ -362,9 +362,9 @@ def rescue(conn: Link) -> None:
     try:
         secured = ssl_object_of(conn.transport)
         if secured is None:
-            conn._intake.unparsed += from_system(conn.transport)
+            intake.add_unparsed(conn, from_system(conn.transport))
         else:
-            conn._intake.unparsed += from_tls(secured)
+            intake.add_unparsed(conn, from_tls(secured))
     except (OSError, ValueError, AttributeError) as error:
         connection_log.debug("nothing more to be read: %s", error)
 

@@ -41,6 +41,8 @@ def ended(conn: Link, stream: int, code: int, side: int) -> None:
     exchange = conn._exchanges.get(stream)
     if exchange is not None:
         del conn._exchanges[stream]
+        if not conn._exchanges:
+            conn._exchanges.clear()  # an idle connection needs no room for keys
         exchange._ended = True
         if exchange._drain_timer is not None:
             exchange._drain_timer.cancel()

@@ -16,7 +16,7 @@ from cno.aio.connection.lifecycle import (
     SHUTDOWN,
     TUNNEL_OPENED,
 )
-from cno.aio.connection.state import Link
+from cno.aio.connection.state import NO_INPUT, Link
 from cno.core import CLOSED, H1_BLOCKED
 from cno.errors import ConnectionError, WouldBlockError
 
@@ -43,10 +43,23 @@ def received(conn: Link, data: bytes) -> None:
     intake = conn._intake
     intake.received += 1
     if len(data) > intake.chunk or intake.behind:
-        intake.unparsed += data
+        add_unparsed(conn, data)
         fall_behind(conn)
     else:
         process(conn, data)
+
+
+def add_unparsed(conn: Link, data: bytes) -> None:
+    """Add received bytes to those that are not parsed."""
+    if conn._intake.unparsed:
+        conn._intake.unparsed += data
+    else:
+        conn._intake.unparsed = bytearray(data)
+
+
+def drop_unparsed(conn: Link) -> None:
+    """Drop the received bytes that are not parsed."""
+    conn._intake.unparsed = NO_INPUT
 
 
 def process(conn: Link, data: bytes) -> None:
@@ -102,7 +115,7 @@ def catch_up(conn: Link) -> None:
         return
     conn._intake.behind = False
     if conn._life.phase >= FLUSHING:
-        conn._intake.unparsed = bytearray()
+        drop_unparsed(conn)
         listen(conn)
         return
     take_piece(conn)
@@ -117,6 +130,8 @@ def take_piece(conn: Link) -> None:
     if conn._intake.unparsed and not (conn._http2 and conn._h2.frames >= conn._h2.pause_at):
         piece = bytes(conn._intake.unparsed[: conn._intake.chunk])
         del conn._intake.unparsed[: conn._intake.chunk]
+        if not conn._intake.unparsed:
+            drop_unparsed(conn)
     process(conn, piece)
 
 

@@ -33,7 +33,8 @@ NUMBERS: Final = itertools.count(1)
 FIRST_CHUNK: Final = 16_384
 #: Less than any count of bytes.
 NEVER: Final = -(1 << 62)
-#: Placeholder where there is no output. Not to be modified.
+# Placeholders where there is nothing, as on most connections most of the time. Not to be modified.
+NO_INPUT: Final = bytearray()
 NO_CHUNKS: Final[list[bytes]] = []
 
 
@@ -44,7 +45,7 @@ class Intake:
     def __init__(self, limits: Limits) -> None:
         self.received: i64 = 0  # calls of data_received
         self.parsing = False  # input is being parsed: output and new work wait for its end
-        self.unparsed = bytearray()  # received, not yet given to the engine
+        self.unparsed = NO_INPUT  # received, not yet given to the engine
         self.behind = False  # that waits for the next iteration of the event loop
         self.chunk: i64 = min(limits.read_chunk, FIRST_CHUNK)  # bytes parsed in one iteration
         self.most_chunk: i64 = limits.read_chunk

@@ -282,7 +282,7 @@ class Server(ServerLink):
         if stream >= self._handlers.most_requests:
             retirement.count(self, stream)
         if self._intake.parsing:
-            self._handlers.new_requests.append(request)
+            self._handlers.add_new(request)
         else:
             # A push by the handler of another request: do not use that handler's context.
             self._context.copy().run(self._start_handler, request, False)

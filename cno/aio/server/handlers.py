@@ -32,10 +32,9 @@ def throw(error: BaseException) -> None:
 def begin(conn: ServerLink) -> None:
     """Start the handlers of the requests in the input that has just been parsed."""
     handlers = conn._handlers
-    requests = handlers.new_requests
-    if not requests:
+    if not handlers.new_requests:
         return
-    handlers.new_requests = []
+    requests = handlers.take_new()
     if conn._life.phase >= LOST:
         return  # the client has gone
     if handlers.eager and conn._life.phase < FLUSHING:
@@ -106,7 +105,7 @@ def admit(conn: ServerLink, request: RequestState) -> None:
     elif not handlers.waiting and handlers.has_room():
         conn._start_handler(request, handlers.eager)
     else:
-        handlers.waiting[request.stream] = request
+        handlers.wait(request)
 
 
 def make_task(conn: ServerLink, work: Coroutine[Any, Any, None], eager: bool) -> asyncio.Task[None]:

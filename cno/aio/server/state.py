@@ -16,6 +16,9 @@ from cno.aio.server.request_state import RequestState
 from cno.limits import UNBOUNDED, Limits, bound
 from cno.settings import SettingsDict
 
+# Placeholders where there is none, as on most connections most of the time. Not to be modified.
+NO_REQUESTS: Final[list[RequestState]] = []
+NONE_WAITING: Final[dict[int, RequestState]] = {}
 #: The default of `max_pending_handlers`.
 USUAL_HANDLERS: Final = Limits().max_pending_handlers
 
@@ -34,7 +37,7 @@ class Handlers:
     """The handlers of one connection."""
 
     def __init__(self, limits: Limits) -> None:
-        self.new_requests: list[RequestState] = []  # in the input that is being parsed
+        self.new_requests = NO_REQUESTS  # in the input that is being parsed
         self.plain_tasks = False  # the loop has no task factory
         self.eager = False  # handlers start at once, before the loop's next iteration
         self.running: i64 = 0  # not returned yet, also those of closed streams
@@ -42,12 +45,31 @@ class Handlers:
         self.most: i64 = most_handlers(limits)
         self.reset_running: i64 = 0  # running, and their request was reset
         self.pushes_running: i64 = 0  # running for pushes
-        self.waiting: dict[int, RequestState] = {}  # by stream, for other handlers to return
+        self.waiting = NONE_WAITING  # by stream, for other handlers to return
         self.start_due = False  # the next iteration of the event loop starts some of them
         self.most_requests: i64 = bound(limits.max_requests_per_connection)
         self.prioritizes = False  # the client has sent a priority
         self.deadline: asyncio.TimerHandle | None = None  # once the server is shutting down
         self.deadline_at = 0.0  # its time (handles of uvloop may not have it)
+
+    def add_new(self, request: RequestState) -> None:
+        """Add a request to those whose handlers start after the input that is being parsed."""
+        if self.new_requests:
+            self.new_requests.append(request)
+        else:
+            self.new_requests = [request]
+
+    def take_new(self) -> list[RequestState]:
+        """Return those requests, and forget them."""
+        requests = self.new_requests
+        self.new_requests = NO_REQUESTS
+        return requests
+
+    def wait(self, request: RequestState) -> None:
+        """Have the handler of a request wait for others to return."""
+        if not self.waiting:
+            self.waiting = {}
+        self.waiting[request.stream] = request
 
     def has_room(self) -> bool:
         """Return whether one more handler may start."""
