@@ -77,7 +77,7 @@ class Tunnel:
         if send_queue.is_pending(self._conn, self.stream):
             raise UsageError("another task is writing on this stream", stream=self.stream)
         self._finished = True
-        exchange._sent = True
+        exchange._end_output()
         if self._conn._http2:
             await send_queue.perform(self._conn, PendingWrite(self.stream, b"", True))
         elif exchange._complete:

@@ -89,7 +89,7 @@ def respond_empty(conn: ServerLink, request: RequestState, code: int, headers: H
         abandon(conn, request, CNO_RST_INTERNAL_ERROR)
         return
     request._response_begun = True
-    request._sent = True
+    request._end_output()
     fields = [*headers, ("content-length", "0")]
     send_queue.post(conn, PendingWrite(request.stream, b"", True, fields, code))
     if not request._complete and not request._ended:
@@ -103,8 +103,7 @@ def close_tunnel(conn: ServerLink, request: RequestState) -> None:
     if send_queue.is_pending(conn, request.stream):
         abandon(conn, request, CNO_RST_CANCEL)
         return
-    if not request._sent:
-        request._sent = True
+    if request._end_output():
         send_queue.post(conn, PendingWrite(request.stream, b"", True))
     if not request._ended:
         leftover.drain_stream(conn, request)
