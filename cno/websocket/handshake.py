@@ -61,6 +61,9 @@ class Handshake:
         self.request = request
         self._fields: Headers = []
         if request.method != "CONNECT":
+            # > The method of the request MUST be GET   (RFC 6455 4.1)
+            if request.method != "GET":
+                raise HandshakeError("a WebSocket is requested by GET", 400, [])
             # > ... the Sec-WebSocket-Key and Sec-WebSocket-Accept header fields are not used, as
             # > they are superseded by the :protocol pseudo-header field.   (RFC 8441 5)
             key = only_value_of(headers, "sec-websocket-key") or ""
