@@ -103,10 +103,12 @@ if COMPILED:
         + [getattr(raw, name) for name in raw.__all__]
         + [getattr(hpack, name) for name in hpack.__all__],
         type(Pool.aclose),
-        {"Client.request", "Pool.request"},  # as below
+        {"Client.request", "Pool.request", "Request.inform", "Request.respond"},  # as below
     )
 else:
     from cno.aio.coroutine_functions import coroutine_function
 
     coroutine_function(Client.request)
     coroutine_function(Pool.request)
+    coroutine_function(Request.inform)
+    coroutine_function(Request.respond)
