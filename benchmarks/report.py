@@ -16,7 +16,8 @@ from benchmarks import lab, plots
 from benchmarks.lab import Claim, Missing, Row
 
 CLAIMS: Final = (
-    *("engine", "hpack", "server", "asgi", "syscalls", "client", "adapters", "download", "scale"),
+    *("engine", "hpack", "server", "asgi", "files", "syscalls", "client", "adapters", "download"),
+    "scale",
 )
 
 #: The rows of the README: claim, case, unit, peers.

@@ -95,6 +95,14 @@ def test_servers_answer_their_load(tmp_path: Path) -> None:
     check(claim, tmp_path, "cno (asyncio)")
 
 
+def test_files_are_served(tmp_path: Path) -> None:
+    require("h2load")
+    from benchmarks import files
+
+    claim = files.measure(Options(1, True, ["1k, h2c"]))
+    check(claim, tmp_path, "cno")
+
+
 def test_a_report_holds_what_was_measured(tmp_path: Path) -> None:
     row = Row("server, 10 fields", "µs", {"cno": [1.0, 2.0], "h2": [50.0, 40.0]}, goals={"h2": 40})
     Claim("engine", "Engine", "About.", [row], ["zttp is not installed"]).save(tmp_path)
