@@ -11,6 +11,7 @@ import socket
 import ssl
 import sys
 from collections.abc import Callable, Iterable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -21,7 +22,7 @@ from cno.aio.serving import serve
 from cno.cli.accesslog import AccessLog
 from cno.cli.announcement import announcement, is_everywhere, lan_lines, open_browser
 from cno.cli.certificates import Authority, issued, loaded, local_authority, self_signed
-from cno.cli.files import Files, Log
+from cno.cli.files import FileRequest, Files, Log
 from cno.cli.hosts import Hosts, are_loopback
 from cno.cli.line_writer import LineWriter
 from cno.cli.live_reload import LiveReload, watching
@@ -33,6 +34,8 @@ from cno.cli.reserve import RESERVED, Reserve, raise_limit
 from cno.cli.signals import reopening, stopping
 from cno.cli.site import Site
 from cno.cli.text import Paint
+from cno.cli.top import Meter
+from cno.cli.top_view import showing
 from cno.cli.uploads import MAX_SIZE, UploadRules
 from cno.limits import Limits
 
@@ -67,6 +70,7 @@ class ServeOptions:
     local_ca: bool = False
     ca_folder: Path = Path()
     live_reload: bool = False
+    top: bool = False
     log_file: str | None = None
     log_format: str | None = None
     uds: str | None = None
@@ -130,7 +134,7 @@ def server_context(options: ServeOptions, authority: Authority | None) -> ssl.SS
 def access_log(options: ServeOptions, lines: LineWriter) -> Log | None:
     """Return what logs requests, if the options ask for that."""
     to_file = options.log_file is not None
-    asked = sys.stdout.isatty() or to_file or options.log_format is not None
+    asked = (sys.stdout.isatty() and not options.top) or to_file or options.log_format is not None
     wanted = asked if options.log is None else options.log
     if not wanted or (options.quiet and not to_file):
         return None
@@ -138,6 +142,18 @@ def access_log(options: ServeOptions, lines: LineWriter) -> Log | None:
     if kind == "short":
         return AccessLog(lines.add, Paint(lines.file)).add
     return CommonLog(lines.add, combined=kind == "combined").add
+
+
+class Both:
+    """Passes what is logged to two functions."""
+
+    def __init__(self, first: Log, second: Log) -> None:
+        self._first = first
+        self._second = second
+
+    def __call__(self, request: FileRequest, code: int, size: int, seconds: float) -> None:
+        self._first(request, code, size, seconds)
+        self._second(request, code, size, seconds)
 
 
 class FolderServer:
@@ -153,6 +169,7 @@ class FolderServer:
     ) -> None:
         self._options = options
         self._live = live
+        self._meter = Meter()
         self._context = context
         self._output = output
         self._errors = errors
@@ -172,6 +189,8 @@ class FolderServer:
         rules = None
         if options.upload is not None:
             rules = UploadRules(options.upload, options.max_upload, self._hosts.allow)
+        if options.top:
+            log = self._meter.add if log is None else Both(self._meter.add, log)
         handler = files(options, log, self.allow, Reserve(RESERVED), rules, self._live)
         listener = await listen(options, handler, self._context)
         self._restricted = bool(options.allow_hosts) or are_local(listener.sockets)
@@ -180,12 +199,22 @@ class FolderServer:
                 self._announce(listener, handler, authority)
             if options.open_browser:
                 open_browser(listener.sockets, options.scheme, options.site.prefix)
-            if await stop == signal.SIGINT and sys.stderr.isatty():
+            async with self._view(listener, handler):
+                number = await stop
+            if number == signal.SIGINT and sys.stderr.isatty():
                 errors.add("")  # the terminal shows ^C, without a line break
             if self._live is not None:
                 self._live.stop()  # else the open streams would go on
             listener.close()
             await finish(listener, None if options.quiet else errors.add)
+
+    def _view(self, listener: Listener, handler: Files) -> AbstractAsyncContextManager[None]:
+        """Return what shows the server in the terminal while it runs; nothing unless asked."""
+        if not self._options.top:
+            return contextlib.nullcontext()
+        options = self._options
+        title = announcement(listener.sockets, handler.root, options.scheme, options.site.prefix)
+        return showing(listener.stats, self._meter, sys.stdout, title)
 
     def _announce(self, listener: Listener, handler: Files, authority: Authority | None) -> None:
         options, sockets = self._options, listener.sockets

@@ -97,6 +97,11 @@ OPTIONS = (
         help="Have pages load themselves again when a file changes; for development.",
     ),
     click.option(
+        "--top",
+        is_flag=True,
+        help="Show connections, streams, windows and rates, live; in a pipe, a line every 5 s.",
+    ),
+    click.option(
         "--log-file", metavar="FILE", help="Append the access log to this file (SIGHUP: reopen it)."
     ),
     click.option(
