@@ -19,7 +19,7 @@ async def open_path(path: str) -> FileRange:
     if not os.path.isabs(path):
         raise ValueError(f"http.response.pathsend: {path!r} is not an absolute path")
     loop = asyncio.get_running_loop()
-    return _part(await loop.run_in_executor(None, _open, path), 0, None)
+    return _range_of(await loop.run_in_executor(None, _open, path), 0, None)
 
 
 def _open(path: str) -> int:
@@ -37,12 +37,12 @@ def range_of(file: Any, offset: int | None, count: int | None) -> FileRange:
     try:
         if offset is None:
             offset = os.lseek(descriptor, 0, os.SEEK_CUR)
-        return _part(descriptor, offset, count)
+        return _range_of(descriptor, offset, count)
     except BaseException:
         os.close(descriptor)
         raise
 
 
-def _part(descriptor: int, offset: int, count: int | None) -> FileRange:
+def _range_of(descriptor: int, offset: int, count: int | None) -> FileRange:
     left = max(0, os.fstat(descriptor).st_size - offset)
     return FileRange(descriptor, offset, left if count is None else min(left, count))

@@ -31,7 +31,7 @@ class FileParts:
         self.sent = 0
         self._fd = fd
         self._pieces = list(reversed(pieces))
-        self._part: FileRange | None = None
+        self._reader: FileRange | None = None
 
     def __aiter__(self) -> "FileParts":
         return self
@@ -44,7 +44,7 @@ class FileParts:
                 return data
 
     async def _next(self) -> bytes:
-        if self._part is None:
+        if self._reader is None:
             if not self._pieces:
                 raise StopAsyncIteration
             piece = self._pieces.pop()
@@ -52,19 +52,19 @@ class FileParts:
                 return piece
             if self._fd < 0:
                 raise ValueError("read from closed FileParts")
-            self._part = FileRange(os.dup(self._fd), piece.start, piece.size)
+            self._reader = FileRange(os.dup(self._fd), piece.start, piece.size)
         try:
-            return await anext(self._part)
+            return await anext(self._reader)
         except StopAsyncIteration:
-            self._part.close()
-            self._part = None
+            self._reader.close()
+            self._reader = None
             return b""
 
     def close(self) -> None:
         """Close the descriptor, at once or after the read that a thread is doing."""
-        if self._part is not None:
-            self._part.close()
-            self._part = None
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
