@@ -396,7 +396,9 @@ class WebSocket:
         if not self._close_sent:
             self._write_close(INTERNAL_ERROR, "no answer to a ping")
         self._ended(ABNORMAL, "no answer to a ping")
-        self._reset()
+        # A reset at once could destroy the close frame before a slow peer has read it.
+        self._writer.finish()
+        self._arm(self._reset)
 
 
 def frame_of(maker: FrameMaker, message: str | bytes | bytearray | memoryview) -> bytes:
