@@ -108,7 +108,8 @@ def test_cancelled_requests_of_a_pool(lab: Lab, wire: Wire, count: int) -> None:
             async with aio.Pool(context, force_http2=force, max_per_origin=20) as pool:
                 chance = Random(wire.name)
                 done = await cancel_many(pool, url, count, 30, chance)
-                assert 0 < done < count
+                # On a busy machine, no handshake of TLS may be quick enough.
+                assert (0 if wire.tls else 1) <= done < count
                 await until(lambda: house.running == 0, "the end of the handlers")
                 # As many as ever fit, at once.
                 await asyncio.gather(*(ask(pool, url, chance) for _ in range(50)))

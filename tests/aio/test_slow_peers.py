@@ -186,7 +186,7 @@ def test_slow_client_that_has_closed_its_sending_side(lab: Lab) -> None:
         got = peer.slowly()
         assert got + peer.fast(BODY) == BODY
 
-    play(lab, HTTP1, limits(half_closed_timeout=STALL), script)
+    play(lab, HTTP1, limits(half_closed_timeout=LONG / 2), script)
 
 
 def test_slow_client_reads_why_its_upload_is_refused(lab: Lab) -> None:
