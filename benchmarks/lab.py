@@ -274,7 +274,9 @@ def row_cells(row: Row, names: Sequence[str]) -> list[str]:
             good = statistics.median(values) <= row.at_most
             text += f" [{'' if good else 'more than '}{row.at_most:g}]"
         if name != row.ours and row.samples.get(row.ours):
-            text += f" **{verdict(statistics.median(row.ratios(name)), row.goals.get(name))}**"
+            ratios = row.ratios(name)  # none where a short run has taken no time that is counted
+            if ratios:
+                text += f" **{verdict(statistics.median(ratios), row.goals.get(name))}**"
         cells.append(text)
     return cells
 

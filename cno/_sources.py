@@ -10,17 +10,21 @@ Knows the shape of modules. Must never know what the package does. Stays interpr
 import ast
 import inspect
 import sys
-from collections.abc import Container, Iterable
+from collections.abc import Collection, Iterable
 from functools import lru_cache
 from types import FunctionType, MethodDescriptorType
 from typing import Any, Final, TypeAlias
 
 from cno._build import SourceFinder
+from cno.aio.coroutine_functions import coroutine_function
 
 #: The docstring that mypyc gives to each class that is not a native one.
 NO_DOCSTRING: Final = "mypyc filler docstring"
 
 CONSTRUCTORS: Final = ("__new__", "__init__")
+
+#: Names of methods that return a coroutine, and count as coroutine functions.
+_coroutines: set[str] = set()
 
 Definition: TypeAlias = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -59,6 +63,8 @@ def made(module: str, qualname: str) -> Any:
     result = names[definition.name]
     if isinstance(result, FunctionType):
         result.__qualname__ = qualname
+        if qualname in _coroutines:
+            coroutine_function(result)  # `unittest.mock` looks at `__wrapped__`
     return result
 
 
@@ -106,12 +112,13 @@ class ClassDocstring:
         return None if definition is None else ast.get_docstring(definition)
 
 
-def describe(public: Iterable[object], coroutine: Any, others: Container[str]) -> None:
+def describe(public: Iterable[object], coroutine: Any, others: Collection[str]) -> None:
     """Connect public classes, their bases and methods with their source.
 
     `coroutine` is the type of compiled coroutine functions, `others` the names of methods that
     return a coroutine, but are no coroutine functions: they are to count as such.
     """
+    _coroutines.update(others)
     classes: set[type] = set()
     for each in public:
         if isinstance(each, type):

@@ -87,11 +87,15 @@ def test_extensions_are_loaded_all_or_none() -> None:
     compiled, native, names = json.loads(python(LOADED, CNO_PURE=None))
     assert compiled is cno.COMPILED or "CNO_PURE" in os.environ
     plain = ("_build", "_sources", "enums", "errors", "hpack.errors", "settings_dict")
-    layer = ("channel", "errors", "forwardable", "refusal", "running", "serving", "stacks")
+    plain += ("stats", "timeouts")
+    layer = ("channel", "errors", "forwardable", "running", "serving", "stacks")
+    layer += ("client.requesting", "client.traced", "client.upgrade_refused", "server.traced")
+    layer += ("coroutine_functions",)
     interpreted = {
         "cno",
         *(f"cno.{name}" for name in plain),
         *(f"cno.aio.{name}" for name in layer),
+        *(name for name in names if name.startswith("cno.trace")),
     }
     assert set(native) == (set(names) - interpreted if compiled else set())
     assert ("cno__mypyc" in native) is compiled

@@ -5,6 +5,7 @@ are some. Stays interpreted: compiled functions have no code whose flags could b
 """
 
 import inspect
+import sys
 from types import FunctionType
 from typing import TypeVar
 
@@ -12,12 +13,13 @@ F = TypeVar("F")
 
 
 def coroutine_function(function: F) -> F:
-    """Have `inspect.iscoroutinefunction` return True for a function that returns a coroutine.
-
-    `inspect.markcoroutinefunction` would do so from Python 3.12 on only. The flag changes nothing
-    else: another instruction at its beginning makes a function one of coroutines.
-    """
+    """Have `inspect.iscoroutinefunction` return True for a function that returns a coroutine."""
     if isinstance(function, FunctionType):
-        code = function.__code__
-        function.__code__ = code.replace(co_flags=code.co_flags | inspect.CO_COROUTINE)
+        if sys.version_info >= (3, 12):
+            inspect.markcoroutinefunction(function)
+        else:
+            # The flag changes nothing else: another instruction at its beginning makes a function
+            # one of coroutines.
+            code = function.__code__
+            function.__code__ = code.replace(co_flags=code.co_flags | inspect.CO_COROUTINE)
     return function
