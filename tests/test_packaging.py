@@ -86,11 +86,9 @@ print(json.dumps([cno.COMPILED, sorted(native), sorted(files)]))
 def test_extensions_are_loaded_all_or_none() -> None:
     compiled, native, names = json.loads(python(LOADED, CNO_PURE=None))
     assert compiled is cno.COMPILED or "CNO_PURE" in os.environ
-    plain = ("_build", "_sources", "enums", "errors", "hpack.errors", "settings_dict")
-    plain += ("stats", "timeouts")
-    layer = ("channel", "errors", "forwardable", "running", "serving", "stacks")
-    layer += ("client.requesting", "client.traced", "client.upgrade_refused", "server.traced")
-    layer += ("coroutine_functions",)
+    plain = "_build _sources enums errors hpack.errors settings_dict stats timeouts".split()
+    layer = "channel coroutine_functions errors forwardable running serving stacks".split()
+    layer += "client.requesting client.traced client.upgrade_refused server.traced".split()
     interpreted = {
         "cno",
         *(f"cno.{name}" for name in plain),
