@@ -1,4 +1,4 @@
-"""What a request of httpx becomes, for the asynchronous and the blocking transport alike.
+"""Converts requests of httpx for both transports, the asynchronous and the blocking one.
 
 Knows the attributes of httpx's requests and responses. Must never import httpx, or know how a
 request is sent.
@@ -89,7 +89,7 @@ class Targets:
 
 
 def http1_target(target: Target) -> Target:
-    """Return a target of the same server that has connections of its own."""
+    """Return a copy of a target, whose connections are kept apart from those of the original."""
     same = Target(f"{target.scheme}://{target.authority}/")  # compiled objects have no copies
     same.server_name = target.server_name
     same.origin = f"{target.origin} http/1.1"

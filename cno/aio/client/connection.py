@@ -1,7 +1,7 @@
 """A client's connection, and the responses and pushes that it returns.
 
-What applications call, and the events of a connection with the functions that handle them. Must
-never know addresses, or who made the transport.
+Has the methods that applications call, and passes each event of a connection to the function that
+handles it. Must never know addresses, or how the transport was made.
 """
 
 import asyncio

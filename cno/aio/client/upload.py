@@ -1,7 +1,7 @@
 """The upload of a request's body by a task, while the response is awaited and read.
 
-Knows when a server wants a body (RFC 9110 10.1.1), and what follows if it cannot be sent. Must
-never know how a head is written.
+Knows when a server wants a body (RFC 9110 10.1.1), and ends the request if the body cannot be
+sent. Must never know how a head is written.
 """
 
 import asyncio

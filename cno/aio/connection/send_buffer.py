@@ -57,7 +57,7 @@ def is_collecting(conn: Link) -> bool:
 
 
 def listen(conn: Link, listener: FlushListener) -> bool:
-    """Have a listener told of the next flush. Return False if none is due."""
+    """Call a listener at the next flush, once. Return False if no flush is due."""
     if not conn._send_buffer.flush_due:
         return False
     conn._send_buffer.listeners.append(listener)

@@ -117,10 +117,10 @@ class TransportState:
 
 
 class FlushListener:
-    """Is told once of the next flush: `SendBuffer.listeners`."""
+    """Called once, at the next flush: see `SendBuffer.listeners`."""
 
     def flushed(self) -> None:
-        """Note that the tasks which began with the last input have had their turn."""
+        """Note that the tasks which the last input started have run."""
 
 
 @final
