@@ -336,7 +336,7 @@ def opened(link: Link, spec: RequestSpec, deadlines: Deadlines) -> Response | No
         return None
     upload = upload_of(spec)
     response._upload = upload
-    if upload is not None and spec.source is None and not spec.patient:
+    if upload is not None and spec.source is None and not spec.awaits_continue:
         write_some(link, response, upload)
     return response
 
@@ -352,7 +352,7 @@ def answered(
         if upload is None or upload.finished:
             flush(response._link)
         else:
-            if spec.patient:
+            if spec.awaits_continue:
                 flush(response._link)
                 await_continue(response, upload)
             send_body(response, upload, deadlines, True)

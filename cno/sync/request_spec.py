@@ -3,7 +3,7 @@
 Must never know a connection.
 """
 
-from cno.aio.client.request_spec import expects_continue
+from cno.aio.client.request_spec import expects_continue, without_expectation
 from cno.aio.fields import Headers, with_length
 from cno.aio.sources import whole_body
 from cno.sync.sources import Body, Source, source_of
@@ -34,12 +34,10 @@ class RequestSpec:
         if size > 0 and not trailers:
             fields = with_length(fields, size)
         self.empty = not self.body and self.source is None and not trailers
-        self.patient = expects_continue(fields)
-        if self.empty and self.patient:
-            # > A client MUST NOT generate a 100-continue expectation in a request that does not
-            # > include content.   (RFC 9110 10.1.1)
-            fields = [field for field in fields if field[0].lower() != "expect"]
-            self.patient = False
+        self.awaits_continue = expects_continue(fields)
+        if self.empty and self.awaits_continue:
+            fields = without_expectation(fields)
+            self.awaits_continue = False
         self.fields = fields
 
     def dispose(self) -> None:

@@ -42,9 +42,7 @@ class RequestSpec:
         self.empty = not self.body and self.source is None and not trailers
         self.awaits_continue = expects_continue(fields)
         if self.empty and self.awaits_continue:
-            # > A client MUST NOT generate a 100-continue expectation in a request that does not
-            # > include content.   (RFC 9110 10.1.1)
-            fields = [field for field in fields if field[0].lower() != "expect"]
+            fields = without_expectation(fields)
             self.awaits_continue = False
         self.fields = fields
         self.observer = observer
@@ -84,6 +82,13 @@ def has(fields: Headers, wanted: str) -> bool:
         if len(name) == len(wanted) and name.lower() == wanted:
             return True
     return False
+
+
+def without_expectation(fields: Headers) -> Headers:
+    """Return the fields of a request that has no content after all."""
+    # > A client MUST NOT generate a 100-continue expectation in a request that does not include
+    # > content.   (RFC 9110 10.1.1)
+    return [field for field in fields if field[0].lower() != "expect"]
 
 
 def expects_continue(fields: Headers) -> bool:
