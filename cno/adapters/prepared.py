@@ -137,26 +137,24 @@ class Head:
             ]
 
 
-def response_extensions(
-    http2: bool,
-    network: Any,
-    trailers: list[Any],
-    informational: list[tuple[int, Headers]],
-    stream: int,
-    reason: str,
-) -> dict[str, Any]:
-    """Return the extensions of a response."""
+def response_of(
+    package: Package, head: Head, response: Any, stream: Any, network: Any, http2: bool
+) -> Any:
+    """Return a response, asynchronous or blocking, as httpx has it."""
+    interim: list[tuple[int, Headers]] = response.informational
     extensions: dict[str, Any] = {
         "http_version": b"HTTP/2" if http2 else b"HTTP/1.1",
         "network_stream": network,
-        "trailers": trailers,
-        "informational": [(code, to_bytes(fields)) for code, fields in informational],
+        "trailers": stream.trailers,
+        "informational": [(code, to_bytes(fields)) for code, fields in interim],
     }
     if http2:
-        extensions["stream_id"] = stream
+        extensions["stream_id"] = response.stream
     else:
-        extensions["reason_phrase"] = reason.encode("utf-8", "surrogateescape")
-    return extensions
+        extensions["reason_phrase"] = response.reason.encode("utf-8", "surrogateescape")
+    return package.response(
+        status_code=head.code, headers=to_bytes(head.headers), stream=stream, extensions=extensions
+    )
 
 
 def traced_head(http2: bool, code: int, reason: str, headers: Headers) -> dict[str, Any]:

@@ -8,14 +8,13 @@ from typing import Any, Final, cast
 from mypy_extensions import mypyc_attr
 
 from cno.adapters.configuration import Configuration
-from cno.adapters.fields import to_bytes
 from cno.adapters.package import Package
 from cno.adapters.prepared import (
     Head,
     Prepared,
     Targets,
     connect_fields,
-    response_extensions,
+    response_of,
     traced_head,
     websocket_fields,
 )
@@ -130,19 +129,7 @@ class Carrier:
         network = SyncNetworkStream(package, response, tunnel)
         if tunnel is not None:
             cast(SyncTunnelStream, stream).network = network
-        return package.response(
-            status_code=head.code,
-            headers=to_bytes(head.headers),
-            stream=stream,
-            extensions=response_extensions(
-                http2,
-                network,
-                stream.trailers,
-                response.informational,
-                response.stream,
-                response.reason,
-            ),
-        )
+        return response_of(package, head, response, stream, network, http2)
 
 
 def tunnel_specs(prepared: Prepared) -> tuple[RequestSpec, RequestSpec]:

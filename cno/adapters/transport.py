@@ -11,7 +11,6 @@ from mypy_extensions import mypyc_attr
 
 from cno.adapters.configuration import Configuration
 from cno.adapters.deadline import FOREVER, Deadline, Source, TimedRequest
-from cno.adapters.fields import to_bytes
 from cno.adapters.package import Package
 from cno.adapters.pool import TransportPool
 from cno.adapters.prepared import (
@@ -19,7 +18,7 @@ from cno.adapters.prepared import (
     Prepared,
     Targets,
     connect_fields,
-    response_extensions,
+    response_of,
     traced_head,
     websocket_fields,
 )
@@ -130,19 +129,7 @@ class AsyncCarrier:
         if tunnel is not None:
             spec.deadline.close()
             cast(TunnelStream, stream).network = network
-        return package.response(
-            status_code=head.code,
-            headers=to_bytes(head.headers),
-            stream=stream,
-            extensions=response_extensions(
-                http2,
-                network,
-                stream.trailers,
-                response.informational,
-                response.stream,
-                response.reason,
-            ),
-        )
+        return response_of(package, head, response, stream, network, http2)
 
     # -- tunnels ---------------------------------------------------------------------------------
 
