@@ -44,7 +44,7 @@ from tests.peers import free_port, missing
 from tests.tree import ROOT
 
 #: The ports of the examples.
-PORTS: Final = ("8000", "8080", "8443", "9000")
+PORTS: Final = ("8000", "8080", "8443", "9000", "9001")
 #: Commands that keep running.
 SERVERS: Final = ("cno serve", "uvicorn", "gunicorn", "hypercorn", "python server.py")
 #: Commands that install something, which is installed already or cannot be.
@@ -127,7 +127,7 @@ class Page:
         return count
 
     def _with_ports(self, text: str) -> str:
-        return re.sub(r"\b(8000|8080|8443|9000)\b", lambda match: self._ports[match[1]], text)
+        return re.sub(rf"\b({'|'.join(PORTS)})\b", lambda match: self._ports[match[1]], text)
 
     def _python(self, block: Block, text: str) -> str:
         name = block.title or f"example_{block.line}.py"
