@@ -8,6 +8,7 @@ import gc
 import os
 import resource
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 MIB = 1 << 20
@@ -19,12 +20,22 @@ def resident() -> int:
         return int(file.read().split()[1]) * resource.getpagesize()
 
 
+def open_sockets() -> int:
+    """Count the descriptors of this process that are sockets."""
+    count = 0
+    for name in os.listdir("/proc/self/fd"):
+        with suppress(OSError):  # that of the folder itself
+            count += os.readlink(f"/proc/self/fd/{name}").startswith("socket:")
+    return count
+
+
 def census() -> dict[str, float]:
     """Count what this process and its running loop hold."""
     found = {
         "MiB": resident() / MIB,
         "tasks": len(asyncio.all_tasks()),
         "files": len(os.listdir("/proc/self/fd")),
+        "sockets": open_sockets(),
         "objects": len(gc.get_objects()),
     }
     timers = getattr(asyncio.get_running_loop(), "_scheduled", None)  # asyncio's own

@@ -102,12 +102,12 @@ class Load:
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._told)
         await asyncio.to_thread(int)  # the thread that starts servers is there from the start
-        files = census()["files"]
+        sockets = census()["sockets"]
         for wire in WIRES:
             self._pools[wire] = self._make_pool(wire)
         await self._make_all_requests()
         self._say()
-        await self._end(files)
+        await self._end(sockets)
 
     async def _make_all_requests(self) -> None:
         watching = asyncio.ensure_future(self._watch())
@@ -329,7 +329,7 @@ class Load:
 
     # -- the end ---------------------------------------------------------------------------------
 
-    async def _end(self, files: float) -> None:
+    async def _end(self, sockets: float) -> None:
         """Close everything, and look for what is left."""
         if self._closing:
             await asyncio.wait(self._closing)
@@ -341,7 +341,7 @@ class Load:
         for peer in self.peers.values():
             for kind, text in await peer.finish():
                 self.findings.add(kind, text)
-        await self._check_left(files)
+        await self._check_left(sockets)
         if isinstance(ours, Ours):
             self._check_journal(ours)
 
@@ -362,15 +362,16 @@ class Load:
             numbers = [each.number for each in Mark.alive][:10]
             self.findings.add("context", f"client: connections hold contexts of requests {numbers}")
 
-    async def _check_left(self, files: float) -> None:
+    async def _check_left(self, sockets: float) -> None:
         left: dict[str, Any] = {}
-        for _ in range(50):
+        began = time.monotonic()
+        while time.monotonic() - began < CLOSING:  # the peer may take the last output slowly
             await asyncio.sleep(0.05)
             forget_needless_timers()
             gc.collect()
             left = {
                 "tasks": len(asyncio.all_tasks()) - 1,
-                "files": census()["files"] - files,
+                "sockets": census()["sockets"] - sockets,
                 "timers": len(pending_timers()),
                 "contexts": len(Mark.alive),
                 "connections": sum(isinstance(each, LEAKY) for each in gc.get_objects()),
@@ -380,6 +381,8 @@ class Load:
         for name, count in left.items():
             if count > 0:
                 self.findings.add("left", f"client: {count:.0f} {name}")
+        for each in [*pending_timers(), *(o for o in gc.get_objects() if isinstance(o, LEAKY))]:
+            self.findings.add("left", f"client: {each!r}"[:300])
 
     def _check_journal(self, ours: Ours) -> None:
         """Compare what the server did with what the client was told."""
