@@ -16,6 +16,7 @@ from cno.aio.waiters import wake
 from cno.asgi.fields import to_text
 from cno.asgi.http import HttpCycle
 from cno.const import CNO_RST_INTERNAL_ERROR
+from cno.errors import UsageError
 from cno.websocket.errors import HandshakeError, WebSocketClosed
 from cno.websocket.handshake import Handshake
 from cno.websocket.options import Options
@@ -28,7 +29,8 @@ NEW: Final = 0  # `websocket.connect` has not been received
 HANDSHAKE: Final = 1  # the application has not answered it
 OPEN: Final = 2
 REFUSING: Final = 3  # the application sends an HTTP response instead
-CLOSED: Final = 4
+CLOSED: Final = 4  # by the application, or refused
+GONE: Final = 5  # the client has closed it, or vanished
 
 #: Close code for a server that is about to stop (RFC 6455 7.4.1, IANA's registry).
 SERVICE_RESTART: Final = 1012
@@ -58,7 +60,7 @@ class WebSocketCycle(EndObserver):
             self._state = HANDSHAKE
             return {"type": "websocket.connect"}
         while self._socket is None:
-            if self.request._ended or self._state == CLOSED:
+            if self.request._ended or self._state >= CLOSED:
                 return {"type": "websocket.disconnect", "code": ABNORMAL, "reason": ""}
             if self._waiter is None:
                 self._waiter = self.request.conn.loop.create_future()
@@ -66,7 +68,8 @@ class WebSocketCycle(EndObserver):
         try:
             message = await self._socket.receive()
         except WebSocketClosed as closed:
-            self._state = CLOSED
+            if self._state == OPEN:
+                self._state = GONE
             return {
                 "type": "websocket.disconnect",
                 "code": closed.code,
@@ -118,14 +121,16 @@ class WebSocketCycle(EndObserver):
                 if not message.get("more_body", False):
                     self._state = CLOSED
                     self._wake()
-        elif state == CLOSED and self._socket is not None and kind == "websocket.send":
+        elif state == GONE and kind == "websocket.send":
             raise self._gone()
+        elif state == GONE and kind == "websocket.close":
+            pass  # the application cannot know yet, or need not care
         else:
             raise RuntimeError(self._complaint(kind))
 
     def _complaint(self, kind: str) -> str:
         state = self._state
-        if state == CLOSED:
+        if state >= CLOSED:
             return f"Unexpected ASGI message '{kind}', after sending 'websocket.close' or response."
         expected = "'websocket.send' or 'websocket.close'"
         if state <= HANDSHAKE:
@@ -147,8 +152,11 @@ class WebSocketCycle(EndObserver):
             )
         except HandshakeError as error:
             refusal = error
+        except UsageError as mistake:
+            # Not as OSError: applications take that for a client that has gone.
+            raise RuntimeError(f"websocket.accept: {mistake}") from mistake
         if refusal is not None:
-            self._state = CLOSED
+            self._state = GONE
             await refuse(self.request, refusal)
             raise self._gone()
         self._state = OPEN
@@ -157,14 +165,21 @@ class WebSocketCycle(EndObserver):
     async def _send(self, message: Message) -> None:
         socket = self._socket
         assert socket is not None
-        text: str | None = message.get("text")
-        data: str | bytes | None = text if text is not None else message.get("bytes")
-        if data is None:
+        text: object = message.get("text")
+        data: object = message.get("bytes")
+        if text is None and data is None:
             raise ValueError("websocket.send: neither text nor bytes")
         try:
-            await socket.send(data)
+            if isinstance(text, str):
+                await socket.send(text)
+            elif text is not None:
+                raise TypeError(f"websocket.send: text is {type(text).__name__}, not str")
+            elif isinstance(data, (bytes, bytearray, memoryview)):
+                await socket.send(data)
+            else:
+                raise TypeError(f"websocket.send: bytes is {type(data).__name__}, not bytes")
         except WebSocketClosed:
-            self._state = CLOSED
+            self._state = GONE
             raise self._gone() from None
 
     async def _close(self, message: Message) -> None:
@@ -181,6 +196,7 @@ class WebSocketCycle(EndObserver):
         elif self._state <= HANDSHAKE and not self.request._ended:
             return "ASGI callable returned without completing handshake."
         elif self._state == REFUSING and not self.request._ended:
+            self._stop_refusal()
             return "ASGI callable returned without completing response."
         return ""
 
@@ -189,6 +205,14 @@ class WebSocketCycle(EndObserver):
         if self._socket is not None:
             self._socket.start_close(INTERNAL_ERROR)
         elif self._state == REFUSING and not self.request._ended:
+            self._stop_refusal()
+
+    def _stop_refusal(self) -> None:
+        """Take back the response that is not complete, or have the client see that it is not."""
+        if self._refusal is not None and self._refusal.take_back():
+            self._refusal = None
+            self._state = HANDSHAKE
+        else:
             self.request.conn.write_reset(self.request.stream, CNO_RST_INTERNAL_ERROR)
 
     def is_unanswered(self) -> bool:

@@ -2,9 +2,9 @@
 
 import pytest
 
-from tests.asgi import behaviour
+from tests.asgi.behaviour import columns
 
 
-@pytest.mark.slow  # waits for what must not come
+@pytest.mark.slow  # starts a dozen servers
 def test_the_column_of_cno() -> None:
-    assert behaviour.column("cno") == behaviour.kept()
+    assert columns.column("cno") == columns.kept("cno")

@@ -96,11 +96,13 @@ def test_close_by_the_client(lab: Lab, wire: Wire) -> None:
             await send({"type": "websocket.send", "text": "late"})
         except OSError as error:
             told.append(error)
+        await send(CLOSE)
+        told.append("closed")
 
     async def main() -> None:
         async with opened(lab, wire, app) as socket:
             await socket.close(4002, "bye")
-            await until(lambda: len(told) == 2)
+            await until(lambda: len(told) == 3)
         assert told[0] == {"type": "websocket.disconnect", "code": 4002, "reason": "bye"}
 
     lab.run(main())
@@ -166,7 +168,12 @@ REFUSAL: list[Message] = [
 @CLEAR
 @pytest.mark.parametrize(
     ("messages", "status", "content"),
-    [([CLOSE], 403, b""), (REFUSAL, 401, b"no entry"), ([], 500, b"")],
+    [
+        ([CLOSE], 403, b""),
+        (REFUSAL, 401, b"no entry"),
+        ([], 500, b""),
+        (REFUSAL[:1], 500, b""),  # nothing was written: it can be taken back
+    ],
 )
 def test_refusals(
     lab: Lab,
@@ -191,7 +198,7 @@ def test_refusals(
 
     with caplog.at_level(logging.ERROR, "cno.asgi"):
         lab.run(main())
-    assert len(caplog.records) == (0 if messages else 1)
+    assert len(caplog.records) == (1 if status == 500 else 0)
 
 
 @CLEAR
@@ -229,7 +236,12 @@ def test_applications_that_fail(
         ([ACCEPT, ACCEPT], RuntimeError, "websocket.send"),
         ([ACCEPT, {"type": "websocket.send"}], ValueError, "neither text nor bytes"),
         ([ACCEPT, {**CLOSE, "code": 1005}], ValueError, "1005"),
+        ([ACCEPT, {"type": "websocket.send", "text": b"x"}], TypeError, "text is bytes"),
+        ([ACCEPT, {"type": "websocket.send", "bytes": "x"}], TypeError, "bytes is str"),
         ([ACCEPT, CLOSE, {"type": "websocket.accept"}], RuntimeError, "after sending"),
+        ([ACCEPT, CLOSE, {"type": "websocket.send", "text": "x"}], RuntimeError, "after sending"),
+        ([ACCEPT, CLOSE, CLOSE], RuntimeError, "after sending"),
+        ([{**ACCEPT, "headers": [(b"x-a", b"1\r\nx-b: 2")]}], RuntimeError, "websocket.accept"),
         ([{**ACCEPT, "subprotocol": "unasked"}], ValueError, "not offered"),
         ([REFUSAL[0], ACCEPT], RuntimeError, "websocket.http.response.body"),
         ([{"type": "http.response.start", "status": 200}], RuntimeError, "websocket.accept"),

@@ -137,7 +137,7 @@ def hangup(http2: bool, times: int, _: int) -> list[str]:
 
 def memory(http2: bool, _: int, requests: int) -> list[str]:
     """A worker does not grow while one request of twenty is cancelled."""
-    with serving("--no-access-log", app="tests.asgi.behaviour_app:app") as served:
+    with serving("--no-access-log", app="tests.asgi.behaviour.app:app") as served:
         pid = served.pid
         first, last = asyncio.run(ask_and_cancel(served.url, http2, requests, pid))
     print(f"  {requests} requests: {first:.1f} MiB after a tenth, {last:.1f} MiB at the end")

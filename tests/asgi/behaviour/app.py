@@ -1,12 +1,14 @@
-"""The ASGI application of `tests.asgi.behaviour`: each path does one thing, and notes errors."""
+"""The ASGI application of `tests.asgi.behaviour`: a path does one thing, and notes what it gets."""
 
 import asyncio
 import json
+import os
 from typing import Any
 
+from tests.asgi.behaviour.app_websocket import WEBSOCKETS
+from tests.asgi.behaviour.notes import NOTES
+
 Scope = dict[str, Any]
-NOTES: dict[str, Any] = {}
-STATE: dict[str, Any] = {}
 
 
 async def start(send: Any, status: int = 200, *headers: tuple[bytes, bytes], **more: Any) -> None:
@@ -29,21 +31,44 @@ async def reply(send: Any, value: Any) -> None:
 
 async def app(scope: Scope, receive: Any, send: Any) -> None:
     if scope["type"] == "lifespan":
-        while (message := await receive())["type"] != "lifespan.shutdown":
-            scope.get("state", {})["made"] = "by the lifespan"
-            await send({"type": message["type"] + ".complete"})
-        await send({"type": "lifespan.shutdown.complete"})
+        await lifespan(scope, receive, send)
         return
     name = scope["path"].split("/")[1]
     if name == "notes":
         await reply(send, NOTES.get(scope["query_string"].decode(), ""))
         return
+    cases = WEBSOCKETS if scope["type"] == "websocket" else CASES
     try:
-        await CASES[name](scope, receive, send)
+        await cases[name](scope, receive, send)
     except Exception as error:
-        NOTES[name] = type(error).__name__
+        NOTES.setdefault(name, exception(error))
         raise
-    NOTES.setdefault(name, "")
+    NOTES.setdefault(name, "no error")
+
+
+def exception(error: Exception) -> str:
+    """Return the name of its type, and whether that is an OSError."""
+    name = type(error).__name__
+    return f"OSError ({name})" if isinstance(error, OSError) and name != "OSError" else name
+
+
+async def lifespan(scope: Scope, receive: Any, send: Any) -> None:
+    kind = os.environ.get("BEHAVIOUR_LIFESPAN")
+    await receive()
+    if kind == "returns":
+        return
+    if kind == "raises":
+        raise LookupError
+    if kind == "refuses":
+        await send({"type": "lifespan.startup.failed", "message": "no database"})
+        return
+    scope.get("state", {})["made"] = "by the lifespan"
+    await send({"type": "lifespan.startup.complete"})
+    await receive()
+    if kind == "raises-end":
+        raise LookupError
+    end = "failed" if kind == "refuses-end" else "complete"
+    await send({"type": f"lifespan.shutdown.{end}"})
 
 
 async def show(scope: Scope, receive: Any, send: Any) -> None:
@@ -69,18 +94,15 @@ async def send_gone(scope: Scope, receive: Any, send: Any) -> None:
     await body(send, b"x", True)
     while (await receive())["type"] == "http.request":
         pass
-    try:
-        for _ in range(5):
-            await asyncio.sleep(0.01)
-            await body(send, b"x", True)
-    except OSError as error:
-        NOTES["sendgone"] = (
-            "OSError" if type(error) is OSError else f"OSError ({type(error).__name__})"
-        )
-    except Exception as error:
-        NOTES["sendgone"] = type(error).__name__
-    else:
-        NOTES["sendgone"] = "no error"
+    for _ in range(5):
+        await asyncio.sleep(0.01)
+        await body(send, b"x", True)
+
+
+async def later(scope: Scope, receive: Any, send: Any) -> None:
+    NOTES["later"] = "begun"
+    await asyncio.sleep(0.3)
+    await plain(scope, receive, send)
 
 
 async def short(scope: Scope, receive: Any, send: Any) -> None:
@@ -175,6 +197,7 @@ async def path_send(scope: Scope, receive: Any, send: Any) -> None:
 
 CASES = {
     "show": show,
+    "later": later,
     "gone": wait_gone,
     "sendgone": send_gone,
     "short": short,

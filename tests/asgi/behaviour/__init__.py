@@ -1,0 +1,1 @@
+"""How servers behave towards an ASGI application, case by case: docs/asgi_behaviour.md."""
