@@ -79,7 +79,7 @@ class Protocol(Server):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.server_state.connections.add(self)
         super().connection_made(transport)
-        self._trace("made")
+        trace(self, "made")
 
     def shutdown(self) -> None:
         super().shutdown()
@@ -100,41 +100,43 @@ class Protocol(Server):
     def _start_handler(self, request: RequestState, eager: bool) -> None:
         if request is self._handed_over:
             self._handed_over = None
-            self._hand_over(request)
+            hand_over(self, request)
         else:
             super()._start_handler(request, eager)
-
-    def _hand_over(self, request: Request) -> None:
-        """HTTP/1.1: leave the transport to the class that `--ws` names."""
-        state = self.server_state
-        shared = self._application.shared_scope(self)
-        scope = websocket_scope(shared, request)
-        lines = [f"{request.method} {request.path} HTTP/1.1\r\n".encode()]
-        lines += [name + b": " + value + b"\r\n" for name, value in scope["headers"]]
-        lines.append(b"connection: upgrade\r\n\r\n")
-        protocol = self.ws_protocol_class(
-            config=self.config, server_state=state, app_state=self.app_state
-        )
-        state.connections.discard(self)
-        ending.detach(self)
-        protocol.connection_made(self.transport)
-        protocol.data_received(b"".join(lines))
-        self.transport.set_protocol(protocol)
 
     def _on_refusal(self, error: ConnectionError) -> None:
         log.warning("Invalid HTTP request received: %s", error)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.server_state.connections.discard(self)
-        self._trace("lost")
+        trace(self, "lost")
         super().connection_lost(exc)
 
-    def _trace(self, event: str) -> None:
-        """Log the beginning or the end of the connection, as uvicorn does at its level TRACE."""
-        if log.isEnabledFor(TRACE):
-            peer = peer_of(self)
-            prefix = f"{peer[0]}:{peer[1]} - " if peer else ""
-            log.log(TRACE, f"{prefix}HTTP connection {event}")
+
+def hand_over(conn: Protocol, request: Request) -> None:
+    """HTTP/1.1: leave the transport to the class that `--ws` names."""
+    state = conn.server_state
+    shared = conn._application.shared_scope(conn)
+    scope = websocket_scope(shared, request)
+    lines = [f"{request.method} {request.path} HTTP/1.1\r\n".encode()]
+    lines += [name + b": " + value + b"\r\n" for name, value in scope["headers"]]
+    lines.append(b"connection: upgrade\r\n\r\n")
+    protocol = conn.ws_protocol_class(
+        config=conn.config, server_state=state, app_state=conn.app_state
+    )
+    state.connections.discard(conn)
+    ending.detach(conn)
+    protocol.connection_made(conn.transport)
+    protocol.data_received(b"".join(lines))
+    conn.transport.set_protocol(protocol)
+
+
+def trace(conn: Protocol, event: str) -> None:
+    """Log the beginning or the end of a connection, as uvicorn does at its level TRACE."""
+    if log.isEnabledFor(TRACE):
+        peer = peer_of(conn)
+        prefix = f"{peer[0]}:{peer[1]} - " if peer else ""
+        log.log(TRACE, f"{prefix}HTTP connection {event}")
 
 
 def limits_of(config: Any) -> Limits:

@@ -18,6 +18,7 @@ from cno.aio.client.connection import Client
 from cno.aio.client.pooled import ClientConnection, PoolListener, PoolObserver
 from cno.aio.client.request_queue import NOT_ALLOWED
 from cno.aio.client.request_spec import RequestSpec
+from cno.aio.client.state import why_unused
 from cno.aio.client.traced import TracedClient
 from cno.aio.client.unread_input import let_transport_read
 from cno.aio.client.urls import Target
@@ -284,7 +285,7 @@ class ConnectionPool(PoolListener):
         else:
             problem = task.exception()
         if problem is None and client._life.phase >= LOST:
-            problem = client._closed_before_use()
+            problem = why_unused(client)
         if problem is None:
             connection = ClientConnection(dial.origin, client, self)
             client._observe(PoolObserver(connection, self))

@@ -22,7 +22,7 @@ from cno.aio.client.pending import Pending
 from cno.aio.client.pooled import ClientConnection
 from cno.aio.client.request_observer import RequestObserver
 from cno.aio.client.request_spec import RequestSpec, authority_of, completed
-from cno.aio.client.request_watch import InformationalHook, RequestWatch, watched
+from cno.aio.client.request_watch import InformationalHook, watch_for, watched
 from cno.aio.client.response_state import ResponseState
 from cno.aio.client.retry_rules import may_repeat, requires_http1
 from cno.aio.client.urls import Target, target_of
@@ -135,9 +135,7 @@ class Pool(ConnectionPool):
         ValueError for a malformed URL; UsageError for an invalid request, and if the pool is
         closed; TypeError or ValueError for an invalid body; and all errors of reading `data`.
         """
-        if timeout is None and on_informational is None:
-            return Pending(self._request(method, url, headers, data, trailers, None))
-        watch = RequestWatch(timeout, on_informational)
+        watch = watch_for(timeout, on_informational)
         return Pending(watched(watch, self._request(method, url, headers, data, trailers, watch)))
 
     async def _request(

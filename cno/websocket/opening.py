@@ -11,11 +11,12 @@ from typing import Any, Final, cast
 
 from cno.aio.client import request_queue, request_writer, responses
 from cno.aio.client.connect_errors import connect_error
-from cno.aio.client.connection import SUCCESSFUL, SWITCHING, Client, Response
+from cno.aio.client.connection import Client, Response
 from cno.aio.client.pooled import ClientConnection
 from cno.aio.client.request_spec import RequestSpec, completed, tunnel_request
 from cno.aio.client.response_state import ResponseState
 from cno.aio.client.retry_rules import may_repeat, requires_http1
+from cno.aio.client.tunnels import SUCCESSFUL, SWITCHING
 from cno.aio.client.upgrade_refused import UpgradeRefused
 from cno.aio.client.urls import Target, same_server, target_of, without_password
 from cno.aio.connection_pool import ConnectionPool

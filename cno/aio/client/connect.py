@@ -6,15 +6,17 @@ Knows when TLS, a proxy or a Unix socket is used. Must never know what a connect
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable
 from ssl import SSLContext
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 from cno.aio import tls
+from cno.aio.client import sending
 from cno.aio.client.connect_errors import connect_error, connect_timeout
 from cno.aio.client.connection import Client, Response
 from cno.aio.client.happy_eyeballs import SocketOptions, open_connection
 from cno.aio.client.proxy import ProxyRoute
 from cno.aio.client.request_watch import InformationalHook, RequestWatch, watched
 from cno.aio.client.retry_rules import requires_http1
+from cno.aio.client.state import is_open, why_unused
 from cno.aio.client.unread_input import has_input, let_transport_read, socket_number
 from cno.aio.client.urls import Target
 from cno.aio.errors import StreamError
@@ -172,7 +174,7 @@ async def dial(
     except OSError as error:
         problem = error
     if problem is None and await was_closed(client):
-        problem = client._closed_before_use()
+        problem = why_unused(client)
     if problem is not None:
         try:
             raise connect_error(target, problem)
@@ -189,7 +191,7 @@ async def was_closed(client: Client) -> bool:
         except asyncio.CancelledError:
             client.abort()
             raise
-    if client._is_open():
+    if is_open(client):
         return False
     client.abort()
     return True
@@ -299,12 +301,12 @@ async def only_request(
     try:
         if watch is not None:
             watch.check()
-        response = await client._request(method, target.path, fields, data, trailers, watch)
+        response = await sending.send(client, method, target.path, fields, data, trailers, watch)
     except BaseException:
         client.close()
         raise
     client.close_after()
-    return response
+    return cast(Response, response)
 
 
 def can_use_http1(

@@ -12,32 +12,19 @@ from typing import Any, Final, cast
 from mypy_extensions import mypyc_attr
 
 from cno.aio.arguments import check_limits, check_loop
-from cno.aio.client import (
-    graceful_close,
-    liveness,
-    pushes,
-    request_queue,
-    request_writer,
-    response_timeouts,
-    responses,
-    upload,
-)
+from cno.aio.client import events, liveness, pushes, request_queue, responses, sending, tunnels
 from cno.aio.client.pending import Pending
 from cno.aio.client.request_observer import RequestObserver
-from cno.aio.client.request_spec import RequestSpec, completed, tunnel_request
-from cno.aio.client.request_watch import InformationalHook, RequestWatch, watched
+from cno.aio.client.request_watch import InformationalHook, watch_for, watched
 from cno.aio.client.response_state import PushQueue, PushState, ResponseState
 from cno.aio.client.state import ClientLink
-from cno.aio.client.unclaimed import Unclaimed
 from cno.aio.client.upgrade_refused import UpgradeRefused as UpgradeRefused
-from cno.aio.connection import ending, intake, reasons
-from cno.aio.connection.lifecycle import FLUSHING, NO_END
+from cno.aio.connection.lifecycle import FLUSHING
 from cno.aio.connection.stream_state import StreamState
 from cno.aio.errors import StatusError
-from cno.aio.fields import Headers, as_list
+from cno.aio.fields import Headers
 from cno.aio.sources import Body
 from cno.aio.tunnel import Tunnel
-from cno.aio.waiters import wake_first
 from cno.const import CNO_RST_CANCEL
 from cno.core import CLOSED
 from cno.errors import Reason
@@ -50,10 +37,6 @@ from cno.timeouts import Timeout
 CLIENT_LIMITS: Final = Limits(
     initial_window_size=1_048_576, connection_window=8_388_608, max_unread_window=16_777_216
 )
-
-#: Statuses that open a tunnel, in answer to CONNECT and to an upgrade.
-SUCCESSFUL: Final = range(200, 300)
-SWITCHING: Final = range(101, 102)
 
 
 class Response(ResponseState):
@@ -213,32 +196,9 @@ class Client(ClientLink):
         request, TypeError or ValueError for an invalid body, EOFError for a file that has become
         shorter, StreamTimeoutError, and all errors of reading `data`.
         """
-        if timeout is None and on_informational is None:
-            return Pending(self._request(method, path, headers, data, trailers, None))
-        watch = RequestWatch(timeout, on_informational)
-        return Pending(watched(watch, self._request(method, path, headers, data, trailers, watch)))
-
-    async def _request(
-        self,
-        method: str,
-        path: str,
-        headers: Iterable[tuple[str, str]],
-        data: Body,
-        trailers: Headers | None,
-        observer: RequestObserver | None,
-    ) -> Response:
-        check_loop(self.loop)
-        spec = RequestSpec(method, path, self._fields(headers), data, trailers, observer)
-        response: ResponseState | None = None
-        if spec.source is not None:
-            response = await request_writer.begin_or_dispose(self, spec)
-            request_writer.send_body(self, response, spec)
-        elif not self._requests.waiting and not self._transport_state.full:
-            response = request_writer.try_whole(self, spec)
-        if response is None:
-            response = await request_writer.begin(self, spec)
-            request_writer.send_body(self, response, spec)
-        return cast(Response, await responses.wait(self, response, method))
+        watch = watch_for(timeout, on_informational)
+        answer = sending.send(self, method, path, headers, data, trailers, watch)
+        return Pending(watched(watch, cast("Coroutine[Any, Any, Response]", answer)))
 
     async def upgrade(
         self, protocol: str, path: str = "/", headers: Iterable[tuple[str, str]] = ()
@@ -249,14 +209,7 @@ class Client(ClientLink):
         the server must have announced that it takes it. Raises UpgradeRefused for any other answer
         than 101, or 2xx, and what `request` raises.
         """
-        check_loop(self.loop)
-        fields = self._fields(headers)
-        if self._http2:
-            await request_queue.wait_for_settings(self)
-            fields = [(":protocol", protocol), *fields]
-            return await self._tunnel(tunnel_request("CONNECT", path, fields), SUCCESSFUL)
-        fields = [*fields, ("connection", "upgrade"), ("upgrade", protocol)]
-        return await self._tunnel(RequestSpec("GET", path, fields, b"", None), SWITCHING)
+        return tunnel_of(*await tunnels.upgrade(self, protocol, path, headers))
 
     async def tunnel(self, authority: str, headers: Iterable[tuple[str, str]] = ()) -> Tunnel:
         """Ask a proxy for a byte stream to `authority` (host and port), by CONNECT.
@@ -264,9 +217,7 @@ class Client(ClientLink):
         Raises UpgradeRefused for any other answer than 2xx, and what `request` raises. Over
         HTTP/1.1 the connection ends with such an answer. (RFC 9110 9.3.6, RFC 9931)
         """
-        check_loop(self.loop)
-        fields = [(":authority", authority), *as_list(headers)]
-        return await self._tunnel(tunnel_request("CONNECT", "", fields), SUCCESSFUL)
+        return tunnel_of(*await tunnels.connect(self, authority, headers))
 
     def close(self) -> None:
         """Close the connection, after what is being written. Requests that are open fail."""
@@ -299,16 +250,8 @@ class Client(ClientLink):
         Return the transport, the bytes that the tunnel has delivered already, and whether the peer
         sends no more. The client must not be used afterwards. Raises ConnectionLostError.
         """
-        while self._intake.behind and self._life.phase < FLUSHING:
-            intake.catch_up(self)
-        if self._life.phase >= FLUSHING:
-            raise reasons.of_loss(self, 0)
-        early = b""
-        for exchange in self._exchanges.values():
-            buffer = exchange._get_buffer()
-            early += buffer._take(buffer._size)
-        ending.detach(self)
-        return self.transport, early, self._life.peer_end != NO_END
+        early, peer_ended = tunnels.hand_over(self)
+        return self.transport, early, peer_ended
 
     async def __aenter__(self) -> "Client":
         return self
@@ -328,15 +271,10 @@ class Client(ClientLink):
     def on_message_head(
         self, stream: int, code: int, method: str, path: str, headers: Headers
     ) -> None:
-        exchange = self._exchanges.get(stream)
-        if exchange is not None:
-            responses.head_received(self, cast(ResponseState, exchange), code, method, headers)
+        events.head_received(self, stream, code, method, headers)
 
     def on_message_tail(self, stream: int, trailers: Headers | None) -> None:
-        exchange = self._exchanges.get(stream)
-        if exchange is not None:
-            exchange._completed(trailers)
-            upload.response_complete(self, cast(ResponseState, exchange))
+        events.response_complete(self, stream, trailers)
 
     def on_message_push(
         self, stream: int, parent: int, method: str, path: str, headers: Headers
@@ -358,80 +296,38 @@ class Client(ClientLink):
         responses.stream_ended(self, cast(ResponseState, exchange))
 
     def _freed(self) -> None:
-        if self._requests.waiting and not self._transport_state.full:
-            wake_first(self._requests.waiting)
-        if self._observer is not None:
-            self._observer.freed(self._intake.parsing)
+        events.freed(self)
 
     def _requests_wait(self) -> bool:
-        elsewhere = self._observer is not None and self._observer.requests_wait()
-        return elsewhere or request_queue.is_awaited(self)
+        return events.requests_wait(self)
 
     def _requests_not_allowed(self) -> None:
-        request_queue.fail(self, request_queue.NOT_ALLOWED)
-        if self._observer is not None:
-            self._observer.requests_not_allowed()
+        events.requests_not_allowed(self)
 
     def _overdue(self, exchange: StreamState, now: float) -> Reason | None:
-        response = cast(ResponseState, exchange)
-        if response._observer is not None and response._observer.times_reads:
-            return None
-        why = super()._overdue(exchange, now)
-        if why is None:
-            why = response_timeouts.overdue(self, response, now)
-        return why
+        return events.overdue(self, exchange, now)
 
     def _begin_work(self) -> None:
-        if self._requests.waiting and not self._is_open():
-            request_queue.fail(self, self._life.timed_out)  # there has been a GOAWAY, say
-        if self._observer is not None:
-            self._observer.input_processed()
-
-    def _suspect(self) -> None:
-        super()._suspect()
-        if self._observer is not None and self._timeouts.suspected:
-            self._observer.suspected()
+        events.input_processed(self)
 
     def _probe_answered(self) -> None:
-        super()._probe_answered()
-        if self._observer is not None and not self._timeouts.suspected:
-            self._observer.trusted()
+        events.probe_answered(self)
 
     def _after_loss(self) -> None:
-        graceful_close.stop(self)
-        request_queue.fail(self, self._life.timed_out)
-        if self._observer is not None:
-            self._observer.lost()
-            self._observer = None
+        events.lost(self)
 
     def _unsent(self, stream: int, error: Exception) -> None:
-        exchange = self._exchanges.get(stream)
-        if exchange is not None:
-            upload.failed(self, cast(ResponseState, exchange), error)
+        events.body_failed(self, stream, error)
 
-    # -- requests --------------------------------------------------------------------------------
-
-    def _new_response(self, stream: int, observer: RequestObserver | None = None) -> ResponseState:
+    def _new_response(self, stream: int, observer: RequestObserver | None = None) -> Response:
         return Response(self, stream, observer)
 
-    def _new_push(
-        self,
-        response: ResponseState,
-        method: str,
-        path: str,
-        headers: Headers,
-        unclaimed: Unclaimed,
-    ) -> Push:
-        return Push(response, method, path, headers, unclaimed)
+    def _new_push(self, response: ResponseState, method: str, path: str, headers: Headers) -> Push:
+        return Push(response, method, path, headers, self._requests.unclaimed)
 
-    def _fields(self, headers: Iterable[tuple[str, str]]) -> Headers:
-        """Return the headers with our authority and credentials, unless they have some."""
-        return completed(as_list(headers), self.authority, self._requests.credentials)
 
-    async def _tunnel(self, spec: RequestSpec, status: range) -> Tunnel:
-        """Send a request, and use the response as a byte stream if it has one of these statuses."""
-        response = cast(Response, await request_writer.begin(self, spec))
-        await responses.wait(self, response)
-        if response.code not in status:
-            raise UpgradeRefused(response)
-        return Tunnel(response)
+def tunnel_of(response: ResponseState, accepted: bool) -> Tunnel:
+    """Return the tunnel of a response, which may refuse it."""
+    if not accepted:
+        raise UpgradeRefused(cast(Response, response))
+    return Tunnel(response)

@@ -9,6 +9,7 @@ from typing import Final
 
 from cno.aio.client.response_state import ResponseState
 from cno.aio.client.state import ClientLink
+from cno.aio.connection import timeouts
 
 #: Seconds. A request that is reset before these, or before two round-trip times, makes the
 #: connection suspected only if it is the second one in a row.
@@ -35,4 +36,11 @@ def request_reset(conn: ClientLink, response: ResponseState) -> None:
         if is_early and conn._requests.early_reset_mark != received:
             conn._requests.early_reset_mark = received
             return
-    conn._suspect()
+    suspect(conn)
+
+
+def suspect(conn: ClientLink) -> None:
+    """Ask the server for an answer by a PING."""
+    timeouts.suspect(conn)
+    if conn._observer is not None and conn._timeouts.suspected:
+        conn._observer.suspected()

@@ -9,7 +9,13 @@ from typing import Any, Final
 from mypy_extensions import i64, mypyc_attr
 
 from cno.aio.client.connection import Client
-from cno.aio.client.state import MAX_BEFORE_SETTINGS, ClientObserver
+from cno.aio.client.state import (
+    MAX_BEFORE_SETTINGS,
+    ClientObserver,
+    goaway_code,
+    is_open,
+    why_unused,
+)
 from cno.aio.client.unread_input import has_input, poller_of, socket_number
 from cno.aio.connection.lifecycle import FLUSHING
 from cno.aio.connection.timeouts import is_greeting
@@ -51,7 +57,7 @@ class ClientConnection(PooledConnection):
         self._poller: Any = None
 
     def is_open(self) -> bool:
-        return self.client._is_open()
+        return is_open(self.client)
 
     def is_busy(self) -> bool:
         return bool(self.client._exchanges)
@@ -74,11 +80,11 @@ class ClientConnection(PooledConnection):
         return self.was_told_http1() and self._listener.can_use_http1(self.client)
 
     def why_closed(self) -> OSError:
-        return self.client._closed_before_use()
+        return why_unused(self.client)
 
     def was_told_http1(self) -> bool:
         """Return whether the server has ended the connection because it requires HTTP/1.1."""
-        return self.client._goaway_code() == CNO_RST_HTTP_1_1_REQUIRED
+        return goaway_code(self.client) == CNO_RST_HTTP_1_1_REQUIRED
 
     def passed_over(self, stream: i64) -> bool:
         """Return whether the server has ended the connection by GOAWAY after other requests, and

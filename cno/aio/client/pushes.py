@@ -25,7 +25,7 @@ def promised(
         return
     pushed = conn._new_response(stream)
     conn._exchanges[stream] = pushed
-    push = conn._new_push(pushed, method, path, headers, unclaimed)
+    push = conn._new_push(pushed, method, path, headers)
     cast(ResponseState, exchange)._get_pushes().add(push)
 
 

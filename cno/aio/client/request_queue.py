@@ -6,7 +6,7 @@ Knows when the next one may try. Must never know how a request is written.
 from typing import Final
 
 from cno.aio.client.request_observer import RequestObserver
-from cno.aio.client.state import ClientLink
+from cno.aio.client.state import ClientLink, is_open
 from cno.aio.connection.timeouts import is_greeting
 from cno.aio.errors import ConnectionLostError, not_sent
 from cno.errors import Reason
@@ -19,7 +19,7 @@ async def wait(conn: ClientLink, first: bool, observer: RequestObserver | None =
 
     Raises ConnectionLostError if it allows none any more.
     """
-    if not conn._is_open():
+    if not is_open(conn):
         raise ConnectionLostError("the connection takes no more requests", retryable=True)
     waiter = conn.loop.create_future()
     if first:

@@ -252,8 +252,21 @@ class RequestWatch(RequestObserver):
         )
 
 
-async def watched(watch: RequestWatch, work: Coroutine[Any, Any, R]) -> R:
-    """Await a request that is watched."""
+def watch_for(
+    timeout: float | Timeout | None, on_informational: InformationalHook | None
+) -> RequestWatch | None:
+    """Return the watch of a request; None: it has no time limit and no hook."""
+    if timeout is None and on_informational is None:
+        return None
+    return RequestWatch(timeout, on_informational)
+
+
+def watched(watch: RequestWatch | None, work: Coroutine[Any, Any, R]) -> Coroutine[Any, Any, R]:
+    """Return an awaitable for a request that is watched; None: as it is."""
+    return work if watch is None else watched_by(watch, work)
+
+
+async def watched_by(watch: RequestWatch, work: Coroutine[Any, Any, R]) -> R:
     watch.start()
     delivered = False
     try:

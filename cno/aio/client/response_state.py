@@ -110,7 +110,7 @@ class PushState:
         method: str,
         path: str,
         headers: Headers,
-        unclaimed: Unclaimed,
+        unclaimed: Unclaimed | None,
     ) -> None:
         self.method = method
         self.path = path
@@ -128,7 +128,8 @@ class PushState:
 
     def _release(self) -> None:
         """Stop counting it as unclaimed."""
-        self._unclaimed.release(self._response.stream)
+        if self._unclaimed is not None:
+            self._unclaimed.release(self._response.stream)
 
 
 class PushQueue:

@@ -4,7 +4,7 @@ Knows how a client's connection ended. Must never know how a request is sent aga
 """
 
 from cno.aio.client.response_state import ResponseState
-from cno.aio.client.state import ClientLink
+from cno.aio.client.state import ClientLink, goaway_code
 from cno.aio.errors import StreamError
 from cno.const import CNO_RST_HTTP_1_1_REQUIRED, MAX_STREAM_ID
 from cno.headers import IDEMPOTENT
@@ -30,7 +30,7 @@ def may_repeat(conn: ClientLink, response: ResponseState | None, method: str) ->
         return False
     if not conn._life.hung_up or method not in IDEMPOTENT:
         return False
-    if conn._goaway_code() == CNO_RST_HTTP_1_1_REQUIRED:
+    if goaway_code(conn) == CNO_RST_HTTP_1_1_REQUIRED:
         return True
     ended = conn._http2 and conn._h2.goaway_received <= MAX_STREAM_ID
     return response._reused and not ended

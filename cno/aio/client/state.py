@@ -92,12 +92,7 @@ class ClientLink(Connection):
         raise NotImplementedError
 
     def _new_push(
-        self,
-        response: ResponseState,
-        method: str,
-        path: str,
-        headers: Headers,
-        unclaimed: Unclaimed,
+        self, response: ResponseState, method: str, path: str, headers: Headers
     ) -> PushState:
         """Return the object that applications get for a push."""
         raise NotImplementedError
@@ -106,18 +101,23 @@ class ClientLink(Connection):
         """Have an observer learn of the events of this connection."""
         self._observer = observer
 
-    def _is_open(self) -> bool:
-        """Return whether requests can be sent, now or later."""
-        if self._life.phase >= FLUSHING or self._draining or self._last_local >= MAX_STREAM_ID - 1:
-            return False
-        if self._http2:
-            return self._h2.goaway_received > MAX_STREAM_ID
-        return not self._h1.no_more_messages
 
-    def _goaway_code(self) -> int:
-        """Return the error code of the server's GOAWAY; 0: it sent none, or has no error."""
-        return int(self._h2.goaway_code) if self._http2 else 0
+def is_open(client: ClientLink) -> bool:
+    """Return whether requests can be sent, now or later."""
+    if client._life.phase >= FLUSHING or client._draining:
+        return False
+    if client._last_local >= MAX_STREAM_ID - 1:
+        return False
+    if client._http2:
+        return client._h2.goaway_received > MAX_STREAM_ID
+    return not client._h1.no_more_messages
 
-    def _closed_before_use(self) -> OSError:
-        """Return why the connection ended before its first request."""
-        return closed_before_use(self._end_reason, self._goaway_code())
+
+def goaway_code(client: ClientLink) -> int:
+    """Return the error code of the server's GOAWAY; 0: it sent none, or has no error."""
+    return int(client._h2.goaway_code) if client._http2 else 0
+
+
+def why_unused(client: ClientLink) -> OSError:
+    """Return why the connection ended before its first request."""
+    return closed_before_use(client._end_reason, goaway_code(client))

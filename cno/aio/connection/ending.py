@@ -12,6 +12,7 @@ from typing import Final
 from cno.aio.connection import (
     bugs,
     intake,
+    lifecycle,
     reasons,
     send_buffer,
     send_queue,
@@ -367,6 +368,15 @@ def rescue(conn: Link) -> None:
             intake.add_unparsed(conn, from_tls(secured))
     except (OSError, ValueError, AttributeError) as error:
         connection_log.debug("nothing more to be read: %s", error)
+
+
+async def wait_closed(conn: Link) -> None:
+    """Wait until the connection is closed."""
+    if conn._life.phase == lifecycle.CLOSED:
+        return
+    if conn._life.closed_waiter is None:
+        conn._life.closed_waiter = conn.loop.create_future()
+    await asyncio.shield(conn._life.closed_waiter)
 
 
 def from_system(transport: asyncio.BaseTransport) -> bytes:

@@ -7,6 +7,7 @@ from cno.aio.connection import intake, leftover, reasons, send_queue, truncation
 from cno.aio.connection.lifecycle import CUT, FLUSHING, HALF_CLOSED, LINGER, LOST, RESET, SHORT
 from cno.aio.connection.state import Link
 from cno.aio.connection.stream_state import StreamState
+from cno.aio.fields import Headers
 from cno.const import CNO_LOCAL, CNO_RST_NO_ERROR
 
 
@@ -24,6 +25,13 @@ def received(conn: Link, stream: int, data: bytes) -> None:
         if conn._intake.unread > conn._intake.most_unread and not conn._intake.reading_paused:
             intake.listen(conn)
     exchange._get_buffer().feed(data)
+
+
+def completed(conn: Link, stream: int, trailers: Headers | None) -> None:
+    """End the body of an exchange: the peer's message is complete."""
+    exchange = conn._exchanges.get(stream)
+    if exchange is not None:
+        exchange._completed(trailers)
 
 
 def consumed(conn: Link, stream: int, size: int) -> None:

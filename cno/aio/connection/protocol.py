@@ -22,7 +22,7 @@ from cno.aio.connection import (
     stream_timeouts,
     timeouts,
 )
-from cno.aio.connection.lifecycle import CLOSED, LINGER, LOST
+from cno.aio.connection.lifecycle import LINGER, LOST
 from cno.aio.connection.pings import Pings
 from cno.aio.connection.state import Link
 from cno.aio.connection.stats import stats_of
@@ -58,13 +58,10 @@ class Connection(Link):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._transport_state.full = True
-        self._transport_state.backlog = 0
-        timeouts.shorten(self)
+        send_queue.transport_filled(self)
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        self._transport_state.full = False
         send_queue.transport_drained(self)
 
     # -- events of the engine --------------------------------------------------------------------
@@ -79,9 +76,7 @@ class Connection(Link):
         exchanges.received(self, stream, data)
 
     def on_message_tail(self, stream: int, trailers: Headers | None) -> None:
-        exchange = self._exchanges.get(stream)
-        if exchange is not None:
-            exchange._completed(trailers)
+        exchanges.completed(self, stream, trailers)
 
     def on_stream_end(self, stream: int, code: int, side: int) -> None:
         exchanges.ended(self, stream, code, side)
@@ -153,11 +148,7 @@ class Connection(Link):
     async def wait_closed(self) -> None:
         """Wait until the connection is closed."""
         check_loop(self.loop)
-        if self._life.phase == CLOSED:
-            return
-        if self._life.closed_waiter is None:
-            self._life.closed_waiter = self.loop.create_future()
-        await asyncio.shield(self._life.closed_waiter)
+        await ending.wait_closed(self)
 
     # -- what the parts ask ----------------------------------------------------------------------
 
@@ -177,14 +168,9 @@ class Connection(Link):
     def _shorten_timer(self) -> None:
         timeouts.shorten(self)
 
-    def _suspect(self) -> None:
-        timeouts.suspect(self)
-
     def _probe_answered(self) -> None:
         bdp.probe_answered(self)
-        if self._timeouts.suspected:
-            self._timeouts.suspected = False
-            self._freed()
+        timeouts.trust(self)
 
 
 def current_task(loop: asyncio.AbstractEventLoop) -> "asyncio.Task[Any] | None":

@@ -273,6 +273,13 @@ def run_after_input(conn: Link) -> None:
             run(conn, queue)
 
 
+def transport_filled(conn: Link) -> None:
+    """Note that the transport is above its high-water mark."""
+    conn._transport_state.full = True
+    conn._transport_state.backlog = 0
+    conn._shorten_timer()
+
+
 def transport_drained(conn: Link) -> None:
     """Continue the queue in the next iteration: the transport accepts output again.
 
@@ -280,6 +287,7 @@ def transport_drained(conn: Link) -> None:
     first time as a clean end. Besides, this call runs in the context of the last write, not of the
     connection.)
     """
+    conn._transport_state.full = False
     queue_of(conn).transport_drained = True
     schedule_turn(conn)
 

@@ -382,6 +382,13 @@ def suspect(conn: Link) -> None:
     arm(conn)
 
 
+def trust(conn: Link) -> None:
+    """End such a suspicion: the peer has answered."""
+    if conn._timeouts.suspected:
+        conn._timeouts.suspected = False
+        conn._freed()
+
+
 def vanished(conn: Link, now: float) -> bool:
     """Return whether the peer hung up while reading is paused."""
     timeouts = conn._timeouts

@@ -6,7 +6,6 @@ applications call, to the functions of this package. Must never know how connect
 
 import asyncio
 import socket
-import sys
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable
 from dataclasses import replace
 from ssl import SSLObject
@@ -17,7 +16,6 @@ from mypy_extensions import i64, mypyc_attr
 from cno.aio.arguments import check_handler, check_limits
 from cno.aio.connection.body import BodyBuffer
 from cno.aio.connection.exchange import EndObserver
-from cno.aio.connection.lifecycle import FLUSHING
 from cno.aio.connection.stream_state import StreamState
 from cno.aio.fields import Headers, as_list, value_of
 from cno.aio.server import handlers, outcome, ranks, respond, retirement, shutdown
@@ -27,10 +25,8 @@ from cno.aio.server.state import ConnectionObserver, ServerLink, peer_of
 from cno.aio.sources import Body
 from cno.aio.tls import ssl_object_of
 from cno.aio.tunnel import Tunnel
-from cno.const import CNO_RST_INTERNAL_ERROR
-from cno.core import H2_SETTINGS, use
+from cno.core import use
 from cno.date import SYSTEM
-from cno.h2.send import final_goaway
 from cno.limits import Limits, with_windows
 from cno.settings import SettingsDict
 
@@ -42,9 +38,6 @@ if TYPE_CHECKING:
 SERVER_LIMITS: Final = Limits(
     initial_window_size=262_144, connection_window=1_048_576, max_unread_window=4_194_304
 )
-
-#: From Python 3.12 on, a task can run at once until it first waits. Most handlers never wait.
-EAGER: Final = sys.version_info >= (3, 12)
 
 
 def is_unix(transport: asyncio.BaseTransport) -> bool:
@@ -262,9 +255,7 @@ class Server(ServerLink):
             use(self, dates=SYSTEM)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # A task factory of the application must create each task.
-        self._handlers.plain_tasks = self.loop.get_task_factory() is None
-        self._handlers.eager = EAGER and self._handlers.plain_tasks
+        handlers.choose_tasks(self)
         if self._limits.allow_any_authority and not is_unix(transport):
             use(self, limits=replace(self._limits, allow_any_authority=False))
         super().connection_made(transport)
@@ -311,9 +302,7 @@ class Server(ServerLink):
 
     def _unsent(self, stream: int, error: Exception) -> None:
         super()._unsent(stream, error)
-        request = self._exchanges.get(stream)
-        if request is not None:
-            outcome.abandon(self, cast(Request, request), CNO_RST_INTERNAL_ERROR)
+        outcome.body_failed(self, stream)
 
     def _start_handler(self, request: RequestState, eager: bool) -> None:
         handlers.start(self, request, eager)
@@ -341,13 +330,7 @@ class Server(ServerLink):
 
     def close(self) -> None:
         """Close the connection after the pending output. Open streams end."""
-        if self._http2 and self._state > H2_SETTINGS and self._life.phase < FLUSHING:
-            # > An endpoint SHOULD always send a GOAWAY frame before closing a connection
-            # > (RFC 9113 6.8)
-            if self._h2.goaway_sent < 0:
-                self.cork()
-                final_goaway(self)
-                self.uncork()
+        shutdown.say_goaway(self)
         super().close()
 
     def drain(self, timeout: float | None = None) -> None:
@@ -359,5 +342,4 @@ class Server(ServerLink):
         return self._handlers.running == 0
 
     def _after_loss(self) -> None:
-        if self._handlers.running == 0:
-            shutdown.finished(self)
+        shutdown.lost(self)

@@ -4,6 +4,7 @@ Must never know how connections are accepted.
 """
 
 import asyncio
+import sys
 from collections.abc import Coroutine
 from typing import Any, Final, cast
 
@@ -22,6 +23,16 @@ from cno.const import CNO_RST_ENHANCE_YOUR_CALM
 create_task: Final[Any] = asyncio.Task
 #: The name of a handler's task.
 TASK_NAME: Final = "cno.Server"
+
+
+#: From Python 3.12 on, a task can run at once until it first waits. Most handlers never wait.
+EAGER: Final = sys.version_info >= (3, 12)
+
+
+def choose_tasks(conn: ServerLink) -> None:
+    """Select how tasks are created: a task factory of the application must create each of them."""
+    conn._handlers.plain_tasks = conn.loop.get_task_factory() is None
+    conn._handlers.eager = EAGER and conn._handlers.plain_tasks
 
 
 def throw(error: BaseException) -> None:

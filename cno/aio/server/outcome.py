@@ -5,7 +5,7 @@ Must never know when a handler starts.
 
 import asyncio
 import inspect
-from typing import Any
+from typing import Any, cast
 
 from cno.aio.connection import leftover, send_queue
 from cno.aio.connection.lifecycle import FLUSHING
@@ -45,6 +45,13 @@ def crashed(conn: ServerLink, request: RequestState, error: BaseException, work:
     report(conn, told, error)
     send_500(conn, request)
     return True
+
+
+def body_failed(conn: ServerLink, stream: int) -> None:
+    """Reset a stream of which a write has failed that no task waits for."""
+    request = conn._exchanges.get(stream)
+    if request is not None:
+        abandon(conn, cast(RequestState, request), CNO_RST_INTERNAL_ERROR)
 
 
 def is_cancelled(conn: ServerLink, request: RequestState) -> bool:

@@ -6,6 +6,18 @@ Must never know requests and responses.
 from cno.aio.connection.lifecycle import FLUSHING, LOST
 from cno.aio.server import outcome
 from cno.aio.server.state import ServerLink
+from cno.core import H2_SETTINGS
+from cno.h2.send import final_goaway
+
+
+def say_goaway(conn: ServerLink) -> None:
+    """HTTP/2: send a GOAWAY, unless the connection is closing or has sent one."""
+    # > An endpoint SHOULD always send a GOAWAY frame before closing a connection   (RFC 9113 6.8)
+    if conn._http2 and conn._state > H2_SETTINGS and conn._life.phase < FLUSHING:
+        if conn._h2.goaway_sent < 0:
+            conn.cork()
+            final_goaway(conn)
+            conn.uncork()
 
 
 def expire(conn: ServerLink) -> None:
@@ -37,6 +49,12 @@ def forget(conn: ServerLink) -> None:
         conn.abort()
     conn._handlers.running = 0
     finished(conn)
+
+
+def lost(conn: ServerLink) -> None:
+    """The connection and all its streams have ended."""
+    if conn._handlers.running == 0:
+        finished(conn)
 
 
 def finished(conn: ServerLink) -> None:
