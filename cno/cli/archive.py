@@ -29,19 +29,19 @@ _EARLIEST: Final = (1980, 1, 1, 0, 0, 0)  # that a zip file can express
 _LATEST: Final = (2107, 12, 31, 23, 59, 58)
 
 
-class Member(NamedTuple):
+class ArchiveEntry(NamedTuple):
     """A file or a folder of an archive, by its names from the root down."""
 
     segments: tuple[str, ...]
     is_folder: bool
 
 
-def members(folder: Folder, segments: Sequence[str]) -> list[Member]:
+def members(folder: Folder, segments: Sequence[str]) -> list[ArchiveEntry]:
     """Return what is below a folder, folders before what is in them. Blocks.
 
     Raises Refused (403: there is too much), OSError.
     """
-    found: list[Member] = []
+    found: list[ArchiveEntry] = []
     left = [tuple(segments)]
     while left:
         names = left.pop()
@@ -60,7 +60,7 @@ def members(folder: Folder, segments: Sequence[str]) -> list[Member]:
             inner = (*names, name)
             if kind is None or folder.hides(inner) or "\\" in name:
                 continue
-            found.append(Member(inner, kind == "folder"))
+            found.append(ArchiveEntry(inner, kind == "folder"))
             if len(found) > MAX_MEMBERS:
                 raise Refused(403)
             if kind == "folder":
@@ -169,7 +169,7 @@ class Archives:
         return ArchiveBody(self, make(self._folder, len(segments), found))
 
 
-def tar_pieces(folder: Folder, depth: int, found: Sequence[Member]) -> Iterator[bytes]:
+def tar_pieces(folder: Folder, depth: int, found: Sequence[ArchiveEntry]) -> Iterator[bytes]:
     """Give the bytes of a tar file (POSIX.1-2001). Raises EOFError if a file becomes shorter."""
     for member in found:
         opened = open_member(folder, member)
@@ -193,7 +193,7 @@ def tar_pieces(folder: Folder, depth: int, found: Sequence[Member]) -> Iterator[
     yield bytes(2 * tarfile.BLOCKSIZE)
 
 
-def zip_pieces(folder: Folder, depth: int, found: Sequence[Member]) -> Iterator[bytes]:
+def zip_pieces(folder: Folder, depth: int, found: Sequence[ArchiveEntry]) -> Iterator[bytes]:
     """Give the bytes of a zip file, whose files are not compressed. Raises EOFError."""
     sink = Sink()
     with zipfile.ZipFile(sink, "w") as made:  # type: ignore[call-overload]  # it only writes
@@ -218,7 +218,7 @@ def zip_pieces(folder: Folder, depth: int, found: Sequence[Member]) -> Iterator[
     yield sink.take()
 
 
-def open_member(folder: Folder, member: Member) -> Opened | None:
+def open_member(folder: Folder, member: ArchiveEntry) -> Opened | None:
     """Open a file or folder; None if it has gone, or is something else by now."""
     try:
         opened = folder.open(member.segments)

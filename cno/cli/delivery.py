@@ -14,7 +14,7 @@ from cno.cli.allocator import LARGE, keep_freed
 from cno.cli.body_reader import BodyReader, RateLimit, total_of
 from cno.cli.download import Download, http_time
 from cno.cli.fetch import GetOptions, Headers
-from cno.cli.output import Output, value_of
+from cno.cli.output import CommandOutput, value_of
 from cno.cli.problems import Problem
 from cno.cli.progress import Bar, Bars
 from cno.cli.saved_file import cannot_write, safe_name
@@ -26,7 +26,7 @@ from cno.errors import ConnectionError
 class Delivery:
     """The destinations of one command."""
 
-    def __init__(self, options: GetOptions, output: Output) -> None:
+    def __init__(self, options: GetOptions, output: CommandOutput) -> None:
         self.options = options
         self.output = output
         self.bars = Bars(options.silent)

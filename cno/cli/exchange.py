@@ -17,7 +17,7 @@ from cno.cli import exit_codes
 from cno.cli.connecting import TLS_HINT, target_of
 from cno.cli.fetch import Fetch
 from cno.cli.origins import Lease, Origin, Origins
-from cno.cli.output import Output
+from cno.cli.output import CommandOutput
 from cno.cli.problems import Problem, reason
 from cno.cli.transfer import Hop
 
@@ -29,7 +29,7 @@ class Http1RequiredError(Exception):
 class Exchanges:
     """The requests of one command."""
 
-    def __init__(self, origins: Origins, output: Output) -> None:
+    def __init__(self, origins: Origins, output: CommandOutput) -> None:
         self._origins = origins
         self._output = output
 

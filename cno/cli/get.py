@@ -15,7 +15,7 @@ from cno.cli.delivery import Delivery, Destination
 from cno.cli.exchange import Exchanges, status_of, version_of
 from cno.cli.fetch import Fetch, GetOptions, first_fetch, redirected, with_fields
 from cno.cli.origins import MAX_HTTP1, Origins
-from cno.cli.output import Output, value_of
+from cno.cli.output import CommandOutput, value_of
 from cno.cli.problems import OUTPUT_CLOSED, Problem, reason, report
 from cno.cli.retries import Retries, is_transient
 from cno.cli.saved_file import remote_names
@@ -79,7 +79,7 @@ class Fetcher:
         urls = list(options.urls)
         self._names = remote_names(urls) if options.remote_name else list(options.outputs)
         saving = bool(self._names)
-        self._output = Output(options.include or options.head, options.verbose, saving)
+        self._output = CommandOutput(options.include or options.head, options.verbose, saving)
         self._output.silent = options.silent and not options.errors
         views.begin(self._output)
         self._origins = Origins(

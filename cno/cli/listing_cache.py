@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 
 from cno.cli.archive import KINDS
 from cno.cli.listing import list_folder
-from cno.cli.listing_page import POLICY, UPLOAD_POLICY, USUAL, Listing, Order, listing_page
+from cno.cli.listing_page import POLICY, UPLOAD_POLICY, USUAL, Listing, SortOrder, listing_page
 from cno.cli.paths import Folder, Refused
 from cno.cli.readme import find_readme, read_readme
 
@@ -32,7 +32,7 @@ LIFETIME: Final = 2.0
 
 Signature = tuple[int, int, int, int]
 #: The names of a folder from the root down, and the order of its listing.
-Key = tuple[tuple[str, ...], Order]
+Key = tuple[tuple[str, ...], SortOrder]
 
 
 class Page(NamedTuple):
@@ -64,7 +64,7 @@ class ListingCache:
         self._cache_left = MAX_CACHED_BYTES
         self._pending: dict[Key, asyncio.Task[bytes]] = {}
 
-    async def page(self, segments: Sequence[str], order: Order = USUAL) -> bytes:
+    async def page(self, segments: Sequence[str], order: SortOrder = USUAL) -> bytes:
         """Return the page of a folder. Raises Refused (503: too many requests wait) or OSError."""
         key = (tuple(segments), order)
         cached = self._pages.get(key)
@@ -128,7 +128,7 @@ class ListingCache:
             self._cache_left += len(page.data)
 
 
-def make_page(folder: Folder, segments: Sequence[str], order: Order, upload: bool) -> Page:
+def make_page(folder: Folder, segments: Sequence[str], order: SortOrder, upload: bool) -> Page:
     """List a folder. Blocks. Raises Refused or OSError."""
     began = time.monotonic()
     before = os.stat(folder.path(segments))

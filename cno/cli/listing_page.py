@@ -32,7 +32,7 @@ POLICY: Final = (
 UPLOAD_POLICY: Final = f"{POLICY} {hashed(_UPLOAD)}; connect-src 'self'"
 
 
-class Order(NamedTuple):
+class SortOrder(NamedTuple):
     """How a listing is sorted. `column`: one of COLUMNS."""
 
     column: str = "name"
@@ -41,7 +41,7 @@ class Order(NamedTuple):
     @property
     def query(self) -> str:
         """The query of a URL that asks for this order; '' for the usual one."""
-        if self == Order():
+        if self == SortOrder():
             return ""
         return f"?sort={self.column}" + ("&order=desc" if self.descending else "")
 
@@ -57,20 +57,20 @@ class Order(NamedTuple):
         return sorted(named, key=lambda entry: entry.size is not None)
 
 
-def parse_order(target: str) -> Order:
+def parse_order(target: str) -> SortOrder:
     """Return the order that the query of a target asks for."""
     query = target.partition("?")[2]
     if len(query) > 256 or "sort=" not in query:
-        return Order()
+        return SortOrder()
     values = parse_qs(query, max_num_fields=16) if query.count("&") < 16 else {}
     column = values.get("sort", ["name"])[-1]
     if column not in COLUMNS:
-        return Order()
-    return Order(column, values.get("order", [""])[-1] == "desc")
+        return SortOrder()
+    return SortOrder(column, values.get("order", [""])[-1] == "desc")
 
 
 #: Folders first, then files, each by name.
-USUAL: Final = Order()
+USUAL: Final = SortOrder()
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class Listing:
     segments: Sequence[str]
     entries: Sequence[Entry]
     more: bool = False
-    order: Order = USUAL
+    order: SortOrder = USUAL
     readme: str = ""
     archives: Sequence[str] = ()
     upload: bool = False
@@ -156,14 +156,14 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'s' * (number != 1)}"
 
 
-def heading(column: str, order: Order) -> str:
+def heading(column: str, order: SortOrder) -> str:
     """Return the head of a column: a link that sorts by it, or the other way round."""
     current = order.column == column
     # The newest and the largest are what people look for.
     descending = not order.descending if current else column != "name"
     arrow = (" ▾" if order.descending else " ▴") if current else ""
     state = f' aria-sort="{"descending" if order.descending else "ascending"}"' if current else ""
-    query = escape(Order(column, descending).query)
+    query = escape(SortOrder(column, descending).query)
     return f'<th{state}><a href="./{query}">{COLUMNS[column]}{arrow}</a></th>'
 
 

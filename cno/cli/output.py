@@ -83,7 +83,7 @@ def kind_of(headers: Headers) -> tuple[str, str]:
     return message.get_content_type() if message["content-type"] else "", charset
 
 
-class Output:
+class CommandOutput:
     """The outputs of one command.
 
     `include`: write heads to standard output. `verbose`: write requests, heads and connections to
@@ -104,7 +104,7 @@ class Output:
         self._printer = Printer()
         self._formatter = Worker("cno-dress")
 
-    def __enter__(self) -> "Output":
+    def __enter__(self) -> "CommandOutput":
         return self
 
     def __exit__(

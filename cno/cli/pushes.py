@@ -9,14 +9,14 @@ from collections.abc import AsyncIterator
 from typing import Final
 
 from cno.aio.client.connection import Push, Response
-from cno.cli.output import Output, value_of
+from cno.cli.output import CommandOutput, value_of
 from cno.cli.problems import reason
 
 CHUNK: Final = 65_536
 
 
 @contextlib.asynccontextmanager
-async def watching(response: Response, output: Output) -> AsyncIterator[None]:
+async def watching(response: Response, output: CommandOutput) -> AsyncIterator[None]:
     """Report pushes while the response is read; at the end, wait for those under way."""
     task = asyncio.create_task(watch(response, output))
     try:
@@ -26,7 +26,7 @@ async def watching(response: Response, output: Output) -> AsyncIterator[None]:
         task.cancel()
 
 
-async def watch(response: Response, output: Output) -> None:
+async def watch(response: Response, output: CommandOutput) -> None:
     async with asyncio.TaskGroup() as group:
         async for push in response.pushed:
             output.pushed(f"promised {push.method} {push.path}")
@@ -34,7 +34,7 @@ async def watch(response: Response, output: Output) -> None:
             group.create_task(pushed(push, output))
 
 
-async def pushed(push: Push, output: Output) -> None:
+async def pushed(push: Push, output: CommandOutput) -> None:
     """Read what was pushed, and report it."""
     name = f"{push.method} {push.path}"
     try:

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Final
 
 from cno.cli.exit_codes import NOT_WRITTEN
-from cno.cli.output import Output
+from cno.cli.output import CommandOutput
 from cno.cli.problems import Problem, reason
 from cno.cli.text import Paint
 from cno.cli.transfer import Transfer
@@ -44,7 +44,7 @@ class Views:
     def __init__(self, options: ViewOptions | None = None) -> None:
         self.options = options or ViewOptions()
         self.trace: Trace | None = None
-        self._output: Output | None = None
+        self._output: CommandOutput | None = None
         self._file: TextIOWrapper | None = None
         self._frames: dict[tuple[int, int], list[Record]] = {}
 
@@ -53,7 +53,7 @@ class Views:
         """Whether bodies are to be kept in memory."""
         return self.options.har is not None
 
-    def begin(self, output: Output) -> None:
+    def begin(self, output: CommandOutput) -> None:
         """Prepare, before the first connection. Raises Problem."""
         options = self.options
         self._output = output
@@ -120,7 +120,7 @@ class Views:
 
             save(options.har, archive(transfers, self._frames))
 
-    def _show_waterfall(self, transfers: list[Transfer], path: str, output: Output) -> None:
+    def _show_waterfall(self, transfers: list[Transfer], path: str, output: CommandOutput) -> None:
         assert self.trace is not None
         rows = self._timeline.rows(transfers, self.trace.began)
         if path != TERMINAL:

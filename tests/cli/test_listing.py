@@ -16,7 +16,7 @@ import pytest
 
 from cno.cli.archive import MAX_AT_ONCE, attachment
 from cno.cli.files import Files
-from cno.cli.listing_page import Order, parse_order, size_in_kib
+from cno.cli.listing_page import SortOrder, parse_order, size_in_kib
 from cno.cli.readme import MAX_RENDERED, MAX_SHOWN, find_readme, render
 from tests.cli.test_files import OLD, Answer, Fake, Headers, ask
 
@@ -85,8 +85,8 @@ def test_the_order_stays_while_one_walks_about(root: Path) -> None:
 
 def test_orders_that_are_none() -> None:
     for target in ("/", "/?sort=", "/?sort=x", "/?" + "&" * 200 + "sort=size", "/?sort=size" * 99):
-        assert parse_order(target) == Order(), target
-    assert parse_order("/?x=1&sort=size") == Order("size")
+        assert parse_order(target) == SortOrder(), target
+    assert parse_order("/?x=1&sort=size") == SortOrder("size")
 
 
 def test_sizes_are_in_one_unit() -> None:
