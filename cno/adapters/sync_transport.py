@@ -26,6 +26,7 @@ from cno.sync.messages import Response
 from cno.sync.request_spec import RequestSpec, tunnel_request
 from cno.sync.timeouts import FOREVER
 from cno.sync.tunnel import Tunnel
+from cno.sync.tunnel_opening import TunnelOpening, TunnelRequest
 from cno.timeouts import Timeout
 
 #: Records of timeouts that are kept.
@@ -79,8 +80,8 @@ class Carrier:
         pool = self._pool
         deadlines = TracedDeadlines(pool._limits, self._timeout_of(prepared.timeouts), tracer)
         if prepared.opens_tunnel():
-            http1, http2_spec = tunnel_specs(prepared)
-            response = pool.open_tunnel(target, http1, http2_spec, deadlines)
+            asked = PreparedTunnel(prepared)
+            response = TunnelOpening(pool, target, asked, deadlines, pool.new_retries()).response()
         else:
             spec = RequestSpec(
                 prepared.method, prepared.path, prepared.fields, prepared.body, prepared.trailers
@@ -132,16 +133,21 @@ class Carrier:
         return response_of(package, head, response, stream, network, http2)
 
 
-def tunnel_specs(prepared: Prepared) -> tuple[RequestSpec, RequestSpec]:
-    """Return a request for a tunnel as HTTP/1.1 has it, and as HTTP/2 has it."""
-    fields = prepared.fields
-    if prepared.method == "CONNECT":
-        same = tunnel_request("CONNECT", "", connect_fields(prepared.path, fields))
-        return same, same
-    return (
-        RequestSpec(prepared.method, prepared.path, fields, b"", None),
-        tunnel_request("CONNECT", prepared.path, websocket_fields(fields)),
-    )
+class PreparedTunnel(TunnelRequest):
+    """A request for a tunnel: CONNECT, or an upgrade."""
+
+    def __init__(self, prepared: Prepared) -> None:
+        super().__init__(prepared.method != "CONNECT")
+        self._prepared = prepared
+
+    def spec(self, http2: bool) -> RequestSpec:
+        prepared = self._prepared
+        fields = prepared.fields
+        if not self.is_upgrade:
+            return tunnel_request("CONNECT", "", connect_fields(prepared.path, fields))
+        if http2:
+            return tunnel_request("CONNECT", prepared.path, websocket_fields(fields))
+        return RequestSpec(prepared.method, prepared.path, fields, b"", None)
 
 
 def seconds(value: Any) -> float:

@@ -11,7 +11,7 @@ from cno.aio.client.request_spec import completed
 from cno.aio.errors import ConnectionLostError, not_sent
 from cno.aio.fields import Headers, as_list
 from cno.errors import UnsupportedError
-from cno.sync.connection_io import abort, begin, push_out, read_now, shut
+from cno.sync.connection_io import abort, begin, drain, push_out, read_now, shut
 from cno.sync.exchange import NO_SLOT, OnInformational
 from cno.sync.messages import Response, answered, opened
 from cno.sync.parker import Parker
@@ -230,6 +230,7 @@ class Client:
         link.guard.check()
         with link.guard.lock:
             begin(link.guard)
+            drain(link)
             shut(link)
             push_out(link)
             link.guard.inside = False

@@ -16,7 +16,7 @@ from cno.aio.tls import is_adequate
 from cno.const import CNO_RST_INADEQUATE_SECURITY, CNO_RST_NO_ERROR, MAX_STREAM_ID
 from cno.core import CLOSED, H2_CONTINUATION, INIT, waiting
 from cno.errors import ConnectionError, Reason, WouldBlockError
-from cno.sync.state import Guard, Link
+from cno.sync.state import Guard, Link, StreamState
 from cno.sync.transport import BARE_END, FULL_END, NO_END, rest_of
 
 #: Bytes that are encrypted at once.
@@ -248,6 +248,18 @@ def notify(link: Link) -> None:
                 parker.unpark()
 
 
+def begin_tunnel(state: StreamState) -> None:
+    """Make a stream a byte stream in both directions. Called without the lock."""
+    guard = state._link.guard
+    guard.check()
+    with guard.lock:
+        begin(guard)
+        if not state._tunnel:
+            state._begin_tunnel()
+            notify(state._link)
+        guard.inside = False
+
+
 def read_now(link: Link) -> None:
     """Process the pending input of a connection on which no thread waits. Called with the lock."""
     for _ in range(MAX_READS):
@@ -361,6 +373,13 @@ def is_quiet(link: Link) -> bool:
     if link._http2:
         return link._state != H2_CONTINUATION
     return link._h1.head is None
+
+
+def drain(link: Link) -> None:
+    """Begin to close the WebSockets of a connection. Called with the lock."""
+    for state in list(link.exchanges.values()):
+        if state._listener is not None:
+            state._listener.draining()
 
 
 def shut(link: Link) -> None:

@@ -24,7 +24,7 @@ from cno.limits import Limits
 from cno.pool.connection import Alarm, Decision, Dial, Origin, Waiter
 from cno.pool.store import ConnectionStore
 from cno.settings import SettingsDict
-from cno.sync.connection_io import abort, begin, push_out, shut
+from cno.sync.connection_io import abort, begin, drain, push_out, shut
 from cno.sync.dial import DialCancelledError, Dialing
 from cno.sync.errors import PoolTimeoutError
 from cno.sync.exchange import NO_SLOT
@@ -32,6 +32,7 @@ from cno.sync.messages import Response
 from cno.sync.parker import Parker
 from cno.sync.polling import wait
 from cno.sync.pooled import PooledLink
+from cno.sync.request_spec import RequestSpec
 from cno.sync.route import Route
 from cno.sync.state import Guard, Link, LinkListener
 from cno.sync.timeouts import FOREVER, Deadlines
@@ -198,6 +199,9 @@ class ConnectionPool(LinkListener):
     def connections(self) -> int:
         """The number of connections, including those that accept no more requests."""
         return self._store.count()
+
+    def _begun(self, response: Response, spec: RequestSpec) -> None:
+        """Called when a request is being sent; for subclasses."""
 
     # -- a connection for a request ----------------------------------------------------------------
 
@@ -505,6 +509,8 @@ class ConnectionPool(LinkListener):
                     if not link.is_lost:
                         for stream in list(link.exchanges):
                             link.write_reset(stream, CNO_RST_CANCEL)
+                else:
+                    drain(link)
                 shut(link)
                 push_out(link)
                 if at_once:

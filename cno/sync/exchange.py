@@ -27,7 +27,7 @@ from cno.sync.errors import ReadTimeoutError, WriteTimeoutError
 from cno.sync.parker import Parker
 from cno.sync.polling import wait
 from cno.sync.request_spec import RequestSpec
-from cno.sync.state import MAX_BLIND, Link, StreamState, error_of
+from cno.sync.state import MAX_BLIND, MAX_UNREAD, Link, StreamState, error_of
 from cno.sync.timeouts import FOREVER, Deadlines
 from cno.sync.upload import Upload
 
@@ -48,10 +48,6 @@ INTERIM: Final = 8
 CONTINUE: Final = 16
 PUSH: Final = 32
 WHOLE: Final = 64
-
-
-#: Bytes of a response that are read before the request's body is sent (HTTP/1.1 has no windows).
-MAX_UNREAD: Final = 1_048_576
 
 
 class StreamParker(Parker):
@@ -87,13 +83,20 @@ def wait_for(state: StreamState, needs: i64, due: float, room_mark: i64 = 0) -> 
     """Wait until one of the conditions `needs` is met; return False if the time `due` passes."""
     link = state._link
     parker = StreamParker(state, needs, room_mark)
-    state._parker = parker
+    waiting = state._waiting
+    if waiting is None:
+        state._parker = parker
+    else:
+        waiting[parker] = None
     if needs & ROOM:
         link.parked_writers[parker] = None
     try:
         return wait(link, parker, due)
     finally:
-        state._parker = None
+        if waiting is None:
+            state._parker = None
+        else:
+            waiting.pop(parker, None)
         if needs & ROOM:
             link.parked_writers.pop(parker, None)
 
@@ -303,6 +306,8 @@ def take_data(state: StreamState, most: i64) -> bytes:
     with guard.lock:
         begin(guard)
         data = take_pieces(state, most)
+        if link.transport.is_paused:
+            resume_input(state)
         if not link.is_lost:
             link.consume(state.stream, len(data))
         has_output = bool(link.out)
@@ -310,6 +315,15 @@ def take_data(state: StreamState, most: i64) -> bytes:
     if has_output:
         flush(link)
     return data
+
+
+def resume_input(state: StreamState) -> None:
+    """Make the reading thread read again, if there is room now. Called with the lock."""
+    link = state._link
+    if link.transport.is_paused and state._size < MAX_UNREAD:
+        link.transport.is_paused = False
+        if link.reader is not None:
+            link.reader.unpark()
 
 
 def lacks_data(state: StreamState) -> bool:
@@ -425,15 +439,22 @@ def cancel(state: StreamState, code: int) -> None:
     guard.check()
     with guard.lock:
         begin(guard)
-        if is_running(state):
-            try:
-                link.write_reset(state.stream, code)
-            except ConnectionError:
-                pass  # it has ended
-            if not link._http2:
-                abort(link)  # HTTP/1.1 cannot reset a single exchange
-            if link.changed_due and link.listener is not None:
-                link.changed_due = False
-                link.listener.changed(link)
+        reset(state, code)
         guard.inside = False
     flush(link)
+
+
+def reset(state: StreamState, code: int) -> None:
+    """Reset a stream unless it has ended. Called with the lock."""
+    if not is_running(state):
+        return
+    link = state._link
+    try:
+        link.write_reset(state.stream, code)
+    except ConnectionError:
+        pass  # it has ended
+    if not link._http2:
+        abort(link)  # HTTP/1.1 cannot reset a single exchange
+    if link.changed_due and link.listener is not None:
+        link.changed_due = False
+        link.listener.changed(link)

@@ -116,7 +116,8 @@ def read(link: Link, parker: Parker) -> bytes | None:
     Raises OSError.
     """
     transport = link.transport
-    events = transport.poller.wait(link.blocked, parker.until - time.monotonic())
+    timeout = parker.until - time.monotonic()
+    events = transport.poller.wait(link.blocked, timeout, not transport.is_paused)
     if events & OUT:
         link.blocked = False
     if not events & IN:

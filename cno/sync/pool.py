@@ -9,12 +9,11 @@ from collections.abc import Iterable
 from dataclasses import replace
 from ssl import SSLContext
 from types import TracebackType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from mypy_extensions import mypyc_attr
 
 from cno.aio.arguments import check_configuration
-from cno.aio.client.connect_errors import connect_error
 from cno.aio.client.connection import CLIENT_LIMITS
 from cno.aio.client.request_spec import authority_of, completed
 from cno.aio.client.retry_rules import requires_http1
@@ -24,19 +23,23 @@ from cno.aio.fields import Headers, as_list
 from cno.aio.log import log
 from cno.errors import UsageError
 from cno.limits import Limits, with_windows
-from cno.pool.connection import Origin
 from cno.pool.retries import Retries
 from cno.settings import SettingsDict
-from cno.sync.connection_io import begin, flush, read_now
+from cno.sync.connection_io import begin
 from cno.sync.connection_pool import ConnectionPool, PoolParker, PoolResetError, Reservation
 from cno.sync.exchange import OnInformational, is_repeatable
-from cno.sync.messages import Response, answered, opened
+from cno.sync.messages import Response, answered
 from cno.sync.pooled import PooledLink
 from cno.sync.request_spec import RequestSpec
+from cno.sync.reserving import give_back, not_opened, open_reserved
 from cno.sync.route import Route
 from cno.sync.sources import Body
 from cno.sync.timeouts import Deadlines
 from cno.timeouts import Timeout, as_timeout
+
+if TYPE_CHECKING:
+    from cno.sync.websocket.socket import WebSocket
+    from cno.websocket.options import Options
 
 #: The status of a server that does not answer for the origin (RFC 9110 15.5.20).
 MISDIRECTED: Final = 421
@@ -116,6 +119,25 @@ class Pool(ConnectionPool):
         fields = completed(as_list(headers), target.authority, target.credentials)
         spec = RequestSpec(method, target.path, fields, data, trailers)
         return self._send(target, spec, self._deadlines(timeout), on_informational)
+
+    def websocket(
+        self,
+        url: str,
+        headers: Iterable[tuple[str, str]] = (),
+        *,
+        subprotocols: Iterable[str] = (),
+        options: "Options | None" = None,
+        timeout: "Timeout | float | None" = None,
+    ) -> "WebSocket":
+        """Open a WebSocket: `with pool.websocket(url) as socket:`.
+
+        The arguments and errors are those of `cno.Pool.websocket`. `timeout` is for the opening.
+        """
+        from cno.sync.websocket.opening import open_websocket  # `websockets` may be missing
+
+        deadlines = self._deadlines(timeout)
+        retries = Retries(self._retries, self._retry_idempotent)
+        return open_websocket(self, url, headers, subprotocols, options, deadlines, retries)
 
     def close(self) -> None:
         """Refuse new requests, and close each connection when its exchanges have ended.
@@ -207,7 +229,7 @@ class Pool(ConnectionPool):
             log.debug("%s: sending %s %s again", error, spec.method, target.path)
         finally:
             if reservation.is_reserved:
-                self._give_back(reservation)
+                give_back(self, reservation)
             if not done and reservation.response is not None:
                 reservation.response.cancel()
         pause = retries.pause()
@@ -240,7 +262,7 @@ class Pool(ConnectionPool):
                     parker = self._join(origin, retries.goes_first, retries.needs_unused)
                 else:
                     reservation.take(picked)
-                    response = self._open(reservation, spec, deadlines)
+                    response = open_reserved(self, reservation, spec, deadlines)
             except Exception:
                 guard.inside = False  # an interrupt leaves it set
                 raise
@@ -250,76 +272,14 @@ class Pool(ConnectionPool):
             with guard.lock:
                 begin(guard)
                 try:
-                    response = self._open(reservation, spec, deadlines)
+                    response = open_reserved(self, reservation, spec, deadlines)
                 except Exception:
                     guard.inside = False  # an interrupt leaves it set
                     raise
                 guard.inside = False
         if response is None:
-            self._not_opened(reservation, target, origin, retries)
+            not_opened(self, reservation, target, origin, retries)
         return response
-
-    def _begun(self, response: Response, spec: RequestSpec) -> None:
-        """Called when a request is being sent; for subclasses."""
-
-    def _is_usable_now(self, connection: PooledLink) -> bool:
-        """Return whether a connection is open, after processing its pending input. Called with the
-        lock."""
-        link = connection.link
-        if connection.is_reserved_alone() and link.reader is None:
-            read_now(link)  # replies to it are sent with the request
-        return connection.is_usable()
-
-    def _open(
-        self, reservation: Reservation, spec: RequestSpec, deadlines: Deadlines
-    ) -> Response | None:
-        """Write a request, if the connection accepts it. Called with the lock."""
-        connection = reservation.connection
-        if connection is None or not self._is_usable_now(connection):
-            return None
-        response = opened(connection.link, spec, deadlines)
-        if response is not None:
-            reservation.response = response
-            reservation.is_reserved = False
-            self._store.sent(connection)
-        return response
-
-    def _not_opened(
-        self, reservation: Reservation, target: Target, origin: Origin, retries: Retries
-    ) -> None:
-        """Process that a connection refused a request: it is closed, or has no stream left."""
-        connection = reservation.connection
-        if connection is None:
-            return
-        guard = self._guard
-        guard.check()
-        with guard.lock:
-            begin(guard)
-            is_usable = connection.is_usable()
-            # Whether the server required HTTP/1.1 before the first request.
-            refused = connection.is_http2 and origin.http1_only
-            never_used = connection.is_unused() and not refused and not connection.requires_http1()
-            why = connection.why_closed()
-            reservation.is_reserved = False
-            self._release(connection)
-            fails = never_used and not is_usable and not origin.is_served()
-            fails = fails and not self._is_closing
-            guard.inside = False
-        flush(connection.link)
-        if fails:
-            raise connect_error(target, why)
-        retries.blocked()
-
-    def _give_back(self, reservation: Reservation) -> None:
-        """Give back a place that was not used."""
-        guard = self._guard
-        guard.check()
-        with guard.lock:
-            begin(guard)
-            reservation.is_reserved = False
-            if reservation.connection is not None:
-                self._release(reservation.connection)
-            guard.inside = False
 
     def _can_repeat(
         self,

@@ -135,7 +135,8 @@ class Route:
             proxy = self.proxy_for(target)
             if proxy is not None:
                 transport = self._to_proxy(dialing, proxy)
-                if context is not None or force_http2 or self._proxy_tunnel:
+                tunnels = self._proxy_tunnel or target.needs_tunnel
+                if context is not None or force_http2 or tunnels:
                     early = open_tunnel(
                         dialing, transport, proxy, target, limits, self._proxy_fields
                     )

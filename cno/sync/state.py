@@ -44,6 +44,8 @@ NUMBERS: Final = itertools.count(1 << 32)
 #: Requests sent before the server's SETTINGS: servers should not allow fewer (RFC 9113 6.5.2), and
 #: refuse those beyond their limit.
 MAX_BLIND: Final = 100
+#: Bytes of a response, or of a tunnel, that are received over HTTP/1.1 before they are read.
+MAX_UNREAD: Final = 1_048_576
 
 
 class StreamState:
@@ -72,13 +74,26 @@ class StreamState:
         self._reused = False  # the connection had brought a response before the request was sent
         self._received_mark: i64 = 0  # the connection's count of inputs when it was sent
         self._parker: Parker | None = None  # of the thread that waits for this stream
+        self._waiting: dict[Parker, None] | None = None  # of a tunnel: in place of `_parker`
+        self._listener: StreamListener | None = None
         self._pushes: deque[Any] | None = None  # not taken yet
 
     def _wake(self) -> None:
-        """Unpark the thread that waits for this stream."""
+        """Unpark the threads that wait for this stream."""
         parker = self._parker
         if parker is not None:
             parker.unpark()
+        waiting = self._waiting
+        if waiting is not None:
+            for each in list(waiting):
+                each.unpark()
+
+    def _begin_tunnel(self) -> None:
+        """Note that the stream is a byte stream in both directions, for several threads. Called
+        with the lock."""
+        self._tunnel = True
+        self._waiting = {}
+        self._link.changed_due = True  # one of HTTP/1.1 takes no more requests
 
     def _failed(self, error: Exception) -> None:
         if not self._complete and self._error is None:
@@ -93,6 +108,13 @@ class StreamState:
     def _promised(self, stream: int, method: str, path: str, headers: Headers) -> bool:
         """Process a PUSH_PROMISE; return whether the application accepts pushes."""
         return False
+
+
+class StreamListener:
+    """Receives the events of a stream: a WebSocket. Called with the lock."""
+
+    def draining(self) -> None:
+        """The connection is to close soon."""
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -262,6 +284,10 @@ class Link(Engine):
     # -- events ----------------------------------------------------------------------------------
 
     def on_writev(self, chunks: list[bytes]) -> None:
+        tap = self.transport.tap
+        if tap is not None:
+            for chunk in chunks:
+                tap.sent(chunk)
         for chunk in chunks:
             self.out_size += len(chunk)
         if self.out:
@@ -309,6 +335,8 @@ class Link(Engine):
         state._pieces.append(data)
         state._size += size
         state._fed += size
+        if state._tunnel and state._size >= MAX_UNREAD and not self._http2:
+            self.transport.is_paused = True  # HTTP/1.1 has no windows
         state._wake()
 
     def on_message_tail(self, stream: int, trailers: Headers | None) -> None:

@@ -11,6 +11,7 @@ from typing import Any, Final, final
 from mypy_extensions import i64
 
 from cno.sync.waker import Poller, Waker
+from cno.trace.hook import Tap
 
 #: Bytes of one read from the socket: at first, and after one that was as large.
 FIRST_READ: Final = 16_384
@@ -88,6 +89,8 @@ class Transport:
         self.poller = Poller(sock.fileno(), waker)
         self.layers: list[TlsLayer] = []
         self.end: i64 = NO_END
+        self.is_paused = False  # do not read from the socket for now
+        self.tap: Tap | None = None  # of a trace
         self._size: i64 = FIRST_READ
 
     def receive(self) -> bytes | None:

@@ -15,7 +15,7 @@ from cno.aio.fields import Headers
 from cno.aio.sources import to_bytes
 from cno.const import CNO_RST_CANCEL
 from cno.errors import DisconnectError, InvalidStreamError, UsageError
-from cno.sync.connection_io import abort, begin, flush
+from cno.sync.connection_io import abort, begin, begin_tunnel, flush
 from cno.sync.errors import ReadTimeoutError, WriteTimeoutError
 from cno.sync.exchange import (
     DATA,
@@ -24,6 +24,7 @@ from cno.sync.exchange import (
     drop_pieces,
     is_running,
     lacks_data,
+    resume_input,
     take_data,
     wait_for,
 )
@@ -59,7 +60,7 @@ class Tunnel:
         self._response = response
         self._link = response._link
         self._finished = False
-        response._tunnel = True
+        begin_tunnel(response)
 
     @property
     def stream(self) -> int:
@@ -158,6 +159,7 @@ class Tunnel:
             begin(guard)
             response._discard = True
             size = len(drop_pieces(response))
+            resume_input(response)
             if is_running(response):
                 if link.is_http2:
                     link.consume(response.stream, size)

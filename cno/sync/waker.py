@@ -76,21 +76,23 @@ class Poller:
         self._poll: Any = None
         self._probe: Any = None
         self._wants_out = False
+        self._wants_in = True
         if CAN_POLL:
             self._poll = select.poll()
             self._poll.register(number, select.POLLIN)
             self._poll.register(self._woken_by, select.POLLIN)
 
-    def wait(self, wants_out: bool, timeout: float) -> int:
+    def wait(self, wants_out: bool, timeout: float, wants_in: bool = True) -> int:
         """Wait until the socket has input (IN), accepts output (OUT), or the waker is called.
 
         Return the events of the socket. An error of the socket counts as input.
         """
         if self._poll is None:
-            return self._select(wants_out, timeout)
-        if wants_out != self._wants_out:
+            return self._select(wants_out, timeout, wants_in)
+        if wants_out != self._wants_out or wants_in != self._wants_in:
             self._wants_out = wants_out
-            mask = select.POLLIN | (select.POLLOUT if wants_out else 0)
+            self._wants_in = wants_in
+            mask = (select.POLLIN if wants_in else 0) | (select.POLLOUT if wants_out else 0)
             self._poll.modify(self._number, mask)
         found: list[tuple[int, int]] = self._poll.poll(milliseconds(timeout))
         events = 0
@@ -113,10 +115,11 @@ class Poller:
             self._probe.register(self._number, select.POLLIN)
         return bool(self._probe.poll(0))
 
-    def _select(self, wants_out: bool, timeout: float) -> int:
+    def _select(self, wants_out: bool, timeout: float, wants_in: bool) -> int:
         outs = [self._number] if wants_out else []
+        ins = [self._number, self._woken_by] if wants_in else [self._woken_by]
         wait = None if timeout == math.inf else max(0.0, min(timeout, LONGEST))
-        found = select.select([self._number, self._woken_by], outs, [self._number], wait)
+        found = select.select(ins, outs, [self._number], wait)
         if self._woken_by in found[0]:
             self._waker.clear()
         events = IN if self._number in found[0] or found[2] else 0

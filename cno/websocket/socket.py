@@ -405,8 +405,15 @@ def frame_of(maker: FrameMaker, message: str | bytes | bytearray | memoryview) -
     """Return the frame of a message. Raises TypeError for what is none."""
     if isinstance(message, str):
         return maker.message(TEXT, message.encode())
+    return maker.message(BINARY, payload_of(message)[1])
+
+
+def payload_of(message: str | bytes | bytearray | memoryview) -> tuple[int, bytes]:
+    """Return the opcode of a message, and its bytes. Raises TypeError for what is none."""
+    if isinstance(message, str):
+        return TEXT, message.encode()
     if isinstance(message, (bytes, bytearray, memoryview)):
-        return maker.message(BINARY, bytes(message))
+        return BINARY, bytes(message)
     raise TypeError(f"a message is str or bytes-like, not {type(message).__name__}")
 
 

@@ -142,3 +142,38 @@ def test_leaving_by_an_error_resets_the_stream(client: sync.Client) -> None:
         fail_in(tunnel)
     with pytest.raises(cno.ConnectionError):
         tunnel.read(1)
+
+
+def test_threads_that_read_and_write_while_another_one_polls(lab: Lab) -> None:
+    """Data wakes the reader of a tunnel although its writer waits as well."""
+
+    async def handle(request: cno.Request) -> None:
+        if request.path == "/last":
+            await over.wait()
+            await request.respond(200, [], b"")
+        else:
+            await handler(request)
+
+    over = asyncio.Event()
+    data = os.urandom(6_000_000)
+    settings: SettingsDict = {"enable_connect_protocol": True}
+    with serving(lab, HTTP2, handle, settings=settings) as url, sync.connect(url) as client:
+
+        def poll() -> None:
+            client.request("GET", "/last").read()
+
+        def write() -> None:
+            tunnel.write(data, timeout=20)
+            tunnel.write_eof()
+
+        tunnel = client.upgrade("echo", "/yes")
+        threads = [threading.Thread(target=poll), threading.Thread(target=write)]
+        threads[0].start()
+        time.sleep(0.02)
+        threads[1].start()
+        time.sleep(0.05)
+        assert tunnel.read(timeout=20) == data
+        with client.upgrade("echo", "/yes"):
+            over.set()
+        for thread in threads:
+            thread.join()
