@@ -217,7 +217,7 @@ async def pool(
     """
     servers = Servers(handlers, server_limits)
     made = Pool(force_http2=http2, limits=limits)
-    made._route.connect_by(servers.connect)
+    made._dialer.route.connect_by(servers.connect)
     try:
         yield made
     finally:

@@ -108,7 +108,10 @@ LAYERS = (
     ("aio.serving",),
     ("aio.client.traced",),
     ("aio.running",),
+    # A pool: what is being made, what there is, what is sent again.
+    ("aio.client.dialing",),
     ("aio.connection_pool",),
+    ("aio.retrying",),
     ("websocket.client",),
     ("websocket.opening",),
     ("aio.pool",),
@@ -142,8 +145,6 @@ COUNTED_APART = {
 
 # Lines of code and fields of classes that have more than others may, their bases counted.
 LARGE_CLASSES = {
-    "aio.pool.Pool": (424, 0, "a ConnectionPool that also sends requests, and sends them again"),
-    "adapters.pool.TransportPool": (540, 0, "a Pool whose requests have time limits"),
     "adapters.sync_pool.SyncTransportPool": (710, 0, "a sync.Pool whose requests are traced"),
     "sync.state.Link": (
         0,
@@ -237,7 +238,7 @@ WRITERS: tuple[tuple[set[str], str, set[str], str], ...] = (
         {"_error_delivered"},
         "who waits for a response gets the error of its time limit",
     ),
-    ({"aio.pool"}, "aio.client.request_spec", {"source"}, "a retry reads the body anew"),
+    ({"aio.retrying"}, "aio.client.request_spec", {"source"}, "a retry reads the body anew"),
     (
         {"aio.connection.opening", "aio.client.proxy"},
         "core",

@@ -10,7 +10,7 @@ from typing import Any, Final
 from mypy_extensions import i64
 
 from cno.adapters.errors import READ, WRITE, PhaseTimeoutError
-from cno.adapters.trace import Tracer
+from cno.adapters.trace import Tracer, prefix
 from cno.aio.client.request_spec import RequestSpec
 from cno.aio.client.response_state import ResponseState
 from cno.aio.connection import send_queue
@@ -175,3 +175,15 @@ class TimedRequest(RequestSpec):
         super().__init__(method, path, fields, data, trailers)
         self.deadline = deadline
         self.tracer = tracer
+
+    def sent(self, response: ResponseState) -> None:
+        """Note that the request is being sent, and its response awaited."""
+        self.deadline.begin(response)
+        if self.tracer is not None:
+            name = prefix(response._conn._http2)
+            for step in ("send_request_headers", "send_request_body"):
+                self.tracer.put(f"{name}.{step}.started", {"stream_id": response.stream})
+                self.tracer.put(f"{name}.{step}.complete", {"return_value": None})
+            self.tracer.put(
+                f"{name}.receive_response_headers.started", {"stream_id": response.stream}
+            )

@@ -11,7 +11,7 @@ from cno.adapters.deadline import FOREVER, Deadline, TimedRequest
 from cno.adapters.errors import CONNECT, POOL, PhaseTimeoutError
 from cno.adapters.prepared import http1_target
 from cno.adapters.route import TransportRoute
-from cno.adapters.trace import prefix
+from cno.aio import retrying
 from cno.aio.client.connection import Response
 from cno.aio.client.pooled import ClientConnection
 from cno.aio.client.request_spec import RequestSpec
@@ -22,7 +22,7 @@ from cno.aio.errors import ConnectError
 from cno.aio.pool import Pool
 from cno.errors import UsageError
 from cno.limits import Limits
-from cno.pool.connection import Dial, Origin, Waiter
+from cno.pool.connection import Origin, Waiter
 from cno.pool.store import ConnectionStore
 
 #: Seconds before the second retry of a connection; they double with each further one.
@@ -53,38 +53,24 @@ class TransportPool(Pool):
             max_per_origin=None,
             limits=limits,
         )
-        self._route = route
+        self._dialer.route = route
         self._transport_route = route
         self._store = ConnectionStore(
             max_connections, None, limits.keepalive_timeout, max_idle=max_idle
         )
         self._connect_retries = connect_retries
-        self._dialed: dict[str, float] = {}  # when the last connection to an origin was begun
 
     async def send(self, target: Target, spec: TimedRequest) -> Response:
         """Send a request; return its response once the head has been received."""
         self._bind()
-        if spec.source is None:
-            return await self._send(target, spec, None)
-        return await self._send_stream(target, spec, spec.source)
+        return await retrying.send(self, target, spec, self._new_retries())
 
     async def connection(self, target: Target, spec: TimedRequest) -> ClientConnection:
         """Return a connection on which a place is reserved: call `_release` after its use."""
         self._bind()
         if self._store.is_closing:
             raise UsageError("the pool is closed")
-        while True:
-            origin = self._origin_of(target)
-            picked = self._store.pick(origin, False)
-            if picked is not None:
-                connection = cast(ClientConnection, picked)
-            else:
-                connection = await self._wait(origin, spec, False, False)
-            alone = connection.is_reserved_alone()
-            if not alone or (connection.is_usable() and not connection.has_input()):
-                return connection
-            if await self._is_well(connection):
-                return connection
+        return await retrying.reserve(self, target, spec, self._new_retries())
 
     def http1_target(self, target: Target) -> Target:
         """Return the target of other connections to the same server, which speak HTTP/1.1."""
@@ -93,75 +79,63 @@ class TransportPool(Pool):
         return same
 
     def _request_sent(self, response: ResponseState, spec: RequestSpec) -> None:
-        timed = cast(TimedRequest, spec)
-        timed.deadline.begin(response)
-        if timed.tracer is not None:
-            name = prefix(response._conn._http2)
-            for step in ("send_request_headers", "send_request_body"):
-                timed.tracer.put(f"{name}.{step}.started", {"stream_id": response.stream})
-                timed.tracer.put(f"{name}.{step}.complete", {"return_value": None})
-            timed.tracer.put(
-                f"{name}.receive_response_headers.started", {"stream_id": response.stream}
-            )
+        cast(TimedRequest, spec).sent(response)
 
     async def _wait(
         self, origin: Origin, spec: RequestSpec, goes_first: bool, unused_only: bool
     ) -> ClientConnection:
-        """Wait for a connection for a request, within its limits; try again to connect."""
-        timed = cast(TimedRequest, spec)
-        retries = self._connect_retries
-        delay = 0.0
-        route = self._transport_route
-        if timed.tracer is not None:
-            route.listen(origin.name, timed.tracer)
+        return await wait(self, origin, cast(TimedRequest, spec), goes_first, unused_only)
+
+
+async def wait(
+    pool: TransportPool, origin: Origin, spec: TimedRequest, goes_first: bool, unused_only: bool
+) -> ClientConnection:
+    """Wait for a connection for a request, within its limits; have its tracer see the attempts."""
+    if spec.tracer is None:
+        return await wait_and_retry(pool, origin, spec.deadline, goes_first, unused_only)
+    route = pool._transport_route
+    route.listen(origin.name, spec.tracer)
+    try:
+        return await wait_and_retry(pool, origin, spec.deadline, goes_first, unused_only)
+    finally:
+        route.stop_listening(origin.name, spec.tracer)
+
+
+async def wait_and_retry(
+    pool: TransportPool, origin: Origin, deadline: Deadline, goes_first: bool, unused_only: bool
+) -> ClientConnection:
+    """Wait for a connection, and try again to connect where that may succeed."""
+    retries = pool._connect_retries
+    delay = 0.0
+    while True:
         try:
-            while True:
-                try:
-                    return await self._wait_once(origin, timed.deadline, goes_first, unused_only)
-                except (ConnectError, PhaseTimeoutError) as error:
-                    if retries <= 0 or not may_retry(error):
-                        raise
-                retries -= 1
-                if delay > 0.0:
-                    await asyncio.sleep(delay)
-                delay = delay * 2.0 if delay > 0.0 else RETRY_DELAY
-        finally:
-            if timed.tracer is not None:
-                route.stop_listening(origin.name, timed.tracer)
+            return await wait_once(pool, origin, deadline, goes_first, unused_only)
+        except (ConnectError, PhaseTimeoutError) as error:
+            if retries <= 0 or not may_retry(error):
+                raise
+        retries -= 1
+        if delay > 0.0:
+            await asyncio.sleep(delay)
+        delay = delay * 2.0 if delay > 0.0 else RETRY_DELAY
 
-    async def _wait_once(
-        self, origin: Origin, deadline: Deadline, goes_first: bool, unused_only: bool
-    ) -> ClientConnection:
-        loop = asyncio.get_running_loop()
-        waiter = self._join(origin, goes_first, unused_only)
-        patience = Patience(self, loop, waiter, deadline)
-        patience.check()
-        try:
-            await waiter.key
-        except (asyncio.CancelledError, PhaseTimeoutError):
-            self._leave(waiter)
-            self._give_up_dials(origin)
-            raise
-        finally:
-            patience.close()
-        return connection_of(waiter)
 
-    def _begin(self, dial: Dial) -> None:
-        self._dialed[dial.origin.name] = asyncio.get_running_loop().time()
-        super()._begin(dial)
-
-    def _finished(self, task: "asyncio.Task[None]") -> None:
-        origin = self._attempts[task].dial.origin
-        super()._finished(task)
-        if origin.dialing == 0:
-            self._dialed.pop(origin.name, None)
-
-    def _give_up_dials(self, origin: Origin) -> None:
-        """Stop making connections that nobody waits for."""
+async def wait_once(
+    pool: TransportPool, origin: Origin, deadline: Deadline, goes_first: bool, unused_only: bool
+) -> ClientConnection:
+    loop = asyncio.get_running_loop()
+    waiter = pool._join(origin, goes_first, unused_only)
+    patience = Patience(pool, loop, waiter, deadline)
+    patience.check()
+    try:
+        await waiter.key
+    except (asyncio.CancelledError, PhaseTimeoutError):
+        pool._leave(waiter)
         if not origin.waiting:
-            for task, attempt in list(self._attempts.items()):
-                if attempt.dial.origin is origin:
-                    task.cancel()
+            pool._dialer.give_up(origin)  # nobody waits for these connections
+        raise
+    finally:
+        patience.close()
+    return connection_of(waiter)
 
 
 def may_retry(error: Exception) -> bool:
@@ -206,7 +180,7 @@ class Patience:
         connecting = origin.dialing > 0
         if connecting != self._connecting:
             self._connecting = connecting
-            self._since = self._pool._dialed.get(origin.name, now) if connecting else now
+            self._since = self._pool._dialer.begun_at(origin, now) if connecting else now
         phase = CONNECT if connecting else POOL
         limit = self._deadline.connect if connecting else self._deadline.pool
         due = self._since + limit

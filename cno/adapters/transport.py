@@ -155,7 +155,7 @@ class AsyncCarrier:
             pool._store.sent(connection)
             if sent is spec:
                 request_writer.send_body(client, response, spec)
-            pool._request_sent(response, sent)
+            sent.sent(response)
             return cast(Response, await responses.wait(client, response, sent.method))
         finally:
             if response is None:

@@ -5,24 +5,22 @@ its timer. Must never know what is sent, or what may be sent again.
 """
 
 import asyncio
-import contextvars
 import time
-from typing import Any, cast
+from typing import cast
 
 from mypy_extensions import mypyc_attr
 
 from cno.aio.client import graceful_close
 from cno.aio.client.connect import Route
-from cno.aio.client.connect_errors import connect_error, connect_timeout
+from cno.aio.client.connect_errors import connect_error
 from cno.aio.client.connection import Client
+from cno.aio.client.dialing import Dialer
 from cno.aio.client.pooled import ClientConnection, PoolListener, PoolObserver
 from cno.aio.client.request_queue import NOT_ALLOWED
 from cno.aio.client.request_spec import RequestSpec
-from cno.aio.client.state import why_unused
-from cno.aio.client.traced import TracedClient
+from cno.aio.client.response_state import ResponseState
 from cno.aio.client.unread_input import let_transport_read
 from cno.aio.client.urls import Target
-from cno.aio.connection.lifecycle import LOST
 from cno.aio.errors import ConnectError, ConnectionLostError, StreamTimeoutError, fresh, not_sent
 from cno.aio.log import pool_log
 from cno.aio.waiters import wake
@@ -32,16 +30,6 @@ from cno.pool.store import ConnectionStore
 from cno.settings import SettingsDict
 from cno.stats import ConnectionStats
 from cno.trace.hook import Tracer
-
-
-class Attempt:
-    """A connection that is being made."""
-
-    def __init__(self, dial: Dial, client: Client) -> None:
-        self.dial = dial
-        self.client = client
-        self.timer: asyncio.TimerHandle | None = None
-        self.expired = False
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -58,16 +46,9 @@ class ConnectionPool(PoolListener):
         limits: Limits,
         tracer: Tracer | None = None,
     ) -> None:
-        self._tracer = tracer
-        self._route = route
-        self._force_http2 = force_http2
-        self._settings = settings
-        self._limits = limits
+        self._dialer = Dialer(route, force_http2, settings, limits, tracer)
         self._store = ConnectionStore(max_connections, max_per_origin, limits.keepalive_timeout)
         self._loop: asyncio.AbstractEventLoop | None = None
-        #: That of whoever made the pool: connections, which all requests share, are made in it.
-        self._context = contextvars.copy_context()
-        self._attempts: dict[asyncio.Task[None], Attempt] = {}
         self._timer: asyncio.TimerHandle | None = None  # to tell the store that time has passed
         self._performing = False  # the store's decisions are being carried out
         self._closed: asyncio.Future[None] | None = None
@@ -103,9 +84,9 @@ class ConnectionPool(PoolListener):
     def _origin_of(self, target: Target) -> Origin:
         origin = self._store.find(target.origin)
         if origin is None:
-            self._route.check(target)
+            self._dialer.route.check(target)
             clear_text = target.scheme == "http"
-            force = self._force_http2 or target.force_http2
+            force = self._dialer.force_http2 or target.force_http2
             origin = Origin(target.origin, target, force if clear_text else None)
             self._store.add(origin)
         return origin
@@ -154,6 +135,9 @@ class ConnectionPool(PoolListener):
         self._perform()
         return is_well
 
+    def _request_sent(self, response: ResponseState, spec: RequestSpec) -> None:
+        """A request is being sent. (For subclasses that watch it.)"""
+
     def _release(self, connection: ClientConnection) -> None:
         """Give back a place that was reserved."""
         self._store.release(connection)
@@ -196,7 +180,7 @@ class ConnectionPool(PoolListener):
     def can_use_http1(self, client: Client) -> bool:
         if client.scheme != "https" or client._force_http2:
             return False
-        return self._route.can_require_http1()
+        return self._dialer.route.can_require_http1()
 
     # -- the store's decisions ---------------------------------------------------------------------
 
@@ -219,8 +203,7 @@ class ConnectionPool(PoolListener):
         if isinstance(decision, Waiter):
             wake(decision.key)
         elif isinstance(decision, Dial):
-            # Not in the context of the request that happens to be first.
-            self._context.copy().run(self._begin, decision)
+            self._dialer.begin(decision, self)
         elif isinstance(decision, Alarm):
             self._set_timer(decision.at)
         else:
@@ -230,74 +213,29 @@ class ConnectionPool(PoolListener):
         if self._timer is not None:
             self._timer.cancel()
         call_later = asyncio.get_running_loop().call_later
-        self._timer = call_later(max(0.0, at - time.monotonic()), self._tick, context=self._context)
+        wait = max(0.0, at - time.monotonic())
+        self._timer = call_later(wait, self._tick, context=self._dialer.context)
 
     def _tick(self) -> None:
         self._timer = None
         self._store.tick()
         self._perform()
 
-    def _begin(self, dial: Dial) -> None:
-        """Begin to make a connection."""
-        loop = asyncio.get_running_loop()
-        target = cast(Target, dial.origin.peer)
-        force = self._force_http2 or target.force_http2
-        kind: Any = Client if self._tracer is None else TracedClient
-        client: Client = kind(
-            loop,
-            target.authority,
-            target.scheme,
-            force_http2=force,
-            settings=self._settings,
-            limits=self._limits,
-        )
-        if self._tracer is not None:
-            kind = client
-            kind.trace_by(self._tracer)
-        attempt = Attempt(dial, client)
-        connecting = self._route.connect(loop, target, client, dial.http1_only)
-        task = loop.create_task(connecting)
-        self._attempts[task] = attempt
-        wait = self._limits.handshake_timeout
-        if wait is not None:
-            attempt.timer = loop.call_later(wait, self._expire, task, context=self._context)
-        task.add_done_callback(self._finished)
-
-    def _expire(self, task: "asyncio.Task[None]") -> None:
-        """A connection takes too long to be made."""
-        attempt = self._attempts.get(task)
-        if attempt is not None:
-            attempt.timer = None
-            attempt.expired = True
-            task.cancel()
-
-    def _finished(self, task: "asyncio.Task[None]") -> None:
-        """A connection has been made, or not."""
-        attempt = self._attempts.pop(task)
-        if attempt.timer is not None:
-            attempt.timer.cancel()
-        dial, client = attempt.dial, attempt.client
-        problem: BaseException | None = None
-        if attempt.expired:
-            problem = connect_timeout(self._limits.handshake_timeout or 0.0)
-        elif task.cancelled():
-            problem = asyncio.CancelledError()
-        else:
-            problem = task.exception()
-        if problem is None and client._life.phase >= LOST:
-            problem = why_unused(client)
-        if problem is None:
-            connection = ClientConnection(dial.origin, client, self)
-            client._observe(PoolObserver(connection, self))
-            if self._store.made(dial, connection):
-                self._perform()
-                if dial.origin.waiting:
-                    client._shorten_timer()
-                return
-            client._observe(None)
-            problem = ConnectError("the server requires HTTP/1.1, and has chosen HTTP/2")
+    def dialed(self, dial: Dial, client: Client) -> None:
+        connection = ClientConnection(dial.origin, client, self)
+        client._observe(PoolObserver(connection, self))
+        if self._store.made(dial, connection):
+            self._perform()
+            if dial.origin.waiting:
+                client._shorten_timer()
+            return
+        client._observe(None)
         client.abort()
-        self._store.failed(dial, problem if isinstance(problem, Exception) else None)
+        error = ConnectError("the server requires HTTP/1.1, and has chosen HTTP/2")
+        self.dial_failed(dial, error)
+
+    def dial_failed(self, dial: Dial, error: BaseException) -> None:
+        self._store.failed(dial, error if isinstance(error, Exception) else None)
         self._perform()
 
     # -- the end -----------------------------------------------------------------------------------
@@ -309,8 +247,7 @@ class ConnectionPool(PoolListener):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        for task in list(self._attempts):
-            task.cancel()
+        self._dialer.give_up()
         for connection in self._store.connections():
             client = cast(ClientConnection, connection).client
             if at_once or not connection.is_busy():

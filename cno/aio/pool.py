@@ -1,37 +1,25 @@
-"""Requests to any number of servers, sent again where that is safe.
+"""The pool that applications use: requests and WebSockets to any number of servers.
 
-Knows requests and their errors. Must never know which connections there are, or how a request is
-written.
+Must never know which connections there are, or how a request is sent.
 """
 
-import asyncio
-from collections.abc import AsyncIterable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from ssl import SSLContext
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING
 
 from mypy_extensions import mypyc_attr
 
+from cno.aio import retrying
 from cno.aio.arguments import check_configuration
-from cno.aio.client import request_writer, responses
 from cno.aio.client.connect import Route
-from cno.aio.client.connect_errors import connect_error
 from cno.aio.client.connection import CLIENT_LIMITS, Response
 from cno.aio.client.pending import Pending
-from cno.aio.client.pooled import ClientConnection
-from cno.aio.client.request_observer import RequestObserver
-from cno.aio.client.request_spec import RequestSpec, authority_of, completed
 from cno.aio.client.request_watch import InformationalHook, watch_for, watched
-from cno.aio.client.response_state import ResponseState
-from cno.aio.client.retry_rules import may_repeat, requires_http1
-from cno.aio.client.urls import Target, target_of
 from cno.aio.connection_pool import ConnectionPool
-from cno.aio.errors import ConnectionLostError, StreamError
-from cno.aio.fields import Headers, as_list
-from cno.aio.log import pool_log
-from cno.aio.sources import Body, RetryableBody
-from cno.errors import UsageError
+from cno.aio.fields import Headers
+from cno.aio.sources import Body
 from cno.limits import Limits
 from cno.pool.retries import Retries
 from cno.settings import SettingsDict
@@ -41,9 +29,6 @@ from cno.trace.hook import Tracer
 if TYPE_CHECKING:
     from cno.websocket.opening import Opening
     from cno.websocket.options import Options
-
-#: The status of a server that does not answer for the origin (RFC 9110 15.5.20).
-MISDIRECTED: Final = 421
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -136,24 +121,13 @@ class Pool(ConnectionPool):
         closed; TypeError or ValueError for an invalid body; and all errors of reading `data`.
         """
         watch = watch_for(timeout, on_informational)
-        return Pending(watched(watch, self._request(method, url, headers, data, trailers, watch)))
+        answer = retrying.request(
+            self, method, url, headers, data, trailers, watch, self._new_retries()
+        )
+        return Pending(watched(watch, answer))
 
-    async def _request(
-        self,
-        method: str,
-        url: str,
-        headers: Iterable[tuple[str, str]],
-        data: Body,
-        trailers: Headers | None,
-        observer: RequestObserver | None,
-    ) -> Response:
-        self._bind()
-        target = target_of(url)
-        fields = completed(as_list(headers), target.authority, target.credentials)
-        spec = RequestSpec(method, target.path, fields, data, trailers, observer)
-        if spec.source is None:
-            return await self._send(target, spec, None)
-        return await self._send_stream(target, spec, spec.source)
+    def _new_retries(self) -> Retries:
+        return Retries(self._retries, self._retry_idempotent)
 
     def websocket(
         self,
@@ -177,8 +151,7 @@ class Pool(ConnectionPool):
         """
         from cno.websocket.opening import Opening  # needs a package that clients may lack
 
-        retries = Retries(self._retries, self._retry_idempotent)
-        return Opening(self, url, headers, subprotocols, options, retries)
+        return Opening(self, url, headers, subprotocols, options, self._new_retries())
 
     def close(self) -> None:
         """Take no more requests, and close each connection once its requests are done.
@@ -208,142 +181,3 @@ class Pool(ConnectionPool):
         self._bind()
         self._close(error is not None)
         await self.wait_closed()
-
-    # -- requests --------------------------------------------------------------------------------
-
-    async def _send_stream(
-        self, target: Target, spec: RequestSpec, source: AsyncIterable[bytes]
-    ) -> Response:
-        """Do as `_send`, with a body that is iterated over."""
-        body = RetryableBody(source)
-        spec.set_source(body)
-        response: Response | None = None
-        failure: BaseException | None = None
-        try:
-            response = await self._send(target, spec, body)
-        except BaseException as error:
-            failure = error
-        # (Not in a `finally`: see `messages.write_body`.)
-        await body.release(response is not None)
-        if response is None:
-            try:
-                raise failure or RuntimeError("neither a response nor an error")
-            finally:
-                failure = None  # else it would hold, by its traceback, what holds it
-        return response
-
-    async def _send(
-        self, target: Target, spec: RequestSpec, body: RetryableBody | None
-    ) -> Response:
-        """Send a request, again if need be, until a server has or may have processed it."""
-        if self._store.is_closing:
-            raise UsageError("the pool is closed")
-        retries = Retries(self._retries, self._retry_idempotent)
-        while True:
-            if self._store.is_closing:
-                raise ConnectionLostError("the pool was closed", retryable=True)
-            if spec.observer is not None:
-                spec.observer.check()
-            origin = self._origin_of(target)
-            unused_only = retries.needs_unused
-            picked = self._store.pick(origin, unused_only)
-            if picked is None:
-                connection = await self._wait(origin, spec, retries.goes_first, unused_only)
-            else:
-                connection = cast(ClientConnection, picked)
-            client = connection.client
-            if connection.is_reserved_alone() and (
-                not connection.is_usable() or connection.has_input()
-            ):
-                if not await self._is_well(connection):
-                    told = connection.is_http2 and origin.http1_only  # before its first request
-                    never_used = connection.is_unused() and not told
-                    if never_used and not origin.is_served() and not self._store.is_closing:
-                        raise connect_error(target, connection.why_closed())
-                    continue
-            response: ResponseState | None = None
-            try:
-                response = request_writer.try_head(client, spec)
-                if response is None:
-                    retries.blocked()
-                else:
-                    self._store.sent(connection)
-                    request_writer.send_body(client, response, spec)
-                    self._request_sent(response, spec)
-                    answer = cast(Response, await responses.wait(client, response, spec.method))
-                    if answer.code != MISDIRECTED or not self._should_retry_elsewhere(
-                        connection, answer, spec, target, body, retries
-                    ):
-                        return answer
-            except (StreamError, ConnectionLostError) as error:
-                if not self._should_retry(connection, response, spec, error, retries):
-                    raise
-                if body is not None and not body.again():
-                    raise
-                sent_again(spec, target, error)
-            finally:
-                if response is None:
-                    self._release(connection)
-            pause = retries.pause()
-            if pause > 0.0:
-                await asyncio.sleep(pause)
-
-    def _request_sent(self, response: ResponseState, spec: RequestSpec) -> None:
-        """A request is being sent. (For subclasses that watch it.)"""
-
-    def _should_retry(
-        self,
-        connection: ClientConnection,
-        response: ResponseState | None,
-        spec: RequestSpec,
-        error: StreamError | ConnectionLostError,
-        retries: Retries,
-    ) -> bool:
-        """Return whether to send a request again that has failed with this error."""
-        # > HTTP_1_1_REQUIRED (0x0d): The endpoint requires that HTTP/1.1 be used instead of HTTP/2.
-        # > (RFC 9113 7)
-        client = connection.client
-        if requires_http1(error) or connection.was_told_http1():
-            if not self._use_http1(connection):
-                return False
-        lost = isinstance(error, ConnectionLostError)
-        return retries.failed(
-            retryable=error.retryable,
-            passed_over=response is not None and connection.passed_over(response.stream),
-            idempotent=lost and may_repeat(client, response, spec.method),
-        )
-
-    def _should_retry_elsewhere(
-        self,
-        connection: ClientConnection,
-        answer: Response,
-        spec: RequestSpec,
-        target: Target,
-        body: RetryableBody | None,
-        retries: Retries,
-    ) -> bool:
-        """Return whether to send a request again, over another connection, that 421 has answered.
-
-        The origin is the URL's: where the headers name another authority, no connection of this
-        pool leads there.
-        """
-        if authority_of(spec.fields) != target.authority or not retries.misdirected():
-            return False
-        if body is not None:
-            if (answer._is_uploading() and body.begun) or not body.again():
-                return False
-        answer.cancel()
-        self._retire(connection)
-        sent_again(spec, target, "421")
-        return True
-
-
-def sent_again(spec: RequestSpec, target: Target, why: object) -> None:
-    """Log that a request is sent again."""
-    about = {
-        "method": spec.method,
-        "path": target.path,
-        "authority": target.authority,
-        "error": why,
-    }
-    pool_log.debug("%s: sending %s %s again", why, spec.method, target.path, extra=about)

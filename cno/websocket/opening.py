@@ -10,7 +10,6 @@ from types import TracebackType
 from typing import Any, Final, cast
 
 from cno.aio.client import request_queue, request_writer, responses
-from cno.aio.client.connect_errors import connect_error
 from cno.aio.client.connection import Client, Response
 from cno.aio.client.pooled import ClientConnection
 from cno.aio.client.request_spec import RequestSpec, completed, tunnel_request
@@ -22,6 +21,7 @@ from cno.aio.client.urls import Target, same_server, target_of, without_password
 from cno.aio.connection_pool import ConnectionPool
 from cno.aio.errors import BodyTooLargeError, ConnectionLostError, StreamError
 from cno.aio.log import log
+from cno.aio.retrying import reserve
 from cno.errors import ConnectionError, UnsupportedError, UsageError
 from cno.pool.retries import Retries
 from cno.websocket.client import Offer
@@ -115,8 +115,9 @@ async def send(pool: ConnectionPool, target: Target, offer: Offer, retries: Retr
     if pool._store.is_closing:
         raise UsageError("the pool is closed")
     target = unforwarded(pool, target)
+    spec = RequestSpec("GET", target.path, [], b"", None)  # until there is a connection
     while True:
-        connection = await reserve(pool, target, retries)
+        connection = await reserve(pool, target, spec, retries)
         client = connection.client
         response: ResponseState | None = None
         use_http1 = False
@@ -146,30 +147,6 @@ async def send(pool: ConnectionPool, target: Target, offer: Offer, retries: Retr
             pause = retries.pause()
             if pause > 0.0:
                 await asyncio.sleep(pause)
-
-
-async def reserve(pool: ConnectionPool, target: Target, retries: Retries) -> ClientConnection:
-    """Return a connection on which a place is reserved: call `_release` if it is not used."""
-    while True:
-        if pool._store.is_closing:
-            raise ConnectionLostError("the pool was closed", retryable=True)
-        origin = pool._origin_of(target)
-        picked = pool._store.pick(origin, retries.needs_unused)
-        if picked is None:
-            spec = RequestSpec("GET", target.path, [], b"", None)
-            connection = await pool._wait(origin, spec, retries.goes_first, retries.needs_unused)
-        else:
-            connection = cast(ClientConnection, picked)
-        if not connection.is_reserved_alone() or (
-            connection.is_usable() and not connection.has_input()
-        ):
-            return connection
-        if await pool._is_well(connection):
-            return connection
-        told = connection.is_http2 and origin.http1_only
-        if connection.is_unused() and not told and not origin.is_served():
-            if not pool._store.is_closing:
-                raise connect_error(target, connection.why_closed())
 
 
 def spec_of(client: Client, target: Target, offer: Offer) -> RequestSpec:
@@ -202,7 +179,7 @@ def should_retry(
 
 def unforwarded(pool: ConnectionPool, target: Target) -> Target:
     """Return the target of connections that lead to the server itself, by a tunnel if need be."""
-    if target.scheme != "http" or not pool._route.uses_proxy(target):
+    if target.scheme != "http" or not pool._dialer.route.uses_proxy(target):
         return target
     # > If the user configured the UA to use a proxy when using the WebSocket Protocol ... the
     # > client SHOULD connect to that proxy and ask it to open a TCP connection
@@ -212,7 +189,7 @@ def unforwarded(pool: ConnectionPool, target: Target) -> Target:
 
 def http1_target(pool: ConnectionPool, target: Target, client: Client) -> Target:
     """Return the target of connections of HTTP/1.1. Raises UnsupportedError if there are none."""
-    if client.scheme != "https" or client._force_http2 or not pool._route.can_require_http1():
+    if not pool.can_use_http1(client):
         raise UnsupportedError("the server takes no WebSockets over HTTP/2", rule="RFC 8441 3")
     same = same_server(target, "http/1.1")
     pool._store.require_http1(pool._origin_of(same))

@@ -20,7 +20,7 @@ from cno.aio.client.unread_input import has_input, poller_of, socket_number
 from cno.aio.connection.lifecycle import FLUSHING
 from cno.aio.connection.timeouts import is_greeting
 from cno.const import CNO_RST_HTTP_1_1_REQUIRED
-from cno.pool.connection import Origin, PooledConnection
+from cno.pool.connection import Dial, Origin, PooledConnection
 
 #: Seconds in which a suspected server must answer a PING. Then new requests get another connection.
 SUSPECT_TIMEOUT: Final = 1.0
@@ -29,6 +29,12 @@ SUSPECT_TIMEOUT: Final = 1.0
 @mypyc_attr(allow_interpreted_subclasses=True)
 class PoolListener:
     """Receives the events of a pool's connections."""
+
+    def dialed(self, dial: Dial, client: Client) -> None:
+        """A connection has been made."""
+
+    def dial_failed(self, dial: Dial, error: BaseException) -> None:
+        """A connection cannot be made, or nobody waits for it any more."""
 
     def changed(self, connection: "ClientConnection") -> None:
         """It takes more requests than before, or none any more."""
