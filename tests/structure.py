@@ -102,11 +102,11 @@ LAYERS = (
     ("aio.client.connection", "aio.client.upgrade_refused"),
     ("aio.server.proxy_protocol", "aio.server.response_hook", "aio.server.traced"),
     ("aio.client.proxy",),
+    ("aio.client.traced",),
     ("aio.client.connect",),
     ("aio.client.requesting",),
     ("aio.server.listener", "aio.client.pooled"),
     ("aio.serving",),
-    ("aio.client.traced",),
     ("aio.running",),
     # A pool: what is being made, what there is, what is sent again.
     ("aio.client.dialing",),

@@ -11,7 +11,8 @@ from cno.aio.client.request_spec import completed
 from cno.aio.errors import ConnectionLostError, not_sent
 from cno.aio.fields import Headers, as_list
 from cno.errors import UnsupportedError
-from cno.sync.connection_io import abort, begin, drain, push_out, read_now, shut
+from cno.stats import ConnectionStats
+from cno.sync.connection_io import abort, begin, end, push_out, read_now, shut
 from cno.sync.exchange import NO_SLOT, OnInformational
 from cno.sync.messages import Response, answered, opened
 from cno.sync.parker import Parker
@@ -19,6 +20,7 @@ from cno.sync.polling import wait
 from cno.sync.request_spec import RequestSpec, tunnel_request
 from cno.sync.sources import Body
 from cno.sync.state import Link
+from cno.sync.stats import link_stats, stats_of
 from cno.sync.timeouts import FOREVER, Deadlines
 from cno.sync.tunnel import Tunnel
 from cno.sync.upgrade_refused import UpgradeRefused
@@ -85,6 +87,12 @@ class Client:
     def is_http2(self) -> bool:
         """Whether the connection speaks HTTP/2."""
         return self._link.is_http2
+
+    def stats(self) -> ConnectionStats:
+        """Return a look at the connection: streams, windows, limits, and counts if it is traced."""
+        link = self._link
+        found = stats_of(link.guard)
+        return found[0] if found else link_stats(link)
 
     def request(
         self,
@@ -219,7 +227,8 @@ class Client:
         finally:
             link.pongs.pop(data, None)
         if answered_at != 0.0:
-            return answered_at - sent
+            link.transport.round_trip = answered_at - sent
+            return link.transport.round_trip
         if not in_time:
             raise TimeoutError(f"a PING was not answered in {patience} s")
         raise link.lost_error(0)
@@ -230,9 +239,7 @@ class Client:
         link.guard.check()
         with link.guard.lock:
             begin(link.guard)
-            drain(link)
-            shut(link)
-            push_out(link)
+            end(link, False)
             link.guard.inside = False
 
     def close(self) -> None:

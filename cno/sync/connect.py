@@ -26,6 +26,7 @@ from cno.sync.sources import Body
 from cno.sync.state import Guard, Link
 from cno.sync.timeouts import Deadlines
 from cno.timeouts import Timeout, as_timeout
+from cno.trace.hook import Tracer
 
 
 def connect(
@@ -41,13 +42,14 @@ def connect(
     settings: SettingsDict | None = None,
     limits: Limits | None = None,
     timeout: "Timeout | float | None" = None,
+    trace: Tracer | None = None,
 ) -> Client:
     """Connect to the server that a URL names; the arguments and errors are those of `cno.connect`.
 
     `timeout` is seconds, or a `Timeout`; by default, `Limits.handshake_timeout` applies.
     """
     check_configuration(settings, limits, False)
-    route = Route(ssl_ctx, ssl_hostname, proxy, unix, proxy_ssl_ctx, proxy_tunnel)
+    route = Route(ssl_ctx, ssl_hostname, proxy, unix, proxy_ssl_ctx, proxy_tunnel, tracer=trace)
     chosen = CLIENT_LIMITS if limits is None else with_windows(limits, CLIENT_LIMITS)
     deadlines = Deadlines(chosen, as_timeout(timeout))
     return Client(connected(route, Target(url), force_http2, settings, chosen, deadlines, False))
@@ -93,6 +95,7 @@ def request(
     limits: Limits | None = None,
     timeout: "Timeout | float | None" = None,
     on_informational: OnInformational | None = None,
+    trace: Tracer | None = None,
 ) -> Response:
     """Send one request over a new connection, which closes after the response.
 
@@ -102,7 +105,7 @@ def request(
     check_configuration(settings, limits, False)
     target = Target(url)
     fields = as_list(headers)
-    route = Route(ssl_ctx, ssl_hostname, proxy, unix, proxy_ssl_ctx, proxy_tunnel)
+    route = Route(ssl_ctx, ssl_hostname, proxy, unix, proxy_ssl_ctx, proxy_tunnel, tracer=trace)
     chosen = CLIENT_LIMITS if limits is None else with_windows(limits, CLIENT_LIMITS)
     deadlines = Deadlines(chosen, as_timeout(timeout))
     fields = completed(fields, target.authority, target.credentials)

@@ -13,11 +13,17 @@ from mypy_extensions import i64
 from cno.aio.errors import name_of, said
 from cno.aio.log import log
 from cno.aio.tls import is_adequate
-from cno.const import CNO_RST_INADEQUATE_SECURITY, CNO_RST_NO_ERROR, MAX_STREAM_ID
+from cno.const import (
+    CNO_RST_CANCEL,
+    CNO_RST_INADEQUATE_SECURITY,
+    CNO_RST_NO_ERROR,
+    MAX_STREAM_ID,
+)
 from cno.core import CLOSED, H2_CONTINUATION, INIT, waiting
 from cno.errors import ConnectionError, Reason, WouldBlockError
 from cno.sync.state import Guard, Link, StreamState
 from cno.sync.transport import BARE_END, FULL_END, NO_END, rest_of
+from cno.trace.hook import Tracer
 
 #: Bytes that are encrypted at once.
 TLS_PIECE: Final = 65_536
@@ -40,10 +46,12 @@ def begin(guard: Guard) -> None:
     guard.inside = True
 
 
-def start(link: Link, http2: bool) -> None:
+def start(link: Link, http2: bool, tracer: Tracer | None = None) -> None:
     """Begin HTTP over a connected transport. Called with the lock."""
-    link.guard.links[link] = None
     session = link.transport.session
+    if tracer is not None:
+        link.transport.tap = tracer.open(False, None if session is None else http2)
+    link.guard.links[link] = None
     if session is not None:
         link.scheme = "https"
         link.disallow_h2_prior_knowledge = True
@@ -225,6 +233,8 @@ def take_clear(link: Link, data: bytes) -> None:
 
 def receive(link: Link, data: bytes) -> None:
     """Pass decrypted bytes to the engine."""
+    if link.transport.tap is not None:
+        link.transport.tap.received(data)
     if link.is_closing and link._state == CLOSED:
         return
     try:
@@ -337,6 +347,8 @@ def lost(link: Link, problem: OSError | None) -> None:
     for parker in list(link.parked_requests):
         parker.unpark()
     release(link)
+    if link.transport.tap is not None:
+        link.transport.tap.closed()
     if link.listener is not None:
         link.listener.lost(link)
 
@@ -380,6 +392,20 @@ def drain(link: Link) -> None:
     for state in list(link.exchanges.values()):
         if state._listener is not None:
             state._listener.draining()
+
+
+def end(link: Link, at_once: bool) -> None:
+    """Close a connection: now, or once its exchanges have ended. Called with the lock."""
+    if at_once:
+        if not link.is_lost:
+            for stream in list(link.exchanges):
+                link.write_reset(stream, CNO_RST_CANCEL)
+    else:
+        drain(link)
+    shut(link)
+    push_out(link)
+    if at_once:
+        abort(link)
 
 
 def shut(link: Link) -> None:

@@ -19,12 +19,12 @@ from cno.aio.errors import (
     fresh,
     not_sent,
 )
-from cno.const import CNO_RST_CANCEL
 from cno.limits import Limits
 from cno.pool.connection import Alarm, Decision, Dial, Origin, Waiter
 from cno.pool.store import ConnectionStore
 from cno.settings import SettingsDict
-from cno.sync.connection_io import abort, begin, drain, push_out, shut
+from cno.stats import ConnectionStats
+from cno.sync.connection_io import abort, begin, end, push_out, shut
 from cno.sync.dial import DialCancelledError, Dialing
 from cno.sync.errors import PoolTimeoutError
 from cno.sync.exchange import NO_SLOT
@@ -35,6 +35,7 @@ from cno.sync.pooled import PooledLink
 from cno.sync.request_spec import RequestSpec
 from cno.sync.route import Route
 from cno.sync.state import Guard, Link, LinkListener
+from cno.sync.stats import stats_of
 from cno.sync.timeouts import FOREVER, Deadlines
 
 
@@ -199,6 +200,10 @@ class ConnectionPool(LinkListener):
     def connections(self) -> int:
         """The number of connections, including those that accept no more requests."""
         return self._store.count()
+
+    def stats(self) -> list[ConnectionStats]:
+        """Return a look at each connection that is open."""
+        return stats_of(self._guard)
 
     def _begun(self, response: Response, spec: RequestSpec) -> None:
         """Called when a request is being sent; for subclasses."""
@@ -505,16 +510,7 @@ class ConnectionPool(LinkListener):
             for dialing in list(self._dialing):
                 dialing.cancel()
             for link in list(guard.links):
-                if at_once:
-                    if not link.is_lost:
-                        for stream in list(link.exchanges):
-                            link.write_reset(stream, CNO_RST_CANCEL)
-                else:
-                    drain(link)
-                shut(link)
-                push_out(link)
-                if at_once:
-                    abort(link)
+                end(link, at_once)
             guard.inside = False
 
 

@@ -36,6 +36,7 @@ from cno.sync.route import Route
 from cno.sync.sources import Body
 from cno.sync.timeouts import Deadlines
 from cno.timeouts import Timeout, as_timeout
+from cno.trace.hook import Tracer
 
 if TYPE_CHECKING:
     from cno.sync.websocket.socket import WebSocket
@@ -55,7 +56,8 @@ class Pool(ConnectionPool):
     bounds the connections that nobody uses.
 
     A pool has no background thread: connections that were idle for too long are closed by the next
-    request. The child of a fork makes its own connections.
+    request. The child of a fork makes its own connections. `trace` takes the bytes of connections
+    (`cno.trace`): it is called with the pool's lock, so it must not use the pool.
     """
 
     def __init__(
@@ -77,11 +79,12 @@ class Pool(ConnectionPool):
         settings: SettingsDict | None = None,
         limits: Limits | None = None,
         timeout: "Timeout | float | None" = None,
+        trace: Tracer | None = None,
     ) -> None:
         check_configuration(settings, limits, False)
         chosen = CLIENT_LIMITS if limits is None else limits
         super().__init__(
-            Route(ssl_ctx, ssl_hostname, proxy, unix, proxy_ssl_ctx, proxy_tunnel),
+            Route(ssl_ctx, ssl_hostname, proxy, unix, proxy_ssl_ctx, proxy_tunnel, tracer=trace),
             force_http2,
             max_connections,
             max_per_origin,

@@ -36,6 +36,7 @@ from cno.sync.state import Guard, Link
 from cno.sync.timeouts import FOREVER, Deadlines
 from cno.sync.transport import Transport
 from cno.timeouts import Timeout
+from cno.trace.hook import Tracer
 
 #: Bytes of the content of a proxy's refusal that its error keeps.
 MAX_REFUSAL_CONTENT: Final = 65_536
@@ -55,6 +56,7 @@ class Route:
         proxy_tunnel: bool = False,
         options: SocketOptions | None = None,
         proxy_headers: Headers | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
         if proxy is not None and unix is not None:
             raise ValueError("either a proxy or a Unix socket, not both")
@@ -70,6 +72,7 @@ class Route:
         self._proxy_fields: Headers = [] if proxy_headers is None else proxy_headers
         self._unix_path = unix
         self._options = options
+        self._tracer = tracer
 
     def can_require_http1(self) -> bool:
         """Return whether a connection over TLS can offer HTTP/1.1 alone."""
@@ -157,7 +160,7 @@ class Route:
         link.forward_proxy = forward
         link.credentials = target.credentials
         link.force_http2 = force_http2
-        begin_link(link, target, force_http2, early, context is not None)
+        begin_link(link, target, force_http2, early, context is not None, self._tracer)
         return link
 
     def _open(self, dialing: Dialing, target: Target) -> Transport:
@@ -196,7 +199,12 @@ class Route:
 
 
 def begin_link(
-    link: Link, target: Target, force_http2: bool, early: bytes, is_secure: bool
+    link: Link,
+    target: Target,
+    force_http2: bool,
+    early: bytes,
+    is_secure: bool,
+    tracer: Tracer | None = None,
 ) -> None:
     """Begin HTTP over a connection that has been made."""
     http2 = force_http2
@@ -206,7 +214,12 @@ def begin_link(
     guard.check()
     with guard.lock:
         connection_io.begin(guard)
-        connection_io.start(link, http2)
+        try:
+            connection_io.start(link, http2, tracer)
+        except Exception:
+            guard.inside = False  # an interrupt leaves it set
+            link.transport.close()
+            raise
         if not is_secure:
             link.scheme = target.scheme  # TLS, if there is any, ends at the proxy
         if early:

@@ -284,12 +284,15 @@ class Link(Engine):
     # -- events ----------------------------------------------------------------------------------
 
     def on_writev(self, chunks: list[bytes]) -> None:
-        tap = self.transport.tap
-        if tap is not None:
-            for chunk in chunks:
-                tap.sent(chunk)
+        transport = self.transport
+        size: i64 = 0
         for chunk in chunks:
-            self.out_size += len(chunk)
+            size += len(chunk)
+        self.out_size += size
+        transport.written += size
+        if transport.tap is not None:
+            for chunk in chunks:
+                transport.tap.sent(chunk)
         if self.out:
             self.out += chunks
         else:

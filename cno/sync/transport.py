@@ -91,6 +91,8 @@ class Transport:
         self.end: i64 = NO_END
         self.is_paused = False  # do not read from the socket for now
         self.tap: Tap | None = None  # of a trace
+        self.written: i64 = 0  # bytes of the output so far, before encryption
+        self.round_trip = 0.0  # seconds that the last PING took
         self._size: i64 = FIRST_READ
 
     def receive(self) -> bytes | None:

@@ -4,6 +4,7 @@ Keeps what is needed to read frames: both HPACK tables, both sets of windows, th
 is open. Reports what is on the wire; the engine judges it. Must never know a transport.
 """
 
+import itertools
 import re
 import time
 from collections.abc import Callable
@@ -51,7 +52,7 @@ class Trace(Tracer):
         self._clock = clock
         #: The time of the clock at which the trace began.
         self.began = clock()
-        self._connections = 0
+        self._numbers = itertools.count(1)  # for several threads
 
     def now(self) -> float:
         """Return the seconds since the trace began."""
@@ -62,8 +63,7 @@ class Trace(Tracer):
 
         `http2`: whether that was negotiated; None: the client's first bytes show it.
         """
-        self._connections += 1
-        return ConnectionTrace(self, self._connections, server, http2)
+        return ConnectionTrace(self, next(self._numbers), server, http2)
 
 
 class Direction:

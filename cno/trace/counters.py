@@ -3,6 +3,8 @@
 Must never know who shows the counts: `cno.prometheus` does.
 """
 
+import threading
+
 from cno.const import PREFACE
 from cno.counts import Counts, FrameCounter
 from cno.trace.hook import Tap, Tracer
@@ -46,9 +48,13 @@ class ConnectionCounts(Tap):
 
 
 class Counters(Tracer):
-    """Counts all connections of servers and pools: `cno.serve(..., trace=Counters())`."""
+    """Counts all connections of servers and pools: `cno.serve(..., trace=Counters())`.
+
+    Several threads may use it.
+    """
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
         self.opened = 0  # connections so far
         self._open: set[ConnectionCounts] = set()
         self._sent = Counts()  # by connections that are closed
@@ -60,30 +66,34 @@ class Counters(Tracer):
         return len(self._open)
 
     def open(self, server: bool, http2: bool | None = None) -> ConnectionCounts:
-        self.opened += 1
         found = ConnectionCounts(self, server, http2)
-        self._open.add(found)
+        with self._lock:
+            self.opened += 1
+            self._open.add(found)
         return found
 
     def closed(self, connection: ConnectionCounts) -> None:
         """Note that a connection is closed."""
-        if connection in self._open:
-            self._open.remove(connection)
-            self._sent.add(connection.counts_sent)
-            self._received.add(connection.counts_received)
+        with self._lock:
+            if connection in self._open:
+                self._open.remove(connection)
+                self._sent.add(connection.counts_sent)
+                self._received.add(connection.counts_received)
 
     def sent(self) -> Counts:
         """Return what all connections have sent so far."""
         found = Counts()
-        found.add(self._sent)
-        for each in self._open:
-            found.add(each.counts_sent)
+        with self._lock:
+            found.add(self._sent)
+            for each in self._open:
+                found.add(each.counts_sent)
         return found
 
     def received(self) -> Counts:
         """Return what all connections have received so far."""
         found = Counts()
-        found.add(self._received)
-        for each in self._open:
-            found.add(each.counts_received)
+        with self._lock:
+            found.add(self._received)
+            for each in self._open:
+                found.add(each.counts_received)
         return found

@@ -3,6 +3,7 @@
 Which connections are traced is a matter of chance or of a function. Must never know a transport.
 """
 
+import itertools
 import json
 import logging
 import os
@@ -44,15 +45,15 @@ class JsonLines(Tracer):
         self._sample = sample
         self._wanted = wanted
         self._secrets = secrets
-        self._seen = 0
+        self._numbers = itertools.count(1)  # for several threads
         common = {"time_format": "relative", "reference_time": round(time.time() * 1000)}
         head = {"qlog_version": "0.3", "qlog_format": "NDJSON", "title": title}
         self._line(head | {"trace": {"common_fields": common}})
 
     def open(self, server: bool, http2: bool | None = None) -> ConnectionTrace | None:
-        self._seen += 1
+        number = next(self._numbers)
         if self._wanted is not None:
-            if not self._wanted(self._seen):
+            if not self._wanted(number):
                 return None
         elif self._sample < 1.0 and by_chance() >= self._sample:
             return None

@@ -38,6 +38,32 @@ async def exchange(lab: Lab, wire: Wire, server: Tracer | None, client: Tracer |
 
 
 @WIRES
+def test_one_connection_is_traced(lab: Lab, wire: Wire) -> None:
+    """`cno.connect` and `cno.request` take a trace as a pool does."""
+
+    async def main() -> None:
+        counters = Counters()
+        async with lab.serving(wire, echo) as url:
+            context = lab.certs.client() if wire.tls else None
+            force = wire.http2 and not wire.tls
+            async with cno.connect(url, context, force_http2=force, trace=counters) as client:
+                async with client.request("POST", "/one", data=b"x") as response:
+                    assert await response.read() == b"x"
+                assert counters.connections == 1
+                assert client.stats().octets_sent == counters.sent().octets > 0
+            async with cno.request(
+                "POST", url, data=b"x", ssl_ctx=context, force_http2=force, trace=counters
+            ) as answer:
+                assert await answer.read() == b"x"
+            await until(lambda: counters.connections == 0)
+            assert counters.opened == 2
+            frames = counters.received().frames_by_type()
+            assert frames.get("HEADERS", 0) == (2 if wire.http2 else 0)
+
+    lab.run(main())
+
+
+@WIRES
 def test_stats(lab: Lab, wire: Wire) -> None:
     """What is known of connections that nobody traces, and counts of those that are."""
 

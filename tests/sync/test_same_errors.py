@@ -101,7 +101,7 @@ def test_a_closed_pool() -> None:
 
 
 def test_same_arguments() -> None:
-    """Every argument of the asyncio client has the same name and default here, but `trace`."""
+    """Every argument of the asyncio client has the same name and default here."""
     for theirs, ours in (
         (cno.Pool, sync.Pool),
         (cno.Pool.request, sync.Pool.request),
@@ -109,7 +109,5 @@ def test_same_arguments() -> None:
     ):
         found = inspect.signature(ours).parameters
         for name, each in inspect.signature(theirs).parameters.items():
-            if name == "trace":
-                continue
             assert found[name].default == each.default
             assert name == "self" or found[name].kind == each.kind

@@ -17,6 +17,7 @@ from cno.aio.client.proxy import ProxyRoute
 from cno.aio.client.request_watch import InformationalHook, RequestWatch, watched
 from cno.aio.client.retry_rules import requires_http1
 from cno.aio.client.state import is_open, why_unused
+from cno.aio.client.traced import TracedClient
 from cno.aio.client.unread_input import has_input, let_transport_read, socket_number
 from cno.aio.client.urls import Target
 from cno.aio.errors import StreamError
@@ -26,6 +27,7 @@ from cno.aio.sources import Body
 from cno.limits import Limits
 from cno.settings import SettingsDict
 from cno.timeouts import Timeout
+from cno.trace.hook import Tracer
 
 #: Connects a client to the server of a target; the bool: offer HTTP/1.1 alone (`Route.connect`).
 Connector: TypeAlias = Callable[
@@ -140,6 +142,7 @@ async def dial(
     unix: str | None = None,
     settings: SettingsDict | None = None,
     limits: Limits | None = None,
+    trace: Tracer | None = None,
     http1_only: bool = False,
     client_class: type[Client] = Client,
     connector: Connector | None = None,
@@ -148,11 +151,13 @@ async def dial(
     """Connect as `cno.connect` does, to a target that has been parsed already.
 
     `http1_only`: offer HTTP/1.1 alone, over TLS. `connector` takes the place of `Route.connect`.
-    `within`: a time limit in seconds, and its name.
+    `within`: a time limit in seconds, and its name. `trace` takes the place of `client_class`.
     """
     if loop is None:
         loop = asyncio.get_running_loop()
     route = Route(ssl_ctx, ssl_hostname, proxy, unix, proxy_ssl_ctx, proxy_tunnel)
+    if trace is not None:
+        client_class = TracedClient
     client = client_class(
         loop,
         target.authority,
@@ -161,6 +166,8 @@ async def dial(
         settings=settings,
         limits=limits,
     )
+    if trace is not None:
+        cast(TracedClient, client).trace_by(trace)
     client._requests.credentials = target.credentials
     patience = client._limits.handshake_timeout
     name = "handshake_timeout"

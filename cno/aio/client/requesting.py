@@ -20,6 +20,7 @@ from cno.aio.sources import Body
 from cno.limits import Limits
 from cno.settings import SettingsDict
 from cno.timeouts import Timeout
+from cno.trace.hook import Tracer
 
 
 def with_loop(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
@@ -45,6 +46,7 @@ def connect(
     unix: str | None = None,
     settings: SettingsDict | None = None,
     limits: Limits | None = None,
+    trace: Tracer | None = None,
 ) -> Pending[Client]: ...
 
 
@@ -61,6 +63,7 @@ def connect(
     unix: str | None = None,
     settings: SettingsDict | None = None,
     limits: Limits | None = None,
+    trace: Tracer | None = None,
 ) -> Pending[Client]: ...
 
 
@@ -86,7 +89,8 @@ def connect(*args: Any, **kwargs: Any) -> Pending[Client]:
     forward them. `proxy="env"` uses the proxy that the environment variables HTTP_PROXY,
     HTTPS_PROXY and ALL_PROXY name, except for the hosts in NO_PROXY; without it, no environment
     variable is read. `unix` is the path of a Unix socket, which is used instead of the URL's host.
-    `settings` and `limits` are as for `cno.Client`.
+    `settings` and `limits` are as for `cno.Client`. `trace` takes the bytes of the connection
+    (`cno.trace`).
 
     The host is a name, an IPv4 address of four decimals, or an IPv6 address in brackets, which may
     have a zone (`[fe80::1%25eth0]`; the zone is not sent). Names outside ASCII are converted by
@@ -128,6 +132,7 @@ def request(
     unix: str | None = None,
     settings: SettingsDict | None = None,
     limits: Limits | None = None,
+    trace: Tracer | None = None,
 ) -> Pending[Response]: ...
 
 
@@ -150,6 +155,7 @@ def request(
     unix: str | None = None,
     settings: SettingsDict | None = None,
     limits: Limits | None = None,
+    trace: Tracer | None = None,
 ) -> Pending[Response]: ...
 
 

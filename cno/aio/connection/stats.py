@@ -9,6 +9,7 @@ from cno.aio.connection.lifecycle import PHASES
 from cno.aio.connection.state import Link
 from cno.budget import Bucket
 from cno.const import MAX_STREAM_ID
+from cno.engine import Engine
 from cno.limits import UNBOUNDED
 from cno.stats import ConnectionStats
 
@@ -19,11 +20,6 @@ def stats_of(conn: Link) -> ConnectionStats:
     why = conn._life.timed_out or conn._end_reason
     transport: Any = getattr(conn, "transport", None)
     queue = conn._send_queue
-    tap: Any = getattr(conn, "tap", None)
-    counts: Any = None
-    for each in getattr(tap, "taps", [tap]):
-        if hasattr(each, "counts_sent"):
-            counts = each
     goaway = h2 is not None and h2.goaway_received <= MAX_STREAM_ID
     found = ConnectionStats(
         number=conn._number,
@@ -42,17 +38,28 @@ def stats_of(conn: Link) -> ConnectionStats:
         goaway_code=int(h2.goaway_code) if goaway and h2 is not None else None,
         limit_hit="" if why is None else why.limit,
         limits_near={} if h2 is None else near(conn),
-        octets_sent=0 if counts is None else counts.counts_sent.octets,
-        octets_received=0 if counts is None else counts.counts_received.octets,
-        frames_sent={} if counts is None else counts.counts_sent.frames_by_type(),
-        frames_received={} if counts is None else counts.counts_received.frames_by_type(),
-        resets_sent={} if counts is None else counts.counts_sent.resets_by_code(),
-        resets_received={} if counts is None else counts.counts_received.resets_by_code(),
+        **counted(getattr(conn, "tap", None)),
     )
     return found
 
 
-def near(conn: Link) -> dict[str, float]:
+def counted(tap: Any) -> dict[str, Any]:
+    """Return the fields of the stats that a tap counts; none if it does not count."""
+    for each in getattr(tap, "taps", [tap]):
+        if hasattr(each, "counts_sent"):
+            sent, received = each.counts_sent, each.counts_received
+            return {
+                "octets_sent": sent.octets,
+                "octets_received": received.octets,
+                "frames_sent": sent.frames_by_type(),
+                "frames_received": received.frames_by_type(),
+                "resets_sent": sent.resets_by_code(),
+                "resets_received": received.resets_by_code(),
+            }
+    return {}
+
+
+def near(conn: Engine) -> dict[str, float]:
     """Return the spent share of each budget against abuse."""
     h2 = conn._h2
     found: dict[str, float] = {}
