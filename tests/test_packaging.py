@@ -4,9 +4,11 @@ Runs against the installed build. The tests build wheels of the sources only, wh
 `.ci/run` builds and tries the compiled ones.
 """
 
+import ast
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 import tarfile
@@ -340,3 +342,41 @@ def test_sdist_has_the_tree_and_builds(checkout: Path, tmp_path: Path) -> None:
     assert {name for name in has if name.startswith("docs/")}
     wheel = build(WHEEL, unpacked, tmp_path / "again", CNO_BUILD="pure")
     assert wheel.name == f"cno-{VERSION}-py3-none-any.whl"
+
+
+# -- the tests in each wheel -----------------------------------------------------------------------
+
+
+def imported(path: Path) -> set[str]:
+    """Return the names of the modules that a file imports as it is loaded."""
+    found: set[str] = set()
+    for node in ast.parse(path.read_text("utf-8")).body:
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def test_wheels_are_tested_with_what_their_tests_import() -> None:
+    """cibuildwheel installs `test-requires` beside the wheel, and nothing else."""
+    settings = tomllib.loads(ROOT.joinpath("pyproject.toml").read_text("utf-8"))
+    config = settings["tool"]["cibuildwheel"]
+    folders = re.findall(r"tests/\w+", " ".join(config["test-command"]))
+    assert len(folders) > 3
+    waiting = [path for each in folders for path in ROOT.joinpath(each).glob("*.py")]
+    waiting.append(ROOT / "tests" / "conftest.py")
+    seen: set[Path] = set()
+    packages: set[str] = set()
+    while waiting:
+        path = waiting.pop()
+        if path in seen or not path.exists():
+            continue
+        seen.add(path)
+        for name in imported(path):
+            packages.add(name.partition(".")[0])
+            waiting.append(ROOT.joinpath(*name.split(".")).with_suffix(".py"))
+    needed = packages - set(sys.stdlib_module_names) - {"cno", "tests"}
+    required = [*config["test-requires"], *settings["project"]["dependencies"]]
+    named = {re.split(r"\W", each)[0] for each in required}
+    assert needed <= named
