@@ -4,7 +4,9 @@ A file with several content codings is kept once for each.
 Knows files, and what shows that one has changed. Must never know a request or a response.
 """
 
+import asyncio
 import os
+import sys
 import time
 from typing import Final, NamedTuple
 
@@ -18,6 +20,11 @@ MAX_OPEN: Final = 128
 # Seconds. A file that changed this recently may change again with the same mtime and size, so it is
 # not cached.
 _SETTLED: Final = 2.0
+
+#: Whether requests that are handled in the same iteration of the event loop share a look at a file.
+#: From Python 3.12 on, a handler starts as soon as its request is read: the file may have changed
+#: since the handler before has looked.
+ONE_LOOK: Final = sys.version_info < (3, 12)
 
 Signature = tuple[int, int, int, int, int]
 
@@ -70,6 +77,8 @@ class FileCache:
     def __init__(self, size: int) -> None:
         self.files: dict[str, CachedFile] = {}
         self._open_keys: dict[str, None] = {}  # those whose descriptors are kept
+        self._checked: set[str] = set()  # those looked at in this iteration of the event loop
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._size = self.left = size
 
     def get(self, key: str) -> CachedFile | None:
@@ -77,6 +86,8 @@ class FileCache:
         cached = self.files.get(key)
         if cached is None:
             return None
+        if key in self._checked and asyncio.get_running_loop() is self._loop:
+            return cached
         try:
             fresh = signature(os.stat(cached.path)) == cached.signature
         except OSError:
@@ -84,7 +95,19 @@ class FileCache:
         if not fresh:
             self._drop(key)
             return None
+        if ONE_LOOK:
+            self._remember(key)
         return cached
+
+    def _remember(self, key: str) -> None:
+        """Look at a file no second time in this iteration of the event loop."""
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            self._loop = loop
+            self._checked.clear()  # the loop before may have ended without a further iteration
+        if not self._checked:
+            loop.call_soon(self._checked.clear)
+        self._checked.add(key)
 
     def keep(self, key: str, file: CachedFile) -> bool:
         """Keep a file, of a large one a duplicate of its descriptor. Return whether it is kept."""
@@ -127,6 +150,7 @@ class FileCache:
 
     def _drop(self, key: str) -> None:
         dropped = self.files.pop(key)
+        self._checked.discard(key)
         self._open_keys.pop(key, None)
         self.left += dropped.weight
         dropped.close()

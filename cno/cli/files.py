@@ -118,8 +118,9 @@ class Files:
 
     async def __call__(self, request: FileRequest) -> None:
         """Answer one request."""
-        began = time.perf_counter()
-        reply = self._refused(request) or self._cached_reply(request)
+        log = self._log
+        began = 0.0 if log is None else time.perf_counter()
+        reply = self._quick_reply(request)
         if reply is None:
             reply = await self.reply(request)
         body = reply.body
@@ -129,8 +130,8 @@ class Files:
             if not isinstance(body, bytes):
                 body.close()
                 self._reserve.refill()
-            if self._log is not None:
-                self._log(request, reply.code, sent(body), time.perf_counter() - began)
+            if log is not None:
+                log(request, reply.code, sent(body), time.perf_counter() - began)
 
     async def reply(self, request: FileRequest) -> Reply:
         """Return the response. The caller closes its body if that is a FileBody."""
@@ -190,26 +191,40 @@ class Files:
         """Return the path of a file as URLs have it."""
         return self._site.prefix + pages.link(segments)
 
-    def _refused(self, request: FileRequest) -> Reply | None:
-        """Return the response to a request for another host (421), or without the credentials."""
-        reply = self._misdirected(request)
-        if reply is None and not self._site.admits(request.headers):
-            if request.method == "OPTIONS" and self._site.cors:
+    def _quick_reply(self, request: FileRequest) -> Reply | None:
+        """Return what needs no look at the folder: a refusal (401, 421), a kept file that has not
+        changed. None: call `reply`."""
+        headers = request.headers
+        selecting = False
+        accept = None
+        for name, value in headers:
+            if name == ":authority":
+                # > The 421 (Misdirected Request) status code indicates that the request was
+                # > directed at a server that is unable or unwilling to produce an authoritative
+                # > response for the target URI.   (RFC 9110 15.5.20)
+                if self._allow_host is not None and not self._allow_host(value):
+                    return self._error(request.method, 421)
+            elif name in _SELECTING:
+                selecting = True
+                if name == "accept-encoding":
+                    accept = value if accept is None else f"{accept}, {value}"
+        method = request.method
+        if self._site.auth is not None and not self._site.admits(headers):
+            if method == "OPTIONS" and self._site.cors:
                 return None  # browsers send no credentials with a preflight
-            reply = self._error(request.method, 401, [CHALLENGE])
-        return reply
-
-    def _misdirected(self, request: FileRequest) -> Reply | None:
-        """Return the 421 response to a request for another host; None if the host is allowed."""
-        # > The 421 (Misdirected Request) status code indicates that the request was directed at a
-        # > server that is unable or unwilling to produce an authoritative response for the target
-        # > URI.   (RFC 9110 15.5.20)
-        if self._allow_host is None:
+            return self._error(method, 401, [CHALLENGE])
+        if method != "GET" and method != "HEAD":
             return None
-        for name, value in request.headers:
-            if name == ":authority" and not self._allow_host(value):
-                return self._error(request.method, 421)
-        return None
+        path = request.path
+        file = self._store.kept(path.partition("?")[0] if "?" in path else path, accept)
+        if file is None:
+            return None
+        try:
+            if selecting:
+                return self._reply_from(file, request)
+            return Reply(200, file.headers, file.body(method))
+        except OSError:
+            return None  # there are no descriptors left: `reply` finds the status for that
 
     # -- finding the file --------------------------------------------------------------------------
 
@@ -323,27 +338,6 @@ class Files:
 
     def _error(self, method: str, code: int, headers: Headers | None = None) -> Reply:
         return error_reply(method, code, self._common, headers)
-
-    def _cached_reply(self, request: FileRequest) -> Reply | None:
-        """Return the response for a cached file that has not changed; None: look at the disk."""
-        method = request.method
-        if method not in ("GET", "HEAD"):
-            return None
-        selecting = accept = None
-        for name, value in request.headers:
-            if name in _SELECTING:
-                selecting = name
-                if name == "accept-encoding":
-                    accept = value if accept is None else f"{accept}, {value}"
-        file = self._store.kept(_key(request.path), accept)
-        if file is None:
-            return None
-        try:
-            if selecting is None:
-                return Reply(200, file.headers, file.body(method))
-            return self._reply_from(file, request)
-        except OSError:
-            return None  # there are no descriptors left: `reply` finds the status for that
 
     def _reply_from(self, file: CachedFile, request: FileRequest) -> Reply:
         source = file.source if isinstance(file.source, bytes) else os.dup(file.source)

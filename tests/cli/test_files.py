@@ -20,7 +20,7 @@ from cno.aio.file_range import PIECE as CHUNK
 from cno.cli.bodies import file_body
 from cno.cli.conditions import parse_date
 from cno.cli.content_types import content_type
-from cno.cli.file_cache import MAX_CACHED
+from cno.cli.file_cache import MAX_CACHED, ONE_LOOK
 from cno.cli.file_store import SMALL_FILE
 from cno.cli.files import MAX_SKIMMED, SKIM_TIME, Files
 from cno.cli.ranges import Span
@@ -578,6 +578,56 @@ def test_a_file_that_just_changed_is_not_kept(handler: Files, root: Path) -> Non
         path.write_bytes(data)
         os.utime(path, ns=(at, at))
         assert ask(handler, "/a.txt").body == data
+
+
+def test_one_look_at_a_file_for_requests_at_the_same_time(
+    handler: Files, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In one iteration of the event loop. A later request sees what has changed since."""
+    ask(handler, "/a.txt")
+    looks = 0
+    real = os.stat
+
+    def counted(path: str, **options: bool) -> os.stat_result:
+        nonlocal looks
+        looks += str(path).endswith("a.txt")
+        return real(path, **options)
+
+    monkeypatch.setattr(os, "stat", counted)
+
+    async def several() -> list[bytes]:
+        requests = [Fake("GET", "/a.txt", []) for _ in range(5)]
+        await asyncio.gather(*map(handler, requests))
+        return [answer.body for request in requests for answer in request.answers]
+
+    async def main() -> None:
+        assert await several() == [b"hello"] * 5
+        assert looks == (1 if ONE_LOOK else 5)
+        (root / "a.txt").write_bytes(b"HELLO")
+        assert await several() == [b"HELLO"] * 5
+
+    asyncio.run(main())
+
+
+def test_a_look_is_not_valid_in_another_loop(handler: Files, root: Path) -> None:
+    """The loop before has ended before it could forget."""
+
+    async def fetch() -> bytes:
+        request = Fake("GET", "/a.txt", [])
+        await handler(request)
+        asyncio.get_running_loop().stop()
+        return request.answers[0].body
+
+    def step() -> bytes:
+        loop = asyncio.new_event_loop()
+        task = loop.create_task(fetch())
+        loop.run_forever()
+        loop.close()
+        return task.result()
+
+    assert [step(), step()] == [b"hello", b"hello"]
+    (root / "a.txt").write_bytes(b"HELLO")
+    assert step() == b"HELLO"
 
 
 def test_a_date_is_never_in_the_future(handler: Files, root: Path) -> None:
