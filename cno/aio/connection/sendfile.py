@@ -22,7 +22,7 @@ from cno.h1.send import count_data
 #: Smallest part of a file for which this pays.
 WORTHWHILE: Final = 32_768
 #: Bytes that one call of the system copies. After each call, other connections can do their work.
-AT_ONCE: Final = 524_288
+AT_ONCE: Final = 1_048_576
 #: Bytes that the transport gets while the socket is full: it reports when it has written them.
 PROBE: Final = 16_384
 AVAILABLE: Final = hasattr(os, "sendfile")
@@ -110,4 +110,4 @@ def copy(conn: Connection, stream: int, part: FileRange, sock: int) -> int:
     count_data(conn, stream, sent, True)
     send_buffer.count_copied(conn, sent)
     count_sent(conn, stream, sent)
-    return COPIED if sent > 0 else BLOCKED
+    return COPIED if sent == want else BLOCKED  # the socket is full, or the file has become shorter
