@@ -2,7 +2,7 @@
 
 As `benchmarks.client`: nghttpd answers HTTP/2 in clear text, nginx HTTP/1.1, on one core; the
 client runs on another one, in a new process for each run. The rows are the processor's time per
-request, which a busy machine disturbs less than rates.
+request, which a busy machine disturbs less than rates. Takes about five minutes.
 """
 
 import tempfile
@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from benchmarks import client, lab
 from benchmarks.lab import Claim, Options, Row
-from benchmarks.servers import H1, H2C, Site, all_started
+from benchmarks.servers import H1, H2C, Running, Site, all_started
 
 
 class Case(NamedTuple):
@@ -28,50 +28,71 @@ class Case(NamedTuple):
 UNIT: Final = "µs of processor per request"
 ASYNC: Final = "benchmarks.clients"
 BLOCKING: Final = "benchmarks.blocking_clients"
-ON_CNO: Final = ("httpx on cno", "httpx")
+#: httpx with a transport that does nothing: no transport makes httpx faster than that.
+NOTHING: Final = "httpx on nothing"
+ON_CNO: Final = ("httpx on cno", "httpx", NOTHING)
 HTTP2: Final = ("cno.sync", "httpx on cno", "httpx")
 HTTP1: Final = ("cno.sync, HTTP/1.1", "requests on cno", "requests", "urllib3")
 
 CASES: Final = (
     Case("httpx, asyncio, 1 at a time", ASYNC, H2C, 1, ON_CNO, {"httpx": 2}),
     Case("httpx, asyncio, 100 at a time", ASYNC, H2C, 100, ON_CNO, {"httpx": 4}),
-    Case("blocking, HTTP/2, 1 thread", BLOCKING, H2C, 1, HTTP2, {"httpx": 5}),
+    Case("blocking, HTTP/2, 1 thread", BLOCKING, H2C, 1, (*HTTP2, NOTHING), {"httpx": 5}),
     Case("blocking, HTTP/2, 50 threads", BLOCKING, H2C, 50, HTTP2, {"httpx": 5}),
     Case("blocking, HTTP/1.1, 1 thread", BLOCKING, H1, 1, HTTP1, {"requests": 3}),
     Case("blocking, HTTP/1.1, 50 threads", BLOCKING, H1, 50, HTTP1, {"requests": 3}),
 )
 
 
-def row(case: Case, url: str, core: set[int], opts: Options, claim: Claim) -> Row | None:
-    """Measure one case, in alternating turns."""
-    seconds = 0.3 if opts.quick else 2.0
+class Variant(NamedTuple):
+    """A client, by the name of its samples, and how many requests it makes at a time."""
+
+    name: str
+    client: str
+    at_once: int
+
+
+#: One thread and 50 of the blocking client.
+THREADS: Final = (Variant("50 threads", "cno.sync", 50), Variant("1 thread", "cno.sync", 1))
+THREADS_CASE: Final = "cno.sync, HTTP/2, threads"
+
+
+def measured(
+    variants: list[Variant], module: str, url: str, core: set[int], opts: Options, claim: Claim
+) -> lab.Samples:
+    """Measure clients in alternating turns. One that fails is left out from then on."""
+    seconds = 0.3 if opts.quick else 0.8
     samples: lab.Samples = {}
-    able = list(case.clients)
     for _ in range(opts.rounds):
-        for name in list(able):
-            seen = client.turn(name, url, case.at_once, seconds, core, case.module)
+        for variant in list(variants):
+            seen = client.turn(variant.client, url, variant.at_once, seconds, core, module)
             if "missing" in seen:
                 claim.miss(seen["missing"])
-                able.remove(name)
+                variants.remove(variant)
                 continue
-            samples.setdefault(name, []).append(seen["cpu"])
-    if case.clients[0] not in samples:
-        return None
-    goals = {name: goal for name, goal in case.goals.items() if name in samples}
-    return Row(case.name, UNIT, samples, False, goals, ours=case.clients[0])
+            samples.setdefault(variant.name, []).append(seen["cpu"])
+    return samples
 
 
-def threads_row(rows: list[Row]) -> Row | None:
-    """Return one thread and 50 of the blocking client beside each other, in the same rounds."""
-    found = {each.case: each.samples.get("cno.sync") for each in rows}
-    one, many = (found.get(f"blocking, HTTP/2, {text}") for text in ("1 thread", "50 threads"))
-    if one is None or many is None:
-        return None
-    samples = {"50 threads": many, "1 thread": one}
-    unit = "µs of processor per request"
-    return Row(
-        "cno.sync, HTTP/2, threads", unit, samples, False, {"1 thread": 1}, ours="50 threads"
-    )
+def add_row(
+    claim: Claim, case: str, samples: lab.Samples, goals: dict[str, float], ours: str
+) -> None:
+    if ours in samples:
+        kept = {name: goal for name, goal in goals.items() if name in samples}
+        claim.rows.append(Row(case, UNIT, samples, False, kept, ours=ours))
+
+
+def measure_all(running: dict[str, Running], core: set[int], opts: Options, claim: Claim) -> None:
+    urls = client.targets(running)
+    for case in CASES:
+        if case.way in urls and opts.wants(case.name):
+            variants = [Variant(name, name, case.at_once) for name in case.clients]
+            url = urls[case.way] + "/"
+            samples = measured(variants, case.module, url, core, opts, claim)
+            add_row(claim, case.name, samples, case.goals, case.clients[0])
+    if H2C in urls and opts.wants(THREADS_CASE):
+        samples = measured(list(THREADS), BLOCKING, urls[H2C] + "/", core, opts, claim)
+        add_row(claim, THREADS_CASE, samples, {"1 thread": 1}, "50 threads")
 
 
 def measure(opts: Options) -> Claim:
@@ -79,21 +100,19 @@ def measure(opts: Options) -> Claim:
         "adapters",
         "httpx and requests on cno, and the blocking client",
         "Median (least-most) of the rounds; **how many times better the first one is (goal)**. One "
-        "core for the server and another for the client.",
+        "core for the server and another for the client. `httpx on nothing` is the time of httpx "
+        "itself: its transport returns a ready response.",
     )
     server_core, core = lab.cores()
     with tempfile.TemporaryDirectory() as folder:
         site = Site.make(Path(folder))
-        with all_started(["nghttpd", "nginx"], site, server_core, claim) as running:
-            urls = client.targets(running)
-            for case in CASES:
-                if case.way in urls and opts.wants(case.name):
-                    found = row(case, urls[case.way] + "/", core, opts, claim)
-                    if found is not None:
-                        claim.rows.append(found)
-    threads = threads_row(claim.rows)
-    if threads is not None:
-        claim.rows.append(threads)
+        servers = ["nghttpd", "nginx"]
+        with all_started(servers, site, server_core, claim) as running:
+            if len(running) < len(servers):
+                with all_started(["cno (asyncio)"], site, server_core, claim) as own:
+                    measure_all({**own, **running}, core, opts, claim)
+            else:
+                measure_all(running, core, opts, claim)
     peers = ("httpx", "h2", "requests", "urllib3", "uvloop", "nghttpd", "nginx")
     claim.versions = {name: lab.version(name) for name in peers}
     return claim

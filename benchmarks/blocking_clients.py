@@ -10,11 +10,11 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any, Final
 
-from benchmarks.clients import HEADERS, OTHERS
+from benchmarks.clients import BODY, EXTENSIONS, FIELDS, HEADERS, OTHERS
 from benchmarks.lab import Missing, peer
 
 #: Requests once; returns the bytes of the body.
@@ -61,6 +61,21 @@ def httpx_on_cno(url: str, stack: ExitStack) -> Get:
     return with_httpx(url, stack, cno.httpx.Transport(http1=False), "HTTP/2")
 
 
+def httpx_on_nothing(url: str, stack: ExitStack) -> Get:
+    """httpx with a transport that returns a ready response."""
+    httpx = peer("httpx")
+
+    class Body(httpx.SyncByteStream):  # type: ignore[misc,name-defined]  # a peer has no types
+        def __iter__(self) -> Iterator[bytes]:
+            yield BODY
+
+    class Transport(httpx.BaseTransport):  # type: ignore[misc,name-defined]  # a peer has no types
+        def handle_request(self, request: Any) -> Any:
+            return httpx.Response(200, headers=FIELDS, stream=Body(), extensions=EXTENSIONS)
+
+    return with_httpx(url, stack, Transport(), "HTTP/2")
+
+
 def with_requests(url: str, stack: ExitStack, adapter: Any) -> Get:
     session = stack.enter_context(peer("requests").Session())
     session.headers = dict(OTHERS)
@@ -102,6 +117,7 @@ CLIENTS: Final[dict[str, Callable[[str, ExitStack], Get]]] = {
     "cno.sync": pool_h2,
     "httpx": httpx_own,
     "httpx on cno": httpx_on_cno,
+    "httpx on nothing": httpx_on_nothing,
     "cno.sync, HTTP/1.1": with_pool,
     "requests": requests_own,
     "requests on cno": requests_on_cno,

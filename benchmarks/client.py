@@ -47,7 +47,8 @@ def turn(
     except subprocess.TimeoutExpired:
         return {"missing": f"{name}: was not done in time"}
     if done.returncode:
-        return {"missing": f"{name}: {done.stderr.strip().splitlines()[-1]}"}
+        said = done.stderr.strip().rpartition("\n")[2]
+        return {"missing": f"{name}: {said or f'exit status {done.returncode}'}"}
     return dict(json.loads(done.stdout))
 
 

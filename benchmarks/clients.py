@@ -10,7 +10,7 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Any, Final
 
@@ -23,6 +23,17 @@ HEADERS: Final = [
     ("accept-encoding", "gzip, deflate"),
 ]
 OTHERS: Final = dict(HEADERS)
+
+#: A response of nghttpd's, as transports of httpx have it.
+BODY: Final = b"Hello, World!"
+FIELDS: Final = [
+    (b"server", b"nghttpd nghttp2/1.52.0"),
+    (b"cache-control", b"max-age=3600"),
+    (b"date", b"Mon, 30 Nov 2026 12:00:00 GMT"),
+    (b"content-length", b"13"),
+    (b"last-modified", b"Mon, 30 Nov 2026 12:00:00 GMT"),
+]
+EXTENSIONS: Final = {"http_version": b"HTTP/2"}
 
 #: Asks once; the octets of the body.
 Get = Callable[[], Awaitable[int]]
@@ -111,6 +122,30 @@ async def httpx_on_cno(url: str, count: int, stack: AsyncExitStack) -> list[Get]
     return [get] * count
 
 
+async def httpx_on_nothing(url: str, count: int, stack: AsyncExitStack) -> list[Get]:
+    """httpx as above, with a transport that returns a ready response after one switch of tasks."""
+    httpx = peer("httpx")
+
+    class Body(httpx.AsyncByteStream):  # type: ignore[misc,name-defined]  # a peer has no types
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            yield BODY
+
+    class Transport(httpx.AsyncBaseTransport):  # type: ignore[misc,name-defined]  # a peer has no types
+        async def handle_async_request(self, request: Any) -> Any:
+            await asyncio.sleep(0)
+            return httpx.Response(200, headers=FIELDS, stream=Body(), extensions=EXTENSIONS)
+
+    client = httpx.AsyncClient(transport=Transport(), headers=OTHERS, timeout=60)
+    await stack.enter_async_context(client)
+
+    async def get() -> int:
+        response = await client.get(url)
+        assert response.status_code == 200 and response.http_version == "HTTP/2"
+        return len(response.content)
+
+    return [get] * count
+
+
 async def aiohttp_h1(url: str, count: int, stack: AsyncExitStack) -> list[Get]:
     aiohttp = peer("aiohttp")
     connector = aiohttp.TCPConnector(limit=count)
@@ -142,6 +177,7 @@ CLIENTS: Final[dict[str, Callable[[str, int, AsyncExitStack], Awaitable[list[Get
     "cno.Pool": pool_h2,
     "httpx": httpx_h2,
     "httpx on cno": httpx_on_cno,
+    "httpx on nothing": httpx_on_nothing,
     "niquests": niquests_h2,
     "cno, HTTP/1.1": cno_h1,
     "cno.Pool, HTTP/1.1": pool_h1,
