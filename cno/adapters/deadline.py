@@ -4,6 +4,8 @@ Knows how a connection shows that it is sending. Must never know httpx.
 """
 
 import asyncio
+import contextvars
+from collections import OrderedDict
 from collections.abc import AsyncIterable, AsyncIterator
 from typing import Any, Final
 
@@ -18,6 +20,90 @@ from cno.aio.connection.pending_write import PendingWrite
 from cno.aio.fields import Headers
 
 FOREVER: Final = float("inf")
+#: Queues that are kept although no request waits in them.
+MAX_EMPTY_QUEUES: Final = 64
+
+
+class DeadlineQueues:
+    """The running deadlines of an event loop, by their intervals."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, context: contextvars.Context) -> None:
+        self.loop = loop
+        self._context = context
+        self._queues: dict[float, DeadlineQueue] = {}
+
+    def find(self, interval: float) -> "DeadlineQueue":
+        """Return the queue of an interval, in seconds; make it if there is none."""
+        queue = self._queues.get(interval)
+        if queue is None:
+            if len(self._queues) >= MAX_EMPTY_QUEUES:
+                self._queues = {at: each for at, each in self._queues.items() if each.is_used()}
+            queue = self._queues[interval] = DeadlineQueue(self.loop, self._context, interval)
+        return queue
+
+    def close(self) -> None:
+        """Stop all timers. Deadlines that run, or begin later, start them again."""
+        for queue in self._queues.values():
+            queue.stop()
+
+
+class DeadlineQueue:
+    """The running deadlines of one interval, in the order in which they are due.
+
+    They share one timer of the event loop, since almost all end before they are due: to start and
+    to stop a timer for each request would take longer than the rest of its deadline.
+    """
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, context: contextvars.Context, interval: float
+    ) -> None:
+        self._loop = loop
+        self._context = context
+        self._interval = interval
+        self._due: OrderedDict[Deadline, float] = OrderedDict()  # when, by the loop's clock
+        self._timer: asyncio.TimerHandle | None = None
+
+    def add(self, deadline: "Deadline", now: float) -> None:
+        """Call `due` of a deadline after the interval, unless it is removed before."""
+        self._due[deadline] = now + self._interval
+        if self._timer is None:
+            self._start()
+
+    def remove(self, deadline: "Deadline") -> None:
+        self._due.pop(deadline, None)
+
+    def is_used(self) -> bool:
+        """Return whether deadlines run. If not, stop the timer."""
+        if not self._due:
+            self.stop()
+            return False
+        return True
+
+    def stop(self) -> None:
+        """Stop the timer."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _start(self) -> None:
+        """Start the timer for the first deadline, if there is one."""
+        for at in self._due.values():
+            self._timer = self._loop.call_at(at, self._tick, context=self._context)
+            return
+
+    def _tick(self) -> None:
+        self._timer = None
+        now = self._loop.time()
+        try:
+            while self._due:
+                deadline = next(iter(self._due))
+                if self._due[deadline] > now:
+                    break
+                self._due.pop(deadline)
+                deadline.due()
+        finally:
+            if self._timer is None:
+                self._start()
 
 
 class Deadline:
@@ -29,22 +115,19 @@ class Deadline:
     """
 
     def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        connect: float,
-        read: float,
-        write: float,
-        pool: float,
+        self, queues: DeadlineQueues, connect: float, read: float, write: float, pool: float
     ) -> None:
         self.connect = connect
         self.read = read
         self.write = write
         self.pool = pool
         self.source: Source | None = None
-        self._loop = loop
+        self._loop = queues.loop
         self._interval = min(read, write)
+        self._queue = None if self._interval == FOREVER else queues.find(self._interval)
         self._response: ResponseState | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._queued = False  # the queue calls `due`, after the first interval
+        self._timer: asyncio.TimerHandle | None = None  # calls `due`, later
         self._waiting = False
         self._since = 0.0  # since when somebody waits for the server
         self._interim: i64 = 0  # 1xx responses that had come by then
@@ -61,12 +144,15 @@ class Deadline:
 
     def wait(self) -> None:
         """Note that somebody begins to wait for the server."""
-        if self._interval == FOREVER:
+        queue = self._queue
+        if queue is None:
             return
-        self._since = self._moved_at = self._loop.time()
+        now = self._loop.time()
+        self._since = self._moved_at = now
         self._waiting = True
-        if self._timer is None:
-            self._timer = self._loop.call_at(self._since + self._interval, self._tick)
+        if not self._queued and self._timer is None:
+            self._queued = True
+            queue.add(self, now)
 
     def arrived(self) -> None:
         """Note that something has come from the server."""
@@ -76,11 +162,17 @@ class Deadline:
         """Stop the timer."""
         self._waiting = False
         self._response = None
+        if self._queued:
+            self._queued = False
+            if self._queue is not None:
+                self._queue.remove(self)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    def _tick(self) -> None:
+    def due(self) -> None:
+        """Fail the response if its limit is exceeded; otherwise look again when it will be."""
+        self._queued = False
         self._timer = None
         response = self._response
         if response is None or not self._waiting:
@@ -90,7 +182,7 @@ class Deadline:
         read_due = self._read_due(response)
         if min(write_due, read_due) > now:
             due = min(write_due, read_due, now + self._interval)
-            self._timer = self._loop.call_at(due, self._tick)
+            self._timer = self._loop.call_at(due, self.due)
         elif write_due <= now:
             self._expire(response, WRITE, self.write)
         else:

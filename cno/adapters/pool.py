@@ -4,10 +4,11 @@ Knows when a request waits for a connection, and when it is sent. Must never kno
 """
 
 import asyncio
+from collections.abc import Coroutine
 from ssl import SSLContext
 from typing import Any, Final, cast
 
-from cno.adapters.deadline import FOREVER, Deadline, TimedRequest
+from cno.adapters.deadline import FOREVER, Deadline, DeadlineQueues, TimedRequest
 from cno.adapters.errors import CONNECT, POOL, PhaseTimeoutError
 from cno.adapters.prepared import http1_target
 from cno.adapters.route import TransportRoute
@@ -59,11 +60,11 @@ class TransportPool(Pool):
             max_connections, None, limits.keepalive_timeout, max_idle=max_idle
         )
         self._connect_retries = connect_retries
+        self.deadlines = DeadlineQueues(asyncio.get_running_loop(), self._dialer.context)
 
-    async def send(self, target: Target, spec: TimedRequest) -> Response:
-        """Send a request; return its response once the head has been received."""
-        self._bind()
-        return await retrying.send(self, target, spec, self._new_retries())
+    def send(self, target: Target, spec: TimedRequest) -> Coroutine[Any, Any, Response]:
+        """Send a request, in the pool's event loop; return its response with the head."""
+        return retrying.send(self, target, spec, self._new_retries())
 
     async def connection(self, target: Target, spec: TimedRequest) -> ClientConnection:
         """Return a connection on which a place is reserved: call `_release` after its use."""

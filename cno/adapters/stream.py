@@ -52,9 +52,9 @@ class BodyStream:
         failure: Exception | None = None
         data = b""
         try:
-            if buffer._size != 0 or buffer._ended or buffer._error is not None:
-                data = await buffer.read(PIECE)
-            else:
+            if buffer._size != 0:
+                data = buffer._take_some(PIECE)
+            elif not buffer._ended:
                 self._deadline.wait()
                 data = await buffer.read(PIECE)
                 self._deadline.arrived()

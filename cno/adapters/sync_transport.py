@@ -49,6 +49,28 @@ class Carrier:
         body_stream: Any,
         tunnel_stream: Any,
     ) -> None:
+        # Calls of its methods are fast: it has no interpreted subclasses, unlike this class.
+        self._sender = SyncRequestSender(package, configuration, body_stream, tunnel_stream)
+
+    def handle_request(self, request: Any) -> Any:
+        """Send a request; return its response, whose body is not read yet."""
+        return self._sender.send(request)
+
+    def close(self) -> None:
+        """Close all connections. Responses that are being read fail."""
+        self._sender.close()
+
+
+class SyncRequestSender:
+    """Sends the requests of a transport. Its arguments are those of `Carrier`."""
+
+    def __init__(
+        self,
+        package: Package,
+        configuration: Configuration,
+        body_stream: Any,
+        tunnel_stream: Any,
+    ) -> None:
         self._package = package
         self._body_stream = body_stream
         self._tunnel_stream = tunnel_stream
@@ -57,7 +79,7 @@ class Carrier:
         self._timeouts: dict[Any, Timeout] = {}  # by their values
         self._pool: SyncTransportPool = configuration.new_sync_pool()
 
-    def handle_request(self, request: Any) -> Any:
+    def send(self, request: Any) -> Any:
         """Send a request; return its response, whose body is not read yet."""
         failure: Exception
         try:

@@ -5,12 +5,13 @@ Knows what a request of httpx becomes. Must never import httpx.
 
 import asyncio
 import weakref
+from collections.abc import Coroutine
 from typing import Any, cast
 
 from mypy_extensions import mypyc_attr
 
 from cno.adapters.configuration import Configuration
-from cno.adapters.deadline import FOREVER, Deadline, Source, TimedRequest
+from cno.adapters.deadline import FOREVER, Deadline, DeadlineQueues, Source, TimedRequest
 from cno.adapters.package import Package
 from cno.adapters.pool import TransportPool
 from cno.adapters.prepared import (
@@ -48,6 +49,28 @@ class AsyncCarrier:
         body_stream: Any,
         tunnel_stream: Any,
     ) -> None:
+        # Calls of its methods are fast: it has no interpreted subclasses, unlike this class.
+        self._sender = RequestSender(package, configuration, body_stream, tunnel_stream)
+
+    def handle_async_request(self, request: Any) -> Coroutine[Any, Any, Any]:
+        """Send a request; return its response, whose body is not read yet."""
+        return self._sender.send(request)
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._sender.aclose()
+
+
+class RequestSender:
+    """Sends the requests of a transport. Its arguments are those of `AsyncCarrier`."""
+
+    def __init__(
+        self,
+        package: Package,
+        configuration: Configuration,
+        body_stream: Any,
+        tunnel_stream: Any,
+    ) -> None:
         self._package = package
         self._configuration = configuration
         self._body_stream = body_stream
@@ -58,47 +81,19 @@ class AsyncCarrier:
         #: Those of other loops that used the transport.
         self._pools: Any = weakref.WeakKeyDictionary()
 
-    async def handle_async_request(self, request: Any) -> Any:
+    async def send(self, request: Any) -> Any:
         """Send a request; return its response, whose body is not read yet."""
-        failure: Exception
-        try:
-            return await self._handle(request)
-        except ConnectionError as error:
-            failure = self._package.translated(error)
-        raise failure
-
-    async def aclose(self) -> None:
-        """Close all connections."""
-        pool = self._pool
-        self._pool = None
-        if pool is not None and self._loop is asyncio.get_running_loop():
-            # httpx closes at once: responses that are being read fail.
-            pool._close(True)
-            await pool.wait_closed()
-
-    # -- one request -----------------------------------------------------------------------------
-
-    async def _handle(self, request: Any) -> Any:
         loop = asyncio.get_running_loop()
         pool = self._pool_of(loop)
-        prepared = Prepared(self._package, request)
-        target = self._targets.find(request.url, prepared.server_name)
-        deadline = deadline_of(loop, prepared.timeouts)
-        tracer = None if prepared.trace is None else Tracer(loop, prepared.trace)
-        body = prepared.body
-        if not prepared.is_whole:
-            body = deadline.source = Source(loop, body)
-        spec = TimedRequest(
-            prepared.method,
-            prepared.path,
-            prepared.fields,
-            body,
-            prepared.trailers,
-            deadline,
-            tracer,
-        )
-        done = False
+        failure: Exception | None = None
+        deadline: Deadline | None = None
+        made: Any = None
         try:
+            prepared = Prepared(self._package, request)
+            target = self._targets.find(request.url, prepared.server_name)
+            deadline = deadline_of(pool.deadlines, prepared.timeouts)
+            tracer = None if prepared.trace is None else Tracer(loop, prepared.trace)
+            spec = spec_of(loop, prepared, deadline, tracer)
             if prepared.opens_tunnel():
                 response = await self._open_tunnel(pool, target, spec)
             else:
@@ -111,11 +106,26 @@ class AsyncCarrier:
                     traced_head(http2, response.code, response.reason, response.headers),
                 )
                 await tracer.drain()
-            done = True
+            made = self._response(response, spec)
+        except ConnectionError as error:
+            failure = self._package.translated(error)
         finally:
-            if not done:
+            if made is None and deadline is not None:
                 deadline.close()
-        return self._response(response, spec)
+        if failure is not None:
+            raise failure
+        return made
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        pool = self._pool
+        self._pool = None
+        if pool is not None and self._loop is asyncio.get_running_loop():
+            pool._close(True)  # at once, as httpx does: responses that are being read fail
+            pool.deadlines.close()
+            await pool.wait_closed()
+
+    # -- one request -----------------------------------------------------------------------------
 
     def _response(self, response: Response, spec: TimedRequest) -> Any:
         """Return the response as httpx has it."""
@@ -191,13 +201,34 @@ def without_end(spec: TimedRequest, path: str, fields: Headers) -> TimedRequest:
     return same
 
 
-def deadline_of(loop: asyncio.AbstractEventLoop, timeouts: Any) -> Deadline:
+def spec_of(
+    loop: asyncio.AbstractEventLoop,
+    prepared: Prepared,
+    deadline: Deadline,
+    tracer: Tracer | None,
+) -> TimedRequest:
+    """Return a request as the pool takes it."""
+    body = prepared.body
+    if not prepared.is_whole:
+        body = deadline.source = Source(loop, body)
+    return TimedRequest(
+        prepared.method,
+        prepared.path,
+        prepared.fields,
+        body,
+        prepared.trailers,
+        deadline,
+        tracer,
+    )
+
+
+def deadline_of(queues: DeadlineQueues, timeouts: Any) -> Deadline:
     """Return the limits of the extension `timeout`."""
     if timeouts is None:
-        return Deadline(loop, FOREVER, FOREVER, FOREVER, FOREVER)
+        return Deadline(queues, FOREVER, FOREVER, FOREVER, FOREVER)
     found: dict[str, Any] = timeouts
     return Deadline(
-        loop,
+        queues,
         seconds(found.get("connect")),
         seconds(found.get("read")),
         seconds(found.get("write")),
