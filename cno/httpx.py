@@ -6,7 +6,7 @@ Where only httpx2 is installed, they are transports of httpx2; those of `cno.htt
 Stays interpreted, because the classes derive from those of httpx.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     import httpx
@@ -18,10 +18,17 @@ else:
 
 from cno.adapters.arguments import AsyncArguments, SyncArguments
 from cno.adapters.package import Package
+from cno.adapters.responses import WholeBodies, response_class
 from cno.adapters.stream import BodyStream, TunnelStream
 from cno.adapters.sync_stream import SyncBodyStream, SyncTunnelStream
 
 __all__ = ["AsyncTransport", "Transport"]
+
+
+class Response(WholeBodies, httpx.Response):
+    """A response of either transport."""
+
+    _cno_module: ClassVar[Any] = httpx
 
 
 class AsyncBody(BodyStream, httpx.AsyncByteStream):
@@ -43,7 +50,7 @@ class AsyncTransport(AsyncArguments, httpx.AsyncBaseTransport):
     the extensions of requests and responses.
     """
 
-    _cno_package = Package(httpx)
+    _cno_package = Package(httpx, response_class(httpx, Response))
     _cno_streams = (AsyncBody, AsyncTunnelBody)
 
     if TYPE_CHECKING:
@@ -67,7 +74,7 @@ class Transport(SyncArguments, httpx.BaseTransport):
     `cno.sync`.
     """
 
-    _cno_package = Package(httpx)
+    _cno_package = Package(httpx, response_class(httpx, Response))
     _cno_streams = (SyncBody, SyncTunnelBody)
 
     if TYPE_CHECKING:

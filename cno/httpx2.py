@@ -4,16 +4,23 @@
 Stays interpreted, because the classes derive from those of httpx2.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import httpx2
 
 from cno.adapters.arguments import AsyncArguments, SyncArguments
 from cno.adapters.package import Package
+from cno.adapters.responses import WholeBodies, response_class
 from cno.adapters.stream import BodyStream, TunnelStream
 from cno.adapters.sync_stream import SyncBodyStream, SyncTunnelStream
 
 __all__ = ["AsyncTransport", "Transport"]
+
+
+class Response(WholeBodies, httpx2.Response):
+    """A response of either transport."""
+
+    _cno_module: ClassVar[Any] = httpx2
 
 
 class AsyncBody(BodyStream, httpx2.AsyncByteStream):
@@ -35,7 +42,7 @@ class AsyncTransport(AsyncArguments, httpx2.AsyncBaseTransport):
     the extensions of requests and responses.
     """
 
-    _cno_package = Package(httpx2)
+    _cno_package = Package(httpx2, response_class(httpx2, Response))
     _cno_streams = (AsyncBody, AsyncTunnelBody)
 
     if TYPE_CHECKING:
@@ -59,7 +66,7 @@ class Transport(SyncArguments, httpx2.BaseTransport):
     `cno.sync`.
     """
 
-    _cno_package = Package(httpx2)
+    _cno_package = Package(httpx2, response_class(httpx2, Response))
     _cno_streams = (SyncBody, SyncTunnelBody)
 
     if TYPE_CHECKING:

@@ -35,12 +35,15 @@ LOST: Final = "the connection was lost:"
 
 
 class Package:
-    """httpx or httpx2. `module` is the package; `core` the name of the one that it is built on."""
+    """httpx or httpx2. `module` is the package; `core` the name of the one that it is built on.
 
-    def __init__(self, module: Any) -> None:
+    `response` is the class of responses.
+    """
+
+    def __init__(self, module: Any, response: Any) -> None:
         self.module = module
         self.core = "httpcore2" if module.__name__ == "httpx2" else "httpcore"
-        self.response: Any = module.Response
+        self.response: Any = response
         self.byte_stream: Any = module.ByteStream
 
     def error(self, name: str, text: str, cause: BaseException | None) -> Exception:
