@@ -71,7 +71,7 @@ def flush(link: Link) -> None:
 
 
 def send_once(link: Link) -> bool:
-    """Send once; return False if there was nothing to send, or another thread sends."""
+    """Send once; return whether there is more to do."""
     guard = link.guard
     guard.check()
     pieces: list[bytes] | None = None
@@ -97,8 +97,10 @@ def send_once(link: Link) -> bool:
             begin(guard)
             was_sent(link, pieces, sent, problem)
             done = True
+            has_more = bool(link.out or link.cipher or link.is_closing or link.output_ends)
+            has_more = has_more and not link.blocked and not link.is_lost
             guard.inside = False
-        return True
+        return has_more
     finally:
         if not done and is_sender:
             interrupted(link)

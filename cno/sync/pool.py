@@ -31,7 +31,7 @@ from cno.sync.exchange import OnInformational, is_repeatable
 from cno.sync.messages import Response, answered
 from cno.sync.pooled import PooledLink
 from cno.sync.request_spec import RequestSpec
-from cno.sync.reserving import give_back, not_opened, open_reserved
+from cno.sync.reserving import give_back, may_have_input, not_opened, open_checked, open_reserved
 from cno.sync.route import Route
 from cno.sync.sources import Body
 from cno.sync.timeouts import Deadlines
@@ -265,21 +265,16 @@ class Pool(ConnectionPool):
                     parker = self._join(origin, retries.goes_first, retries.needs_unused)
                 else:
                     reservation.take(picked)
-                    response = open_reserved(self, reservation, spec, deadlines)
+                    if not may_have_input(picked):
+                        response = open_reserved(self, reservation, spec, deadlines)
             except Exception:
                 guard.inside = False  # an interrupt leaves it set
                 raise
             guard.inside = False
         if parker is not None:
             self._await(parker, origin, deadlines, reservation)
-            with guard.lock:
-                begin(guard)
-                try:
-                    response = open_reserved(self, reservation, spec, deadlines)
-                except Exception:
-                    guard.inside = False  # an interrupt leaves it set
-                    raise
-                guard.inside = False
+        if response is None:
+            response = open_checked(self, reservation, spec, deadlines)
         if response is None:
             not_opened(self, reservation, target, origin, retries)
         return response

@@ -15,13 +15,38 @@ from cno.sync.request_spec import RequestSpec
 from cno.sync.timeouts import Deadlines
 
 
-def is_usable_now(connection: PooledLink) -> bool:
-    """Return whether a connection is open, after processing its pending input. Called with the
-    lock."""
+def may_have_input(connection: PooledLink) -> bool:
+    """Return whether no thread reads from a connection: the server may have closed it."""
+    return connection.is_reserved_alone() and connection.link.reader is None
+
+
+def open_checked(
+    pool: ConnectionPool, reservation: Reservation, spec: RequestSpec, deadlines: Deadlines
+) -> Response | None:
+    """Write a request, if the connection accepts it after its pending input.
+
+    Called without the lock: in a system call under it, this thread would lose the interpreter to
+    threads that wait for the lock.
+    """
+    connection = reservation.connection
+    if connection is None:
+        return None
     link = connection.link
-    if connection.is_reserved_alone() and link.reader is None:
-        read_now(link)  # replies to it are sent with the request
-    return connection.is_usable()
+    has_input = may_have_input(connection) and link.transport.poller.has_input()
+    guard = pool._guard
+    response: Response | None = None
+    guard.check()
+    with guard.lock:
+        begin(guard)
+        try:
+            if has_input:
+                read_now(link)  # replies to it are sent with the request
+            response = open_reserved(pool, reservation, spec, deadlines)
+        except Exception:
+            guard.inside = False  # an interrupt leaves it set
+            raise
+        guard.inside = False
+    return response
 
 
 def open_reserved(
@@ -29,7 +54,7 @@ def open_reserved(
 ) -> Response | None:
     """Write a request, if the connection accepts it. Called with the lock."""
     connection = reservation.connection
-    if connection is None or not is_usable_now(connection):
+    if connection is None or not connection.is_usable():
         return None
     response = opened(connection.link, spec, deadlines)
     if response is not None:

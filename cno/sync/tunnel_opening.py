@@ -23,7 +23,7 @@ from cno.sync.messages import Response, answered
 from cno.sync.polling import wait
 from cno.sync.pooled import PooledLink
 from cno.sync.request_spec import RequestSpec
-from cno.sync.reserving import give_back, not_opened, open_reserved
+from cno.sync.reserving import give_back, not_opened, open_checked
 from cno.sync.state import Link
 from cno.sync.timeouts import Deadlines
 
@@ -85,7 +85,7 @@ class TunnelOpening:
                     self._use_http1(connection)
                     return None
             spec = self._asked.spec(link.is_http2)
-            response = self._open(reservation, spec)
+            response = open_checked(pool, reservation, spec, self._deadlines)
             if response is None:
                 not_opened(pool, reservation, self._target, origin, self._retries)
             else:
@@ -138,22 +138,6 @@ class TunnelOpening:
         if parker is not None:
             pool._await(parker, origin, self._deadlines, reservation)
         return origin
-
-    def _open(self, reservation: Reservation, spec: RequestSpec) -> Response | None:
-        """Write the request, if the connection accepts it."""
-        pool = self._pool
-        guard = pool._guard
-        response: Response | None = None
-        guard.check()
-        with guard.lock:
-            begin(guard)
-            try:
-                response = open_reserved(pool, reservation, spec, self._deadlines)
-            except Exception:
-                guard.inside = False  # an interrupt leaves it set
-                raise
-            guard.inside = False
-        return response
 
     def _use_http1(self, connection: PooledLink) -> None:
         """Open the byte stream over another connection, of HTTP/1.1, to the same server. Raises
