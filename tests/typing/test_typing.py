@@ -145,6 +145,18 @@ MISTAKES = [
     "await request.start(200).write(b'data').write(b'more')",
     "request.peer[0]",
     "cno.raw.Connection(server=1, role=2)",
+    "cno.Pool(trace=print)",
+    "cno.connect('http://cno.test/', trace='file')",
+    "sync.Pool(trace=print)",
+    "sync.connect('http://cno.test/', verify=False)",
+    "await sync.request('GET', 'http://cno.test/')",
+    "socket.send(1)",
+    "socket.send('text', timeout='1')",
+    "socket.receive().encode()",
+    "await socket.receive()",
+    "socket.close('bye')",
+    "sync.Pool().websocket('ws://cno.test/', subprotocols=1)",
+    "sync.Pool().websocket('ws://cno.test/', options={'compression': False})",
 ]
 
 
@@ -152,10 +164,11 @@ def test_mistakes_are_noticed(tmp_path: Path) -> None:
     """By each checker, line by line."""
     assert len(MISTAKES) >= 25
     program = [
-        "import cno",
+        "import cno, cno.sync as sync",
+        "from cno.sync.websocket import WebSocket",
         "async def handle(request: cno.Request) -> None: ...",
         "def not_awaitable(request: cno.Request) -> None: ...",
-        "async def main(pool: cno.Pool, request: cno.Request) -> None:",
+        "async def main(pool: cno.Pool, request: cno.Request, socket: WebSocket) -> None:",
         *(f"    print({each})" for each in MISTAKES),
     ]
     tmp_path.joinpath("wrong.py").write_text("\n".join([*program, ""]))
@@ -163,9 +176,9 @@ def test_mistakes_are_noticed(tmp_path: Path) -> None:
     for checker in ([*MYPY, "wrong.py"], PYRIGHT):
         said = check(tmp_path, *checker)
         found = {int(line) for line in re.findall(r"wrong\.py:(\d+)(?::\d+)?(?: -|:) error", said)}
-        missed = [program[n - 1] for n in sorted(set(range(5, len(program) + 1)) - found)]
+        missed = [program[n - 1] for n in sorted(set(range(6, len(program) + 1)) - found)]
         assert not missed, said
-        assert found == set(range(5, len(program) + 1)), said
+        assert found == set(range(6, len(program) + 1)), said
 
 
 def test_examples_of_documents(tmp_path: Path) -> None:
