@@ -3,6 +3,7 @@
 Knows addresses and terminals. Must never know responses.
 """
 
+import shlex
 import socket
 import sys
 import webbrowser
@@ -40,6 +41,15 @@ def lan_lines(sockets: Iterable[socket.socket], scheme: str, prefix: str) -> lis
     if sys.stdout.isatty():
         code = qr_code(urls[0], sys.stdout)
         lines.append(code or "(For a QR code: pip install 'cno[lan]')")
+    return lines
+
+
+def trust_lines(path: str, lan: bool) -> list[str]:
+    """Return lines about the authority at `path`, and how other devices get its certificate."""
+    lines = [f"Devices that trust this authority trust the server: {one_line(path)}"]
+    if lan:
+        command = one_line(f"cno serve {shlex.quote(path)} --lan -p 0")
+        lines.append(f"Install it once on each device; this brings it there: {command}")
     return lines
 
 

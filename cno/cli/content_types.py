@@ -51,6 +51,7 @@ _TYPES: Final = {
     "application/x-bittorrent": "torrent",
     "application/x-iso9660-image": "iso",
     "application/x-rpm": "rpm",
+    "application/x-x509-ca-cert": "crt der pem",  # phones install what has this type
     "application/xhtml+xml": "xhtml xht",
     "application/xslt+xml": "xsl xslt",
     "application/yaml": "yaml yml",

@@ -20,7 +20,13 @@ from cno.aio.hosts import bracketed
 from cno.aio.server.listener import Listener
 from cno.aio.serving import serve
 from cno.cli.accesslog import AccessLog
-from cno.cli.announcement import announcement, is_everywhere, lan_lines, open_browser
+from cno.cli.announcement import (
+    announcement,
+    is_everywhere,
+    lan_lines,
+    open_browser,
+    trust_lines,
+)
 from cno.cli.certificates import Authority, issued, loaded, local_authority, self_signed
 from cno.cli.files import FileRequest, Files, Log
 from cno.cli.hosts import Hosts, are_loopback
@@ -223,9 +229,8 @@ class FolderServer:
             for line in lan_lines(sockets, options.scheme, options.site.prefix):
                 self._output.add(line)
         if authority is not None:
-            self._output.add(
-                f"Devices that trust this authority trust the server: {authority.path}"
-            )
+            for line in trust_lines(str(authority.path), options.lan):
+                self._output.add(line)
 
 
 def are_local(sockets: Iterable[socket.socket]) -> bool:

@@ -1,9 +1,11 @@
 """The local authority: made once, kept for this user alone, mkcert's if it is there."""
 
 import os
+import shlex
 import socket
 import ssl
 import stat
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,8 +13,10 @@ import trustme
 from cryptography import x509
 
 from cno.cli.certificates import VALID, issue, local_authority, mkcert_folder
+from cno.cli.local_addresses import local_addresses
 from cno.cli.problems import Problem
-from tests.processes import ENVIRONMENT, serving
+from tests.cli.test_terminal import fetch
+from tests.processes import ENVIRONMENT, Running, serving
 
 
 @pytest.fixture
@@ -102,3 +106,29 @@ def test_a_client_that_trusts_it(home: Path, monkeypatch: pytest.MonkeyPatch) ->
                 seen.add(secured.getpeercert(binary_form=True))
             seen.add(Path(line[1]).read_bytes())
     assert len(seen) == 3  # two certificates, one authority
+
+
+def test_an_application_on_a_phone(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server prints how to install the certificate, and where to look."""
+    for name in ("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"):
+        monkeypatch.setitem(ENVIRONMENT, name, str(home))
+    site = home / "dist"
+    site.mkdir()
+    (site / "index.html").write_text("<title>app</title>")
+    with serving(site, "--spa", "--lan", "--local-ca") as served:
+        hint = served.running.wait_for("brings it there: cno serve (.*)")[1]
+        with Running([sys.executable, "-m", "cno", "serve", *shlex.split(hint)]) as bringing:
+            port = int(bringing.wait_for(r"http://[^/]+:(\d+)/ ")[1])
+            answer = fetch(port, "/ca.crt")
+            assert bringing.stop() == 0
+        head, _, data = answer.partition(b"\r\n\r\n")
+        assert b"\r\ncontent-type: application/x-x509-ca-cert\r\n" in head.lower()
+        context = ssl.create_default_context(cadata=data.decode())
+        with (
+            socket.create_connection(("127.0.0.1", served.port), 10) as sock,
+            context.wrap_socket(
+                sock, server_hostname=(local_addresses() or ["127.0.0.1"])[0]
+            ) as secured,
+        ):
+            secured.sendall(b"GET /deep/link HTTP/1.0\r\n\r\n")
+            assert secured.makefile("rb").read().endswith(b"<title>app</title>")

@@ -62,7 +62,7 @@ async def raw(port: int, request: bytes) -> bytes:
 
 
 def serving(root: Path, script: Callable[[int], Awaitable[None]]) -> list[dict[str, Any]]:
-    """Run a script against a server. Return what the event loop was told of."""
+    """Run a script against a server. Return the reports to the event loop."""
     told: list[dict[str, Any]] = []
 
     async def main() -> None:

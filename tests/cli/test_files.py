@@ -841,6 +841,8 @@ def test_large_files_are_whole(root: Path) -> None:
         ("a.geojson", "application/geo+json"),
         ("a.gltf", "model/gltf+json"),
         ("a.epub", "application/epub+zip"),
+        ("ca.crt", "application/x-x509-ca-cert"),
+        ("rootCA.pem", "application/x-x509-ca-cert"),
         ("a.ico", "image/vnd.microsoft.icon"),
         ("a.rs", "text/plain; charset=utf-8"),
         ("a.ts", "text/plain; charset=utf-8"),
