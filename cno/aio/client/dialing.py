@@ -82,19 +82,28 @@ class Dialer:
         task.add_done_callback(self._finished)
 
     def _new_client(self, loop: asyncio.AbstractEventLoop, target: Target) -> Client:
-        kind: Any = Client if self._tracer is None else TracedClient
-        client: Client = kind(
+        force_http2 = self.force_http2 or target.force_http2
+        if self._tracer is not None:
+            # Apart: compiled code calls `Client` directly, but a class of type Any slowly.
+            kind: Any = TracedClient
+            traced = kind(
+                loop,
+                target.authority,
+                target.scheme,
+                force_http2=force_http2,
+                settings=self._settings,
+                limits=self._limits,
+            )
+            traced.trace_by(self._tracer)
+            return cast(Client, traced)
+        return Client(
             loop,
             target.authority,
             target.scheme,
-            force_http2=self.force_http2 or target.force_http2,
+            force_http2=force_http2,
             settings=self._settings,
             limits=self._limits,
         )
-        if self._tracer is not None:
-            kind = client
-            kind.trace_by(self._tracer)
-        return client
 
     def _expire(self, task: "asyncio.Task[None]") -> None:
         """Give up an attempt that takes too long."""

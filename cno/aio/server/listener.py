@@ -325,8 +325,24 @@ class Listener(ConnectionObserver):
     # -- inside ----------------------------------------------------------------------------------
 
     def _protocol(self, announced: AnnouncedClient | None = None) -> Server:
-        kind: Any = Server if self._tracer is None else TracedServer
-        server: Server = kind(
+        if self._tracer is not None:
+            server = self._traced(self._tracer)
+        else:
+            server = Server(
+                None,
+                self._handler,
+                settings=self._settings,
+                limits=self._limits,
+                observer=self,
+                date=self._date,
+            )
+        server._announced_peer = announced
+        return server
+
+    def _traced(self, tracer: Tracer) -> Server:
+        # Apart: compiled code calls `Server` directly, but a class of type Any slowly.
+        kind: Any = TracedServer
+        server = kind(
             None,
             self._handler,
             settings=self._settings,
@@ -334,11 +350,8 @@ class Listener(ConnectionObserver):
             observer=self,
             date=self._date,
         )
-        if self._tracer is not None:
-            kind = server
-            kind.trace_by(self._tracer)
-        server._announced_peer = announced
-        return server
+        server.trace_by(tracer)
+        return cast(Server, server)
 
     def _stop(self, server: asyncio.Server) -> None:
         """Stop accepting. Sockets that asyncio has accepted in this iteration of the event loop
