@@ -1,4 +1,4 @@
-"""The application of every server under load: a greeting, a large page, and uploads.
+"""The application of every server under load: a greeting, a large page, uploads, WebSocket echoes.
 
 `app` is for ASGI servers; `python -m benchmarks.apps PORT` serves the same with `cno`. Knows
 nothing of the load.
@@ -25,6 +25,9 @@ BIG_RAW: Final = [(name.encode(), value.encode()) for name, value in BIG_HEAD]
 
 async def app(scope: Any, receive: Any, send: Any) -> None:
     """The ASGI application."""
+    if scope["type"] == "websocket":
+        await echo(receive, send)
+        return
     if scope["type"] != "http":
         raise NotImplementedError(scope["type"])
     if scope["method"] == "POST":
@@ -36,8 +39,25 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": BIG if big else BODY})
 
 
+async def echo(receive: Any, send: Any) -> None:
+    await receive()
+    await send({"type": "websocket.accept"})
+    while (message := await receive())["type"] == "websocket.receive":
+        await send({**message, "type": "websocket.send"})
+
+
+async def handle_websocket(request: Any) -> None:
+    """The same, for `cno.serve`."""
+    async with await request.accept_websocket() as websocket:
+        async for message in websocket:
+            await websocket.send(message)
+
+
 async def handle(request: Any) -> None:
     """The same, for `cno.serve`."""
+    if request.path == "/echo":
+        await handle_websocket(request)
+        return
     if request.method == "POST":
         while await request.payload.read(262_144):
             pass

@@ -16,8 +16,8 @@ from benchmarks import lab, plots
 from benchmarks.lab import Claim, Missing, Row
 
 CLAIMS: Final = (
-    *("engine", "hpack", "server", "asgi", "files", "syscalls", "client", "adapters", "download"),
-    "scale",
+    *("engine", "hpack", "server", "asgi", "websocket", "files", "syscalls", "client"),
+    *("adapters", "download", "scale"),
 )
 
 #: The rows of the README: claim, case, unit, peers.
@@ -29,6 +29,7 @@ HEADLINE: Final = (
     ("server", "small, h2c, 10 connections x 10 streams", ("hypercorn", "granian", "nginx")),
     ("server", "small, h2 over TLS, 10 x 10", ("hypercorn", "granian", "nginx")),
     ("server", "small, HTTP/1.1, 100 x 1", ("uvicorn (httptools)", "granian", "nginx")),
+    ("websocket", "text of 64 bytes", ("uvicorn (websockets-sansio)", "granian (ws)")),
     ("client", "HTTP/2, 100 at a time", ("httpx", "niquests")),
     ("client", "HTTP/1.1, 100 at a time", ("aiohttp",)),
 )

@@ -18,7 +18,12 @@ from benchmarks.load import Failed, Load, h2load, wrk
 from benchmarks.servers import H1, H2, H2C, SERVERS, Running, Site, all_started
 
 RATE, CPU, MEDIAN, SLOW = "requests/s", "µs of processor per request", "ms, p50", "ms, p99"
-NAMES: Final = [name for name in SERVERS if name not in ("cno ASGI", "uvicorn (cno)")]
+#: Those of other benchmarks are left out.
+NAMES: Final = [
+    name
+    for name in SERVERS
+    if name not in ("cno ASGI", "uvicorn (cno)", "granian (ws)") and "websockets" not in name
+]
 
 
 @dataclass
@@ -155,12 +160,12 @@ def measure(opts: Options) -> Claim:
     return claim
 
 
-def saturated(claim: Claim) -> list[str]:
+def saturated(claim: Claim, rate: str = RATE, cpu: str = CPU) -> list[str]:
     """Where the load's core, not the server's, was the limit, the rate understates a server."""
     found = []
-    rates = {row.case: row.samples for row in claim.rows if row.unit == RATE}
+    rates = {row.case: row.samples for row in claim.rows if row.unit == rate}
     for row in claim.rows:
-        if row.unit != CPU:
+        if row.unit != cpu:
             continue
         busy = {
             name: statistics.median(map(product, values, rates[row.case][name]))

@@ -212,12 +212,20 @@ def hypercorn(site: Site, ports: dict[str, int]) -> list[list[str]]:
     ]
 
 
-def granian(site: Site, ports: dict[str, int]) -> list[list[str]]:
+def granian_command(*flags: str) -> list[str]:
     lab.peer("granian")
-    cert, key = site.pair()
     command = [sys.executable, "-m", "granian", "--interface", "asgi", "--loop", "uvloop"]
-    command += ["--workers", "1", "--no-ws", "--log-level", "critical", "--host", HOST]
-    command += ["benchmarks.apps:app"]
+    command += ["--workers", "1", "--log-level", "critical", "--host", HOST, *flags]
+    return [*command, "benchmarks.apps:app"]
+
+
+def granian_websocket(site: Site, ports: dict[str, int]) -> list[list[str]]:
+    return [[*granian_command("--ws"), "--http", "1", "--port", str(ports[H1])]]
+
+
+def granian(site: Site, ports: dict[str, int]) -> list[list[str]]:
+    command = granian_command("--no-ws")
+    cert, key = site.pair()
     tls = ["--ssl-certificate", cert, "--ssl-keyfile", key]
     return [
         [*command, "--http", "2", "--port", str(ports[H2C])],
@@ -240,6 +248,16 @@ def uvicorn(*flags: str, ports: dict[str, int], tls: tuple[str, str] | None) -> 
 def uvicorn_httptools(site: Site, ports: dict[str, int]) -> list[list[str]]:
     lab.peer("httptools")
     return uvicorn("--http", "httptools", ports=ports, tls=None)
+
+
+def uvicorn_websockets(site: Site, ports: dict[str, int]) -> list[list[str]]:
+    lab.peer("websockets")
+    return uvicorn("--http", "httptools", "--ws", "websockets", ports=ports, tls=None)
+
+
+def uvicorn_sansio(site: Site, ports: dict[str, int]) -> list[list[str]]:
+    lab.peer("websockets")
+    return uvicorn("--http", "httptools", "--ws", "websockets-sansio", ports=ports, tls=None)
 
 
 def uvicorn_zttp(site: Site, ports: dict[str, int]) -> list[list[str]]:
@@ -276,7 +294,10 @@ SERVERS: Final = {
     "cno ASGI": (our_asgi, (H2C, H2, H1)),
     "hypercorn": (hypercorn, (H2C, H2, H1)),
     "granian": (granian, (H2C, H2, H1)),
+    "granian (ws)": (granian_websocket, (H1,)),
     "uvicorn (httptools)": (uvicorn_httptools, (H1,)),
+    "uvicorn (websockets)": (uvicorn_websockets, (H1,)),
+    "uvicorn (websockets-sansio)": (uvicorn_sansio, (H1,)),
     "uvicorn (zttp)": (uvicorn_zttp, (H2C, H2, H1)),
     "uvicorn (cno)": (uvicorn_cno, (H2C, H2, H1)),
     "nginx": (nginx, (H2C, H2, H1)),

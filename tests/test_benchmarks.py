@@ -95,6 +95,21 @@ def test_servers_answer_their_load(tmp_path: Path) -> None:
     check(claim, tmp_path, "cno (asyncio)")
 
 
+def test_messages_are_echoed(tmp_path: Path) -> None:
+    need("trustme", "uvloop", "httptools", "websockets")
+    from benchmarks import servers, websocket
+
+    claim = Claim("websocket", "Echoes", "")
+    site = servers.Site.make(tmp_path)
+    core, load = lab.cores()
+    names = ["cno ASGI", "cno", "uvicorn (websockets)"]
+    with servers.all_started(names, site, core, claim) as running:
+        for case in websocket.CASES:
+            claim.rows += websocket.rows(case, Options(1, True), running, load, claim)
+    assert claim.missing == []
+    check(claim, tmp_path, *names)
+
+
 def test_files_are_served(tmp_path: Path) -> None:
     require("h2load")
     from benchmarks import files

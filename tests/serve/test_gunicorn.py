@@ -9,6 +9,8 @@ from pathlib import Path
 
 import httpx
 import pytest
+from websockets.exceptions import ConnectionClosedOK
+from websockets.sync.client import connect
 
 from tests.peers import free_port
 from tests.processes import Pair, Running, certificate, run
@@ -56,6 +58,16 @@ def test_tls(tmp_path: Path) -> None:
         running.wait_listening(port)
         done = run("curl", "-s", "--cacert", pair.authority.as_posix(), f"https://localhost:{port}")
         assert '"http_version": "2"' in done.text and '"scheme": "https"' in done.text
+
+
+def test_websockets() -> None:
+    with gunicorn() as (port, running):
+        running.wait_listening(port)
+        with connect(f"ws://127.0.0.1:{port}/") as socket:
+            socket.send("hello")
+            assert socket.recv() == "hello"
+            with pytest.raises(ConnectionClosedOK):
+                socket.recv()
 
 
 def test_worker_is_replaced_after_its_requests() -> None:

@@ -54,19 +54,36 @@ def resident(pid: int) -> float:
 # -- a worker is killed under h2load ---------------------------------------------------------------
 
 
+def all_serving(served: Served) -> set[int]:
+    """Wait until each worker has answered; return them."""
+    pids, seen = served.pids(), set[int]()
+
+    def seen_all() -> bool:
+        seen.add(served.ask()["pid"])
+        return seen == pids
+
+    eventually(seen_all)
+    time.sleep(0.2)  # the workers see the ends of these connections
+    return pids
+
+
 def kill(http2: bool, times: int, _: int) -> list[str]:
     """`kill -9` of a worker loses the requests of its own connections, and no others."""
     problems = []
-    clients, each = 20, 500
+    clients, each = 20, 1_000
     for _ in range(times):
         with serving(*QUIET) as served:
-            victim = min(served.pids())
-            idle = sockets(victim)
+            pids = all_serving(served)
+            idle = {pid: sockets(pid) for pid in pids}
             command = [require("h2load"), "-n", str(clients * each), "-c", str(clients), "-m", "5"]
             command += [] if http2 else ["--h1"]
             load = subprocess.Popen([*command, served.url], stdout=subprocess.PIPE, text=True)
-            time.sleep(0.15)
-            own = sockets(victim) - idle
+            # What is not accepted yet would end with the worker as well.
+            while load.poll() is None and sum(map(sockets, pids)) < sum(idle.values()) + clients:
+                time.sleep(0.005)
+            counts = {pid: sockets(pid) - idle[pid] for pid in pids}
+            victim = max(pids, key=counts.__getitem__)
+            own = counts[victim]
             os.kill(victim, signal.SIGKILL)
             out, _err = load.communicate(timeout=PATIENCE)
             eventually(lambda: len(served.pids()) == 2)
@@ -74,6 +91,8 @@ def kill(http2: bool, times: int, _: int) -> list[str]:
             succeeded = int(found[1]) if found else 0
             wanted = (clients - own) * each
             print(f"  {succeeded} succeeded; {clients - own} connections of others: {wanted}")
+            if not own:
+                problems.append("the load was over before a worker was killed")
             if succeeded < wanted:
                 problems.append(f"{wanted - succeeded} requests of other workers were lost")
     return problems

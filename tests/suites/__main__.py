@@ -1,7 +1,8 @@
 """Runs public suites against cno, whose sources pip fetches when this runs.
 
-    python -m tests.suites uvicorn [pytest's arguments]     its own tests, with cno.uvicorn:Protocol
-    python -m tests.suites uvicorn==0.52.4                   those of that version, with its uvicorn
+    python -m tests.suites uvicorn [pytest's arguments]      the tests of its three newest minor
+                                                             versions, with cno.uvicorn:Protocol
+    python -m tests.suites uvicorn==0.52.4                   those of that version
     python -m tests.suites gunicorn [serve|uvicorn] [...]    its suite of ASGI compliance
     python -m tests.suites frameworks [serve|uvicorn] [...]  its grid of six frameworks
     python -m tests.suites autobahn [server|client] [1|2] [CASES...]   Autobahn's, of WebSockets

@@ -121,7 +121,8 @@ class Suite:
         # A site folder, and no PYTHONPATH: a package of the suite is a namespace's.
         code = f"import site; site.addsitedir({str(self._packages)!r});"
         code += "from autobahntestsuite.wstest import run; run()"
-        command = [str(self._python), "-c", code, "-m", mode, "-s", str(spec)]
+        # No web server beside it, on a fixed port.
+        command = [str(self._python), "-c", code, "-m", mode, "-s", str(spec), "-u", "0"]
         with (work / "log").open("wb") as log:
             return await asyncio.create_subprocess_exec(*command, cwd=work, stdout=log, stderr=log)
 

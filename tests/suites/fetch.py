@@ -1,5 +1,6 @@
 """Fetches the sources of a package, tests included, by the package client."""
 
+import re
 import subprocess
 import sys
 import tarfile
@@ -12,7 +13,8 @@ def sources(requirement: str, folder: Path) -> Path:
     Raises subprocess.CalledProcessError where there is none.
     """
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
-    command += ["--no-binary", requirement.partition("==")[0], "--dest", str(folder), requirement]
+    name = re.split("[=<]", requirement)[0]
+    command += ["--no-binary", name, "--dest", str(folder), requirement]
     subprocess.run(command, check=True)
     archives = sorted(folder.glob("*.tar.gz"))
     with tarfile.open(archives[-1]) as archive:
