@@ -6,6 +6,7 @@ import re
 import socket
 import subprocess
 import sys
+import time
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import pytest
 from cno.cli.local_addresses import half_blocks, local_addresses, local_names, qr_code
 from tests.cli.commands import POSIX, Here
 from tests.cli.test_terminal import fetch, on_terminal, plain
-from tests.processes import ENVIRONMENT, Running, serving
+from tests.processes import ENVIRONMENT, PATIENCE, Running, serving
 
 
 def test_addresses_for_others() -> None:
@@ -45,6 +46,23 @@ def test_the_local_network(tmp_path: Path) -> None:
                 assert url.strip("[]") in local_addresses()
         assert fetch(served.port).startswith(b"HTTP/1.1 200")
         assert "█" not in "".join(served.running.out)
+
+
+@POSIX
+def test_a_browser_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = tmp_path / "seen"
+    browser = tmp_path / "browser"
+    browser.write_text(f'#!/bin/sh\nprintf %s "$1" > {seen}.part\nmv {seen}.part {seen}\n')
+    browser.chmod(0o755)
+    monkeypatch.setitem(ENVIRONMENT, "BROWSER", str(browser))
+    (tmp_path / "site").mkdir()
+    for host in ("127.0.0.1", "0.0.0.0"):
+        with serving(tmp_path / "site", "--open", "--host", host) as served:
+            deadline = time.monotonic() + PATIENCE
+            while not seen.exists() and time.monotonic() < deadline:
+                time.sleep(0.02)
+            assert seen.read_text() == f"http://127.0.0.1:{served.port}/"
+            seen.unlink()
 
 
 @POSIX
