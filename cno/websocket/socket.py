@@ -240,7 +240,7 @@ class WebSocket:
                     reader.feed(self._unparsed.popleft())
                 elif found == PING:
                     if not self._close_sent:
-                        self._writer.write(self._maker.frame(FIN | PONG, reader.payload))
+                        self._writer.write_pong(self._maker.frame(FIN | PONG, reader.payload))
                 elif found == PONG:
                     self._pings.answered(reader.payload)
                 else:

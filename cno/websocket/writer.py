@@ -22,6 +22,7 @@ class FrameWriter:
         self._exchange = exchange
         self._on_loss: Callable[[Exception | None], None] | None = on_loss
         self._buffer: list[bytes] = []  # waits for the write that is under way
+        self._pong: bytes | None = None  # the last one that waits for it
         self._sending: PendingWrite | None = None  # that write
         self._waiter: asyncio.Future[None] | None = None  # of those who wait for room
         self._ending = False  # the stream is to end once all is written
@@ -37,6 +38,16 @@ class FrameWriter:
         self.size += len(data)
         if self._sending is None:
             self._write_buffer()
+
+    def write_pong(self, frame: bytes) -> None:
+        """Write a pong; if it has to wait, it takes the place of an earlier one."""
+        # > If an endpoint receives a Ping frame and has not yet sent Pong frame(s) in response to
+        # > previous Ping frame(s), the endpoint MAY elect to send a Pong frame for only the most
+        # > recently processed Ping frame.   (RFC 6455 5.5.3)
+        if self._sending is None:
+            self.write(frame)
+        elif not self._closed and not self._ending:
+            self._pong = frame
 
     async def drain(self, most: int) -> None:
         """Wait until no more than this many bytes are buffered, or the stream takes no more."""
@@ -58,12 +69,17 @@ class FrameWriter:
         self._closed = True
         self._on_loss = None
         self._buffer = []
+        self._pong = None
         self.size = 0
         self._wake()
 
     def _write_buffer(self) -> None:
         buffer = self._buffer
         self._buffer = []
+        if self._pong is not None:
+            buffer.insert(0, self._pong)
+            self.size += len(self._pong)
+            self._pong = None
         data = buffer[0] if len(buffer) == 1 else b"".join(buffer)
         part = PendingWrite(self._exchange.stream, data, False)
         try:
@@ -87,7 +103,7 @@ class FrameWriter:
             self._lose(part.error)
             return
         self.size -= len(part.data)
-        if self._buffer:
+        if self._buffer or self._pong is not None:
             self._write_buffer()
         if self._ending and self._sending is None:
             self._end_stream()

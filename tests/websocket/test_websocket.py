@@ -396,6 +396,38 @@ def test_what_inflates_to_too_much_is_refused(lab: Lab, wire: Wire) -> None:
     lab.run(main())
 
 
+@CLEAR
+def test_pongs_for_a_peer_that_reads_nothing(lab: Lab, wire: Wire) -> None:
+    """Only the last one is kept (RFC 6455 5.5.3), so that the peer cannot make memory grow."""
+    count = 40_000
+    parsed = asyncio.Event()
+
+    async def serve(socket: WebSocket) -> None:
+        assert await socket.receive() == "read"
+        parsed.set()
+        await socket.receive()
+
+    async def main() -> None:
+        async with serving(lab, wire, serve) as url:
+            async with await lab.connect(wire, url) as client:
+                tunnel = await client.upgrade("websocket", "/", [VERSION, KEY])
+                numbers = range(0, count, 1_000)
+                for at in numbers:
+                    pings = [frame(9, b"%0125d" % number) for number in range(at, at + 1_000)]
+                    await tunnel.write(b"".join(pings))
+                await tunnel.write(frame(1, b"read"))
+                await parsed.wait()
+                await tunnel.write(frame(8, b""))
+                data = await tunnel.read()
+                pongs = [data[at : at + 127] for at in range(0, len(data) - 2, 127)]
+                assert data[-2:] == b"\x88\0"
+                assert pongs[-1][2:] == b"%0125d" % (count - 1)
+                # Over HTTP/1.1, the buffers of the system may hold all of them.
+                assert len(pongs) < count * 3 // 4 or not wire.http2
+
+    lab.run(main())
+
+
 # -- the handshake ---------------------------------------------------------------------------------
 
 KEY = ("sec-websocket-key", "AAAAAAAAAAAAAAAAAAAAAA==")
