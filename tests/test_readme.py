@@ -101,6 +101,16 @@ def test_the_files_that_contributing_names_exist() -> None:
     assert [path for path in paths if not PACKAGE.parent.joinpath(path).exists()] == []
 
 
+def test_the_functions_that_contributing_names_exist() -> None:
+    text = ROOT.joinpath("CONTRIBUTING.md").read_text("utf-8")
+    found = re.findall(r"`(\w+)`(?: and `(\w+)`)? in `(cno/[\w/]+\.py)`", text)
+    assert len(found) >= 7
+    for *functions, path in found:
+        source = PACKAGE.parent.joinpath(path).read_text("utf-8")
+        for name in filter(None, functions):
+            assert re.search(rf"^ *def {name}\(", source, re.MULTILINE), (path, name)
+
+
 def commands() -> list[str]:
     return re.findall(r"^```sh\n(.+?)\n```", TEXT, re.DOTALL | re.MULTILINE)
 

@@ -209,7 +209,8 @@ class Client(ClientLink):
         the server must have announced that it takes it. Raises UpgradeRefused for any other answer
         than 101, or 2xx, and what `request` raises.
         """
-        return tunnel_of(*await tunnels.upgrade(self, protocol, path, headers))
+        response, accepted = await tunnels.upgrade(self, protocol, path, headers)
+        return tunnel_of(response, accepted)
 
     async def tunnel(self, authority: str, headers: Iterable[tuple[str, str]] = ()) -> Tunnel:
         """Ask a proxy for a byte stream to `authority` (host and port), by CONNECT.
@@ -217,7 +218,8 @@ class Client(ClientLink):
         Raises UpgradeRefused for any other answer than 2xx, and what `request` raises. Over
         HTTP/1.1 the connection ends with such an answer. (RFC 9110 9.3.6, RFC 9931)
         """
-        return tunnel_of(*await tunnels.connect(self, authority, headers))
+        response, accepted = await tunnels.connect(self, authority, headers)
+        return tunnel_of(response, accepted)
 
     def close(self) -> None:
         """Close the connection, after what is being written. Requests that are open fail."""

@@ -194,11 +194,11 @@ def give_time(conn: Link, patience: float) -> None:
         return
     if conn.transport.get_write_buffer_size() != 0:
         conn._timeouts.taken_mark = acknowledged(conn)
-    timer = conn.loop.call_later(patience, check, conn, patience, context=conn._context)
+    timer = conn.loop.call_later(patience, check_closing, conn, patience, context=conn._context)
     conn._timeouts.timer = timer
 
 
-def check(conn: Link, patience: float) -> None:
+def check_closing(conn: Link, patience: float) -> None:
     """Abort the connection, unless the peer still takes output."""
     conn._timeouts.timer = None
     if conn._life.phase >= LOST:
@@ -207,7 +207,7 @@ def check(conn: Link, patience: float) -> None:
     late = conn._life.drain_since != 0.0 and most is not None
     expired = late and conn.loop.time() - conn._life.drain_since >= (most or 0.0)
     if not expired and conn.transport.get_write_buffer_size() != 0 and is_taking(conn):
-        timer = conn.loop.call_later(patience, check, conn, patience, context=conn._context)
+        timer = conn.loop.call_later(patience, check_closing, conn, patience, context=conn._context)
         conn._timeouts.timer = timer
     else:
         conn._life.fire(ABORT)

@@ -9,7 +9,7 @@ from typing import Final
 from mypy_extensions import i64
 
 from cno.aio.connection.lifecycle import LINGERING
-from cno.aio.connection.state import NO_CHUNKS, FlushListener, Link
+from cno.aio.connection.state import NO_CHUNKS, NO_LISTENERS, FlushListener, Link
 
 #: Bytes of the largest chunk that is copied, to join it with others.
 MOST_COPIED: Final = 65_536
@@ -60,7 +60,11 @@ def listen(conn: Link, listener: FlushListener) -> bool:
     """Call a listener at the next flush, once. Return False if no flush is due."""
     if not conn._send_buffer.flush_due:
         return False
-    conn._send_buffer.listeners.append(listener)
+    buffer = conn._send_buffer
+    if buffer.listeners:
+        buffer.listeners.append(listener)
+    else:
+        buffer.listeners = [listener]
     return True
 
 
@@ -80,7 +84,7 @@ def flush(conn: Link) -> None:
     buffer.unflushed = 0
     if buffer.listeners:
         listeners = buffer.listeners
-        buffer.listeners = []
+        buffer.listeners = NO_LISTENERS
         for listener in listeners:
             listener.flushed()
     if buffer.collecting:

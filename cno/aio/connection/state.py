@@ -123,6 +123,9 @@ class FlushListener:
         """Note that the tasks which the last input started have run."""
 
 
+NO_LISTENERS: Final[list[FlushListener]] = []  # as NO_CHUNKS
+
+
 @final
 class SendBuffer:
     """The output that the next flush passes to the transport."""
@@ -131,7 +134,7 @@ class SendBuffer:
         self.chunks = NO_CHUNKS
         self.flush_due = False  # a flush is scheduled
         self.collecting = False  # the engine is corked until the scheduled flush
-        self.listeners: list[FlushListener] = []
+        self.listeners = NO_LISTENERS
         self.unflushed: i64 = 0  # bytes of bodies written since the last flush
         self.body_written: i64 = 0  # bytes of bodies written in total
         self.flush_size: i64 = max(1, write_buffer(limits))  # bytes of bodies in one flush

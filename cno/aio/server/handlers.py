@@ -73,7 +73,7 @@ def start(conn: ServerLink, request: RequestState, eager: bool) -> None:
         return
     if not task.done():  # an eager one may be
         request._task = task
-        conn._handlers.tasks.add(task)
+        conn._handlers.add_task(task)
 
 
 def stream_ended(conn: ServerLink, exchange: StreamState, clean: bool) -> None:
@@ -176,7 +176,7 @@ def done(conn: ServerLink, request: RequestState) -> None:
     task = request._task
     request._task = None
     if task is not None:
-        handlers.tasks.discard(task)
+        handlers.discard_task(task)
     if conn._life.phase == CLOSED:
         if handlers.running == 0:
             shutdown.finished(conn)

@@ -31,9 +31,10 @@ def expire(conn: ServerLink) -> None:
 def cancel(conn: ServerLink) -> None:
     """Cancel all handlers, also those of streams that ended normally."""
     conn._handlers.deadline = None
-    for task in list(conn._handlers.tasks):
+    tasks = conn._handlers.all_tasks()
+    for task in tasks:
         task.cancel()
-    if conn._handlers.tasks:
+    if tasks:
         wait = conn._limits.linger_timeout
         conn._handlers.deadline = conn.loop.call_later(wait, forget, conn, context=conn._context)
 

@@ -19,6 +19,7 @@ from cno.settings import SettingsDict
 # Placeholders where there is none, as on most connections most of the time. Not to be modified.
 NO_REQUESTS: Final[list[RequestState]] = []
 NONE_WAITING: Final[dict[int, RequestState]] = {}
+NO_TASKS: Final[set[asyncio.Task[None]]] = set()
 #: The default of `max_pending_handlers`.
 USUAL_HANDLERS: Final = Limits().max_pending_handlers
 
@@ -41,7 +42,9 @@ class Handlers:
         self.plain_tasks = False  # the loop has no task factory
         self.eager = False  # handlers start at once, before the loop's next iteration
         self.running: i64 = 0  # not returned yet, also those of closed streams
-        self.tasks: set[asyncio.Task[None]] = set()
+        # One of the tasks that run handlers, and the others. Most connections have one at a time.
+        self.task: asyncio.Task[None] | None = None
+        self.more_tasks = NO_TASKS
         self.most: i64 = most_handlers(limits)
         self.reset_running: i64 = 0  # running, and their request was reset
         self.pushes_running: i64 = 0  # running for pushes
@@ -64,6 +67,29 @@ class Handlers:
         requests = self.new_requests
         self.new_requests = NO_REQUESTS
         return requests
+
+    def add_task(self, task: asyncio.Task[None]) -> None:
+        """Note that a task runs a handler."""
+        if self.task is None:
+            self.task = task
+        elif self.more_tasks:
+            self.more_tasks.add(task)
+        else:
+            self.more_tasks = {task}
+
+    def discard_task(self, task: asyncio.Task[None]) -> None:
+        """Note that it has ended."""
+        if self.task is task:
+            self.task = None
+        elif self.more_tasks:
+            self.more_tasks.discard(task)
+            if not self.more_tasks:
+                self.more_tasks = NO_TASKS  # an idle connection needs no room for them
+
+    def all_tasks(self) -> list[asyncio.Task[None]]:
+        """Return the tasks that run handlers."""
+        first = [] if self.task is None else [self.task]
+        return [*first, *self.more_tasks]
 
     def wait(self, request: RequestState) -> None:
         """Have the handler of a request wait for others to return."""
