@@ -38,9 +38,11 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-# What a quick run does not even import, below `tests`: what starts programs or runs tools over the
-# package, floods, and what tries each of many values. A single test has the mark `slow` instead.
+# What a quick run does not even import, below `tests`: what starts programs, imports large
+# packages or runs tools over the package, floods, and what tries each of many values. A single test
+# has the mark `slow` instead.
 SLOW = {
+    "adapters/test_sdks.py",
     "aio/test_cancel.py",
     "aio/test_lifecycle.py",
     "aio/test_limits_ends.py",
@@ -99,6 +101,7 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Try fewer examples, and fewer ways to cut the input, in a quick run."""
     if config.option.quick:
+        support.quick = True
         support.cut_step = 13
         if "HYPOTHESIS_PROFILE" not in os.environ:
             settings.load_profile("quick")

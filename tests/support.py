@@ -325,6 +325,17 @@ Input: TypeAlias = bytes | Callable[[FrameFactory], bytes]
 #: Shorter scenarios are also cut in two, at every place; a quick run leaves most places out.
 CUT_BELOW = 400
 cut_step = 1
+#: Whether variants that are marked as slow are left out: see `variants`.
+quick = False
+
+
+def variants(*params: Any) -> list[Any]:
+    """Return parameters for tests, in a quick run without those that are marked as slow.
+
+    Tests that are collected and then left out would take a quarter of the time to collect.
+    """
+    slow = [p for p in params if any(m.name == "slow" for m in getattr(p, "marks", ()))]
+    return [each for each in params if not quick or each not in slow]
 
 
 def _fresh(make: Make) -> Recorder:

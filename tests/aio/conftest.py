@@ -8,6 +8,7 @@ import pytest
 import trustme
 
 from tests.aio.lab import WIRES, Certificates, Lab, Wire
+from tests.support import variants
 
 
 @pytest.fixture(scope="session")
@@ -31,11 +32,11 @@ def eager_loop() -> asyncio.AbstractEventLoop:
 
 
 #: On asyncio's loop alone, and in clear text, most of what a change can break is seen.
-LOOPS = [
+LOOPS = variants(
     "asyncio",
     pytest.param("uvloop", marks=pytest.mark.slow),
     *[pytest.param("eager", marks=pytest.mark.slow)] * (sys.version_info >= (3, 12)),
-]
+)
 
 
 @pytest.fixture(params=LOOPS)
@@ -52,7 +53,9 @@ def lab(request: pytest.FixtureRequest, certificates: Certificates) -> Lab:
 
 
 @pytest.fixture(
-    params=[pytest.param(each, marks=pytest.mark.slow if each.tls else ()) for each in WIRES],
+    params=variants(
+        *[pytest.param(each, marks=pytest.mark.slow if each.tls else ()) for each in WIRES]
+    ),
     ids=str,
 )
 def wire(request: pytest.FixtureRequest) -> Wire:

@@ -302,19 +302,14 @@ NOT_TCHAR = sorted(
 )
 
 
-@pytest.mark.parametrize("octet", NOT_TCHAR, ids=hex)
-def test_M8_name_is_a_token(octet: int) -> None:
-    refused(request(HOST, b"X" + bytes((octet,)) + b"Y: b") + SMUGGLED)
-
-
-@pytest.mark.parametrize("octet", NOT_TCHAR, ids=hex)
-def test_M8_name_is_a_token_at_its_edges(octet: int) -> None:
-    conn = answering()
-    feed(conn, request(HOST, bytes((octet,)) + b"XY: b") + SMUGGLED)
-    assert conn.error is not None and conn.error.code == 400 and not conn.of("head")
-    conn = answering()
-    feed(conn, request(HOST, b"XY" + bytes((octet,)) + b": b") + SMUGGLED)
-    assert conn.error is not None and conn.error.code == 400 and not conn.of("head")
+@pytest.mark.parametrize("name", [b"X%cY", b"%cXY", b"XY%c"])
+def test_M8_name_is_a_token(name: bytes) -> None:
+    for octet in NOT_TCHAR:
+        conn = answering()
+        feed(conn, request(HOST, name % octet + b": b") + SMUGGLED)
+        assert conn.error is not None, hex(octet)
+        assert conn.error.code == 400 and not conn.of("head"), hex(octet)
+    refused(request(HOST, name % NOT_TCHAR[0] + b": b") + SMUGGLED)
 
 
 def test_M8_every_tchar_in_a_name() -> None:
@@ -336,23 +331,23 @@ def test_M8_names_of_a_response(field: bytes) -> None:
 CTL = [o for o in range(0x20) if o not in (0x09, 0x0A, 0x0D)] + [0x7F]
 
 
-@pytest.mark.parametrize("octet", CTL, ids=hex)
 @pytest.mark.parametrize("value", [b"a%cb", b"%c", b"%ca", b"a%c", b" %c "])
-def test_M9_control_octets_in_a_value(octet: int, value: bytes) -> None:
-    refused(request(HOST, b"X: " + value % octet) + SMUGGLED)
+def test_M9_control_octets_in_a_value(value: bytes) -> None:
+    for octet in CTL:
+        refused(request(HOST, b"X: " + value % octet) + SMUGGLED)
 
 
 def test_M9_nul_in_a_value_of_a_response() -> None:
     client_fails(asked, response(b"X: a\0b", b"Content-Length: 0"))
 
 
-@pytest.mark.parametrize("octet", CTL[1:], ids=hex)
-def test_M9_control_octets_in_a_value_of_a_response(octet: int) -> None:
+def test_M9_control_octets_in_a_value_of_a_response() -> None:
     # > recipients MAY retain such characters for the sake of robustness when they appear within a
     # > safe context   (RFC 9110 5.5; never where they frame)
-    events = received(asked, response(b"X: a%cb" % octet, b"Content-Length: 0"))
-    assert events[0][5][0] == ("x", f"a{chr(octet)}b")
-    client_fails(asked, response(b"Content-Length: 0%c" % octet))
+    for octet in CTL[1:]:
+        events = received(asked, response(b"X: a%cb" % octet, b"Content-Length: 0"))
+        assert events[0][5][0] == ("x", f"a{chr(octet)}b")
+        client_fails(asked, response(b"Content-Length: 0%c" % octet))
 
 
 @pytest.mark.parametrize(
@@ -385,10 +380,10 @@ def test_M9_values_as_delivered(wire: bytes, value: str) -> None:
     assert delivered(request(wire, HOST)) == [("x", value)]
 
 
-@pytest.mark.parametrize("octet", [0x09, *range(0x20, 0x7F), *range(0x80, 0x100)], ids=hex)
-def test_M9_every_other_octet_in_a_value(octet: int) -> None:
-    ((name, value),) = delivered(request(HOST, b"X: a%cb" % octet))
-    assert (name, value.encode("utf-8", "surrogateescape")) == ("x", b"a%cb" % octet)
+def test_M9_every_other_octet_in_a_value() -> None:
+    for octet in [0x09, *range(0x20, 0x7F), *range(0x80, 0x100)]:
+        ((name, value),) = delivered(request(HOST, b"X: a%cb" % octet))
+        assert (name, value.encode("utf-8", "surrogateescape")) == ("x", b"a%cb" % octet)
 
 
 def test_M9_order_and_duplicates_are_kept() -> None:
@@ -642,9 +637,9 @@ def test_M12_any_token_is_a_method(method: str) -> None:
     assert events == [("head", 1, 0, method, "/", FIELDS), ("tail", 1, None)]
 
 
-@pytest.mark.parametrize("octet", [*sorted(set(NOT_TCHAR) - {0x20}), 0x3A], ids=hex)
-def test_M12_method_is_a_token(octet: int) -> None:
-    refused(line(b"GE%cT / HTTP/1.1" % octet))
+def test_M12_method_is_a_token() -> None:
+    for octet in [*sorted(set(NOT_TCHAR) - {0x20}), 0x3A]:
+        refused(line(b"GE%cT / HTTP/1.1" % octet))
 
 
 # -- M13 -------------------------------------------------------------------------------------------

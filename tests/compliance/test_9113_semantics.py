@@ -124,12 +124,12 @@ def test_H1_bad_name_in_a_response(name: bytes) -> None:
     refused_response([*RESPONSE, (name, "value")])
 
 
-@pytest.mark.parametrize("code", [*range(0x21), *range(0x41, 0x5B), *range(0x7F, 0x100)])
-def test_H1_octets_never_allowed_in_a_name(code: int) -> None:
-    conn, peer = server()
-    conn.data_received(peer.headers(1, [*REQUEST, (b"x-" + bytes((code,)) + b"y", b"v")]))
-    assert conn.frames() == [Frame(RST_STREAM, 0, 1, u32(PROTOCOL_ERROR))]
-    assert conn.events == []
+def test_H1_octets_never_allowed_in_a_name() -> None:
+    for code in [*range(0x21), *range(0x41, 0x5B), *range(0x7F, 0x100)]:
+        conn, peer = server()
+        conn.data_received(peer.headers(1, [*REQUEST, (b"x-" + bytes((code,)) + b"y", b"v")]))
+        assert conn.frames() == [Frame(RST_STREAM, 0, 1, u32(PROTOCOL_ERROR))], hex(code)
+        assert conn.events == [], hex(code)
 
 
 def test_H1_every_character_of_a_token() -> None:
