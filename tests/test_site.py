@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from docs.__main__ import ELSEWHERE, sources
 from docs.diagrams import drawn, ordered
 from tests.tree import ROOT
@@ -28,6 +30,7 @@ def test_each_page_has_one_place() -> None:
     assert set(ELSEWHERE.values()) <= set(places)
 
 
+@pytest.mark.timeout(300)  # ten seconds of the processor, which other tests share
 def test_the_site(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "docs", str(tmp_path / "site")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
