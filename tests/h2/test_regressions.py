@@ -4,6 +4,7 @@ Knows the wire and the public names of `cno.raw`.
 """
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -578,6 +579,18 @@ def test_refused_pushes_are_counted() -> None:
     conn, peer = client(limits=TIGHT)
     request(conn)
     expect_calm(conn, (peer.push_promise(1, i, REQUEST) for i in range(2, 150, 2)))
+
+
+def test_trailers_that_are_too_large_are_counted() -> None:
+    conn, peer = server(limits=replace(TIGHT, max_header_list_size=2_000, max_stream_resets=None))
+    large = [("x-large", "x" * 3_000)]
+    expect_calm(
+        conn,
+        (
+            peer.headers(i, REQUEST) + peer.headers(i, large, end_stream=True)
+            for i in range(1, 400, 2)
+        ),
+    )
 
 
 def test_pushes_taken_back_are_counted() -> None:
