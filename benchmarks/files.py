@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from email.utils import formatdate
 from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -24,6 +25,9 @@ from benchmarks.servers import HOST, free_ports
 
 #: Name of a file -> its size, and the requests of one round.
 FILES: Final = {"1k": (1_024, 20_000), "100k": (102_400, 6_000), "10m": (10_485_760, 200)}
+#: The case of a file that the client has: the file, and the requests of one round.
+UNCHANGED: Final = "1k unchanged"
+CASES: Final = {**{name: count for name, (_, count) in FILES.items()}, UNCHANGED: 20_000}
 #: What the ratio should be at least: by file and protocol, and then by server.
 GOALS: Final = {
     ("100k", "HTTP/1.1"): {"nginx": 0.5, "caddy": 1.0},
@@ -128,8 +132,10 @@ def cpu_seconds(pid: int) -> float:
 def sample(server: Server, way: str, name: str, count: int, core: set[int]) -> float:
     """Return the microseconds of CPU for each request."""
     streams = ["--h1"] if way == "HTTP/1.1" else ["-m", "4"]
+    name, _, unchanged = name.partition(" ")
+    fields = ["-H", f"if-modified-since: {formatdate(usegmt=True)}"] if unchanged else []
     url = f"http://{HOST}:{server.ports[way]}/{name}"
-    command = [lab.program("h2load"), "-n", str(count), "-c", "4", *streams, url]
+    command = [lab.program("h2load"), "-n", str(count), "-c", "4", *streams, *fields, url]
     before = cpu_seconds(server.pid)
     done = lab.run_pinned(command, core, 300)
     spent = cpu_seconds(server.pid) - before
@@ -164,7 +170,7 @@ def measure(opts: Options) -> Claim:
         except Missing as reason:
             claim.miss(str(reason))
             return claim
-        for name, (_, count) in FILES.items():
+        for name, count in CASES.items():
             for way in ("HTTP/1.1", "h2c"):
                 case = f"{name}, {way}"
                 if not opts.wants(case):
