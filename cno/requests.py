@@ -9,6 +9,7 @@ import ssl
 import threading
 from collections.abc import Generator, Iterator
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any, Final
 
 import requests
@@ -268,8 +269,13 @@ def timeout_of(timeout: Any) -> Timeout:
             ) from None
     elif isinstance(timeout, urllib3.Timeout):
         connect, read = timeout.connect_timeout, timeout.read_timeout
-    limit = seconds(read)
-    return Timeout(connect=seconds(connect), read=limit, write=limit, pool=float("inf"))
+    return limits_of(seconds(connect), seconds(read))
+
+
+@lru_cache(maxsize=64)
+def limits_of(connect: float, read: float) -> Timeout:
+    """Return the timeouts of a request; most requests have the same."""
+    return Timeout(connect=connect, read=read, write=read, pool=float("inf"))
 
 
 def seconds(value: Any) -> float:
