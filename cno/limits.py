@@ -227,7 +227,8 @@ class Limits:
     allow_any_authority: bool = False
 
     # -- asyncio: buffers -------------------------------------------------------------------------
-    #: Bytes of input parsed in one iteration of the event loop; the rest waits for the next one.
+    #: Bytes of input parsed in one iteration of the event loop, and an eighth more if that is all;
+    #: the rest waits for the next one.
     read_chunk: int = 262_144
     #: HTTP/2: frames of input parsed in one iteration of the event loop; the rest waits.
     read_frames: int = 2_000

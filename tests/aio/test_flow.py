@@ -10,7 +10,7 @@ import pytest
 from cno import aio
 from cno.limits import Limits
 from tests import frames as f
-from tests.aio.lab import HTTP1, HTTP2, Lab, Peer, Wire, by_hand, greet, settle, until
+from tests.aio.lab import HTTP1, HTTP2, Lab, Peer, Transport, Wire, by_hand, greet, settle, until
 
 SMALL = Limits(initial_window_size=65_535, connection_window=65_535)
 
@@ -564,6 +564,28 @@ def test_requests_that_wait_are_answered_before_the_end(lab: Lab) -> None:
                 peer.writer.write_eof()
                 assert (await peer.head()).startswith(b"HTTP/1.1 200 ")
                 assert await peer.reader.readexactly(500) == b"x" * 500
+
+    lab.run(main())
+
+
+@pytest.mark.parametrize("more", [0, 100, 2_048, 2_049, 20_000])
+def test_a_little_more_than_a_piece_is_parsed_at_once(lab: Lab, more: int) -> None:
+    """TLS gives more than the bytes that were read from the socket: no rest is left for later."""
+
+    async def main() -> None:
+        transport = Transport()
+        client = aio.Client(None, "a", "http", limits=Limits(read_chunk=16_384))
+        client.connection_made(transport)
+        asked = asyncio.create_task(client.request("GET", "/"))
+        await settle()
+        client.data_received(b"HTTP/1.1 200 OK\r\ncontent-length: 90000\r\n\r\n")
+        response = await asked
+        client.data_received(bytes(16_384 + more))
+        assert transport.paused is (more > 16_384 // 8)
+        assert len(await response.payload.readexactly(16_384 + more)) == 16_384 + more
+        await settle()
+        assert not transport.paused
+        client.connection_lost(None)
 
     lab.run(main())
 

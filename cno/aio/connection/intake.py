@@ -26,6 +26,10 @@ from cno.errors import ConnectionError, WouldBlockError
 LEAST_CHUNK: Final = 16_384
 LONG: Final = 0.001
 SHORT: Final = 0.000_25
+#: Input that exceeds the size by no more than this part of it is parsed at once. asyncio reads
+#: 256 KiB from a socket, which TLS may complete to some more: a rest of a few hundred bytes would
+#: cost a copy of all, and pause reading.
+SLACK: Final = 8
 
 
 def adapt(conn: Link, took: float) -> None:
@@ -42,7 +46,7 @@ def received(conn: Link, data: bytes) -> None:
         return
     intake = conn._intake
     intake.received += 1
-    if len(data) > intake.chunk or intake.behind:
+    if len(data) > intake.chunk + intake.chunk // SLACK or intake.behind:
         add_unparsed(conn, data)
         fall_behind(conn)
     else:
@@ -128,8 +132,11 @@ def take_piece(conn: Link) -> None:
     """Parse as much of the pending input as one iteration allows."""
     piece = b""
     if conn._intake.unparsed and not (conn._http2 and conn._h2.frames >= conn._h2.pause_at):
-        piece = bytes(conn._intake.unparsed[: conn._intake.chunk])
-        del conn._intake.unparsed[: conn._intake.chunk]
+        size = conn._intake.chunk
+        if len(conn._intake.unparsed) <= size + size // SLACK:
+            size = len(conn._intake.unparsed)
+        piece = bytes(conn._intake.unparsed[:size])
+        del conn._intake.unparsed[:size]
         if not conn._intake.unparsed:
             drop_unparsed(conn)
     process(conn, piece)
