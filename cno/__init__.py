@@ -1,54 +1,54 @@
 """HTTP/2 and HTTP/1.1: `cno` for asyncio, `cno.raw` without I/O, `cno.hpack` for field blocks.
 
-First chooses the compiled build or its sources, then imports the public names; nothing else. Stays
-interpreted. Must stay cheap to import: no large module but asyncio and ssl.
+Chooses the compiled build or its sources; nothing else. The public names are loaded when the first
+of them is used, and with them asyncio. Stays interpreted. Must stay cheap to import.
 """
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from cno import _build
 
 _build.choose()
 
-# The public names. (E402: these imports must follow the choice.)
-from cno import hpack, raw
-from cno.aio import (
-    Body,
-    BodyTooLargeError,
-    Channel,
-    Client,
-    ConnectError,
-    ConnectionLostError,
-    ConnectionTimeoutError,
-    ConnectTimeoutError,
-    Handler,
-    Headers,
-    Listener,
-    Pending,
-    Pool,
-    ProxyError,
-    Push,
-    Request,
-    Response,
-    ResponseStream,
-    Server,
-    StatusError,
-    StreamError,
-    StreamTimeoutError,
-    Tunnel,
-    UpgradeRefused,
-    connect,
-    forwardable,
-    print_stacks,
-    request,
-    run,
-    serve,
-)
-from cno.errors import ConnectionError
-from cno.limits import Limits
-from cno.settings import SettingsDict
-from cno.stats import ConnectionStats
-from cno.timeouts import Timeout
+if TYPE_CHECKING:
+    from cno import hpack, raw
+    from cno.aio import (
+        Body,
+        BodyTooLargeError,
+        Channel,
+        Client,
+        ConnectError,
+        ConnectionLostError,
+        ConnectionTimeoutError,
+        ConnectTimeoutError,
+        Handler,
+        Headers,
+        Listener,
+        Pending,
+        Pool,
+        ProxyError,
+        Push,
+        Request,
+        Response,
+        ResponseStream,
+        Server,
+        StatusError,
+        StreamError,
+        StreamTimeoutError,
+        Tunnel,
+        UpgradeRefused,
+        connect,
+        forwardable,
+        print_stacks,
+        request,
+        run,
+        serve,
+    )
+    from cno.errors import ConnectionError
+    from cno.limits import Limits
+    from cno.settings import SettingsDict
+    from cno.stats import ConnectionStats
+    from cno.timeouts import Timeout
 
 COMPILED: Final[bool] = _build.is_compiled()
 __version__: Final = _build.VERSION
@@ -95,20 +95,29 @@ __all__ = [
     "serve",
 ]
 
-if COMPILED:
-    from cno import _sources
+if not TYPE_CHECKING:
+    #: Where the public names are that need no asyncio.
+    _HOMES = {
+        "ConnectionError": "cno.raw",
+        "ConnectionStats": "cno.stats",
+        "Limits": "cno.raw",
+        "SettingsDict": "cno.settings",
+        "Timeout": "cno.timeouts",
+    }
+    #: Modules that are attributes, too, before they are imported.
+    _MODULES = ("aio", "errors", "hpack", "limits", "raw", "settings", "timeouts", "trace")
 
-    _sources.describe(
-        [globals()[name] for name in __all__]
-        + [getattr(raw, name) for name in raw.__all__]
-        + [getattr(hpack, name) for name in hpack.__all__],
-        type(Pool.aclose),
-        {"Client.request", "Pool.request", "Request.inform", "Request.respond"},  # as below
-    )
-else:
-    from cno.aio.coroutine_functions import coroutine_function
+    def __getattr__(name: str) -> object:
+        """Return a public name (PEP 562)."""
+        from importlib import import_module
 
-    coroutine_function(Client.request)
-    coroutine_function(Pool.request)
-    coroutine_function(Request.inform)
-    coroutine_function(Request.respond)
+        if name in _MODULES:
+            return import_module(f"cno.{name}")
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        found = getattr(import_module(_HOMES.get(name, "cno.aio")), name)
+        globals()[name] = found
+        return found
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__, *_MODULES})

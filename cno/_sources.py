@@ -4,27 +4,20 @@ Compiled code has docstrings, names and defaults, but no annotations. The `__wra
 compiled method or coroutine function (see setup.py) and the `__signature__` of a compiled class
 are made here when they are first read, from the source in the wheel. Without sources, annotations
 are missing.
-Knows the shape of modules. Must never know what the package does. Stays interpreted.
+Knows the shape of modules. Must never know what the package does. Stays interpreted. Slow to
+import: see `_description`, which connects classes with this.
 """
 
 import ast
 import inspect
 import sys
-from collections.abc import Collection, Iterable
 from functools import lru_cache
-from types import FunctionType, MethodDescriptorType
-from typing import Any, Final, TypeAlias
+from types import FunctionType
+from typing import Any, TypeAlias
 
 from cno._build import SourceFinder
+from cno._description import coroutines
 from cno.aio.coroutine_functions import coroutine_function
-
-#: The docstring that mypyc gives to each class that is not a native one.
-NO_DOCSTRING: Final = "mypyc filler docstring"
-
-CONSTRUCTORS: Final = ("__new__", "__init__")
-
-#: Names of methods that return a coroutine, and count as coroutine functions.
-_coroutines: set[str] = set()
 
 Definition: TypeAlias = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -63,7 +56,7 @@ def made(module: str, qualname: str) -> Any:
     result = names[definition.name]
     if isinstance(result, FunctionType):
         result.__qualname__ = qualname
-        if qualname in _coroutines:
+        if qualname in coroutines:
             coroutine_function(result)  # `unittest.mock` looks at `__wrapped__`
     return result
 
@@ -75,27 +68,15 @@ def function_of(compiled: Any) -> Any:
     return made(compiled.__module__, compiled.__qualname__)
 
 
-class ClassSignature:
-    """The `__signature__` of a compiled class, from its `__init__` in the source.
-
-    A subclass with another constructor does not inherit it.
-    """
-
-    def __init__(self, owner: type) -> None:
-        self._owner = owner
-
-    def __get__(self, instance: object, cls: type) -> inspect.Signature:
-        owner = self._owner
-        made_alike = all(getattr(cls, name) is getattr(owner, name) for name in CONSTRUCTORS)
-        if instance is not None or not made_alike:
-            raise AttributeError("__signature__")
-        for base in owner.__mro__:
-            if base.__module__.startswith("cno."):
-                if f"{base.__qualname__}.__init__" in definitions(base.__module__):
-                    return constructor_of(base)
-                if hasattr(base, "__dataclass_fields__"):
-                    return inspect.signature(made(base.__module__, base.__qualname__))
-        raise AttributeError("__signature__")
+def signature_of(cls: type) -> inspect.Signature:
+    """Return the signature of a compiled class. Raises AttributeError if there is no source."""
+    for base in cls.__mro__:
+        if base.__module__.startswith("cno."):
+            if f"{base.__qualname__}.__init__" in definitions(base.__module__):
+                return constructor_of(base)
+            if hasattr(base, "__dataclass_fields__"):
+                return inspect.signature(made(base.__module__, base.__qualname__))
+    raise AttributeError("__signature__")
 
 
 def constructor_of(cls: type) -> inspect.Signature:
@@ -104,38 +85,7 @@ def constructor_of(cls: type) -> inspect.Signature:
     return signature.replace(parameters=list(signature.parameters.values())[1:])
 
 
-class ClassDocstring:
-    """The `__doc__` of a compiled class that is not a native one."""
-
-    def __get__(self, instance: object, cls: type) -> str | None:
-        definition, _ = definitions(cls.__module__).get(cls.__qualname__, (None, ""))
-        return None if definition is None else ast.get_docstring(definition)
-
-
-def describe(public: Iterable[object], coroutine: Any, others: Collection[str]) -> None:
-    """Connect public classes, their bases and methods with their source.
-
-    `coroutine` is the type of compiled coroutine functions, `others` the names of methods that
-    return a coroutine, but are no coroutine functions: they are to count as such.
-    """
-    _coroutines.update(others)
-    classes: set[type] = set()
-    for each in public:
-        if isinstance(each, type):
-            classes.update(cls for cls in each.__mro__ if cls.__module__.startswith("cno."))
-    for cls in classes:
-        if (sys.modules[cls.__module__].__file__ or "").endswith(".py"):
-            continue  # the class is interpreted
-        if cls.__doc__ == NO_DOCSTRING:
-            setattr(cls, "__doc__", ClassDocstring())  # noqa: B010  # type checkers want a str
-        setattr(cls, "__signature__", ClassSignature(cls))  # noqa: B010  # typeshed knows none
-        for name, member in list(vars(cls).items()):
-            if not isinstance(member, coroutine):
-                if name.startswith("_") or not isinstance(member, MethodDescriptorType):
-                    continue
-                is_coroutine = member.__qualname__ in others
-                member = coroutine.of_method(member, inspect.CO_COROUTINE if is_coroutine else 0)
-                if member is None:
-                    continue
-                setattr(cls, name, member)
-            member.__module__ = cls.__module__
+def docstring_of(cls: type) -> str | None:
+    """Return the docstring of a class."""
+    definition, _ = definitions(cls.__module__).get(cls.__qualname__, (None, ""))
+    return None if definition is None else ast.get_docstring(definition)

@@ -98,7 +98,7 @@ from cno.errors import (
 )
 from cno.limits import Limits
 from cno.settings import Settings
-from cno.strict import typed
+from cno.strict import COMPILED, typed
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -207,3 +207,8 @@ __all__ = [
     "Version",
     "WouldBlockError",
 ]
+
+if COMPILED:
+    from cno._description import describe
+
+    describe(__name__)

@@ -8,7 +8,7 @@ never rise. An exception that is not needed any more makes the test fail.
 # A name stands for the module or package and all that is below it, unless a longer name covers
 # that; with a dot at its end, for what is below only.
 LAYERS = (
-    ("const", "date", "enums", "settings_dict", "stats", "strict", "timeouts"),
+    ("compiled_function", "const", "date", "enums", "settings_dict", "stats", "strict", "timeouts"),
     ("errors", "limits"),
     ("hpack", "settings", "headers", "budget", "priority"),
     # Traces stand beside the connections: they read the bytes themselves.
@@ -92,7 +92,7 @@ LAYERS = (
     ),
     # The folders themselves, which import nothing.
     ("aio.client", "aio.connection", "aio.server"),
-    ("aio.forwardable", "aio.stacks"),
+    ("aio.forwarding", "aio.stacks"),
     ("aio.client.sending", "aio.server.failures", "aio.server.ranks", "aio.server.respond"),
     ("aio.client.events", "aio.client.tunnels"),
     ("aio.server.outcome", "aio.server.response_writer", "aio.server.retirement"),
@@ -115,6 +115,7 @@ LAYERS = (
     ("websocket.client",),
     ("websocket.opening",),
     ("aio.pool",),
+    ("aio.public",),
     ("aio",),
     ("testing",),
     ("sync",),

@@ -168,3 +168,21 @@ def test_a_subclass_has_the_signature_of_its_own_constructor() -> None:
     assert str(inspect.signature(Own)) == "(size: int) -> None"
     assert inspect.signature(Same) == inspect.signature(cno.Pool)
     assert Same.__doc__ == "Has none."
+
+
+@pytest.mark.parametrize(
+    ("use", "name"),
+    [
+        ("from cno.hpack import Decoder as found", "decode"),
+        ("from cno.raw import Connection as found", "write_head"),
+        ("from cno.aio import Client as found", "request"),
+        ("import cno; found = cno.Client", "request"),
+    ],
+)
+def test_each_way_to_import_a_class_leads_to_its_source(use: str, name: str) -> None:
+    """The modules of a name are loaded when it is used, in a process that has used no other."""
+    code = f"{use}; from inspect import signature as of; print(of(found)); print(of(found.{name}))"
+    out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert out.returncode == 0, out.stderr
+    assert "self" not in out.stdout.splitlines()[0]
+    assert "->" in out.stdout.splitlines()[1]

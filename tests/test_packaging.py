@@ -78,6 +78,7 @@ LOADED = """
 import json, sys
 from importlib.machinery import EXTENSION_SUFFIXES
 import cno, cno.hpack
+cno.Client, cno.raw
 ours = [name for name in sys.modules if name.partition(".")[0].startswith("cno")]
 files = {name: sys.modules[name].__file__ or "" for name in ours}
 native = [n for n, f in files.items() if f.endswith(tuple(EXTENSION_SUFFIXES))]
@@ -88,8 +89,9 @@ print(json.dumps([cno.COMPILED, sorted(native), sorted(files)]))
 def test_extensions_are_loaded_all_or_none() -> None:
     compiled, native, names = json.loads(python(LOADED, CNO_PURE=None))
     assert compiled is cno.COMPILED or "CNO_PURE" in os.environ
-    plain = "_build _sources enums errors hpack.errors settings_dict stats timeouts".split()
-    layer = "channel coroutine_functions errors forwardable running serving stacks".split()
+    plain = "_build _description aio enums errors hpack.errors settings_dict stats".split()
+    plain.append("timeouts")
+    layer = "channel coroutine_functions errors forwarding public running serving stacks".split()
     layer += "client.requesting client.traced client.upgrade_refused server.traced".split()
     interpreted = {
         "cno",
@@ -156,6 +158,7 @@ IMPORTS = """
 import asyncio, json, ssl, sys
 before = set(sys.modules)
 import cno
+cno.Client, cno.raw, cno.hpack
 print(json.dumps(sorted({name.partition(".")[0] for name in set(sys.modules) - before})))
 """
 
@@ -168,13 +171,24 @@ CHEAP = {
 }
 
 
-def test_import_loads_nothing_large() -> None:
+def test_import_alone_loads_no_part_that_is_not_used() -> None:
+    code = "import json, sys, cno; print(json.dumps(sorted(sys.modules)))"
+    found = set(json.loads(python(code)))
+    assert not found & {"asyncio", "ssl", "inspect", "dataclasses", "cno.engine", "cno.raw"}
+    code = "import json, sys, cno.raw; print(json.dumps(sorted(sys.modules)))"
+    found = set(json.loads(python(code)))
+    assert "cno.engine" in found
+    assert not found & {"asyncio", "ssl", "socket"}
+
+
+def test_the_first_use_of_a_name_loads_nothing_large() -> None:
     assert set(json.loads(python(IMPORTS))) <= CHEAP
 
 
 # Blocks that glibc has taken straight from the kernel, before and after a block of 4 MiB.
 MAPPED = """
 import ctypes, cno
+cno.Client
 
 class Info(ctypes.Structure):
     names = "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost"

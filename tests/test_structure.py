@@ -32,7 +32,7 @@ MAX_FIELDS = 30
 MAX_ALL_FIELDS = 60
 
 # They choose the build and hand over to the rest; their own tests are in test_packaging.py.
-OUTSIDE = {"", "_build", "_sources", "__main__"}
+OUTSIDE = {"", "_build", "_description", "_sources", "__main__"}
 
 # Programs as users write them: they know the public names and no others.
 USERS = {"examples"}
@@ -154,7 +154,9 @@ def imports_point_up(tree: Tree) -> list[str]:
         for node in ast.walk(syntax):
             for whole, line in imported(node, path, known):
                 target = inside(whole)
-                if target is None or (target == "_build" and package_of(name) in DOES_IO):
+                if target is None or target == "_description":
+                    continue
+                if target == "_build" and package_of(name) in DOES_IO:
                     continue
                 if package_of(name) in USERS:
                     if target not in PUBLIC:

@@ -1,31 +1,43 @@
-"""asyncio: servers, clients, and what they exchange. `cno` has the same names."""
+"""asyncio: servers, clients, and what they exchange. `cno` has the same names.
 
-from cno.aio.channel import Channel
-from cno.aio.client.connection import Client, Push, Response, UpgradeRefused
-from cno.aio.client.pending import Pending
-from cno.aio.client.requesting import connect, request
-from cno.aio.errors import (
-    BodyTooLargeError,
-    ConnectError,
-    ConnectionLostError,
-    ConnectionTimeoutError,
-    ConnectTimeoutError,
-    ProxyError,
-    StatusError,
-    StreamError,
-    StreamTimeoutError,
-)
-from cno.aio.fields import Headers
-from cno.aio.forwardable import forwardable
-from cno.aio.pool import Pool
-from cno.aio.running import run
-from cno.aio.server.connection import Handler, Request, Server
-from cno.aio.server.listener import Listener
-from cno.aio.server.response_stream import ResponseStream
-from cno.aio.serving import serve
-from cno.aio.sources import Body
-from cno.aio.stacks import print_stacks
-from cno.aio.tunnel import Tunnel
+They are loaded when the first of them is used, because a command or a module needs few of them.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cno.aio.public import (
+        Body,
+        BodyTooLargeError,
+        Channel,
+        Client,
+        ConnectError,
+        ConnectionLostError,
+        ConnectionTimeoutError,
+        ConnectTimeoutError,
+        Handler,
+        Headers,
+        Listener,
+        Pending,
+        Pool,
+        ProxyError,
+        Push,
+        Request,
+        Response,
+        ResponseStream,
+        Server,
+        StatusError,
+        StreamError,
+        StreamTimeoutError,
+        Tunnel,
+        UpgradeRefused,
+        connect,
+        forwardable,
+        print_stacks,
+        request,
+        run,
+        serve,
+    )
 
 __all__ = [
     "Body",
@@ -59,3 +71,17 @@ __all__ = [
     "run",
     "serve",
 ]
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> object:
+        """Return a public name (PEP 562)."""
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from cno.aio import public
+
+        globals().update((each, getattr(public, each)) for each in __all__)
+        return globals()[name]
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

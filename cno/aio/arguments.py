@@ -4,11 +4,10 @@ Knows kinds of callables, limits and settings. Must never know what uses them.
 """
 
 import asyncio
-import dis
 import inspect
 from functools import lru_cache, partial
 from types import CodeType, FunctionType, MethodType
-from typing import Final
+from typing import Any, Final
 
 from cno.limits import Limits
 from cno.settings import check_dict
@@ -81,9 +80,11 @@ def unwrapped(handler: object) -> object:
 @lru_cache(64)
 def returns_none(code: CodeType) -> bool:
     """Return whether a function can return, and returns nothing but None."""
+    from dis import get_instructions  # slow to import
+
     found = False
-    previous: dis.Instruction | None = None
-    for each in dis.get_instructions(code):
+    previous: Any = None  # an instruction
+    for each in get_instructions(code):
         if each.opname == "RETURN_CONST":  # Python 3.12 and 3.13
             if each.argval is not None:
                 return False

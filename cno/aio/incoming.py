@@ -5,7 +5,6 @@ The base of `Request` and `Response`. Must never know what either of them is.
 
 import asyncio
 import codecs
-import json
 from typing import TYPE_CHECKING, Any, Final, overload
 
 from mypy_extensions import i64
@@ -93,7 +92,7 @@ class IncomingMessage(Exchange):
         """
         content = await self.read(limit)
         try:
-            return json.loads(content)
+            return loads(content)
         except RecursionError:
             pass
         raise ValueError("the JSON is nested too deeply")
@@ -109,6 +108,13 @@ class IncomingMessage(Exchange):
         except asyncio.IncompleteReadError as end:
             return end.partial
         raise BodyTooLargeError(limit)
+
+
+def loads(content: bytes) -> Any:
+    """Return the value that JSON means."""
+    import json  # slow to import
+
+    return json.loads(content)
 
 
 def charset_of(content_type: str) -> str:

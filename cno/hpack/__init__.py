@@ -7,6 +7,7 @@ from cno.hpack.decoder import UNTRIMMED, Block, Decoder, Examiner
 from cno.hpack.encoder import Encoder
 from cno.hpack.errors import HeaderListTooLarge, HPACKError
 from cno.hpack.fields import Field, NeverIndexed
+from cno.strict import COMPILED
 
 __all__ = [
     "UNTRIMMED",
@@ -19,3 +20,8 @@ __all__ = [
     "HeaderListTooLarge",
     "NeverIndexed",
 ]
+
+if COMPILED:
+    from cno._description import describe
+
+    describe(__name__)

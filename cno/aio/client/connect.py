@@ -6,7 +6,7 @@ Knows when TLS, a proxy or a Unix socket is used. Must never know what a connect
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable
 from ssl import SSLContext
-from typing import Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from cno.aio import tls
 from cno.aio.client import sending
@@ -17,7 +17,6 @@ from cno.aio.client.proxy import ProxyRoute
 from cno.aio.client.request_watch import InformationalHook, RequestWatch, watched
 from cno.aio.client.retry_rules import requires_http1
 from cno.aio.client.state import is_open, why_unused
-from cno.aio.client.traced import TracedClient
 from cno.aio.client.unread_input import has_input, let_transport_read, socket_number
 from cno.aio.client.urls import Target
 from cno.aio.errors import StreamError
@@ -27,12 +26,21 @@ from cno.aio.sources import Body
 from cno.limits import Limits
 from cno.settings import SettingsDict
 from cno.timeouts import Timeout
-from cno.trace.hook import Tracer
+
+if TYPE_CHECKING:
+    from cno.trace.hook import Tracer
 
 #: Connects a client to the server of a target; the bool: offer HTTP/1.1 alone (`Route.connect`).
 Connector: TypeAlias = Callable[
     [asyncio.AbstractEventLoop, Target, Client, bool], Coroutine[Any, Any, None]
 ]
+
+
+def traced_class() -> type[Client]:
+    """Return the class of clients that have a trace."""
+    from cno.aio.client.traced import TracedClient  # slow to import
+
+    return TracedClient
 
 
 class Route:
@@ -142,7 +150,7 @@ async def dial(
     unix: str | None = None,
     settings: SettingsDict | None = None,
     limits: Limits | None = None,
-    trace: Tracer | None = None,
+    trace: "Tracer | None" = None,
     http1_only: bool = False,
     client_class: type[Client] = Client,
     connector: Connector | None = None,
@@ -157,7 +165,7 @@ async def dial(
         loop = asyncio.get_running_loop()
     route = Route(ssl_ctx, ssl_hostname, proxy, unix, proxy_ssl_ctx, proxy_tunnel)
     if trace is not None:
-        client_class = TracedClient
+        client_class = traced_class()
     client = client_class(
         loop,
         target.authority,
@@ -167,7 +175,7 @@ async def dial(
         limits=limits,
     )
     if trace is not None:
-        cast(TracedClient, client).trace_by(trace)
+        cast(Any, client).trace_by(trace)
     client._requests.credentials = target.credentials
     patience = client._limits.handshake_timeout
     name = "handshake_timeout"

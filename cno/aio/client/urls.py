@@ -24,6 +24,8 @@ SCHEMES: Final = {
 
 #: Characters of a request target besides letters and digits; others are percent-encoded.
 SAFE: Final = "%/?:@!$&'()*+,;=-._~"
+#: All characters of a request target.
+TARGET: Final = SAFE.encode() + (b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
 
 #: Parsed URLs that are cached, because programs use the same ones again.
 CACHED: Final = 1024
@@ -145,6 +147,8 @@ def percent_encoded(text: str) -> str:
     Bytes that are not UTF-8, for instance of a Location, keep their values (surrogateescape).
     Raises ValueError for other lone surrogates.
     """
+    if text.isascii() and not text.encode().translate(None, TARGET):
+        return text
     from urllib.parse import quote
 
     try:

@@ -1,0 +1,96 @@
+"""Connects public compiled classes and their methods with their source, which `_sources` reads.
+
+Every import of public names does so, and few programs look: nothing is read before they do. Knows
+the shape of classes. Must never know what the package does. Stays interpreted.
+"""
+
+import sys
+from collections.abc import Collection
+from types import MethodDescriptorType
+from typing import TYPE_CHECKING, Any, Final
+
+from cno.compiled_function import COMPILED_FUNCTION
+
+if TYPE_CHECKING:
+    from inspect import Signature  # slow to import
+
+#: The docstring that mypyc gives to each class that is not a native one.
+NO_DOCSTRING: Final = "mypyc filler docstring"
+
+CONSTRUCTORS: Final = ("__new__", "__init__")
+
+#: The flag of a coroutine function, `inspect.CO_COROUTINE`.
+COROUTINE: Final = 0x80
+
+#: Names of methods that return a coroutine, and count as coroutine functions.
+coroutines: set[str] = set()
+
+
+class ClassSignature:
+    """The `__signature__` of a compiled class, from its `__init__` in the source.
+
+    A subclass with another constructor does not inherit it.
+    """
+
+    def __init__(self, owner: type) -> None:
+        self._owner = owner
+
+    def __get__(self, instance: object, cls: type) -> "Signature":
+        owner = self._owner
+        made_alike = all(getattr(cls, name) is getattr(owner, name) for name in CONSTRUCTORS)
+        if instance is not None or not made_alike:
+            raise AttributeError("__signature__")
+        from cno._sources import signature_of
+
+        return signature_of(owner)
+
+
+class ClassDocstring:
+    """The `__doc__` of a compiled class that is not a native one."""
+
+    def __get__(self, instance: object, cls: type) -> str | None:
+        from cno._sources import docstring_of
+
+        return docstring_of(cls)
+
+
+def describe(module: str, others: Collection[str] = ()) -> None:
+    """Connect the public classes of a compiled build, and their bases, with their source.
+
+    `module`: where they are public. `others`: the names of methods that return a coroutine, but are
+    no coroutine functions: they are to count as such.
+    """
+    coroutines.update(others)
+    classes: set[type] = set()
+    for name in sys.modules[module].__all__:
+        each = getattr(sys.modules[module], name)
+        if isinstance(each, type):
+            classes.update(cls for cls in each.__mro__ if cls.__module__.startswith("cno."))
+    for cls in classes:
+        if not (sys.modules[cls.__module__].__file__ or "").endswith(".py"):
+            describe_class(cls)
+
+
+def describe_class(cls: type) -> None:
+    """Connect one class with its source, unless that is done."""
+    if isinstance(vars(cls).get("__signature__"), ClassSignature):
+        return
+    if cls.__doc__ == NO_DOCSTRING:
+        setattr(cls, "__doc__", ClassDocstring())  # noqa: B010  # type checkers want a str
+    setattr(cls, "__signature__", ClassSignature(cls))  # noqa: B010  # typeshed knows none
+    for name, member in list(vars(cls).items()):
+        if not isinstance(member, COMPILED_FUNCTION):
+            method: Any = described(name, member)
+            if method is None:
+                continue
+            setattr(cls, name, method)
+            member = method
+        member.__module__ = cls.__module__
+
+
+def described(name: str, member: Any) -> Any:
+    """Return what stands for a public method in the place of Python's descriptor, or None."""
+    if name.startswith("_") or not isinstance(member, MethodDescriptorType):
+        return None
+    flags = COROUTINE if member.__qualname__ in coroutines else 0
+    return COMPILED_FUNCTION.of_method(member, flags)
