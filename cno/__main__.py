@@ -3,6 +3,7 @@
 Knows `--version`, which needs no other module. The commands are in cno.cli.
 """
 
+import gc
 import sys
 
 from cno._build import describe
@@ -13,9 +14,17 @@ def main() -> None:
     if sys.argv[1:] in (["--version"], ["-V"]):
         print(describe())
         return
+    # What is imported stays: no collection of garbage needs to look at it, now or at exit.
+    gc.disable()
+    from cno.cli.deferred import defer
+
+    defer("inspect")
     from cno.cli import main as run
 
-    run()
+    try:
+        run()
+    finally:
+        gc.freeze()
 
 
 if __name__ == "__main__":

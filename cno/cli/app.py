@@ -3,6 +3,7 @@
 Knows the commands and their exit statuses. Must never know HTTP, or the options of a command.
 """
 
+import gc
 import importlib
 import os
 import sys
@@ -52,9 +53,20 @@ def silence() -> None:
 def run_command(args: list[str]) -> int:
     """Run a command. Raises ArgumentError and Problem."""
     if args and args[0] in COMMANDS:
-        status = importlib.import_module(f"cno.cli.{args[0]}_command").run(args[1:])
-        return int(status)
+        command = importlib.import_module(f"cno.cli.{args[0]}_command")
+        collect_again()
+        return int(command.run(args[1:]))
     return run_click(args)
+
+
+def collect_again() -> None:
+    """Collect garbage from now on, if `__main__` has switched that off.
+
+    What is imported is none, and is not looked at again.
+    """
+    if not gc.isenabled():
+        gc.freeze()
+        gc.enable()
 
 
 def run_click(args: list[str]) -> int:
@@ -63,6 +75,8 @@ def run_click(args: list[str]) -> int:
         import click
 
         from cno.cli.serve_command import app
+
+        collect_again()
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] == "cno":
             raise

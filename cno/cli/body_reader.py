@@ -3,7 +3,6 @@
 Knows the pieces of a body. Must never know where they go.
 """
 
-import asyncio
 from collections import deque
 from collections.abc import Iterator
 from typing import Final
@@ -12,27 +11,13 @@ from cno.aio.client.connection import Response
 from cno.cli import exit_codes
 from cno.cli.content_coding import CodingError, Decoder
 from cno.cli.problems import Problem, reason
+from cno.cli.rate_limit import RateLimit
 from cno.cli.transfer import Hop
 
 #: Bytes read at a time.
 CHUNK: Final = 262_144
 #: Bytes of a body that a HAR file has.
 MAX_KEPT: Final = 4 << 20
-
-
-class RateLimit:
-    """Keeps several bodies together below a rate, in bytes a second."""
-
-    def __init__(self, rate: int) -> None:
-        self.rate = rate
-        self._free_at = 0.0
-
-    async def passed(self, size: int) -> None:
-        """Wait until these bytes are due."""
-        now = asyncio.get_running_loop().time()
-        self._free_at = max(self._free_at, now) + size / self.rate
-        if self._free_at > now:
-            await asyncio.sleep(self._free_at - now)
 
 
 class BodyReader:
@@ -48,7 +33,7 @@ class BodyReader:
         self._hop = hop
         self._rate = rate
         self._keep = bytearray() if keep else None
-        self._chunk = CHUNK if rate is None else max(1_024, min(CHUNK, rate.rate // 8))
+        self._chunk = CHUNK if rate is None else min(CHUNK, rate.step)
         codings = ",".join(value for name, value in response.headers if name == "content-encoding")
         self.is_decoded = decode and codings.strip().lower() not in ("", "identity")
         self._decoder: Decoder | None = None

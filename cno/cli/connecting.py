@@ -8,7 +8,6 @@ import os
 import re
 import socket
 import ssl
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from cno.aio import tls
@@ -21,6 +20,7 @@ from cno.aio.errors import ConnectError, ProxyError, said
 from cno.aio.hosts import is_address
 from cno.cli import exit_codes
 from cno.cli.problems import Problem, reason
+from cno.cli.values import Values
 from cno.limits import Limits
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 # What OpenSSL calls bytes that are not TLS.
 _NOT_TLS: Final = ("WRONG_VERSION_NUMBER", "PACKET_LENGTH_TOO_LONG", "HTTP_REQUEST")
 _ENDED: Final = (ConnectionResetError, ssl.SSLEOFError)
+#: Bytes that asyncio reads from a TLS object at once.
+READ: Final = 262_144
 NO_TLS_HINT: Final = "if the server does not use TLS, the URL begins with http:"
 TLS_HINT: Final = "if the server uses TLS, the URL begins with https:"
 
@@ -36,8 +38,7 @@ TLS_HINT: Final = "if the server uses TLS, the URL begins with https:"
 Redirection = tuple[str, int, str, int]
 
 
-@dataclass(eq=False, repr=False)
-class ConnectOptions:
+class ConnectOptions(Values):
     """How the user wants connections to be made.
 
     `version`: "1.1" or "2" to insist; "" to let ALPN decide, with HTTP/1.1 in clear text.
@@ -61,8 +62,7 @@ class ConnectOptions:
     timeout: float | None = None
 
 
-@dataclass(eq=False, repr=False)
-class Timings:
+class Timings(Values):
     """When the steps of a connection were done, by the clock of the event loop; 0: not taken."""
 
     begun: float = 0.0
@@ -88,26 +88,44 @@ def target_of(url: str) -> Target:
         raise Problem(text if url in text else f"{url}: {text}", status) from None
 
 
-class RecordObject(ssl.SSLObject):
-    """A TLS object that reads one record at a time.
+class BatchObject(ssl.SSLObject):
+    """A TLS object that reads all records that are here, into a buffer that it keeps.
 
-    asyncio asks for 256 KiB each time, and Python allocates as much for each record of 16 KiB: that
-    takes longer than to decrypt it.
+    For each record of 16 KiB, asyncio's call makes Python allocate the 256 KiB that it asks for,
+    and raises and joins the pieces later: that takes longer than to decrypt them.
     """
 
-    RECORD: Final = 16_384  # bytes of the largest record (RFC 8446 5.1)
+    _room: memoryview | None = None
+    #: What ended the last read, after data.
+    _error: ssl.SSLError | None = None
 
     def read(self, len: int = 1024, buffer: Any = None) -> Any:
         if buffer is not None:
             return super().read(len, buffer)
-        return super().read(min(len, self.RECORD))
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise error
+        room = self._room
+        if room is None:
+            room = self._room = memoryview(bytearray(READ))
+        read: Any = super().read
+        size, most = 0, min(len, READ)
+        try:
+            while size < most and (got := read(most - size, room[size:])):
+                size += got
+        except ssl.SSLError as error:
+            if size == 0:
+                raise
+            if not isinstance(error, ssl.SSLWantReadError):
+                self._error = error
+        return bytes(room[:size])
 
 
 def client_context(options: ConnectOptions) -> ssl.SSLContext:
     """Return the TLS context for all servers. Raises Problem for files that cannot be used."""
     try:
         context = tls.client_context(options.cacert, verify=not options.insecure)
-        context.sslobject_class = RecordObject
+        context.sslobject_class = BatchObject
     except OSError as error:
         text = f"cannot use the certificates {options.cacert}: {reason(error)}"
         raise Problem(text, exit_codes.AUTHORITIES) from None
@@ -193,7 +211,7 @@ class Dialer:
     def _tls(self, http1_only: bool) -> ssl.SSLContext:
         if http1_only:
             if self._http1_context is None:
-                self._http1_context = client_context(replace(self.options, version="1.1"))
+                self._http1_context = client_context(self.options.changed(version="1.1"))
             return self._http1_context
         if self._context is None:
             self._context = client_context(self.options)
@@ -213,7 +231,7 @@ class Dialer:
         context = self._tls(http1_only) if secure else None
         if options.proxy is not None or options.unix is not None:
             # An `https:` proxy is trusted as servers are, and shown no client certificate.
-            own = replace(options, cert=None, key=None, version="1.1")
+            own = options.changed(cert=None, key=None, version="1.1")
             proxied = client_context(own) if options.proxy is not None else None
             route = Route(context, None, options.proxy, options.unix, proxied)
             await route.connect(loop, target, client)
@@ -260,7 +278,8 @@ async def addresses(
 def numeric(host: str, port: int, family: int) -> list[Any]:
     """Return the entry of an address. Raises socket.gaierror for a name."""
     flags = socket.AI_NUMERICHOST
-    return socket.getaddrinfo(host, port, family, socket.SOCK_STREAM, flags=flags)
+    name = host.encode() if host.isascii() else host  # a str would import the IDNA codec
+    return socket.getaddrinfo(name, port, family, socket.SOCK_STREAM, flags=flags)
 
 
 def connect_reason(error: OSError, secure: bool) -> str:

@@ -11,12 +11,13 @@ from types import TracebackType
 from cno.aio.client.connection import Response
 from cno.cli import exit_codes
 from cno.cli.allocator import LARGE, keep_freed
-from cno.cli.body_reader import BodyReader, RateLimit, total_of
+from cno.cli.body_reader import BodyReader, total_of
 from cno.cli.download import Download, http_time
 from cno.cli.fetch import GetOptions, Headers
 from cno.cli.output import CommandOutput, value_of
 from cno.cli.problems import Problem
 from cno.cli.progress import Bar, Bars
+from cno.cli.rate_limit import RateLimit
 from cno.cli.saved_file import cannot_write, safe_name
 from cno.cli.transfer import Hop, Transfer
 from cno.cli.worker import Worker

@@ -19,6 +19,7 @@ from cno.cli.fetch import Fetch
 from cno.cli.origins import Lease, Origin, Origins
 from cno.cli.output import CommandOutput
 from cno.cli.problems import Problem, reason
+from cno.cli.rate_limit import RateLimit, limited
 from cno.cli.transfer import Hop
 
 
@@ -29,9 +30,12 @@ class Http1RequiredError(Exception):
 class Exchanges:
     """The requests of one command."""
 
-    def __init__(self, origins: Origins, output: CommandOutput) -> None:
+    def __init__(
+        self, origins: Origins, output: CommandOutput, rate: RateLimit | None = None
+    ) -> None:
         self._origins = origins
         self._output = output
+        self._rate = rate  # of the bodies that are sent
 
     @asynccontextmanager
     async def open(
@@ -84,8 +88,11 @@ class Exchanges:
             describe(hop, lease)
             self._output.request_head(fetch.method, target.path, hop.version, fetch.headers)
             try:
+                body = fetch.content.make()
+                if self._rate is not None and fetch.content.size != 0:
+                    body = limited(body, self._rate)
                 response = await lease.client.request(
-                    fetch.method, target.path, fetch.headers, fetch.content.make()
+                    fetch.method, target.path, fetch.headers, body
                 )
             except (ConnectionLostError, StreamError) as error:
                 hop.stream = error.stream

@@ -4,7 +4,6 @@ Knows URLs, methods and the fields of requests. Must never know a connection.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
 from typing import Final
 
 from cno._build import VERSION
@@ -14,6 +13,7 @@ from cno.cli.connecting import ConnectOptions, target_of
 from cno.cli.problems import Problem
 from cno.cli.request_data import EMPTY, Content
 from cno.cli.running import NO_VALUE
+from cno.cli.values import Values, fresh
 
 Headers = list[tuple[str, str]]
 
@@ -27,8 +27,7 @@ _PERSONAL: Final = frozenset(("authorization", "cookie", "host", "proxy-authoriz
 _PLAIN: Final = {"h2c": "http", "h2": "https"}
 
 
-@dataclass(eq=False, repr=False)
-class GetOptions:
+class GetOptions(Values):
     """The options of `cno get`: what to fetch, and where the responses go.
 
     `outputs`: a file for each URL. `fail`: "fail", or "with body"; '': a status is no failure.
@@ -37,9 +36,9 @@ class GetOptions:
     """
 
     urls: tuple[str, ...]
-    connect: ConnectOptions = field(default_factory=ConnectOptions)
+    connect: ConnectOptions = fresh(default_factory=ConnectOptions)
     method: str | None = None
-    headers: Headers = field(default_factory=list)
+    headers: Headers = fresh(default_factory=list)
     data: Content | None = None
     upload: str | None = None
     outputs: tuple[str, ...] = ()
@@ -73,8 +72,7 @@ class GetOptions:
     write_out: str | None = None
 
 
-@dataclass(eq=False, repr=False)
-class Fetch:
+class Fetch(Values):
     """One request, not yet assigned to a connection."""
 
     url: str
@@ -109,6 +107,8 @@ def first_fetch(options: GetOptions, url: str) -> Fetch:
     if raw:
         defaults.append(("cookie", "; ".join(raw)))
     defaults = override(defaults, content.headers)
+    if options.limit_rate is not None and content.size:
+        defaults = override(defaults, [("content-length", str(content.size))])
     headers = override([pair for pair in defaults if pair[1]], options.headers)
     return Fetch(normalized(url), options.method or method, headers, content)
 
@@ -147,7 +147,7 @@ def redirected(fetch: Fetch, code: int, location: str) -> Fetch:
 
 def with_fields(fetch: Fetch, given: Headers) -> Fetch:
     """Return a request with these fields in place of those of their names."""
-    return replace(fetch, headers=override(fetch.headers, given))
+    return fetch.changed(headers=override(fetch.headers, given))
 
 
 def redirect_url(url: str, location: str) -> str:

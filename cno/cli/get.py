@@ -17,6 +17,7 @@ from cno.cli.fetch import Fetch, GetOptions, first_fetch, redirected, with_field
 from cno.cli.origins import MAX_HTTP1, Origins
 from cno.cli.output import CommandOutput, value_of
 from cno.cli.problems import OUTPUT_CLOSED, Problem, reason, report
+from cno.cli.rate_limit import RateLimit
 from cno.cli.retries import Retries, is_transient
 from cno.cli.saved_file import remote_names
 from cno.cli.signals import cancelling
@@ -88,7 +89,8 @@ class Fetcher:
             self._output.note,
             MAX_HTTP1 if saving else 1,
         )
-        self._exchanges = Exchanges(self._origins, self._output)
+        rate = None if options.limit_rate is None else RateLimit(options.limit_rate)
+        self._exchanges = Exchanges(self._origins, self._output, rate)
         self._delivery = Delivery(options, self._output)
         self._delivery.keep_content = views.keeps_content
         self._jar = cookie_jar(options)

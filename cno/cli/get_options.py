@@ -206,7 +206,12 @@ TIMES: Final = (
         "-m --max-time", "Give up after this time.", "SECONDS", group=CONNECTION, parse=positive
     ),
     Option(
-        "--limit-rate", "Receive at most this many bytes a second.", "BYTES", "", CONNECTION, size
+        "--limit-rate",
+        "Receive and send at most this many bytes a second.",
+        "BYTES",
+        "",
+        CONNECTION,
+        size,
     ),
 )
 

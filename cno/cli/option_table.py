@@ -5,8 +5,9 @@ does so too; but importing it takes as long as a request.) Must never know what 
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
+
+from cno.cli.values import Values
 
 #: Columns of the help, and of the options in it.
 WIDTH: Final = 100
@@ -17,8 +18,7 @@ class ArgumentError(Exception):
     """The arguments are not what the command takes."""
 
 
-@dataclass(eq=False, repr=False)
-class Option:
+class Option(Values):
     """One option. `flags`: `-o --output`; the last long one names its value.
 
     `metavar`: '' if the option takes no value. `parse` turns the text into the value, and raises
@@ -50,8 +50,7 @@ class Option:
         return self.name or self.all_flags[-1].lstrip("-").replace("-", "_").replace(".", "_")
 
 
-@dataclass(eq=False, repr=False)
-class Table:
+class Table(Values):
     """The options and arguments of a command."""
 
     command: str

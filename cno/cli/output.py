@@ -7,7 +7,6 @@ goes where. Must never know a connection.
 import codecs
 import sys
 from functools import partial
-from http import HTTPStatus
 from io import FileIO
 from types import TracebackType
 from typing import Final, Protocol
@@ -54,6 +53,8 @@ def head_bytes(status: str, headers: Headers) -> bytes:
 def phrase(code: int) -> str:
     """Return the standard reason phrase of a status; '' if it has none."""
     try:
+        from http import HTTPStatus  # slow to import
+
         return HTTPStatus(code).phrase
     except ValueError:
         return ""

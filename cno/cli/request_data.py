@@ -7,12 +7,11 @@ import asyncio
 import os
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final
 
 from cno.cli.option_table import ArgumentError
 from cno.cli.problems import Problem, reason
+from cno.cli.values import Values, fresh
 
 Headers = list[tuple[str, str]]
 
@@ -23,15 +22,14 @@ CHUNK: Final = 65_536
 FORM: Final = "application/x-www-form-urlencoded"
 
 
-@dataclass(eq=False, repr=False)
-class Content:
+class Content(Values):
     """The content of a request. `make` returns it anew for each attempt.
 
     `headers` are the default fields that it has. `again`: it can be sent more than once.
     """
 
     make: Callable[[], Any]
-    headers: Headers = field(default_factory=list)
+    headers: Headers = fresh(default_factory=list)
     again: bool = True
     size: int | None = None
 
@@ -47,7 +45,11 @@ def of_bytes(data: bytes, *headers: tuple[str, str]) -> Content:
 def read_file(path: str, binary: bool = True) -> bytes:
     """Return a file's bytes ('-': standard input), without its line ends unless `binary`."""
     try:
-        data = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
+        if path == "-":
+            data = sys.stdin.buffer.read()
+        else:
+            with open(path, "rb") as file:
+                data = file.read()
     except OSError as error:
         raise Problem(f"cannot read {path}: {reason(error)}", NOT_READ) from None
     return data if binary else data.translate(None, b"\r\n\0")
@@ -149,8 +151,7 @@ def upload_url(url: str, path: str) -> str:
 # -- -F --------------------------------------------------------------------------------------------
 
 
-@dataclass(eq=False, repr=False)
-class Part:
+class Part(Values):
     """A part of a form: its head, and the bytes or the file that it has."""
 
     head: bytes

@@ -6,7 +6,6 @@ Knows names of files and how they are written. Must never know a connection.
 import os
 import re
 import stat
-import unicodedata
 from errno import EACCES, EAGAIN, EEXIST, EISDIR, ENOENT, ENOTDIR, EROFS
 from io import FileIO
 from types import TracebackType
@@ -77,6 +76,10 @@ def remote_names(urls: list[str]) -> list[str]:
 
 def _identity(name: str) -> str:
     """Return a key that is equal for names that some file system treats as the same."""
+    if name.isascii():
+        return name.lower()
+    import unicodedata  # slow to import
+
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 

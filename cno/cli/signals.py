@@ -81,14 +81,17 @@ def cancelling(task: "asyncio.Task[object]") -> Iterator[list[int]]:
             signal.signal(each, signal.SIG_DFL)
         task.cancel()
 
+    def later(number: int, _: object) -> None:
+        loop.call_soon_threadsafe(end, number)
+
     for number in ENDING:
         if signal.getsignal(number) == signal.SIG_DFL:
-            # Windows has no such handlers, and only the main thread may set them.
-            with contextlib.suppress(NotImplementedError, ValueError, RuntimeError):
-                loop.add_signal_handler(number, end, number)
+            # Only the main thread may set handlers. (Those of the event loop import `inspect`.)
+            with contextlib.suppress(ValueError):
+                signal.signal(number, later)
                 handled.append(number)
     try:
         yield received
     finally:
         for number in handled:
-            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_DFL)

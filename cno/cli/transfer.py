@@ -3,16 +3,14 @@
 Knows the times and sizes that `-w` and HAR files report. Must never know a connection.
 """
 
-from dataclasses import dataclass, field
-
 from cno.cli.connecting import Timings
 from cno.cli.fetch import Fetch
+from cno.cli.values import Values, fresh
 
 Headers = list[tuple[str, str]]
 
 
-@dataclass(eq=False, repr=False)
-class Hop:
+class Hop(Values):
     """One request and its response. Times are those of the event loop's clock; 0: not reached."""
 
     fetch: Fetch
@@ -29,20 +27,19 @@ class Hop:
     ended: float = 0.0
     code: int = 0
     reason: str = ""
-    headers: Headers = field(default_factory=list)
+    headers: Headers = fresh(default_factory=list)
     size: int = 0  #: Bytes of the body, as they came.
     content: bytes | None = None  #: The body, if it is kept for a HAR file.
     wall: float = 0.0  #: Seconds since 1970 at which it began.
 
 
-@dataclass(eq=False, repr=False)
-class Transfer:
+class Transfer(Values):
     """The fetch of one URL, with its redirects."""
 
     number: int
     url: str
     begun: float
-    hops: list[Hop] = field(default_factory=list)
+    hops: list[Hop] = fresh(default_factory=list)
     retries: int = 0
     ended: float = 0.0
     status: int = 0

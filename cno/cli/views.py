@@ -5,9 +5,7 @@ Knows which view wants which records. Must never know how a request is sent.
 
 import asyncio
 import os
-import shutil
 import sys
-from dataclasses import dataclass
 from io import TextIOWrapper
 from types import TracebackType
 from typing import TYPE_CHECKING, Final
@@ -17,6 +15,7 @@ from cno.cli.output import CommandOutput
 from cno.cli.problems import Problem, reason
 from cno.cli.text import Paint
 from cno.cli.transfer import Transfer
+from cno.cli.values import Values
 
 if TYPE_CHECKING:
     from cno.trace import Record, Trace
@@ -27,8 +26,7 @@ MAX_FRAMES: Final = 5_000
 TERMINAL: Final = ""
 
 
-@dataclass(frozen=True)
-class ViewOptions:
+class ViewOptions(Values):
     """Which views are wanted. `frames`: lines on standard error (-v)."""
 
     frames: bool = False
@@ -36,6 +34,12 @@ class ViewOptions:
     waterfall: str | None = None
     har: str | None = None
     explain: bool = False
+
+    @property
+    def needs_trace(self) -> bool:
+        """Whether any is wanted."""
+        files = (self.trace, self.waterfall, self.har)
+        return self.frames or self.explain or any(each is not None for each in files)
 
 
 class Views:
@@ -57,7 +61,7 @@ class Views:
         """Prepare, before the first connection. Raises Problem."""
         options = self.options
         self._output = output
-        if options == ViewOptions():
+        if not options.needs_trace:
             return
         from cno.trace import Trace, as_json
 
@@ -128,6 +132,8 @@ class Views:
 
             save(path, svg(rows))
             return
+        import shutil  # slow to import
+
         from cno.cli.waterfall import waterfall
 
         width = shutil.get_terminal_size((120, 24)).columns

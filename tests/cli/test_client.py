@@ -251,6 +251,19 @@ def test_the_rate_is_limited(here: Here, echo: Echo) -> None:
     assert time.monotonic() - began > len(TEXT) / 204_800 * 0.8
 
 
+@pytest.mark.parametrize("sent", [["-d", "x" * 5_000], ["-T", "file"], ["-F", "a=@file"]])
+def test_the_rate_of_an_upload_is_limited(here: Here, echo: Echo, sent: list[str]) -> None:
+    """The server still learns the length before the body."""
+    here.folder.joinpath("file").write_bytes(b"x" * 5_000)
+    began = time.monotonic()
+    result = here("get", "--limit-rate", "50k", *sent, f"{echo.url}/echo")
+    assert result.status == 0
+    assert time.monotonic() - began > 5_000 / 51_200 * 0.5
+    seen = echo.seen[-1]
+    assert seen.header("content-length") == str(len(seen.body))
+    assert b"x" * 5_000 in seen.body
+
+
 # -- cookies and credentials -----------------------------------------------------------------------
 
 
