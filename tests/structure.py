@@ -14,7 +14,7 @@ LAYERS = (
     # Traces stand beside the connections: they read the bytes themselves.
     ("counts",),
     ("trace",),
-    ("h1.head", "h1.body", "h2.frames", "h2.field_rules"),
+    ("h1.head", "h1.body", "h1.sent", "h2.frames", "h2.field_rules"),
     ("h1.parse",),
     ("h1.lenient", "h1.target"),
     ("h1.state", "h2.state"),

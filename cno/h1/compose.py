@@ -5,7 +5,7 @@ persistence. Raises UsageError for what must not be sent; the caller then remove
 Knows no connection.
 """
 
-from typing import Final
+from typing import Final, cast
 
 from librt.strings import BytesWriter
 from mypy_extensions import i64, mypyc_attr
@@ -13,6 +13,7 @@ from mypy_extensions import i64, mypyc_attr
 from cno.date import DateSource
 from cno.errors import UsageError
 from cno.h1.body import NOT_IN_TRAILERS
+from cno.h1.sent import MAX_LINES, SentFields
 from cno.headers import content_length, encode, is_authority, is_scheme, is_token, is_value_bytes
 
 UNKNOWN: Final = -1
@@ -222,6 +223,38 @@ def field_lines(writer: BytesWriter, headers: list[tuple[str, str]], out: Outgoi
         writer.write(prefix)
         writer.write(text)
         writer.write(_CRLF)
+
+
+def response_lines(
+    writer: BytesWriter, headers: list[tuple[str, str]], out: Outgoing, sent: SentFields
+) -> None:
+    """Do as `field_lines`; if the fields are those of the previous response, by what it wrote."""
+    if out.frameless:
+        field_lines(writer, headers, out)  # without some that others have
+        return
+    sent.note(cast("list[object]", headers))
+    if sent.lines:
+        writer.write(sent.lines)
+        out.length = sent.length
+        out.has_date = sent.has_date
+        return
+    begin = len(writer)
+    field_lines(writer, headers, out)
+    if sent.repeated and len(writer) - begin <= MAX_LINES and is_plain(out):
+        sent.lines = _tail(writer, begin)
+        sent.length = out.length
+        sent.has_date = out.has_date
+
+
+def is_plain(out: Outgoing) -> bool:
+    """Return whether the fields say nothing of the connection, or of transfer codings."""
+    return (
+        not out.close
+        and out.at == NOWHERE
+        and out.options is None
+        and out.codings is None
+        and out.upgrade is None
+    )
 
 
 def trailer_lines(writer: BytesWriter, trailers: list[tuple[str, str]]) -> None:

@@ -107,7 +107,10 @@ def _wake(core: Core) -> None:
 
 def is_http10(core: Core, id: i64) -> bool:
     """Return whether the request on a server's stream came in HTTP/1.0, until it is answered."""
-    return not core._http2 and id in core._h1.http10_ids
+    if core._http2:
+        return False
+    old = core._h1.http10_ids
+    return len(old) != 0 and id in old
 
 
 def continue_queued(core: Core, id: i64) -> bool:

@@ -166,8 +166,7 @@ def _request(core: Core, h1: Http1, head: Head) -> i64:
         raise parse.malformed("no Host", "RFC 9112 3.2")
     if head.host is not None and head.host != h1.host:
         _check_host(h1, head, head.host)
-    if core.scheme != h1.scheme:
-        h1.scheme = core.scheme
+    if core.scheme != h1.scheme_pair[1]:
         h1.scheme_pair = (":scheme", core.scheme)
     fields: list[object] = [h1.scheme_pair] if head.host is None else [h1.scheme_pair, h1.host_pair]
     if connect or not head.origin:

@@ -26,6 +26,7 @@ from cno.h1 import compose, pipelining, send_request
 from cno.h1.compose import Outgoing
 from cno.h1.parse import protocols
 from cno.h1.pipelining import error_response as error_response  # the engine calls it here
+from cno.h1.sent import SentFields
 from cno.h1.state import CHUNKED, LENGTH, UNDECIDED, UNTIL_CLOSE
 
 
@@ -168,14 +169,17 @@ def _write_response(
         # > a CONNECT request   (RFC 9112 6.1)
         out = Outgoing(False, tunnel or code == 204)
         compose.status_line(writer, code, reason)
-        compose.field_lines(writer, headers, out)
+        sent = h1.sent
+        if sent is None:
+            sent = h1.sent = SentFields()
+        compose.response_lines(writer, headers, out, sent)
         compose.date(writer, core._dates, out)
         if size > 0 and out.length == UNKNOWN_LENGTH and not out.frameless and code != 304:
             if out.codings is None:
                 compose.length(writer, size)
                 out.length = size
-        bodiless = stream.head or code == 204 or code == 304
         framing = LENGTH
+        bodiless = stream.head or code == 204 or code == 304
         if not bodiless and not tunnel:
             framing = _frame(core, stream, out, final)
         # A refused CONNECT is the last request of its connection (RFC 9931, updating RFC 9112). A

@@ -3,7 +3,7 @@
 Streams are named by their ids (1, 3, 5, ... in the order of requests); 0 means none.
 """
 
-from typing import Final
+from typing import Any, Final
 
 from mypy_extensions import i64, mypyc_attr
 
@@ -17,6 +17,7 @@ from cno.h1.lenient import (
     OBS_FOLD,
     RAW_TARGETS,
 )
+from cno.h1.sent import SentFields
 from cno.limits import UNBOUNDED, Limits, bound
 
 # The next part of a chunked body.
@@ -89,8 +90,8 @@ class Http1:
         self.line_cache: HeaderLineCache | None = None
         self.host: str | None = None  # a valid Host, and the pair it becomes
         self.host_pair: object = None
-        self.scheme = ""
-        self.scheme_pair: object = None
+        self.sent: SentFields | None = None  # of responses
+        self.scheme_pair: Any = (":scheme", "")
 
     def configure(self, limits: Limits) -> None:
         """Copy the bounds from `limits`."""
