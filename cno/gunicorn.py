@@ -21,10 +21,10 @@ from cno.aio.server.listener import Listener
 from cno.aio.serving import serve
 from cno.asgi.errors import LifespanError
 from cno.asgi.hosted import CountingHandler
+from cno.asgi.proxy_headers import ProxyHeaders, TrustedHosts
 from cno.asgi.server import loading
 from cno.asgi.server.access_log import AccessLog
 from cno.asgi.server.certificates import server_context
-from cno.asgi.server.proxy_headers import ProxyHeaders, TrustedHosts
 
 log: Final = logging.getLogger("cno.asgi")
 

@@ -21,12 +21,12 @@ from cno.aio.server.listener import Listener
 from cno.aio.serving import serve
 from cno.asgi.errors import LifespanError
 from cno.asgi.hosted import CountingHandler, HostedHandler
+from cno.asgi.proxy_headers import ProxyHeaders, TrustedHosts
 from cno.asgi.server import loading, logs, sockets
 from cno.asgi.server.access_log import AccessLog
 from cno.asgi.server.certificates import server_context
 from cno.asgi.server.config import Config
 from cno.asgi.server.errors import StartupError
-from cno.asgi.server.proxy_headers import ProxyHeaders, TrustedHosts
 from cno.limits import Limits
 from cno.websocket.options import Options
 from cno.workers.child import STARTUP_FAILURE, Control

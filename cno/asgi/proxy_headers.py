@@ -12,6 +12,8 @@ from cno.asgi.lifespan import App
 
 #: Schemes that a proxy may announce.
 SCHEMES: Final = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}
+#: Bytes of the shorter one of the names.
+SHORTEST: Final = len("x-forwarded-for")
 #: The entry for all clients of Unix sockets.
 UNIX: Final = "unix:"
 
@@ -29,14 +31,16 @@ class TrustedHosts:
                 self._networks.append(ipaddress.ip_network(each))
             except ValueError:
                 self._literals.add(each)
-        self.includes = lru_cache(1024)(self._includes)
+        #: Return whether a host is trusted.
+        self.includes: Any = lru_cache(1024)(self._includes)
 
     def networks(self) -> list[str]:
         """Return the addresses that connections may come from; `unix:` is one of them if all
         clients of Unix sockets are trusted."""
         if self.all:
             return ["0.0.0.0/0", "::/0", UNIX]
-        return [str(each) for each in self._networks] + [UNIX] * (UNIX in self._literals)
+        unix = [UNIX] if UNIX in self._literals else []
+        return [str(each) for each in self._networks] + unix
 
     def _includes(self, host: str | None) -> bool:
         if self.all:
@@ -52,7 +56,10 @@ class TrustedHosts:
         mapped = getattr(address, "ipv4_mapped", None)
         if mapped is not None:
             address = mapped
-        return any(address in network for network in self._networks)
+        for network in self._networks:
+            if address in network:
+                return True
+        return False
 
     def client(self, text: str) -> tuple[str, int] | None:
         """Return the last address in X-Forwarded-For that is no trusted proxy; if all are, the
@@ -62,7 +69,10 @@ class TrustedHosts:
             return None
         if self.all:
             return found[0]
-        return next((each for each in reversed(found) if not self.includes(each[0])), found[0])
+        for each in reversed(found):
+            if not self.includes(each[0]):
+                return each
+        return found[0]
 
 
 def host_and_port(text: str) -> tuple[str, int]:
@@ -85,27 +95,31 @@ class ProxyHeaders:
     """An application with the client and the scheme that a trusted proxy announces."""
 
     def __init__(self, app: App, trusted: TrustedHosts) -> None:
-        self._app = app
+        self._app: Any = app
         self._trusted = trusted
 
     def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> Awaitable[None]:
         if scope["type"] != "lifespan":
-            client = scope.get("client")
+            client: Any = scope.get("client")
             if self._trusted.includes(client[0] if client else None):
                 self._forward(scope)
-        return self._app(scope, receive, send)
+        result: Awaitable[None] = self._app(scope, receive, send)
+        return result
 
     def _forward(self, scope: dict[str, Any]) -> None:
         addresses: list[str] = []
-        for name, value in scope["headers"]:
+        fields: list[tuple[bytes, bytes]] = scope["headers"]
+        for name, value in fields:
+            if len(name) < SHORTEST:
+                continue
             if name == b"x-forwarded-for":
                 addresses.append(value.decode("latin-1"))
             elif name == b"x-forwarded-proto":
                 scheme = value.decode("latin-1").strip().lower()
                 if scheme in SCHEMES:
                     socket = scope["type"] == "websocket"
-                    secure = scheme in ("https", "wss")
-                    scope["scheme"] = SCHEMES[scheme] if socket else "http" + "s" * secure
+                    plain = "https" if scheme in ("https", "wss") else "http"
+                    scope["scheme"] = SCHEMES[scheme] if socket else plain
         if addresses:
             client = self._trusted.client(",".join(addresses))
             if client is not None:
