@@ -73,16 +73,34 @@ class ConnectionScope:
             "scheme": conn.scheme,
             "root_path": root_path,
         }
+        #: The scope of an HTTP request for `path`, with its keys. (To copy a dictionary and replace
+        #: items takes half of the time of adding them.)
+        self.http: Scope = {
+            **self.common,
+            "method": "GET",
+            "path": "",
+            "raw_path": b"",
+            "query_string": b"",
+            "headers": None,
+            "state": None,
+            "extensions": None,
+        }
+        self.path = ""  # none is empty
 
 
 def http_scope(shared: ConnectionScope, request: Request) -> Scope:
     """Return the scope of an HTTP request."""
-    scope = shared.common.copy()
+    if request.path != shared.path:
+        shared.path = ""  # should this fail
+        _locate(shared, request, shared.http)
+        shared.path = request.path
+    scope = shared.http.copy()
+    if request.method != "GET":
+        scope["method"] = request.method
+    if not shared.http2 and is_http10(request.conn, request.stream):
+        scope["http_version"] = "1.0"
     _describe(shared, request, scope)
-    scope["method"] = request.method
     extensions = shared.extensions.copy()
-    if not shared.http2:
-        scope["http_version"] = version_of(request)
     if shared.tls is not None:
         extensions["tls"] = shared.tls.copy()
     scope["extensions"] = extensions
@@ -101,6 +119,7 @@ def websocket_scope(shared: ConnectionScope, request: Request) -> Scope:
     """Return the scope of a request that asks for a WebSocket."""
     scope = shared.common.copy()
     scope["type"] = "websocket"
+    _locate(shared, request, scope)
     _describe(shared, request, scope)
     scope["scheme"] = "wss" if scope["scheme"] == "https" else "ws"
     protocols: list[str] = []
@@ -115,8 +134,8 @@ def websocket_scope(shared: ConnectionScope, request: Request) -> Scope:
     return scope
 
 
-def _describe(shared: ConnectionScope, request: Request, scope: Scope) -> None:
-    """Add the items of both kinds of scope that differ from request to request."""
+def _locate(shared: ConnectionScope, request: Request, scope: Scope) -> None:
+    """Add the items that the path of a request becomes."""
     raw, _, query = request.path.partition("?")
     path = unquote(raw) if "%" in raw else raw
     if shared.root_path:
@@ -125,8 +144,12 @@ def _describe(shared: ConnectionScope, request: Request, scope: Scope) -> None:
     else:
         scope["path"] = path
         scope["raw_path"] = encode(raw)
-    scope["asgi"] = shared.versions.copy()
     scope["query_string"] = encode(query) if query else b""
+
+
+def _describe(shared: ConnectionScope, request: Request, scope: Scope) -> None:
+    """Add the other items of both kinds of scope, which each request has for itself."""
+    scope["asgi"] = shared.versions.copy()
     scope["headers"] = shared.fields.to_bytes(request.headers)
     scope["state"] = shared.state.copy()
 
