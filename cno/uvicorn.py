@@ -6,7 +6,9 @@ imported. Its own tests pass, of its three newest minor versions (`python -m tes
 
 import asyncio
 import logging
+from collections.abc import Coroutine
 from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar, Final, cast
 from urllib.parse import quote, unquote
 
@@ -103,6 +105,7 @@ class Protocol(Server):
             hand_over(self, request)
         else:
             super()._start_handler(request, eager)
+            count(self.server_state, request._task)
 
     def _on_refusal(self, error: ConnectionError) -> None:
         log.warning("Invalid HTTP request received: %s", error)
@@ -116,8 +119,7 @@ class Protocol(Server):
 def hand_over(conn: Protocol, request: Request) -> None:
     """HTTP/1.1: leave the transport to the class that `--ws` names."""
     state = conn.server_state
-    shared = conn._application.shared_scope(conn)
-    scope = websocket_scope(shared, request)
+    scope = websocket_scope(conn._application.shared_scope(conn), request)
     lines = [f"{request.method} {request.path} HTTP/1.1\r\n".encode()]
     lines += [name + b": " + value + b"\r\n" for name, value in scope["headers"]]
     lines.append(b"connection: upgrade\r\n\r\n")
@@ -137,6 +139,20 @@ def trace(conn: Protocol, event: str) -> None:
         peer = peer_of(conn)
         prefix = f"{peer[0]}:{peer[1]} - " if peer else ""
         log.log(TRACE, f"{prefix}HTTP connection {event}")
+
+
+def count(server_state: Any, task: asyncio.Task[None] | None) -> None:
+    """Count a request once it is done, and have uvicorn wait for its task; None: that is done."""
+    if task is None:
+        server_state.total_requests += 1
+    else:
+        server_state.tasks.add(task)
+        task.add_done_callback(partial(counted, server_state))
+
+
+def counted(server_state: Any, task: asyncio.Task[None]) -> None:
+    server_state.tasks.discard(task)
+    server_state.total_requests += 1
 
 
 def limits_of(config: Any) -> Limits:
@@ -174,28 +190,25 @@ class UvicornApplication(Application):
             log=log,
             on_start=log_access if config.access_log and access.hasHandlers() else None,
         )
-        self._config = config
+        self._limit: int | None = config.limit_concurrency
         self._server_state = server_state
         self._raw_headers: object = None  # uvicorn's default headers, as they were last
 
-    async def __call__(self, request: Request) -> None:
+    def __call__(self, request: Request) -> Coroutine[Any, Any, None]:
         state = self._server_state
         if self._raw_headers is not state.default_headers:
             # uvicorn makes a new list each second.
             self._raw_headers = state.default_headers
             self.headers = to_text(state.default_headers, True)
-        task = asyncio.current_task()
-        limit = self._config.limit_concurrency
-        if limit is not None and (len(state.connections) >= limit or len(state.tasks) >= limit):
+        if self._limit is not None and self._is_crowded(request, self._limit):
             log.warning("Exceeded concurrency limit.")
-            await self._refuse(request, 503, b"Service Unavailable")
-            return
-        state.tasks.add(task)
-        try:
-            await super().__call__(request)
-        finally:
-            state.tasks.discard(task)
-            state.total_requests += 1
+            return self._refuse(request, 503, b"Service Unavailable")
+        return super().__call__(request)
+
+    def _is_crowded(self, request: Request, limit: int) -> bool:
+        """Return whether there are as many connections, or other requests, as there may be."""
+        others = len(self._server_state.tasks) - (request._task is not None)
+        return len(self._server_state.connections) >= limit or others >= limit
 
     def websocket_options(self, request: Request) -> Options | None:
         return self._options if request.conn.is_http2 else None
