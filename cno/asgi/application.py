@@ -5,6 +5,7 @@ Knows which of its kinds a request is. Must never know the messages of either.
 
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
+from types import CoroutineType
 from typing import Any, Final
 
 from cno.aio.fields import Headers
@@ -13,6 +14,7 @@ from cno.aio.server.connection import Request
 from cno.aio.server.state import ServerLink
 from cno.asgi.http import COMPLETE, NOTHING_SENT, HttpCycle, OnEnd, OnStart
 from cno.asgi.lifespan import App, Receive, Send
+from cno.asgi.resumed import Resumed
 from cno.asgi.scope import (
     SPEC_VERSION,
     ConnectionScope,
@@ -28,6 +30,23 @@ from cno.websocket.handshake import Handshake, is_websocket
 from cno.websocket.options import DEFAULT, Options
 
 SORRY: Final = b"Internal Server Error"
+
+
+def begin(work: Any, cycle: HttpCycle) -> Awaitable[object] | None:
+    """Run an application until it waits for something, and return the rest; None if it has ended.
+
+    Most return without having waited: then what would be due before the rest is not.
+    """
+    rest: Awaitable[object] = work
+    if isinstance(work, CoroutineType):
+        try:
+            awaited = work.send(None)
+        except StopIteration as end:
+            cycle.result = end.value
+            return None
+        rest = Resumed(work, awaited)
+    cycle.waits()
+    return rest
 
 
 class Application:
@@ -90,8 +109,6 @@ class Application:
         conn.attach(made)
         return made
 
-    # -- HTTP ------------------------------------------------------------------------------------
-
     async def _run_http(self, shared: ConnectionScope, request: Request) -> None:
         cycle = HttpCycle(request, self.headers, self._on_start, self._silent, self._on_end)
         if self._on_end is not None:
@@ -100,7 +117,8 @@ class Application:
         request.observe(cycle)
         problem: Exception | None = None
         try:
-            result = await self._app(http_scope(shared, request), cycle.receive, cycle.send)
+            rest = begin(self._app(http_scope(shared, request), cycle.receive, cycle.send), cycle)
+            result = cycle.result if rest is None else await rest
             if result is not None:
                 self._log.error("ASGI callable should return None, but returned '%s'.", result)
                 self.failed(cycle)

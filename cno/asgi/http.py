@@ -78,6 +78,8 @@ class HttpCycle(EndObserver):
         self._trailers: Headers = []
         self._bodiless = False  # the response has no body, whatever is sent as one
         self._left: i64 = -1  # bytes of the body that the content-length leaves; -1: there is none
+        self.result: object = None  # what the application has returned
+        self._waited = False  # the application has waited for something
         self._body_received = False  # the application has got all of the request
         self._waiter: asyncio.Future[None] | None = None  # of a `receive` that waits for the end
 
@@ -202,12 +204,18 @@ class HttpCycle(EndObserver):
         self._bodiless = status == 204 or status == 304 or request.method == "HEAD"
         self._state = BODY
         fields = self._defaults + headers if self._defaults else headers
-        self._writer.start(status, fields, at_once=not self._bodiless)
+        self._writer.start(status, fields, at_once=self._waited and not self._bodiless)
         self.status = status
         if self._on_end is not None:
             self.fields = fields
         if self._on_start is not None:
             self._on_start(self, status)
+
+    def waits(self) -> None:
+        """Note that the application waits for something: a head must not wait for it."""
+        self._waited = True
+        if not self._bodiless:
+            self._writer.write_soon()
 
     def _start_piece(self, data: bytes, final: bool) -> PendingWrite | None:
         """Write a piece of the body as far as possible; return what there is to wait for.

@@ -41,14 +41,18 @@ def hold(conn: Link) -> bool:
     return True
 
 
-def collect(conn: Link) -> None:
-    """Collect the output of tasks that are about to run, and flush it after them."""
+def collect(conn: Link, later: bool) -> None:
+    """Collect the output of tasks that are about to run, and flush it after them: in the next
+    iteration of the event loop, or else when the caller does."""
     buffer = conn._send_buffer
     if not buffer.collecting:
         buffer.collecting = True
         conn.cork()
     if not buffer.flush_due:
-        schedule_flush(conn)
+        if later:
+            schedule_flush(conn)
+        else:
+            buffer.flush_due = True
 
 
 def is_collecting(conn: Link) -> bool:
@@ -56,16 +60,15 @@ def is_collecting(conn: Link) -> bool:
     return conn._send_buffer.collecting
 
 
-def listen(conn: Link, listener: FlushListener) -> bool:
-    """Call a listener at the next flush, once. Return False if no flush is due."""
-    if not conn._send_buffer.flush_due:
-        return False
+def listen(conn: Link, listener: FlushListener) -> None:
+    """Call a listener at the next flush, once. There will be one."""
     buffer = conn._send_buffer
+    if not buffer.flush_due:
+        schedule_flush(conn)
     if buffer.listeners:
         buffer.listeners.append(listener)
     else:
         buffer.listeners = [listener]
-    return True
 
 
 def is_empty(conn: Link) -> bool:

@@ -115,8 +115,16 @@ def begin(conn: Link, write: PendingWrite) -> bool:
         # For a stream that has ended, let the engine raise now: no event would follow.
         if (yields or conn._transport_state.full) and write.stream in conn._streams:
             return False
-    if advance(conn, write):
-        return True
+    # No other response of HTTP/1.1 could share the write with the end of this one.
+    at_once = write.final and conn._server and not conn._http2 and send_buffer.hold(conn)
+    try:
+        if at_once:
+            send_buffer.collect(conn, False)
+        if advance(conn, write):
+            return True
+    finally:
+        if at_once:
+            send_buffer.flush(conn)
     if not write.blocked:
         if conn._http2 and not conn._transport_state.bounded:
             conn._transport_state.bounded = True

@@ -48,15 +48,22 @@ def begin(conn: ServerLink) -> None:
     requests = handlers.take_new()
     if conn._life.phase >= LOST:
         return  # the client has gone
-    if handlers.eager and conn._life.phase < FLUSHING:
-        send_buffer.collect(conn)
-    for request in requests:
-        if not request._ended:  # a stream that was reset with the same input costs no task
-            admit(conn, request)
-    if not handlers.eager and conn._life.phase < FLUSHING:
-        send_buffer.collect(conn)  # now: the flush runs after the first step of those tasks
-    elif send_buffer.is_collecting(conn):
-        send_buffer.flush(conn)  # handlers that never wait have returned by now
+    eager = handlers.eager
+    # One response of HTTP/1.1 is flushed when it is complete.
+    together = conn._http2 or len(requests) > 1
+    if eager and conn._life.phase < FLUSHING:
+        send_buffer.collect(conn, False)
+    try:
+        for request in requests:
+            if not request._ended:  # a stream that was reset with the same input costs no task
+                admit(conn, request)
+    finally:
+        if not eager:
+            if together and conn._life.phase < FLUSHING:
+                # Now: the flush runs after the first step of those tasks.
+                send_buffer.collect(conn, True)
+        elif send_buffer.is_collecting(conn):
+            send_buffer.flush(conn)  # handlers that never wait have returned by now
 
 
 def start(conn: ServerLink, request: RequestState, eager: bool) -> None:

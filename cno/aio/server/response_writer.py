@@ -30,9 +30,14 @@ class ResponseWriter(FlushListener):
         self._code = code
         self._headers = headers
         request._response_begun = True  # whatever happens now: it is too late for another response
+        if at_once:
+            self.write_soon()
+
+    def write_soon(self) -> None:
+        """Write a head that is still held then in the next turn of the event loop."""
         # Most often the body follows at once, and there is nothing to do when the flush comes.
-        if at_once and not send_buffer.listen(request._conn, self):
-            self.flushed()
+        if self._headers is not None:
+            send_buffer.listen(self._request._conn, self)
 
     def flushed(self) -> None:
         if self._headers is not None:

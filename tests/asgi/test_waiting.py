@@ -1,0 +1,225 @@
+"""How an application may wait: its first step is taken by hand, and the rest by its task."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Generator
+from typing import Any
+
+import pytest
+
+import cno
+from tests.aio.lab import HTTP1, HTTP2, Lab, Wire, until
+from tests.asgi.apps import App, Receive, Scope, Send, body, client_of, start
+
+CLEAR = pytest.mark.parametrize("wire", [HTTP1, HTTP2], ids=str)
+
+Wait = Callable[[], Awaitable[object]]
+
+
+async def not_at_all() -> None:
+    pass
+
+
+async def for_a_turn() -> None:
+    await asyncio.sleep(0)
+
+
+async def for_turns() -> None:
+    for _ in range(3):
+        await asyncio.sleep(0)
+
+
+async def for_a_time() -> None:
+    await asyncio.sleep(0.001)
+
+
+async def for_what_is_done() -> None:
+    future = asyncio.get_running_loop().create_future()
+    future.set_result(None)
+    await future
+
+
+async def for_what_is_soon_done() -> None:
+    loop = asyncio.get_running_loop()
+    future = loop.create_future()
+    loop.call_soon(future.set_result, None)
+    assert await future is None
+
+
+async def for_a_failure() -> None:
+    loop = asyncio.get_running_loop()
+    future = loop.create_future()
+    loop.call_soon(future.set_exception, KeyError("told"))
+    with pytest.raises(KeyError, match="told"):
+        await future
+    await asyncio.sleep(0)
+
+
+async def for_a_timeout() -> None:
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0):
+            await asyncio.sleep(10)
+    await asyncio.sleep(0)
+
+
+async def for_a_cancelled_future() -> None:
+    loop = asyncio.get_running_loop()
+    future = loop.create_future()
+    loop.call_soon(future.cancel)
+    with pytest.raises(asyncio.CancelledError):
+        await future
+
+
+async def for_a_group() -> None:
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(asyncio.sleep(0, number)) for number in range(3)]
+    assert [task.result() for task in tasks] == [0, 1, 2]
+
+
+async def for_a_thread() -> None:
+    assert await asyncio.to_thread(len, "abc") == 3
+
+
+WAITS: list[Wait] = [
+    not_at_all,
+    for_a_turn,
+    for_turns,
+    for_a_time,
+    for_what_is_done,
+    for_what_is_soon_done,
+    for_a_failure,
+    for_a_timeout,
+    for_a_cancelled_future,
+    for_a_group,
+    for_a_thread,
+]
+
+
+def waiting(wait: Wait, where: str) -> App:
+    """An application that waits before, between, or after its messages."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        own = asyncio.current_task()
+        if where == "before":
+            await wait()
+        await send(start(200, (b"content-length", b"2")))
+        if where == "between":
+            await wait()
+        await send(body(b"o", True))
+        await send(body(b"k"))
+        if where == "after":
+            await wait()
+        assert asyncio.current_task() is own
+
+    return app
+
+
+@CLEAR
+@pytest.mark.parametrize("where", ["before", "between", "after"])
+@pytest.mark.parametrize("wait", WAITS)
+def test_applications_may_wait(lab: Lab, wire: Wire, wait: Wait, where: str) -> None:
+    async def main() -> None:
+        async with client_of(lab, wire, waiting(wait, where)) as client:
+            for _ in range(3):
+                response = await client.request("GET", "/")
+                assert await response.read() == b"ok"
+
+    lab.run(main())
+
+
+@CLEAR
+@pytest.mark.parametrize("wait", [not_at_all, for_a_turn, for_a_time])
+def test_the_head_comes_before_the_body(lab: Lab, wire: Wire, wait: Wait) -> None:
+    proceed = asyncio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await wait()
+        await send(start(200, (b"x-early", b"1")))
+        await proceed.wait()
+        await send(body(b"late"))
+
+    async def main() -> None:
+        async with client_of(lab, wire, app) as client:
+            response = await asyncio.wait_for(client.request("GET", "/"), 5)
+            assert response.header("x-early") == "1"
+            proceed.set()
+            assert await response.read() == b"late"
+
+    lab.run(main())
+
+
+class Call:
+    """An application whose call returns no coroutine, but something that can be awaited."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> "Call.Answer":
+        return Call.Answer(self._app(scope, receive, send))
+
+    class Answer:
+        def __init__(self, work: Any) -> None:
+            self._work = work
+
+        def __await__(self) -> Generator[Any, Any, Any]:
+            return self._work.__await__()  # type: ignore[no-any-return]  # that of a coroutine
+
+
+@CLEAR
+@pytest.mark.parametrize("wait", [not_at_all, for_a_time])
+def test_no_coroutine(lab: Lab, wire: Wire, wait: Wait) -> None:
+    async def main() -> None:
+        app: Any = Call(waiting(wait, "between"))
+        async with client_of(lab, wire, app) as client:
+            response = await client.request("GET", "/")
+            assert await response.read() == b"ok"
+
+    lab.run(main())
+
+
+@CLEAR
+def test_cancelling_what_waits(lab: Lab, wire: Wire) -> None:
+    """The application sees it, may clean up, and may wait while it does."""
+    seen: list[str] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            own = asyncio.current_task()
+            assert own is not None
+            asyncio.get_running_loop().call_soon(own.cancel)
+            await asyncio.sleep(10)
+        except asyncio.CancelledError:
+            await asyncio.sleep(0)
+            seen.append("cancelled")
+            raise
+        finally:
+            seen.append("left")
+
+    async def main() -> None:
+        async with client_of(lab, wire, app) as client:
+            with pytest.raises(cno.StreamError if wire.http2 else cno.ConnectionLostError):
+                await client.request("GET", "/")
+            await until(lambda: len(seen) == 2)
+        assert seen == ["cancelled", "left"]
+
+    lab.run(main())
+
+
+@CLEAR
+def test_who_takes_a_cancellation_goes_on(lab: Lab, wire: Wire) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        own = asyncio.current_task()
+        assert own is not None
+        asyncio.get_running_loop().call_soon(own.cancel)
+        try:
+            await asyncio.sleep(10)
+        except asyncio.CancelledError:
+            own.uncancel()
+        await asyncio.sleep(0)
+        await send(start())
+        await send(body(b"taken"))
+
+    async def main() -> None:
+        async with client_of(lab, wire, app) as client:
+            assert await (await client.request("GET", "/")).read() == b"taken"
+
+    lab.run(main())
