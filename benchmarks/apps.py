@@ -1,4 +1,4 @@
-"""The application of every server under load: a greeting, a large page, uploads, WebSocket echoes.
+"""The application of every server under load: a greeting, a large page, uploads, JSON, echoes.
 
 `app` is for ASGI servers; `python -m benchmarks.apps PORT` serves the same with `cno`. Knows
 nothing of the load.
@@ -23,6 +23,24 @@ SMALL_RAW: Final = [(name.encode(), value.encode()) for name, value in SMALL_HEA
 BIG_RAW: Final = [(name.encode(), value.encode()) for name, value in BIG_HEAD]
 
 
+def starlette_app() -> Any:
+    """An application of Starlette with an endpoint that answers with JSON; None without it."""
+    try:
+        from starlette.applications import Starlette
+        from starlette.responses import JSONResponse
+        from starlette.routing import Route
+    except ImportError:
+        return None
+
+    async def endpoint(request: Any) -> Any:
+        return JSONResponse({"message": "Hello, World!", "path": request.url.path})
+
+    return Starlette(routes=[Route("/json", endpoint)])
+
+
+starlette: Final = starlette_app()
+
+
 async def app(scope: Any, receive: Any, send: Any) -> None:
     """The ASGI application."""
     if scope["type"] == "websocket":
@@ -30,6 +48,9 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
         return
     if scope["type"] != "http":
         raise NotImplementedError(scope["type"])
+    if scope["path"] == "/json":
+        await starlette(scope, receive, send)
+        return
     if scope["method"] == "POST":
         while (await receive()).get("more_body"):
             pass

@@ -35,6 +35,8 @@ class Case:
     goals: dict[str, float] = field(default_factory=dict)
     #: Of the processor time per request, where that is what is compared.
     cpu_goals: dict[str, float] = field(default_factory=dict)
+    #: Servers that have no such page.
+    without: tuple[str, ...] = ()
 
 
 def cases(upload: Path) -> list[Case]:
@@ -85,7 +87,11 @@ class Bench:
 
     def rows(self, case: Case, rounds: int) -> list[Row]:
         samples: dict[str, lab.Samples] = {unit: {} for unit in (RATE, CPU, MEDIAN, SLOW)}
-        able = {name: server for name, server in self.running.items() if case.way in server.ports}
+        able = {
+            name: server
+            for name, server in self.running.items()
+            if case.way in server.ports and name not in case.without
+        }
         for name, server in list(able.items()):
             try:
                 self.warm(case, server)
