@@ -105,7 +105,7 @@ class Protocol(Server):
             hand_over(self, request)
         else:
             super()._start_handler(request, eager)
-            count(self.server_state, request._task)
+            count(self.server_state, request)
 
     def _on_refusal(self, error: ConnectionError) -> None:
         log.warning("Invalid HTTP request received: %s", error)
@@ -141,12 +141,14 @@ def trace(conn: Protocol, event: str) -> None:
         log.log(TRACE, f"{prefix}HTTP connection {event}")
 
 
-def count(server_state: Any, task: asyncio.Task[None] | None) -> None:
-    """Count a request once it is done, and have uvicorn wait for its task; None: that is done."""
+def count(server_state: Any, request: RequestState) -> None:
+    """Count a request once it is done, and have uvicorn wait for its task, if it still runs."""
+    task = request._task
     if task is None:
         server_state.total_requests += 1
     else:
-        server_state.tasks.add(task)
+        if request._handler_started:
+            server_state.tasks.add(task)  # else in its first step, after those before it
         task.add_done_callback(partial(counted, server_state))
 
 
@@ -200,15 +202,13 @@ class UvicornApplication(Application):
             # uvicorn makes a new list each second.
             self._raw_headers = state.default_headers
             self.headers = to_text(state.default_headers, True)
-        if self._limit is not None and self._is_crowded(request, self._limit):
+        limit = self._limit
+        if limit is not None and (len(state.connections) >= limit or len(state.tasks) >= limit):
             log.warning("Exceeded concurrency limit.")
             return self._refuse(request, 503, b"Service Unavailable")
+        if request._task is not None:
+            state.tasks.add(request._task)
         return super().__call__(request)
-
-    def _is_crowded(self, request: Request, limit: int) -> bool:
-        """Return whether there are as many connections, or other requests, as there may be."""
-        others = len(self._server_state.tasks) - (request._task is not None)
-        return len(self._server_state.connections) >= limit or others >= limit
 
     def websocket_options(self, request: Request) -> Options | None:
         return self._options if request.conn.is_http2 else None

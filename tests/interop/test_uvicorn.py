@@ -117,6 +117,19 @@ def test_requests_that_run_are_answered_before_the_end(tmp_path: Path) -> None:
         running.wait()
 
 
+def test_requests_up_to_the_limit_are_answered(tmp_path: Path) -> None:
+    """Those that come at once are counted one after the other."""
+
+    async def main(port: int) -> list[int]:
+        client = await cno.connect(f"http://127.0.0.1:{port}", force_http2=True)
+        async with client:
+            asked = [client.request("GET", "/slow") for _ in range(6)]
+            return [response.code for response in await asyncio.gather(*asked)]
+
+    with uvicorn(tmp_path, "--limit-concurrency", "4") as (port, _):
+        assert asyncio.run(main(port)) == [200] * 4 + [503] * 2
+
+
 @pytest.mark.parametrize("kind", ["websockets", "wsproto", "websockets-sansio"])
 def test_websockets_over_http1_are_those_that_uvicorn_chooses(tmp_path: Path, kind: str) -> None:
     client: Any = pytest.importorskip("websockets.asyncio.client")
