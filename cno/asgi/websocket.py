@@ -113,6 +113,7 @@ class WebSocketCycle(EndObserver):
             self._wake()
         elif state <= HANDSHAKE and kind == "websocket.http.response.start":
             self._refusal = HttpCycle(self.request, self._defaults)
+            self._refusal.waits()  # it may, before the body
             self._state = REFUSING
             await self._refusal.send({**message, "type": "http.response.start"})
         elif state == REFUSING and kind == "websocket.http.response.body":

@@ -202,6 +202,26 @@ def test_refusals(
 
 
 @CLEAR
+def test_the_head_of_a_refusal_comes_before_its_body(lab: Lab, wire: Wire) -> None:
+    proceed = asyncio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send(REFUSAL[0])
+        await proceed.wait()
+        await send(REFUSAL[2])
+
+    async def main() -> None:
+        async with client_of(lab, wire, app) as client:
+            with pytest.raises(cno.UpgradeRefused) as caught:
+                await asyncio.wait_for(websocket.connect(client), 5)
+            proceed.set()
+            assert await caught.value.response.payload.read() == b" entry"
+
+    lab.run(main())
+
+
+@CLEAR
 @pytest.mark.parametrize("accepted", [True, False])
 def test_applications_that_fail(
     lab: Lab, wire: Wire, caplog: pytest.LogCaptureFixture, accepted: bool
