@@ -49,7 +49,10 @@ def calls(start: Any) -> Iterator[str]:
                 frame: FrameType | None = getattr(each, frame_name)
                 if frame is not None:
                     yield from traceback.extract_stack(frame, limit=1).format()
-                left.append(getattr(each, awaited_name))
+                awaited = getattr(each, awaited_name)
+                left.append(awaited)
+                if awaited is None:  # a generator that yields for a coroutine, see asgi.resumed
+                    left += [found for found in gc.get_referents(each) if is_awaited(type(found))]
                 break
         else:
             kind = type(each)
