@@ -35,7 +35,7 @@ SORRY: Final = b"Internal Server Error"
 def begin(work: Any, cycle: HttpCycle) -> Awaitable[object] | None:
     """Run an application until it waits for something, and return the rest; None if it has ended.
 
-    Most return without having waited: then what would be due before the rest is not.
+    Most return without having waited: then no flush need be scheduled for the head of a response.
     """
     rest: Awaitable[object] = work
     if isinstance(work, CoroutineType):
@@ -117,7 +117,14 @@ class Application:
         request.observe(cycle)
         problem: Exception | None = None
         try:
-            rest = begin(self._app(http_scope(shared, request), cycle.receive, cycle.send), cycle)
+            work: Any = self._app(http_scope(shared, request), cycle.receive, cycle.send)
+            if work is None:
+                raise TypeError("an ASGI application must be awaitable, and this one returned None")
+            rest: Awaitable[object] | None = work
+            if shared.http2:
+                cycle.waits()  # it may: streams share a flush, which is due in any case
+            else:
+                rest = begin(work, cycle)
             result = cycle.result if rest is None else await rest
             if result is not None:
                 self._log.error("ASGI callable should return None, but returned '%s'.", result)

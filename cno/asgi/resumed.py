@@ -28,6 +28,7 @@ class Resumed:
                 raise
             except BaseException as error:
                 late = error
+            awaited = None  # it may hold this error, whose traceback has this frame
             try:
                 awaited = work.throw(late)
             except StopIteration as end:

@@ -1,7 +1,12 @@
 """How an application may wait: its first step is taken by hand, and the rest by its task."""
 
 import asyncio
+import gc
+import io
+import re
+import weakref
 from collections.abc import Awaitable, Callable, Generator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -223,3 +228,85 @@ def test_who_takes_a_cancellation_goes_on(lab: Lab, wire: Wire) -> None:
             assert await (await client.request("GET", "/")).read() == b"taken"
 
     lab.run(main())
+
+
+@CLEAR
+def test_stacks_show_where_it_waits(lab: Lab, wire: Wire) -> None:
+    proceed = asyncio.Event()
+
+    async def deeper() -> None:
+        await proceed.wait()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await deeper()
+        await send(start())
+        await send(body())
+
+    async def main() -> None:
+        async with client_of(lab, wire, app) as client:
+            asked = asyncio.create_task(client.request("GET", "/"))
+            await asyncio.sleep(0.02)
+            file = io.StringIO()
+            cno.print_stacks(file)
+            assert re.search(r"in app\n.*in deeper\n.*in wait\n", file.getvalue(), re.DOTALL)
+            proceed.set()
+            assert (await asked).code == 200
+
+    lab.run(main())
+
+
+class Large:
+    """What an application holds while it runs."""
+
+
+@CLEAR
+def test_what_fails_is_freed_at_once(lab: Lab, wire: Wire) -> None:
+    """There is no cycle from an error, by its traceback, to what an application held."""
+    held: list[weakref.ref[Large]] = []
+
+    def soon_failed() -> asyncio.Future[None]:
+        loop = asyncio.get_running_loop()
+        future = loop.create_future()
+        loop.call_soon(future.set_exception, KeyError("told"))
+        return future
+
+    async def fail() -> None:
+        large = Large()
+        held.append(weakref.ref(large))
+        await soon_failed()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        with suppress(KeyError):
+            await fail()
+        await send(start())
+        await send(body())
+
+    async def main() -> None:
+        async with client_of(lab, wire, app) as client:
+            for _ in range(3):
+                assert (await client.request("GET", "/")).code == 200
+            await until(lambda: all(each() is None for each in held))
+            assert len(held) == 3
+
+    gc.collect()
+    gc.disable()
+    try:
+        lab.run(main())
+    finally:
+        gc.enable()
+
+
+@CLEAR
+def test_an_application_that_is_no_coroutine(
+    lab: Lab, wire: Wire, caplog: pytest.LogCaptureFixture
+) -> None:
+    def app(scope: Scope, receive: Receive, send: Send) -> None:
+        pass
+
+    async def main() -> None:
+        wrong: Any = app
+        async with client_of(lab, wire, wrong) as client:
+            assert (await client.request("GET", "/")).code == 500
+
+    lab.run(main())
+    assert "returned None" in caplog.text
