@@ -83,7 +83,9 @@ class BodyReader:
         status = exit_codes.of_exchange(error, is_http2, True)
         if status not in (exit_codes.PARTIAL, exit_codes.STREAM, exit_codes.NOT_RECEIVED):
             return Problem(f"{url}: {reason(error)}", status)
-        total = total_of(self._response)
+        before, total = self._hop.before, total_of(self._response)
+        size += before
+        total = None if total is None else before + total
         came = f"{size:,} bytes came"
         if total is not None and total > size:
             came = f"{size:,} of {total:,} bytes came, {total - size:,} are missing"

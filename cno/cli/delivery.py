@@ -145,6 +145,8 @@ class FileDestination(Destination):
                 await self._write_special(download, reader, bar)
                 return
             if download.begin(response.code, response.headers, reader.is_decoded):
+                hop.before = download.before
+                bar.continues(download.before, total)
                 while chunk := await reader.read():
                     download.write(chunk)
                     bar.advance(len(chunk))

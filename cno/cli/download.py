@@ -35,6 +35,8 @@ class Download:
         self._url = url
         self._validator = ""
         self._open = False
+        #: Bytes that the file had before the body of the last response, which continues it.
+        self.before = 0
         in_place = resume is not None and (resume >= 0 or is_whole(path))
         self._in_place = in_place  # append to the file itself, as curl does
         self._offset = 0
@@ -79,6 +81,7 @@ class Download:
         if asked and code != 206 and (self._in_place or code >= 300):
             text = f"{self._url}: status {code}: {self.kept or self.path} cannot be continued"
             raise Problem(text, exit_codes.NO_RANGE)
+        self.before = asked if code == 206 else 0
         if not self._in_place and not self._open:
             self.file.__enter__()
             self._open = True

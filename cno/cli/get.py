@@ -126,7 +126,8 @@ class Fetcher:
 
     def progress(self) -> str:
         """Return how much of the bodies had come, for a timeout."""
-        size = sum(transfer.last.size for transfer in self._transfers if transfer.last)
+        hops = [transfer.last for transfer in self._transfers if transfer.last]
+        size = sum(hop.before + hop.size for hop in hops)
         return f": {size:,} bytes came" if size else ""
 
     async def _run_one(self, number: int, fetch: Fetch) -> int:

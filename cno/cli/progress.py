@@ -74,6 +74,12 @@ class Bar:
         self._progress = progress
         self._task = task
 
+    def continues(self, before: int, total: int | None) -> None:
+        """Count bytes that an earlier download brought. `total`: bytes that are still to come."""
+        if self._progress is not None and before:
+            whole = None if total is None else before + total
+            self._progress.reset(self._task, total=whole, completed=before)
+
     def advance(self, size: int) -> None:
         """Count bytes that were written."""
         if self._progress is not None:

@@ -29,6 +29,7 @@ class Hop(Values):
     reason: str = ""
     headers: Headers = fresh(default_factory=list)
     size: int = 0  #: Bytes of the body, as they came.
+    before: int = 0  #: Bytes of the file that earlier responses brought: the body continues it.
     content: bytes | None = None  #: The body, if it is kept for a HAR file.
     wall: float = 0.0  #: Seconds since 1970 at which it began.
 

@@ -60,6 +60,25 @@ def test_what_was_cut_short_is_continued_later(here: Here, echo: Echo) -> None:
     assert (here.folder / "f").read_bytes() == TEXT
 
 
+def test_what_is_missing_of_the_whole_file(here: Here, echo: Echo) -> None:
+    """A second cut counts what came before the first one, too."""
+    echo.cuts = 2
+    for came in (10_000, 20_000):
+        line = one_line(here("get", "-C", "-", "-o", "f", f"{echo.url}/cut"), 18)
+        missing = len(TEXT) - came
+        assert f": {came:,} of {len(TEXT):,} bytes came, {missing:,} are missing" in line
+    echo.cuts = 2
+    line = one_line(here("get", "--retry", "1", "--retry-delay", "0", "-o", "g", f"{echo.url}/cut"))
+    assert f": 20,000 of {len(TEXT):,} bytes came" in line
+    (here.folder / "h").write_bytes(TEXT[:5_000])
+    echo.cuts = 1
+    line = one_line(here("get", "-C", "-", "-o", "h", f"{echo.url}/cut"), 18)
+    assert f": 15,000 of {len(TEXT):,} bytes came" in line
+    echo.cuts = 1  # a part that was asked for is all there is to get
+    line = one_line(here("get", "-r", "1000-", "-o", "i", f"{echo.url}/cut"), 18)
+    assert f": 10,000 of {len(TEXT) - 1_000:,} bytes came" in line
+
+
 def test_another_representation_is_not_appended(here: Here, echo: Echo) -> None:
     url = f"{echo.url}/text"
     (here.folder / "f.part").write_bytes(b"of yesterday")

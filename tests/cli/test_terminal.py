@@ -750,6 +750,19 @@ def test_a_bar(tmp_path: Path) -> None:
 
 
 @POSIX
+def test_a_bar_of_a_file_that_is_continued(tmp_path: Path) -> None:
+    """The bar begins where the file ends."""
+    site = tmp_path / "site"
+    site.mkdir()
+    (site / "x").write_bytes(bytes(3_000_000))
+    (tmp_path / "x").write_bytes(bytes(1_000_000))
+    with serving(site) as served:
+        seen = on_terminal("get", "-C", "-", "-O", f"{served.url}x", cwd=tmp_path)
+    assert "3.0/3.0 MB" in seen
+    assert (tmp_path / "x").read_bytes() == bytes(3_000_000)
+
+
+@POSIX
 def test_a_log_in_colours(tmp_path: Path) -> None:
     port = free_port()
 
