@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Final, TextIO
 
 from cno.cli.problems import reason
+from cno.cli.text import lines_were
 from cno.cli.worker import ATOMIC, Worker, write_bytes
 
 #: Seconds to wait before writing, so that several lines are written at once.
@@ -119,7 +120,3 @@ class LineWriter:
             count += counted
         write_bytes(self._file, bytes(block))
         self._unwritten -= count
-
-
-def lines_were(count: int) -> str:
-    return f"{count:,} line{'s' * (count != 1)} {'was' if count == 1 else 'were'}"

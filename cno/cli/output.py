@@ -149,7 +149,11 @@ class CommandOutput:
     def note(self, text: str, mark: str = "*") -> None:
         """Write a line if `verbose` is set."""
         if self.verbose:
-            self._printer.line(f"{mark} {one_line(text)}")
+            self._printer.trace(f"{mark} {one_line(text)}")
+
+    def trace(self, text: str) -> None:
+        """Write a line about a connection to standard error; see `Printer.trace`."""
+        self._printer.trace(text)
 
     def request_head(self, method: str, path: str, version: str, headers: Headers) -> None:
         if self.verbose and not (self.traced and version == "HTTP/2"):

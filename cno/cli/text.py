@@ -90,3 +90,8 @@ class Paint:
     def __call__(self, text: str, style: str) -> str:
         """Return a harmless text in a style of STYLES."""
         return f"\x1b[{STYLES[style]}m{text}\x1b[0m" if self.enabled and text else text
+
+
+def lines_were(count: int) -> str:
+    """Return a number of lines and its verb, for what was done to them."""
+    return f"{count:,} line{'s' * (count != 1)} {'was' if count == 1 else 'were'}"

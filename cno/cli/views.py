@@ -85,7 +85,7 @@ class Views:
         options, output = self.options, self._output
         if options.frames and output is not None and record.protocol == "HTTP/2":
             for line in self._lines.lines(record):
-                output.line(line)
+                output.trace(line)
         if self._file is not None:
             self._file.write(self._as_json(record) + "\n")
             self._file.flush()
@@ -116,7 +116,7 @@ class Views:
             return
         if options.frames:
             for line in self._lines.rest():
-                output.line(line)
+                output.trace(line)
         if options.waterfall is not None:
             self._show_waterfall(transfers, options.waterfall, output)
         if options.har is not None:
