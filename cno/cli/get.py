@@ -133,26 +133,27 @@ class Fetcher:
     async def _run_one(self, number: int, fetch: Fetch) -> int:
         """Fetch a URL and report its errors. Return its exit status."""
         transfer = self._transfers[number]
-        async with self._slots:
-            transfer.begun = asyncio.get_running_loop().time()
-            try:
+        loop = asyncio.get_running_loop()
+        try:
+            async with self._slots:
+                transfer.begun = loop.time()
                 await self._attempts(transfer, fetch)
-            except Problem as problem:
-                transfer.error, transfer.status = str(problem), problem.status
-                if problem.__cause__ is not None:
-                    self._views.fault(transfer, problem.__cause__)
-            except BrokenPipeError:
-                raise
-            except (OSError, ValueError, EOFError) as error:
-                hop = transfer.last
-                status = status_of(error, hop) if hop is not None else 1
-                transfer.error, transfer.status = f"{fetch.url}: {reason(error)}", status
-                self._views.fault(transfer, error)
-            finally:
-                # Let the next fetch print, once this one could.
-                await self._turn(number)
-                self._may_print[number + 1].set()
-        transfer.ended = asyncio.get_running_loop().time()
+        except Problem as problem:
+            transfer.error, transfer.status = str(problem), problem.status
+            if problem.__cause__ is not None:
+                self._views.fault(transfer, problem.__cause__)
+        except BrokenPipeError:
+            raise
+        except (OSError, ValueError, EOFError) as error:
+            hop = transfer.last
+            status = status_of(error, hop) if hop is not None else 1
+            transfer.error, transfer.status = f"{fetch.url}: {reason(error)}", status
+            self._views.fault(transfer, error)
+        finally:
+            transfer.ended = loop.time()
+            # Let the next fetch print, once this one could. (Without a slot: others go on.)
+            await self._turn(number)
+            self._may_print[number + 1].set()
         if transfer.error:
             self._output.problem(transfer.error)
         await self._write_out(transfer)
