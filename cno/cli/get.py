@@ -21,18 +21,13 @@ from cno.cli.rate_limit import RateLimit
 from cno.cli.retries import Retries, is_transient
 from cno.cli.saved_file import remote_names
 from cno.cli.signals import cancelling
-from cno.cli.transfer import Hop, Transfer
+from cno.cli.transfer import MAX_PRINTING, MAX_SAVING, Hop, Transfer
 from cno.cli.views import Views
 from cno.cli.worker import DaemonExecutor
 
 if TYPE_CHECKING:
     from cno.cli.cookies import Jar
 
-#: Concurrent fetches that print to standard output. Responses that are not printed yet wait unread,
-#: and must fit into the connection's window beside the one that is being printed.
-MAX_PRINTING: Final = 4
-#: Concurrent fetches that write to files.
-MAX_SAVING: Final = 16
 #: Bytes of an unwanted body that are read so that the connection can be reused.
 MAX_DRAINED: Final = 65_536
 

@@ -226,7 +226,7 @@ SHOWN: Final = (
     ),
     Option(
         "--waterfall",
-        "Draw when each stream waited and flowed; with a FILE, as SVG.",
+        "Draw when each stream waited and flowed, and why the slowest is slow; a FILE: as SVG.",
         "FILE.svg",
         group=VIEWS,
         optional="",

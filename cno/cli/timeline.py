@@ -35,9 +35,17 @@ class Row:
     pieces: list[tuple[float, int]] = field(default_factory=list)
     #: When a window of ours held the server up: (from, to).
     blocked: list[tuple[float, float]] = field(default_factory=list)
+    #: Whose window that was: "stream", "connection".
+    blocked_by: set[str] = field(default_factory=set)
+    #: Seconds before `asked` in which the command itself held the request back.
+    held: float = 0.0
+    #: Streams that the server allows at once; None: it has not said.
+    max_streams: int | None = None
     #: The lowest window that it had, in bytes.
     window: int | None = None
     is_push: bool = False
+    #: Whether a trace showed its frames: over HTTP/1.1, only its beginning and end are known.
+    has_frames: bool = True
 
     @property
     def end(self) -> float:
@@ -52,6 +60,7 @@ class Timeline:
     def __init__(self) -> None:
         self._rows: dict[tuple[int, int], Row] = {}
         self._blocked: dict[tuple[int, int], float] = {}  # since when; stream 0: the connection
+        self._max_streams: dict[int, int] = {}  # by connection
 
     def add(self, record: Record) -> None:
         """Take a record."""
@@ -67,6 +76,10 @@ class Timeline:
             self._head(self._row(key), record)
         elif record.type == "DATA" and not record.sent:
             self._data(self._row(key), record)
+        elif record.type == "SETTINGS" and not record.sent:
+            most = record.values.get("MAX_CONCURRENT_STREAMS")
+            if isinstance(most, int):
+                self._max_streams[record.connection] = most
         elif record.type == "WINDOW_UPDATE" and record.sent:
             self._unblock(key, record.time)
         elif record.type == "PRIORITY_UPDATE":
@@ -128,22 +141,25 @@ class Timeline:
             same = row.connection == key[0] and key[1] in (0, row.stream)
             if same and row.ended is None and row.sent is not None:
                 row.blocked.append((max(since, row.sent), time))
+                row.blocked_by.add("stream" if key[1] else "connection")
 
     def rows(self, transfers: Iterable[Transfer], began: float) -> list[Row]:
         """Return the rows in the order of their requests. `began`: when the trace did."""
         found: list[Row] = []
         for transfer in transfers:
-            for hop in transfer.hops:
+            for number, hop in enumerate(transfer.hops):
                 row = self._rows.pop((hop.number, hop.stream), None) if hop.stream else None
                 if row is None or hop.version != "HTTP/2":
                     row = of_hop(hop, began)
                 row.asked = hop.begun - began
+                row.held = hop.begun - transfer.wanted if number == 0 else 0.0
                 row.label = f"{hop.fetch.method} {hop.fetch.url}"
                 row.status = row.status or transfer.error
                 found.append(row)
         found += [row for row in self._rows.values() if row.sent is not None]
         first = min((row.asked for row in found), default=0.0)
         for row in found:
+            row.max_streams = self._max_streams.get(row.connection)
             shift(row, first)
         return sorted(found, key=lambda row: (row.asked, row.connection, row.stream))
 
@@ -154,6 +170,7 @@ def of_hop(hop: Hop, began: float) -> Row:
     row.sent = hop.sent - began if hop.sent else None
     row.answered = hop.answered - began if hop.answered else None
     row.ended = hop.ended - began if hop.ended else None
+    row.has_frames = False
     row.size, row.status = hop.size, str(hop.code or "")
     if hop.size and row.answered is not None and row.ended is not None:
         row.pieces = [(row.answered, 0), (row.ended, hop.size)]

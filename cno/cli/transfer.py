@@ -1,13 +1,21 @@
-"""The record of one fetch: what was sent, what came, and when.
+"""The record of one fetch: the requests, the responses, and their times.
 
 Knows the times and sizes that `-w` and HAR files report. Must never know a connection.
 """
+
+from typing import Final
 
 from cno.cli.connecting import Timings
 from cno.cli.fetch import Fetch
 from cno.cli.values import Values, fresh
 
 Headers = list[tuple[str, str]]
+
+#: Concurrent fetches that print to standard output. Responses that are not printed yet wait unread,
+#: and must fit into the connection's window beside the one that is being printed.
+MAX_PRINTING: Final = 4
+#: Concurrent fetches that write to files.
+MAX_SAVING: Final = 16
 
 
 class Hop(Values):
@@ -39,7 +47,8 @@ class Transfer(Values):
 
     number: int
     url: str
-    begun: float
+    wanted: float  #: The command began.
+    begun: float = 0.0  #: It was one of the fetches that a command has at once.
     hops: list[Hop] = fresh(default_factory=list)
     retries: int = 0
     ended: float = 0.0

@@ -134,11 +134,12 @@ class Views:
             return
         import shutil  # slow to import
 
+        from cno.cli.slowest import slowest
         from cno.cli.waterfall import waterfall
 
         width = shutil.get_terminal_size((120, 24)).columns
         ascii_only = not can_draw(sys.stderr.encoding)
-        for line in waterfall(rows, Paint(sys.stderr), width, ascii_only):
+        for line in [*waterfall(rows, Paint(sys.stderr), width, ascii_only), *slowest(rows)]:
             output.line(line)
 
     def __enter__(self) -> "Views":

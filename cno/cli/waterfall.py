@@ -12,6 +12,8 @@ LABEL: Final = 28
 #: Columns of the bars.
 MIN_BAR: Final = 20
 MAX_BAR: Final = 100
+#: Seconds for which a request was held back that are worth a remark.
+HELD: Final = 0.02
 
 #: What a column shows, the most important last: (name, character, ASCII, style).
 MARKS: Final = (
@@ -64,7 +66,7 @@ def columns(row: Row, total: float, width: int) -> list[int]:
 
 
 def shortened(label: str, most: int) -> str:
-    """Return a label of at most so many characters: its beginning and its end."""
+    """Return a label of at most `most` characters: its beginning and its end."""
     method, _, url = label.partition(" ")
     _, mark, rest = url.partition("://")
     path = rest[rest.find("/") :] if "/" in rest else rest
@@ -106,6 +108,8 @@ def status_text(row: Row) -> str:
     words = [] if text == "200" else [text]
     if row.is_push:
         words.append("pushed")
+    if row.held >= HELD:
+        words.append(f"held back {milliseconds(row.held)}")
     if row.blocked:
         words.append(f"blocked {milliseconds(sum(end - start for start, end in row.blocked))}")
     return " ".join(words)

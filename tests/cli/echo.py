@@ -46,6 +46,7 @@ class Echo:
     scheme: str = "http"
     seen: list[Seen] = field(default_factory=list)
     connections: set[int] = field(default_factory=set)
+    awaited: dict[int, asyncio.Event] = field(default_factory=dict)  # by number of requests
     cuts: int = 0
     failures: int = 0
 
@@ -57,6 +58,8 @@ class Echo:
         body = await request.payload.read()
         self.seen.append(Seen(request.method, request.path, list(request.headers), body))
         self.connections.add(id(request.conn))
+        if (event := self.awaited.pop(len(self.seen), None)) is not None:
+            event.set()
         kind = request.path.split("?")[0].split("/")[1]
         handler = HANDLERS.get(kind)
         if handler is None:
@@ -166,6 +169,14 @@ async def answer_basic(echo: Echo, request: cno.Request) -> None:
     await request.respond(200 if known else 401, challenge, b"in\n" if known else b"out\n")
 
 
+async def answer_last(echo: Echo, request: cno.Request) -> None:
+    """Answer once the server has seen this number of requests."""
+    wanted = int(part_of(request))
+    if len(echo.seen) < wanted:
+        await echo.awaited.setdefault(wanted, asyncio.Event()).wait()
+    await request.respond(200, [], b"at last\n")
+
+
 async def answer_slow(echo: Echo, request: cno.Request) -> None:
     await asyncio.sleep(PATIENCE)
 
@@ -185,6 +196,7 @@ HANDLERS: dict[str, Callable[[Echo, cno.Request], Awaitable[None]]] = {
     "cookies": answer_cookies,
     "name": answer_name,
     "basic": answer_basic,
+    "last": answer_last,
     "slow": answer_slow,
     "drop": answer_drop,
 }

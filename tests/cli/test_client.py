@@ -226,6 +226,16 @@ def test_six_connections_over_http1(here: Here, echo: Echo) -> None:
     assert len(os.listdir(here.folder)) == 20
 
 
+@pytest.mark.parametrize("version", ["--http2", "--http1.1"])
+def test_one_slow_file_holds_up_no_other(here: Here, echo: Echo, version: str) -> None:
+    """Fetches that are complete make room for further ones, whatever the first one waits for."""
+    echo.seen.clear()
+    urls = [f"{echo.url}/last/20", *(f"{echo.url}/echo/{number}" for number in range(19))]
+    result = here("get", "-m", "10", "-s", "--waterfall", version, "-O", *urls)
+    assert result.status == 0 and len(echo.seen) == 20
+    assert "slowest: GET /last/20, " in result.stderr
+
+
 def test_one_connection_over_http2(here: Here, echo: Echo) -> None:
     urls = [f"{echo.url}/echo/{number}" for number in range(20)]
     echo.connections.clear()

@@ -1,4 +1,4 @@
-"""What `-v` does while nobody reads standard error: lines are dropped and counted."""
+"""Lines of `-v` are dropped and counted while nobody reads standard error."""
 
 import asyncio
 import os
@@ -53,7 +53,7 @@ def test_lines_are_dropped_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_file_that_takes_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is written makes room: the bound is one of waiting lines."""
+    """The bound is one of lines that wait: written ones make room."""
     monkeypatch.setattr(printer, "MAX_TRACE", 1_000)
 
     async def main() -> None:

@@ -1,4 +1,4 @@
-"""What a command loads before it does anything, and what makes its start cheap.
+"""The modules that a command loads before it does anything, and what makes its start cheap.
 
 Modules are counted, not milliseconds: those are the same on a busy machine.
 """

@@ -1,0 +1,157 @@
+"""Says in words why the slowest requests of a waterfall were slow.
+
+Knows what passed on a connection while a request waited. Must never know how a waterfall is drawn.
+"""
+
+import itertools
+from statistics import median
+from typing import Final
+
+from cno.cli.timeline import Row
+from cno.cli.transfer import MAX_PRINTING, MAX_SAVING
+from cno.cli.waterfall import HELD, bytes_text, milliseconds, shortened
+
+#: Requests that are explained.
+MAX_SLOW: Final = 3
+#: A further one is explained if it took this many times as long as the median, and not much less
+#: than the slowest.
+FACTOR: Final = 2.0
+#: Part of the time of a request below which a phase of it is left out.
+SMALL: Final = 0.1
+#: Part of a phase that makes something the reason of it.
+LARGE: Final = 0.3
+#: Part of a phase in which nothing came that makes a gap of it, not the pace of a connection.
+GAP: Final = 0.05
+LABEL: Final = 60
+
+Span = tuple[float, float]
+
+
+def slowest(rows: list[Row]) -> list[str]:
+    """Return the lines about the slowest request, and about others that are much slower than most.
+
+    The rows are all of the command's: the traffic of the others tells the reason.
+    """
+    if not rows:
+        return []
+    middle = median(duration(row) for row in rows)
+    order = sorted(rows, key=duration, reverse=True)[:MAX_SLOW]
+    about = f"; the median is {milliseconds(middle)}" if len(rows) > 1 else ""
+    lines = []
+    for row in order:
+        least = max(FACTOR * middle, LARGE * duration(order[0]))
+        if row is order[0] or duration(row) > least:
+            which = "slowest" if row is order[0] else "slow"
+            name = shortened(row.label, LABEL)
+            lines.append(f"{which}: {name}, {milliseconds(duration(row))}{about}")
+            lines += [f"  {line}" for line in phases(row, rows)]
+    held = [row.held for row in rows if row.held >= HELD]
+    if held:
+        most = milliseconds(max(held))
+        text = f"held back: {len(held):,} of {len(rows):,} requests, for up to {most}"
+        bounds = f"{MAX_SAVING} into files, {MAX_PRINTING} else, 1 with -b FILE or -c"
+        lines.append(f"{text}: `cno get` has few at once ({bounds})")
+    return lines
+
+
+def duration(row: Row) -> float:
+    """Return the seconds that a request took, without those for which it was held back."""
+    return row.end - row.asked
+
+
+def phases(row: Row, rows: list[Row]) -> list[str]:
+    """Return a line for each phase of a request that took a part of its time worth naming."""
+    sent = row.sent if row.sent is not None else row.end
+    answered = row.answered if row.answered is not None else row.end
+    found = [
+        (sent - row.asked, f"until it was sent: {queued(row, rows)}"),
+        (answered - sent, f"until the answer began: {waited(row, rows, (sent, answered))}"),
+        (row.end - answered, f"until it was complete: {waited(row, rows, (answered, row.end))}"),
+    ]
+    least = SMALL * duration(row)
+    return [
+        f"{milliseconds(time):>10} {text}" for time, text in found if time > 0 and time >= least
+    ]
+
+
+def queued(row: Row, rows: list[Row]) -> str:
+    """Return why a request was not sent at once."""
+    if row.sent is None:
+        return "it never was"
+    before = [
+        other
+        for other in rows
+        if other is not row
+        and other.connection == row.connection
+        and other.sent is not None
+        and other.sent < row.sent <= other.end + 0.001
+    ]
+    if row.max_streams is not None and len(before) + 1 >= row.max_streams:
+        return f"the server allows {row.max_streams:,} streams at once (SETTINGS)"
+    if before and not row.has_frames:
+        return "over HTTP/1.1, a connection has one request at a time"
+    return "connecting (`cno ping` measures the steps), or the work of this client"
+
+
+def waited(row: Row, rows: list[Row], span: Span) -> str:
+    """Return what a request waited for during a time."""
+    length = span[1] - span[0]
+    if span[0] == row.answered and not row.has_frames:
+        return rate_text(row, length)
+    held_up = sum(overlap(each, span) for each in row.blocked)
+    if held_up >= LARGE * length and held_up > 0:
+        return blocked_text(row, held_up)
+    silence = silent_time(row, rows, span)
+    if silence >= LARGE * length:
+        return (
+            f"for {milliseconds(silence)} the server sent nothing on the connection; "
+            "the time is its own, or the network's (see `cno ping`)"
+        )
+    others = {
+        id(other): sum(size for time, size in other.pieces if span[0] < time <= span[1])
+        for other in rows
+        if other is not row and other.connection == row.connection
+    }
+    size = sum(others.values())
+    own = sum(size for time, size in row.pieces if span[0] < time <= span[1])
+    if size <= own:
+        return rate_text(row, length)
+    most = max(others, key=lambda key: others[key])
+    name = next(shortened(other.label, LABEL) for other in rows if id(other) == most)
+    return (
+        f"{bytes_text(size)} of other streams came meanwhile, {bytes_text(others[most])} of them "
+        f"of {name}; a priority decides who is first (-H 'priority: u=0')"
+    )
+
+
+def blocked_text(row: Row, time: float) -> str:
+    """Return what a window held up, and what can be done."""
+    which = " and ".join(f"the {name}'s" for name in sorted(row.blocked_by)) or "a"
+    return (
+        f"for {milliseconds(time)} {which} flow-control window of this client was used up: what "
+        "came was not read faster (output, disk, --limit-rate), or the window is too small "
+        "(--limit initial_window_size=..., connection_window=...)"
+    )
+
+
+def rate_text(row: Row, length: float) -> str:
+    """Return the rate of a body."""
+    return f"{bytes_text(row.size)}, {bytes_text(int(row.size / max(length, 1e-6)))}/s"
+
+
+def silent_time(row: Row, rows: list[Row], span: Span) -> float:
+    """Return how long, within `span`, nothing came on the connection of a row: the long gaps."""
+    times = [span[0], span[1]]
+    for other in rows:
+        if other.connection == row.connection:
+            known = [time for time, size in other.pieces if size]
+            if other.answered is not None:
+                known.append(other.answered)
+            times += [time for time in known if span[0] < time < span[1]]
+    times.sort()
+    gaps = [after - before for before, after in itertools.pairwise(times)]
+    return sum(gap for gap in gaps if gap >= GAP * (span[1] - span[0]))
+
+
+def overlap(one: Span, other: Span) -> float:
+    return max(0.0, min(one[1], other[1]) - max(one[0], other[0]))
