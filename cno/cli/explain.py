@@ -4,13 +4,14 @@ The engine finds the fault; this shows it beside the last frames. Must never kno
 """
 
 import re
-from collections import deque
+from collections import Counter, deque
 from typing import Final
 
 from cno.cli.frame_lines import detail
 from cno.cli.problems import reason
 from cno.cli.rules import address_of, rule_of
 from cno.cli.text import Paint, one_line
+from cno.cli.tolerated import Fault, faults_of
 from cno.errors import ConnectionError
 from cno.trace import Record
 
@@ -37,10 +38,14 @@ class Explainer:
         self._paint = paint
         self._kept: dict[int, deque[Record]] = {}
         self._resets: list[Record] = []
+        self._tolerated: dict[Fault, Record] = {}  # the first record of each
+        self._counts: Counter[Fault] = Counter()
+        self._has_explained = False
 
     def add(self, record: Record) -> None:
         """Take a record."""
         if not record.sent:
+            self._note_faults(record)
             self._kept.setdefault(record.connection, deque(maxlen=MAX_KEPT)).append(record)
             ended = record.type in ("RST_STREAM", "GOAWAY") and record.values.get("code")
             if ended not in (None, False, "NO_ERROR") and len(self._resets) < MAX_KEPT:
@@ -48,10 +53,12 @@ class Explainer:
 
     def explained(self, error: BaseException, connection: int, stream: int) -> list[str]:
         """Return the lines about an error of a request."""
+        self._has_explained = True
         section = section_of(error)
         connection = connection or max(self._kept, default=0)  # before the first request: the last
         paint = self._paint
         lines = [f"{paint('what', 'bold')}    {reason(error)}"]
+        self._drop_refused(error, connection, stream)
         rule, advice, types = rule_of(section)
         if section:
             lines.append(f"{paint('rule', 'bold')}    {section}{': ' if rule else ''}{rule}")
@@ -76,6 +83,48 @@ class Explainer:
             advice = "The peer gave the reason above: its logs may say more."
         if advice:
             lines.append(f"{paint('advice', 'bold')}  {advice}")
+        return lines
+
+    def _note_faults(self, record: Record) -> None:
+        """Keep the faults of a record, each kind once."""
+        for fault in faults_of(record):
+            if fault in self._tolerated or len(self._tolerated) < MAX_KEPT:
+                self._tolerated.setdefault(fault, record)
+                self._counts[fault] += 1
+
+    def _drop_refused(self, error: BaseException, connection: int, stream: int) -> None:
+        """Forget the faults of a message that was refused: they were not accepted."""
+        section, limit = section_of(error), getattr(error, "limit", "")
+        last = self._kept[connection][-1] if self._kept.get(connection) else None
+        for fault, record in list(self._tolerated.items()):
+            of_message = record.connection == connection and record.stream == stream
+            same = fault.section == section or (limit and fault.limit == limit)
+            if same or record is last or (of_message and record.protocol == "HTTP/2"):
+                del self._tolerated[fault]
+
+    def accepted(self) -> list[str]:
+        """Return the lines about faults that were accepted, or that there was none at all."""
+        paint = self._paint
+        if not self._tolerated:
+            return [] if self._has_explained else ["explain: nothing that came broke a rule"]
+        lines = []
+        for fault, record in self._tolerated.items():
+            count = self._counts[fault]
+            often = f" ({count:,} times)" if count > 1 else ""
+            rule, more, _ = rule_of(fault.section)
+            advice = "cno accepts this, other clients may not. Report it to whoever runs the peer."
+            if fault.limit:
+                advice = f"--limit {fault.limit}=yes accepts this; other clients refuse it."
+            elif more:
+                advice = f"{advice} {more}"
+            lines += [
+                f"{paint('what', 'bold')}    accepted: {fault.text}{often}",
+                f"{paint('rule', 'bold')}    {fault.section}: {rule}",
+                f"        {address_of(fault.section)}",
+                f"{paint('bytes', 'bold')}   the first time:",
+                *self._octets(record),
+                f"{paint('advice', 'bold')}  {advice}",
+            ]
         return lines
 
     def _ended(self, connection: int, stream: int) -> list[Record]:

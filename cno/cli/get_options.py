@@ -235,7 +235,7 @@ SHOWN: Final = (
     Option("--har", "Write an HTTP Archive (HAR 1.2), with frames.", "FILE", "", VIEWS, files=True),
     Option(
         "--explain",
-        "Where a peer breaks a rule, show the rule, the bytes, and what to do.",
+        "Where a peer breaks a rule, accepted or not, show it, the bytes, and what to do.",
         group=VIEWS,
     ),
     Option("-h --help", "Show this text."),

@@ -12,6 +12,16 @@ RULES: Final[dict[str, tuple[str, str, tuple[str, ...]]]] = {
         "The peer may not speak HTTP/2 here: try --http1.1, and check the port.",
         (),
     ),
+    "RFC 9110 5.5": ("Values of fields have no control characters.", "", ()),
+    "RFC 9110 6.5.1": ("Fields that frame, route or authenticate are not for trailers.", "", ()),
+    "RFC 9110 8.6": (
+        "A message has one Content-Length, and a response 1xx or 204 has none.",
+        "A program and the server in front of it may both add one.",
+        (),
+    ),
+    "RFC 9110 10.1.4": ("TE of the request says which transfer codings it allows.", "", ()),
+    "RFC 9110 15": ("Status codes are from 100 to 599.", "", ()),
+    "RFC 9113 4.1": ("Senders leave reserved bits and unused flags unset.", "", ()),
     "RFC 9113 4.2": (
         "No frame is larger than SETTINGS_MAX_FRAME_SIZE allows.",
         "--limit max_frame_size=... announces a larger size; the peer should respect ours.",

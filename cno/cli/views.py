@@ -119,6 +119,9 @@ class Views:
                 output.trace(line)
         if options.waterfall is not None:
             self._show_waterfall(transfers, options.waterfall, output)
+        if options.explain:
+            for line in self._explainer.accepted():
+                output.line(line)
         if options.har is not None:
             from cno.cli.har import archive
 

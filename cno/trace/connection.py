@@ -29,7 +29,12 @@ MAX_FIELDS: Final = 1_000
 #: Bytes of an HPACK table that is followed.
 MAX_TABLE: Final = 1 << 20
 
+BLANKS: Final = " \t"
+#: Bytes of a head of HTTP/1.1 that comes in pieces.
+MAX_HEAD: Final = 65_536
+
 _HEAD: Final = re.compile(rb"(HTTP/1\.[01] \d{3}|[!-~]+ [!-~]+ HTTP/1\.[01]\r?\n)")
+_BLANK_LINE: Final = re.compile(rb"\n\r?\n")
 
 
 class Trace(Tracer):
@@ -78,6 +83,7 @@ class Direction:
         self.block = bytearray()  # of HEADERS or PUSH_PROMISE without END_HEADERS
         self.ends_stream = False  # its HEADERS had END_STREAM
         self.ended: set[int] = set()  # streams that ended in this direction only
+        self.head = b""  # of HTTP/1.1, of which the end has not passed
 
 
 class ConnectionTrace(Tap):
@@ -183,16 +189,21 @@ class ConnectionTrace(Tap):
     # -- HTTP/1.1 --------------------------------------------------------------------------------
 
     def _http1(self, own: Direction, data: bytes) -> None:
-        """Report a piece of HTTP/1.1: a head where one begins and is whole, otherwise its size."""
-        blank = data.find(b"\r\n\r\n")
-        if blank >= 0 and _HEAD.match(data):
-            lines = data[:blank].decode("utf-8", "surrogateescape").split("\r\n")
-            pairs = [line.partition(":") for line in lines[1:]]
-            record = self._piece(own, "HEAD", data[: blank + 4])
-            record.values["line"] = lines[0]
-            record.fields = [(name.lower(), value.strip()) for name, _, value in pairs]
-            self._trace.listener(record)
-            data = data[blank + 4 :]
+        """Report a piece of HTTP/1.1: a head where one ends, otherwise its size.
+
+        Pieces of a head that is not whole are reported as "DATA", so that a fault in it is seen.
+        """
+        before = own.head
+        if before or _HEAD.match(data):
+            whole = before + data
+            blank = _BLANK_LINE.search(whole, max(0, len(before) - 2))
+            own.head = whole if blank is None and len(whole) <= MAX_HEAD else b""
+            if blank is not None:
+                size = blank.end() - len(before)
+                record = self._piece(own, "HEAD", data[:size])
+                describe_head(record, whole[: blank.end()])
+                self._trace.listener(record)
+                data = data[size:]
         if data:
             self._trace.listener(self._piece(own, "DATA", data))
 
@@ -201,6 +212,30 @@ class ConnectionTrace(Tap):
         return Record(
             now, self.number, own.sent, "HTTP/1.1", type, 0, (), len(data), octets=data[:MAX_OCTETS]
         )
+
+
+def describe_head(record: Record, head: bytes) -> None:
+    """Add the start line and the fields of a head, and the lines that break RFC 9112 2.2 or 5.2."""
+    text = head.decode("utf-8", "surrogateescape")
+    lines = text.split("\n")[:-2]
+    bare = text.count("\n") - text.count("\r\n")
+    folded = 0
+    fields: list[tuple[str, str]] = []
+    for raw in lines[1 : MAX_FIELDS + 1]:
+        line = raw.removesuffix("\r")
+        if line[:1] in (" ", "\t") and fields:
+            name, value = fields[-1]
+            fields[-1] = (name, f"{value} {line.strip(BLANKS)}".strip(BLANKS))
+            folded += 1
+        else:
+            name, _, value = line.partition(":")
+            fields.append((name.lower(), value.strip(BLANKS)))
+    record.fields = fields
+    record.values["line"] = lines[0].removesuffix("\r")
+    if bare:
+        record.values["bare_lf"] = bare
+    if folded:
+        record.values["obs_fold"] = folded
 
 
 def show_windows(record: Record, sender: Direction) -> None:

@@ -44,7 +44,9 @@ class Record:
     flags: tuple[str, ...]
     length: int  #: Bytes of payload, padding included.
     fields: list[tuple[str, str]] | None = None
-    #: What else the frame says: settings, `increment`, `code`, `last_stream`, `padding`, ….
+    #: What else the frame says: settings, `increment`, `code`, `last_stream`, `padding`, …. Of a
+    #: "HEAD": `line`, and the number of lines that end with LF alone (`bare_lf`) or that continue a
+    #: field (`obs_fold`), if there are some.
     values: dict[str, int | str] = field(default_factory=dict)
     #: Bytes that may still be sent: DATA: by its sender; WINDOW_UPDATE: by its receiver.
     stream_window: int | None = None

@@ -270,6 +270,94 @@ def test_a_fault_of_http1_is_explained(here: Here) -> None:
     assert "48 54 54 50" in result.stderr
 
 
+HTTP1_FAULTS = [
+    (b"HTTP/1.1 204\r\n\r\n", "RFC 9112 4", "no space follows the status code"),
+    (b"HTTP/1.1 777 x\r\ncontent-length: 0\r\n\r\n", "RFC 9110 15", "the status 777"),
+    (b"HTTP/1.1 204 x\r\ncontent-length: 0\r\n\r\n", "RFC 9110 8.6", "in a response 204"),
+    (b"HTTP/1.1 204 x\r\ntransfer-encoding: chunked\r\n\r\n", "RFC 9112 6.1", "response 204"),
+    (b"HTTP/1.1 204 x\r\nx-a: b\x1b[0m\r\n\r\n", "RFC 9110 5.5", "the value of x-a has control"),
+]
+SWITCHED = [
+    ("allow_bare_lf", b"HTTP/1.1 200 OK\ncontent-length: 1\n\nx", "RFC 9112 2.2", "LF alone"),
+    (
+        "allow_obs_fold",
+        b"HTTP/1.1 200 OK\r\nx: a\r\n b\r\ncontent-length: 1\r\n\r\nx",
+        "RFC 9112 5.2",
+        "goes on in the next line",
+    ),
+    (
+        "allow_equal_content_lengths",
+        b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 1\r\n\r\nx",
+        "RFC 9110 8.6",
+        "more than once",
+    ),
+    (
+        "allow_transfer_codings",
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n",
+        "RFC 9110 10.1.4",
+        "a transfer coding",
+    ),
+]
+
+
+@pytest.mark.parametrize(("answer", "section", "words"), HTTP1_FAULTS)
+def test_a_fault_that_is_accepted(here: Here, answer: bytes, section: str, words: str) -> None:
+    with answering(answer) as url:
+        result = here("get", "--explain", url)
+    assert result.status == 0
+    assert "what    accepted: " in result.stderr and words in result.stderr
+    assert f"rule    {section}: " in result.stderr and "48 54 54 50" in result.stderr
+    assert "advice  cno accepts this" in result.stderr and is_harmless(result.stderr)
+
+
+@pytest.mark.parametrize(("switch", "answer", "section", "words"), SWITCHED)
+def test_a_fault_that_a_limit_accepts(
+    here: Here, switch: str, answer: bytes, section: str, words: str
+) -> None:
+    with answering(answer, answer) as url:
+        result = here("get", "--explain", "--limit", f"{switch}=yes", url)
+        refused = here("get", "--explain", url)
+    assert result.status == 0 and result.stdout == b"x"
+    assert "what    accepted: " in result.stderr and words in result.stderr
+    assert f"rule    {section}: " in result.stderr
+    assert f"advice  --limit {switch}=yes accepts this" in result.stderr
+    assert refused.status != 0 and "accepted: " not in refused.stderr
+    assert f"--limit {switch}=yes accepts it." in refused.stderr
+
+
+def test_faults_of_http2_that_are_accepted(here: Here) -> None:
+    pen = f.FrameFactory()
+    head = [(":status", "200"), ("x-a", " b"), ("x-c", "\x01"), ("content-length", "1")]
+    frames = (
+        pen.headers(1, [*head, ("content-length", "1")]),
+        f.frame(f.DATA, 0x40, 1 << 31 | 1, b"x"),
+        f.frame(f.PING, 0x2, 0, bytes(8)),
+        f.frame(f.PING, 0x2, 0, bytes(8)),
+        pen.headers(1, [("set-cookie", "a=b")], end_stream=True),
+    )
+    with scripted(*frames) as url:
+        result = here("get", "--explain", "--http2", url)
+    assert (result.status, result.stdout) == (0, b"x")
+    accepted = [line[18:] for line in result.stderr.splitlines() if "accepted: " in line]
+    assert accepted == [
+        "the value of x-c has control characters",
+        "content-length is there more than once",
+        "the value of x-a begins or ends with a blank",
+        "DATA with the reserved bit",
+        "DATA with flags that it does not define (0x40)",
+        "PING with flags that it does not define (0x02) (2 times)",
+        "set-cookie is a trailer: it was dropped",
+    ]
+    for section in ("9110 5.5", "9110 8.6", "9113 8.2.1", "9113 4.1", "9110 6.5.1"):
+        assert f"rule    RFC {section}: " in result.stderr
+
+
+def test_no_fault_at_all(here: Here, echo: Echo) -> None:
+    for version in ("--http2", "--http1.1"):
+        result = here("get", "--explain", version, f"{echo.url}/text")
+        assert result.stderr == "explain: nothing that came broke a rule\n"
+
+
 def test_sections() -> None:
     assert rule_of("RFC 9113 6.5.2")[0] and rule_of("RFC 9113 6.5.9") == RULES["RFC 9113 6.5"]
     assert rule_of("RFC 1 2.3") == ("", "", ()) and rule_of("") == ("", "", ())

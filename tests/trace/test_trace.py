@@ -153,6 +153,36 @@ def test_heads_of_http1() -> None:
     assert without_secrets(records[0]).fields == [("host", "h"), ("cookie", "...")]
 
 
+@pytest.mark.parametrize("step", [1, 7, 1_000])
+def test_heads_of_http1_that_break_lines(step: int) -> None:
+    """They may come in pieces, of which the last one has the fields."""
+    records: list[Record] = []
+    connection = Trace(records.append).open(server=False)
+    head = b"HTTP/1.1 200 OK\r\nX: a\n\tb\r\n c \r\nY: z\n\r\n"
+    connection.sent(b"GET / HTTP/1.1\r\n\r\n")
+    connection.received(head[:12])  # a head is known by its beginning
+    for at in range(12, len(head), step):
+        connection.received(head[at : at + step])
+    connection.received(b"body")
+    received = [record for record in records if not record.sent]
+    (found,) = [record for record in received if record.type == "HEAD"]
+    assert found.fields == [("x", "a b c"), ("y", "z")]
+    assert found.values == {"line": "HTTP/1.1 200 OK", "bare_lf": 2, "obs_fold": 2}
+    assert sum(record.length for record in received) == len(head) + 4
+    assert received[-1].length == 4
+
+
+def test_a_head_of_http1_without_an_end() -> None:
+    records: list[Record] = []
+    connection = Trace(records.append).open(server=False)
+    connection.sent(b"GET / HTTP/1.1\r\n\r\n")
+    connection.received(b"HTTP/1.1 200 OK\r\n")
+    for _ in range(20):
+        connection.received(b"x: " + b"y" * 4_000 + b"\r\n")
+    connection.received(b"\r\n")
+    assert "HEAD" not in [record.type for record in records if not record.sent]
+
+
 class TracedClient(Traced, cno.Client):
     pass
 
