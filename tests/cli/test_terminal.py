@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -575,9 +575,12 @@ def test_a_name_of_standard_output(tmp_path: Path) -> None:
 UP = b" and HTTP/1.1\r\n"
 #: Actions to do in order, each after its text is on the terminal; None: Ctrl-C.
 Steps = Sequence[tuple[bytes, Callable[[], object] | None]]
+NONE: Mapping[str, str] = {}
 
 
-def on_terminal(*args: str, cwd: Path, steps: Steps = ()) -> str:
+def on_terminal(
+    *args: str, cwd: Path, steps: Steps = (), variables: Mapping[str, str] = NONE
+) -> str:
     """Return the text that a command writes to a terminal."""
     import pty
 
@@ -585,7 +588,7 @@ def on_terminal(*args: str, cwd: Path, steps: Steps = ()) -> str:
     process = subprocess.Popen(
         [sys.executable, "-m", "cno", *args],
         cwd=cwd,
-        env={**ENVIRONMENT, "TERM": "xterm-256color"},
+        env={**ENVIRONMENT, "TERM": "xterm-256color", **variables},
         stdin=subprocess.DEVNULL,
         stdout=theirs,
         stderr=theirs,
