@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from cno.cli.app import run_app
+from cno.trace.frame_reader import FrameReader
+from tests import frames as f
 from tests.processes import PATIENCE, Result
 
 POSIX = pytest.mark.skipif(os.name != "posix", reason="signals and terminals of POSIX")
@@ -64,3 +66,25 @@ def answering(*answers: bytes, hold: bool = False) -> Iterator[str]:
         finally:
             stop.set()
             thread.join()
+
+
+@contextmanager
+def scripted(*frames: bytes) -> Iterator[str]:
+    """Serve one connection of HTTP/2: send these frames once there is a request."""
+
+    def serve() -> None:
+        with listener.accept()[0] as sock:
+            sock.settimeout(PATIENCE)
+            reader = FrameReader(len(f.PREFACE))
+            sock.sendall(f.FrameFactory().settings())
+            while not any(frame.type == f.HEADERS for frame in reader.feed(sock.recv(65_536))):
+                pass
+            sock.sendall(b"".join(frames))
+            while sock.recv(65_536):
+                pass
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        thread.join(PATIENCE)

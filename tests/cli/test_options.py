@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from cno.cli.get_options import OPTIONS
-from tests.cli.commands import POSIX, Here
+from tests import frames as f
+from tests.cli.commands import POSIX, Here, answering, scripted
 from tests.cli.echo import HOST, MODIFIED, TEXT, Echo, Seen, echoing
 from tests.processes import cno
 from tests.tree import ROOT
@@ -208,11 +209,55 @@ def test_views_have_no_colours_where_none_are_wanted(tmp_path: Path, echo: Echo)
     assert not colour.search(on_terminal(*args, cwd=tmp_path, variables={"NO_COLOR": "1"}))
 
 
+# -- exit statuses ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("args", "status"),
+    [
+        (["gopher://h/"], 1),
+        (["http://[::1"], 3),
+        (["http://nobody.invalid/"], 6),
+        (["-x", "http://nobody.invalid/", "http://h/"], 5),
+        (["-T", "none", "http://h/"], 26),
+        (["-d", "@none", "http://h/"], 26),
+        (["-o", "none/f", "URL/echo"], 23),
+        (["--limit", "max_body_size=10", "URL/text"], 63),
+        (["--http2", "--limit", "max_body_size=10", "URL/text"], 63),
+    ],
+)
+def test_statuses_of_faults_of_ours(here: Here, echo: Echo, args: list[str], status: int) -> None:
+    result = here("get", *(arg.replace("URL", echo.url) for arg in args))
+    assert result.status == status and result.stderr.startswith("cno: "), result
+
+
+@pytest.mark.parametrize(
+    ("answer", "status"),
+    [
+        (b"SSH-2.0-x\r\n", 1),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\n", 8),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nx", 18),
+        (b"", 52),
+    ],
+)
+def test_statuses_of_faults_of_a_server(here: Here, answer: bytes, status: int) -> None:
+    with answering(answer) as url:
+        assert here("get", url).status == status
+
+
+def test_statuses_of_http2(here: Here) -> None:
+    pen = f.FrameFactory()
+    for frames, status in (([pen.rst(1, 2)], 92), ([f.frame(f.PING, 0, 0, b"x")], 16)):
+        with scripted(*frames) as url:
+            assert here("get", "--http2", url).status == status
+
+
 # -- all options -----------------------------------------------------------------------------------
 
 
 def test_each_option_is_tested() -> None:
     files = [*(ROOT / "tests/cli").glob("*.py"), ROOT / "tests/interop/test_get_beside_curl.py"]
-    words = set(re.findall(r"(?<![\w-])--?[\w.-]+", "\n".join(f.read_text("utf-8") for f in files)))
+    text = "\n".join(file.read_text("utf-8") for file in files)
+    words = set(re.findall(r"(?<![\w-])--?[\w.-]+", text))
     missing = [option.flags for option in OPTIONS if not words & set(option.all_flags)]
     assert missing == []

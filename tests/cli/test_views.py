@@ -4,13 +4,10 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
-import threading
 import unicodedata
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -23,9 +20,8 @@ from cno.cli.timeline import Row, Timeline
 from cno.cli.waterfall import waterfall
 from cno.cli.waterfall_svg import svg
 from cno.trace import Record, Trace
-from cno.trace.frame_reader import FrameReader
 from tests import frames as f
-from tests.cli.commands import POSIX, Here, answering
+from tests.cli.commands import POSIX, Here, answering, scripted
 from tests.cli.echo import TEXT, Echo, echoing
 from tests.processes import ENVIRONMENT, PATIENCE, Pair
 
@@ -42,28 +38,6 @@ def echo() -> Iterator[Echo]:
 
 def is_harmless(text: str) -> bool:
     return not any(unicodedata.category(c) in ("Cc", "Cf") for c in text.replace("\n", ""))
-
-
-@contextmanager
-def scripted(*frames: bytes) -> Iterator[str]:
-    """Serve one connection of HTTP/2: send these frames once there is a request."""
-
-    def serve() -> None:
-        with listener.accept()[0] as sock:
-            sock.settimeout(PATIENCE)
-            reader = FrameReader(len(f.PREFACE))
-            sock.sendall(f.FrameFactory().settings())
-            while not any(frame.type == f.HEADERS for frame in reader.feed(sock.recv(65_536))):
-                pass
-            sock.sendall(b"".join(frames))
-            while sock.recv(65_536):
-                pass
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=serve)
-        thread.start()
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
-        thread.join(PATIENCE)
 
 
 # -- -v --------------------------------------------------------------------------------------------
