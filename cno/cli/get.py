@@ -105,6 +105,7 @@ class Fetcher:
                 status = await self._fetch_all(fetches)
             finally:
                 self._views.show(self._transfers)
+            await self._views.drain()
             await self._output.drain()
         return status
 

@@ -17,7 +17,8 @@ from cno.cli.load import Plan, Report, load
 from cno.cli.option_table import ArgumentError, Option, Table, count, help_of, positive
 from cno.cli.running import run_loop, split_header, with_scheme
 from cno.cli.text import Paint, one_line
-from cno.cli.views import can_draw, save
+from cno.cli.trace_file import save
+from cno.cli.views import can_draw
 from cno.cli.waterfall import bytes_text
 
 GROUP: Final = "Load"

@@ -4,20 +4,18 @@ Knows which view wants which records. Must never know how a request is sent.
 """
 
 import asyncio
-import os
 import sys
-from io import TextIOWrapper
 from types import TracebackType
 from typing import TYPE_CHECKING, Final
 
-from cno.cli.exit_codes import NOT_WRITTEN
 from cno.cli.output import CommandOutput
-from cno.cli.problems import Problem, reason
+from cno.cli.problems import reason
 from cno.cli.text import Paint
 from cno.cli.transfer import Transfer
 from cno.cli.values import Values
 
 if TYPE_CHECKING:
+    from cno.cli.trace_file import TraceFile
     from cno.trace import Record, Trace
 
 #: Frames of one stream that a HAR file has.
@@ -49,7 +47,7 @@ class Views:
         self.options = options or ViewOptions()
         self.trace: Trace | None = None
         self._output: CommandOutput | None = None
-        self._file: TextIOWrapper | None = None
+        self._file: TraceFile | None = None
         self._frames: dict[tuple[int, int], list[Record]] = {}
 
     @property
@@ -63,6 +61,7 @@ class Views:
         self._output = output
         if not options.needs_trace:
             return
+        from cno.cli.trace_file import TraceFile
         from cno.trace import Trace, as_json
 
         loop = asyncio.get_running_loop()
@@ -78,7 +77,7 @@ class Views:
         self._timeline = Timeline()
         self._explainer = Explainer(paint)
         if options.trace is not None:
-            self._file = opened(options.trace)
+            self._file = TraceFile(options.trace, self._failed)
 
     def _add(self, record: "Record") -> None:
         """Pass a record to the views that want it."""
@@ -87,8 +86,7 @@ class Views:
             for line in self._lines.lines(record):
                 output.trace(line)
         if self._file is not None:
-            self._file.write(self._as_json(record) + "\n")
-            self._file.flush()
+            self._file.add(self._as_json(record))
         if options.waterfall is not None:
             self._timeline.add(record)
         if options.explain:
@@ -124,13 +122,20 @@ class Views:
                 output.line(line)
         if options.har is not None:
             from cno.cli.har import archive
+            from cno.cli.trace_file import save
 
             save(options.har, archive(transfers, self._frames))
+
+    async def drain(self) -> None:
+        """Wait until the trace is written."""
+        if self._file is not None:
+            await self._file.drain()
 
     def _show_waterfall(self, transfers: list[Transfer], path: str, output: CommandOutput) -> None:
         assert self.trace is not None
         rows = self._timeline.rows(transfers, self.trace.began)
         if path != TERMINAL:
+            from cno.cli.trace_file import save
             from cno.cli.waterfall_svg import svg
 
             save(path, svg(rows))
@@ -154,7 +159,7 @@ class Views:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._file is not None and self._file is not sys.stdout:
+        if self._file is not None:
             self._file.close()
             self._file = None
 
@@ -166,22 +171,3 @@ def can_draw(encoding: str | None) -> bool:
     except (UnicodeEncodeError, LookupError):
         return False
     return True
-
-
-def opened(path: str) -> TextIOWrapper:
-    """Open a file for lines; '-' is standard output. Raises Problem."""
-    try:
-        if path == "-":
-            return os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
-        return open(path, "w", encoding="utf-8")
-    except OSError as error:
-        raise Problem(f"cannot write {path}: {reason(error)}", NOT_WRITTEN) from None
-
-
-def save(path: str, text: str) -> None:
-    """Write a file; '-' is standard output. Raises Problem."""
-    try:
-        with opened(path) as file:
-            file.write(text)
-    except OSError as error:
-        raise Problem(f"cannot write {path}: {reason(error)}", NOT_WRITTEN) from None

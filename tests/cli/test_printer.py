@@ -1,6 +1,7 @@
 """Lines of `-v` are dropped and counted while nobody reads standard error."""
 
 import asyncio
+import json
 import os
 import re
 import threading
@@ -8,9 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from cno.cli import printer
-from cno.cli.printer import MAX_TRACE, Printer
-from tests.cli.commands import POSIX
+from cno.cli import bounded_lines
+from cno.cli.bounded_lines import MAX_WAITING
+from cno.cli.printer import Printer
+from cno.cli.trace_file import TraceFile
+from tests import frames as f
+from tests.cli.commands import POSIX, Here, scripted
 from tests.tree import ROOT
 
 LINE = "frame {:05} " + "x" * 200
@@ -19,7 +23,7 @@ LINE = "frame {:05} " + "x" * 200
 @POSIX
 def test_lines_are_dropped_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     """A reader that comes late finds each line in its order, or a line that counts it."""
-    monkeypatch.setattr(printer, "MAX_TRACE", 200_000)
+    monkeypatch.setattr(bounded_lines, "MAX_WAITING", 200_000)
     reading, writing = os.pipe()
     received: list[str] = []
 
@@ -54,7 +58,7 @@ def test_lines_are_dropped_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_file_that_takes_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The bound is one of lines that wait: written ones make room."""
-    monkeypatch.setattr(printer, "MAX_TRACE", 1_000)
+    monkeypatch.setattr(bounded_lines, "MAX_WAITING", 1_000)
 
     async def main() -> None:
         out = Printer()
@@ -71,4 +75,77 @@ def test_a_file_that_takes_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def test_the_bound_is_documented() -> None:
     text = (ROOT / "docs" / "get.md").read_text("utf-8")
-    assert f"more than {MAX_TRACE >> 20} MiB of" in text
+    assert f"more than {MAX_WAITING >> 20} MiB of" in text
+
+
+# -- --trace into a pipe ---------------------------------------------------------------------------
+
+FIFOS = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no such files")
+
+
+@FIFOS
+@pytest.mark.parametrize("opened", [False, True])
+def test_a_trace_that_nobody_reads(here: Here, opened: bool) -> None:
+    """It blocks neither the transfer nor -m."""
+    os.mkfifo(here.folder / "pipe")
+    reader = os.open(here.folder / "pipe", os.O_RDONLY | os.O_NONBLOCK) if opened else -1
+    pen = f.FrameFactory()
+    pings = f.frame(f.PING, 1, 0, bytes(8)) * 900  # more lines than a pipe holds
+    response = (pen.headers(1, f.RESPONSE), pings, pen.data(1, b"hello", end_stream=True))
+    with scripted(*response) as url:
+        args = ("--limit", "glitch_budget=2000", "--http2", "--trace", "pipe", "-o", "f")
+        result = here("get", "-m", "1", *args, url)
+    assert result.status == 28
+    assert (here.folder / "f").read_bytes() == b"hello"
+    if opened:
+        os.close(reader)
+
+
+@FIFOS
+def test_a_trace_that_is_read_late(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lines that were dropped are counted by a line of JSON."""
+    monkeypatch.setattr(bounded_lines, "MAX_WAITING", 100_000)
+    os.mkfifo(tmp_path / "pipe")
+    found: list[dict[str, int]] = []
+
+    def read() -> None:
+        with open(tmp_path / "pipe", encoding="utf-8") as file:
+            found.extend(json.loads(line) for line in file)
+
+    async def main() -> None:
+        trace = TraceFile(str(tmp_path / "pipe"), failures.append)
+        for number in range(5_000):
+            trace.add(json.dumps({"number": number, "more": "x" * 100}))
+        thread.start()
+        await trace.drain()
+        trace.close()
+
+    failures: list[Exception] = []
+    thread = threading.Thread(target=read)
+    asyncio.run(main())
+    thread.join()
+    numbers = [line["number"] for line in found if "number" in line]
+    lost = sum(line["dropped"] for line in found if "dropped" in line)
+    assert numbers == sorted(numbers) and lost > 0 and len(numbers) + lost == 5_000
+    assert failures == []
+
+
+@FIFOS
+def test_a_trace_that_is_read_no_longer(tmp_path: Path) -> None:
+    """The error is passed on once, and nothing else happens."""
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    failures: list[Exception] = []
+
+    async def main() -> None:
+        trace = TraceFile(str(tmp_path / "pipe"), failures.append)
+        trace.add("one")
+        await trace.drain()
+        os.close(reader)
+        for line in ("two", "three"):
+            trace.add(line)
+            await trace.drain()
+        trace.close()
+
+    asyncio.run(main())
+    assert [type(failure) for failure in failures] == [BrokenPipeError]
