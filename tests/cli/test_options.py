@@ -4,9 +4,11 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
+from cno.cli import load_command, ping_command
 from cno.cli.get_options import OPTIONS
 from tests import frames as f
 from tests.cli.commands import POSIX, Here, answering, scripted
@@ -253,6 +255,15 @@ def test_statuses_of_http2(here: Here) -> None:
 
 
 # -- all options -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", [load_command, ping_command])
+def test_each_option_of_measurements_is_tested(command: ModuleType) -> None:
+    text = (ROOT / "tests/cli/test_ping_load.py").read_text("utf-8")
+    words = set(re.findall(r"(?<![\w-])--?[\w.-]+", text)) | {"-h"}
+    own = [option for option in command.OPTIONS if option.group in ("Load", "Pings", "General")]
+    assert len(own) > 4
+    assert [option.flags for option in own if not words & set(option.all_flags)] == []
 
 
 def test_each_option_is_tested() -> None:

@@ -109,6 +109,13 @@ def test_round_trips_over_tls(here: Here, pair: Pair) -> None:
     assert 0 < found["ping"]["min"] <= found["ping"]["median"] <= found["ping"]["max"]
 
 
+def test_a_summary_only(here: Here, echo: Echo) -> None:
+    result = here("ping", "--http1.1", "-q", "-n", "2", "-i", "0.001", f"{echo.url}/status/200")
+    assert result.status == 0
+    assert not any(line.startswith("HTTP/1.1 ") for line in result.text.splitlines())
+    assert "HEAD " in result.text
+
+
 def test_nobody_to_ping(here: Here) -> None:
     one_line(here("ping", f"{HOST}:{free_port()}"), 7)
 
@@ -176,6 +183,15 @@ def test_data_is_sent(here: Here, echo: Echo) -> None:
     assert [(seen.method, seen.body, seen.header("x-y")) for seen in echo.seen] == [
         ("POST", b"a=b", "z")
     ] * 2
+
+
+def test_a_method_and_a_warm_up(here: Here, echo: Echo) -> None:
+    """Requests of the first seconds are sent, and not counted."""
+    echo.seen.clear()
+    args = ("-X", "PUT", "-c", "1", "-R", "200", "--warm-up", "0.1", "-D", "0.2", "--json")
+    found = json.loads(here("load", *args, f"{echo.url}/echo").stdout)
+    assert {seen.method for seen in echo.seen} == {"PUT"}
+    assert 0 < found["requests"] < len(echo.seen)
 
 
 def test_a_drawing_of_nothing() -> None:
