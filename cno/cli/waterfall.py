@@ -62,6 +62,21 @@ def columns(row: Row, total: float, width: int) -> list[int]:
     for time, size in row.pieces:
         if size:
             mark(time, time, 4)
+    for at, share in blocked_shares(row, total, width).items():
+        if share > 0.5:
+            found[at] = 3
+    return found
+
+
+def blocked_shares(row: Row, total: float, width: int) -> dict[int, float]:
+    """Return, by column, the share of its time in which a window held the server up."""
+    found: dict[int, float] = {}
+    if total > 0:
+        for start, end in row.blocked:
+            first, last = start / total * width, end / total * width
+            for at in range(max(0, int(first)), min(width - 1, int(last)) + 1):
+                inside = min(last, at + 1) - max(first, at)
+                found[at] = found.get(at, 0.0) + max(0.0, inside)
     return found
 
 

@@ -166,6 +166,15 @@ def test_what_a_window_held_up() -> None:
     assert 'class="blocked"' in svg([first, second])
 
 
+def test_a_window_that_holds_up_most_of_the_time() -> None:
+    """Data comes in each column, and does not hide that."""
+    row = Row("GET http://h/", asked=0.0, sent=0.0, answered=0.0, ended=10.0)
+    row.pieces = [(number / 10, 100) for number in range(100)]
+    row.blocked = [(number / 10 + 0.01, number / 10 + 0.1) for number in range(50)]
+    bar = waterfall([row], PLAIN, 120, True)[1].split()[2]
+    assert bar == "x" * (len(bar) // 2) + "#" * (len(bar) // 2)
+
+
 def test_rows_of_hostile_names() -> None:
     row = Row(f"GET http://h/{HOSTILE}<b>&", asked=0.0, sent=0.1, answered=0.2, ended=0.3)
     assert is_harmless("".join(waterfall([row], PLAIN, 80, False)))
