@@ -89,7 +89,8 @@ def queued(row: Row, rows: list[Row]) -> str:
     if row.max_streams is not None and len(before) + 1 >= row.max_streams:
         return f"the server allows {row.max_streams:,} streams at once (SETTINGS)"
     if before and not row.has_frames:
-        return "over HTTP/1.1, a connection has one request at a time"
+        last = shortened(max(before, key=lambda other: other.end).label, LABEL)
+        return f"over HTTP/1.1, a connection has one request at a time; {last} was before it"
     return "connecting (`cno ping` measures the steps), or the work of this client"
 
 

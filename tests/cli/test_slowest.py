@@ -154,7 +154,10 @@ def test_a_connection_of_http1() -> None:
     ]
     lines = slowest(rows)
     assert lines[0].startswith("slowest: GET /2, 1500.0 ms")
-    assert "1000.0 ms until it was sent: over HTTP/1.1" in lines[1]
+    assert (
+        "1000.0 ms until it was sent: over HTTP/1.1" in lines[1]
+        and "GET /1 was before it" in lines[1]
+    )
     assert "500.0 ms until it was complete: 2.0 KiB, 4.0 KiB/s" in lines[2]
     assert lines[3].startswith("slow: GET /1, 1000.0 ms")
     assert "900.0 ms until the answer began: for 900.0 ms the server sent nothing" in lines[4]
