@@ -1,4 +1,4 @@
-"""What makes a folder a site: fallbacks for missing files, fields of all responses, a password."""
+"""A folder as a site: fallbacks for missing files, fields of all responses, a password."""
 
 import base64
 import socket

@@ -1,4 +1,4 @@
-"""`cno serve --top`: what it shows, on a terminal and in a pipe, and that it holds nothing up."""
+"""`cno serve --top`: its lines on a terminal and in a pipe, and that it holds nothing up."""
 
 import asyncio
 import io
@@ -24,7 +24,7 @@ from tests.processes import ENVIRONMENT, serving
 
 @dataclass
 class Fake:
-    """What a connection says of itself."""
+    """The part of a connection that the view reads."""
 
     number: int = 1
     is_http2: bool = True
