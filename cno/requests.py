@@ -107,7 +107,7 @@ class Adapter(BaseAdapter):
             fields = completed(fields_of(request), target.authority, None)
             spec = RequestSpec(request.method, path, fields, body_of(request), None)
             deadlines = TracedDeadlines(pool._limits, timeout_of(timeout), None)
-            response = pool._send(target, spec, deadlines, None)
+            response = pool.send(target, spec, deadlines)
         except ConnectionError as fault:
             raise translated(fault, request) from fault
         return response_of(response, request, self)

@@ -146,14 +146,11 @@ COUNTED_APART = {
 
 # Lines of code and fields of classes that have more than others may, their bases counted.
 LARGE_CLASSES = {
-    "adapters.sync_pool.SyncTransportPool": (600, 0, "a sync.Pool whose requests are traced"),
     "sync.state.Link": (
         0,
         41,
         "an Engine with the socket, the waits and the output of a connection",
     ),
-    "sync.connection_pool.ConnectionPool": (320, 0, "drives a store, and makes its connections"),
-    "sync.pool.Pool": (550, 0, "as aio.pool.Pool"),
     "h1.state.Http1": (0, 41, "as Core: the state of one protocol, and no behaviour"),
     "h2.state.Http2": (0, 62, "as Core: the state of one protocol, and no behaviour"),
 }

@@ -26,7 +26,7 @@ from cno.sync.messages import Response
 from cno.sync.request_spec import RequestSpec, tunnel_request
 from cno.sync.timeouts import FOREVER
 from cno.sync.tunnel import Tunnel
-from cno.sync.tunnel_opening import TunnelOpening, TunnelRequest
+from cno.sync.tunnel_opening import TunnelRequest
 from cno.timeouts import Timeout
 
 #: Records of timeouts that are kept.
@@ -103,12 +103,12 @@ class SyncRequestSender:
         deadlines = TracedDeadlines(pool._limits, self._timeout_of(prepared.timeouts), tracer)
         if prepared.opens_tunnel():
             asked = PreparedTunnel(prepared)
-            response = TunnelOpening(pool, target, asked, deadlines, pool.new_retries()).response()
+            response = pool.open_tunnel(target, asked, deadlines)
         else:
             spec = RequestSpec(
                 prepared.method, prepared.path, prepared.fields, prepared.body, prepared.trailers
             )
-            response = pool._send(target, spec, deadlines, None)
+            response = pool.send(target, spec, deadlines)
         done = False
         try:
             if tracer is not None:

@@ -8,11 +8,12 @@ from cno.aio.client.urls import Target
 from cno.pool.connection import Origin
 from cno.pool.retries import Retries
 from cno.sync.connection_io import begin, flush, read_now
-from cno.sync.connection_pool import ConnectionPool, Reservation
+from cno.sync.connection_pool import ConnectionPool
 from cno.sync.messages import Response, opened
 from cno.sync.pooled import PooledLink
 from cno.sync.request_spec import RequestSpec
 from cno.sync.timeouts import Deadlines
+from cno.sync.waiting import Reservation
 
 
 def may_have_input(connection: PooledLink) -> bool:

@@ -17,15 +17,17 @@ from cno.pool.connection import Origin
 from cno.pool.retries import Retries
 from cno.sync.client import SettingsParker
 from cno.sync.connection_io import begin
-from cno.sync.connection_pool import ConnectionPool, PoolParker, PoolResetError, Reservation
+from cno.sync.connection_pool import ConnectionPool
 from cno.sync.exchange import is_repeatable
 from cno.sync.messages import Response, answered
 from cno.sync.polling import wait
+from cno.sync.pool_parker import PoolParker, PoolResetError
 from cno.sync.pooled import PooledLink
 from cno.sync.request_spec import RequestSpec
 from cno.sync.reserving import give_back, not_opened, open_checked
 from cno.sync.state import Link
 from cno.sync.timeouts import Deadlines
+from cno.sync.waiting import Reservation, join, wait_for_connection
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -128,7 +130,7 @@ class TunnelOpening:
                 origin = pool._origin_of(self._target)
                 picked = pool._pick(origin, retries.needs_unused)
                 if picked is None:
-                    parker = pool._join(origin, retries.goes_first, retries.needs_unused)
+                    parker = join(pool, origin, retries.goes_first, retries.needs_unused)
                 else:
                     reservation.take(picked)
             except Exception:
@@ -136,7 +138,7 @@ class TunnelOpening:
                 raise
             guard.inside = False
         if parker is not None:
-            pool._await(parker, origin, self._deadlines, reservation)
+            wait_for_connection(pool, parker, origin, self._deadlines, reservation)
         return origin
 
     def _use_http1(self, connection: PooledLink) -> None:

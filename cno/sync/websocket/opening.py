@@ -54,7 +54,7 @@ def open_websocket(
     target = websocket_target(url)
     offer = Offer(headers, subprotocols, options)
     asked = WebSocketRequest(target, offer)
-    if target.scheme == "http" and pool._route.proxy_for(target) is not None:
+    if target.scheme == "http" and pool._dialer.route.proxy_for(target) is not None:
         # > If the user configured the UA to use a proxy when using the WebSocket Protocol ... the
         # > client SHOULD connect to that proxy and ask it to open a TCP connection
         # > (RFC 6455 4.1)
