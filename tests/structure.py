@@ -146,11 +146,6 @@ COUNTED_APART = {
 
 # Lines of code and fields of classes that have more than others may, their bases counted.
 LARGE_CLASSES = {
-    "sync.state.Link": (
-        0,
-        41,
-        "an Engine with the socket, the waits and the output of a connection",
-    ),
     "h1.state.Http1": (0, 41, "as Core: the state of one protocol, and no behaviour"),
     "h2.state.Http2": (0, 62, "as Core: the state of one protocol, and no behaviour"),
 }

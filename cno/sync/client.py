@@ -59,7 +59,7 @@ class PongParker(Parker):
         self._data = data
 
     def done(self) -> bool:
-        return self._link.is_lost or self._link.pongs[self._data] != 0.0
+        return self._link.is_lost or self._link.times.pongs[self._data] != 0.0
 
 
 class Client:
@@ -212,7 +212,7 @@ class Client:
             try:
                 self._pings += 1
                 data = b"sync" + (self._pings & 0xFFFF_FFFF).to_bytes(4, "big")
-                link.pongs[data] = 0.0
+                link.times.pongs[data] = 0.0
                 link.write_ping(data)
             except Exception:
                 guard.inside = False  # an interrupt leaves it set
@@ -223,9 +223,9 @@ class Client:
         try:
             due = FOREVER if patience is None else sent + patience
             in_time = wait(link, PongParker(link, data), due)
-            answered_at = link.pongs[data]
+            answered_at = link.times.pongs[data]
         finally:
-            link.pongs.pop(data, None)
+            link.times.pongs.pop(data, None)
         if answered_at != 0.0:
             link.transport.round_trip = answered_at - sent
             return link.transport.round_trip

@@ -80,7 +80,7 @@ def send_once(link: Link) -> bool:
     try:
         with guard.lock:
             begin(guard)
-            is_sender = not link.sending
+            is_sender = not link.send_buffer.sending
             pieces = to_send(link)
             is_sender = pieces is not None
             guard.inside = False
@@ -97,8 +97,9 @@ def send_once(link: Link) -> bool:
             begin(guard)
             was_sent(link, pieces, sent, problem)
             done = True
-            has_more = bool(link.out or link.cipher or link.is_closing or link.output_ends)
-            has_more = has_more and not link.blocked and not link.is_lost
+            buffer = link.send_buffer
+            has_more = not buffer.is_empty() or link.is_closing or buffer.ends
+            has_more = has_more and not buffer.blocked and not link.is_lost
             guard.inside = False
         return has_more
     finally:
@@ -109,7 +110,7 @@ def send_once(link: Link) -> bool:
 def interrupted(link: Link) -> None:
     """Give up a connection: the thread that was sending cannot tell how much it has sent."""
     link.broken = True
-    link.sending = False
+    link.send_buffer.sending = False
     guard = link.guard
     guard.check()
     with guard.lock:
@@ -124,77 +125,78 @@ def interrupted(link: Link) -> None:
 def to_send(link: Link) -> list[bytes] | None:
     """Return the output that this thread has to send; None if there is none, or another thread
     sends."""
-    if link.sending or link.blocked or link.is_lost:
+    buffer = link.send_buffer
+    if buffer.sending or buffer.blocked or link.is_lost:
         return None
-    pieces = link.cipher
+    pieces = buffer.encrypted
     if not pieces:
-        if not link.out:
+        if not buffer.plain:
             if link.is_closing:
                 close_here(link)
-            elif link.output_ends:
-                link.output_ends = False
+            elif buffer.ends:
+                buffer.ends = False
                 link.transport.end_output()
             return None
         if link.transport.layers:
             pieces = encrypted(link)
         else:
-            pieces = link.out
-            link.out = []
+            pieces = buffer.plain
+            buffer.plain = []
     else:
-        link.cipher = []
-    link.sending = True
+        buffer.encrypted = []
+    buffer.sending = True
     return pieces
 
 
 def encrypted(link: Link) -> list[bytes]:
     """Encrypt a part of the output."""
+    buffer = link.send_buffer
     plain: list[bytes] = []
     size: i64 = 0
     at: i64 = 0
-    while at < len(link.out) and size < TLS_PIECE:
-        piece = link.out[at]
+    while at < len(buffer.plain) and size < TLS_PIECE:
+        piece = buffer.plain[at]
         room = TLS_PIECE - size
         if len(piece) > room:
             plain.append(piece[:room])
-            link.out[at] = piece[room:]
+            buffer.plain[at] = piece[room:]
             size += room
             break
         plain.append(piece)
         size += len(piece)
         at += 1
-    del link.out[:at]
-    link.out_size -= size
+    del buffer.plain[:at]
+    buffer.size -= size
     return link.transport.encrypted(plain)
 
 
 def was_sent(link: Link, pieces: list[bytes], sent: i64, problem: OSError | None) -> None:
     """Note the result of a send."""
-    link.sending = False
+    buffer = link.send_buffer
+    buffer.sending = False
     if link.is_lost:
         release(link)
         return
     if problem is not None:
         # The socket's buffer may still hold input, such as a final response.
-        link.out = []
-        link.cipher = []
-        link.out_size = 0
+        buffer.clear()
         rescue(link)
         lost(link, problem)
         return
     if sent > 0:
-        link.last_sent_at = time.monotonic()
+        link.times.sent_at = time.monotonic()
     rest = rest_of(pieces, sent)
     if link.transport.layers:
-        link.cipher = rest
+        buffer.encrypted = rest
     else:
-        link.out_size -= sent
-        link.out = rest + link.out if rest else link.out
+        buffer.size -= sent
+        buffer.plain = rest + buffer.plain if rest else buffer.plain
     if rest:
-        link.blocked = True
+        buffer.blocked = True
         if link.reader is not None:
             link.reader.unpark()  # it must poll for output, too
-    elif link.out_size <= link._limits.write_buffer:
-        link.room_mark += 1
+    elif buffer.size <= link._limits.write_buffer:
+        buffer.room_mark += 1
         for parker in list(link.parked_writers):
             parker.unpark()
 
@@ -207,14 +209,14 @@ def take(link: Link, data: bytes) -> None:
     if link.is_lost:
         return
     link.received += 1
-    link.last_received_at = time.monotonic()
+    link.times.received_at = time.monotonic()
     transport = link.transport
     problem: OSError | None = None
     pieces: list[bytes] = []
     try:
         pieces = transport.decrypted(data)
         if transport.layers:
-            link.cipher += transport.encrypted([])
+            link.send_buffer.encrypted += transport.encrypted([])
     except ssl.SSLError as error:
         problem = error
     for piece in pieces:
@@ -306,15 +308,15 @@ def rescue(link: Link) -> None:
 
 def close_here(link: Link) -> None:
     """Close the connection: all output has been sent."""
-    link.closed_here = True
+    link.ending.closed_here = True
     lost(link, None)
 
 
 def lose(link: Link, why: Reason) -> None:
     """End the connection because of a timeout or an interrupt."""
     if why.limit:
-        link.timed_out = why
-    link.closed_here = not why.limit and why.text == INTERRUPTED
+        link.ending.timed_out = why
+    link.ending.closed_here = not why.limit and why.text == INTERRUPTED
     lost(link, ConnectionAbortedError(why.text))
 
 
@@ -322,10 +324,11 @@ def lost(link: Link, problem: OSError | None) -> None:
     """Fail all requests of the connection, and close its socket. Called with the lock."""
     if link.is_lost:
         return
-    link.cause = end_of(link, problem)
-    link.hung_up = not link.closed_here and is_quiet(link)
+    ending = link.ending
+    ending.cause = end_of(link, problem)
+    ending.hung_up = not ending.closed_here and is_quiet(link)
     link.is_lost = True
-    if link.transport.end != FULL_END or link.closed_here:
+    if link.transport.end != FULL_END or ending.closed_here:
         # > A response that has neither chunked transfer coding nor Content-Length is complete
         # > only if a valid closure alert has been received.   (RFC 9112 9.8)
         for state in list(link.exchanges.values()):
@@ -339,9 +342,7 @@ def lost(link: Link, problem: OSError | None) -> None:
         state._ended = True
         state._wake()
     link.exchanges.clear()
-    link.out = []
-    link.cipher = []
-    link.out_size = 0
+    link.send_buffer.clear()
     for parker in list(link.parked):
         parker.unpark()
     if link.reader is not None:
@@ -357,21 +358,22 @@ def lost(link: Link, problem: OSError | None) -> None:
 
 def release(link: Link) -> None:
     """Close the socket of a lost connection, unless a thread still uses it."""
-    if link.sending or (link.reader is not None and link.reader.waker is not None):
+    if link.send_buffer.sending or (link.reader is not None and link.reader.waker is not None):
         return
     link.guard.links.pop(link, None)
-    if link.closed_here and not link.broken:
+    if link.ending.closed_here and not link.broken:
         link.transport.goodbye()
     link.transport.close()
 
 
 def end_of(link: Link, problem: OSError | None) -> str:
     """Return how a connection ended, and by whom."""
-    if link.timed_out is not None:
-        return f"{link.timed_out.text}: the connection was closed here"
+    timed_out = link.ending.timed_out
+    if timed_out is not None:
+        return f"{timed_out.text}: the connection was closed here"
     if problem is not None:
         return f"the connection was lost: {said(problem)}"
-    if link.closed_here:
+    if link.ending.closed_here:
         return "the connection was closed here"
     if link.goaway_code() != CNO_RST_NO_ERROR:
         return f"the peer closed the connection: {name_of(link.goaway_code())}"
@@ -432,16 +434,15 @@ def push_out(link: Link) -> None:
             was_sent(link, pieces, 0, error)
             break
         was_sent(link, pieces, sent, None)
-    if link.is_closing and link.blocked and link.reader is None and not link.is_lost:
+    if link.is_closing and link.send_buffer.blocked and link.reader is None and not link.is_lost:
         abort(link)  # the server does not read, and no thread waits for it
 
 
 def abort(link: Link) -> None:
     """Close the connection at once. Called with the lock."""
-    link.closed_here = True
+    link.ending.closed_here = True
     link.is_closing = True
-    link.out = []
-    link.cipher = []
+    link.send_buffer.clear()
     lost(link, None)
 
 

@@ -70,7 +70,7 @@ class StreamParker(Parker):
             return True
         if needs & WHOLE and (state._complete or state._size >= MAX_UNREAD):
             return True
-        if needs & ROOM and state._link.room_mark != self._room_mark:
+        if needs & ROOM and state._link.send_buffer.room_mark != self._room_mark:
             return True
         if needs & INTERIM and state._interim_count != self._interim_seen:
             return True
@@ -151,7 +151,7 @@ def write_some(link: Link, state: StreamState, upload: Upload) -> bool:
     if state._ended or link.is_lost or link._state == CLOSED:
         upload.finish()
         return True
-    if link.out_size > link._limits.write_buffer:
+    if link.send_buffer.size > link._limits.write_buffer:
         return False
     try:
         return upload.write(link, state.stream)
@@ -177,8 +177,8 @@ def send_body(
         with guard.lock:
             begin(guard)
             has_room = write_some(link, state, upload)
-            last_sent_at = link.last_sent_at
-            upload.room_mark = link.room_mark
+            last_sent_at = link.times.sent_at
+            upload.room_mark = link.send_buffer.room_mark
             guard.inside = False
         flush(link)
         if not has_room:
@@ -186,7 +186,7 @@ def send_body(
             needs = ROOM | HEAD if returns_early else ROOM
             if (
                 not wait_for(state, needs, due, upload.room_mark)
-                and link.last_sent_at == last_sent_at
+                and link.times.sent_at == last_sent_at
             ):
                 raise timed_out(state, STALLED, deadlines, deadlines.write)
 
@@ -264,7 +264,9 @@ def is_repeatable(state: StreamState, method: str) -> bool:
     """Return whether a request without a response may be sent once more (RFC 9110 9.2.2): see
     `cno.aio.client.retry_rules`."""
     link = state._link
-    if state.code != 0 or state.informational or not link.hung_up or method not in IDEMPOTENT:
+    if state.code != 0 or state.informational:
+        return False
+    if not link.ending.hung_up or method not in IDEMPOTENT:
         return False
     if link.goaway_code() == CNO_RST_HTTP_1_1_REQUIRED:
         return True
@@ -282,7 +284,7 @@ def read_piece(state: StreamState, most: i64, deadlines: Deadlines, upload: Uplo
         if state._error is not None or state._ended:
             raise error_of(state)
         needs = DATA
-        room_mark = link.room_mark
+        room_mark = link.send_buffer.room_mark
         if upload is not None and not upload.finished and state.code < 300:
             if advance(state, upload):
                 continue
@@ -310,7 +312,7 @@ def take_data(state: StreamState, most: i64) -> bytes:
             resume_input(state)
         if not link.is_lost:
             link.consume(state.stream, len(data))
-        has_output = bool(link.out)
+        has_output = bool(link.send_buffer.plain)
         guard.inside = False
     if has_output:
         flush(link)
@@ -340,7 +342,7 @@ def advance(state: StreamState, upload: Upload) -> bool:
     with guard.lock:
         begin(guard)
         has_room = write_some(link, state, upload)
-        upload.room_mark = link.room_mark
+        upload.room_mark = link.send_buffer.room_mark
         guard.inside = False
     flush(link)
     return has_room

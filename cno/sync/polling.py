@@ -46,7 +46,7 @@ def wait(link: Link, parker: Parker, due: float) -> bool:
     finished = False
     try:
         while True:
-            if link.out or link.cipher or link.is_closing:
+            if link.is_closing or not link.send_buffer.is_empty():
                 flush(link)
             guard.check()
             with guard.lock:
@@ -68,7 +68,7 @@ def wait(link: Link, parker: Parker, due: float) -> bool:
     finally:
         if not finished:
             step_down(link, parker)
-    if link.out or link.cipher or link.is_closing:
+    if link.is_closing or not link.send_buffer.is_empty():
         flush(link)
     return step == DONE
 
@@ -96,7 +96,8 @@ def next_step(
     if link.is_lost or now >= due:
         leave(link, parker)
         return TIMED_OUT
-    if (link.out or link.cipher) and not link.blocked and not link.sending:
+    buffer = link.send_buffer
+    if not buffer.is_empty() and not buffer.blocked and not buffer.sending:
         return FLUSH
     if link.reader is None or link.reader is parker:
         link.reader = parker
@@ -117,9 +118,9 @@ def read(link: Link, parker: Parker) -> bytes | None:
     """
     transport = link.transport
     timeout = parker.until - time.monotonic()
-    events = transport.poller.wait(link.blocked, timeout, not transport.is_paused)
+    events = transport.poller.wait(link.send_buffer.blocked, timeout, not transport.is_paused)
     if events & OUT:
-        link.blocked = False
+        link.send_buffer.blocked = False
     if not events & IN:
         return None
     link.reading = True  # until `next_step`: after an interrupt, bytes may be missing
@@ -162,54 +163,54 @@ def step_down(link: Link, parker: Parker) -> None:
 
 def next_expiry(link: Link, now: float) -> float:
     """Return when the next timeout of the connection expires; not earlier than `now`."""
-    limits = link._limits
+    limits, times = link._limits, link.times
     at = FOREVER
     if link.is_greeting():
         if limits.handshake_timeout is not None:
-            at = link.connected_at + limits.handshake_timeout
+            at = times.connected_at + limits.handshake_timeout
     elif link._http2 and link._h2.unacked and limits.settings_timeout is not None:
-        at = link.connected_at + limits.settings_timeout
-    if link.blocked and limits.write_stall_timeout is not None:
-        at = min(at, link.last_sent_at + limits.write_stall_timeout)
-    if link._http2 and link.ping_sent != 0.0:
+        at = times.connected_at + limits.settings_timeout
+    if link.send_buffer.blocked and limits.write_stall_timeout is not None:
+        at = min(at, times.sent_at + limits.write_stall_timeout)
+    if link._http2 and times.ping_sent != 0.0:
         if limits.ping_timeout is not None:
-            at = min(at, link.ping_sent + limits.ping_timeout)
+            at = min(at, times.ping_sent + limits.ping_timeout)
     elif link._http2 and limits.ping_interval is not None:
-        at = min(at, max(link.last_received_at, link.connected_at) + limits.ping_interval)
+        at = min(at, max(times.received_at, times.connected_at) + limits.ping_interval)
     return max(at, now)
 
 
 def check_timeouts(link: Link, now: float) -> None:
     """Enforce the timeouts of the connection. Called with the lock."""
-    limits = link._limits
+    limits, times = link._limits, link.times
     if link._state == CLOSED or link.is_closing:
         return
     if link.is_greeting():
         wait = limits.handshake_timeout
-        if wait is not None and now - link.connected_at >= wait:
+        if wait is not None and now - times.connected_at >= wait:
             lose(link, NO_BEGINNING)
             return
     elif link._http2 and link._h2.unacked:
         wait = limits.settings_timeout
-        if wait is not None and now - link.connected_at >= wait:
-            link.timed_out = NO_ACK
+        if wait is not None and now - times.connected_at >= wait:
+            link.ending.timed_out = NO_ACK
             link.write_reset(0, CNO_RST_SETTINGS_TIMEOUT)
             return
-    if link.blocked and limits.write_stall_timeout is not None:
-        if now - link.last_sent_at >= limits.write_stall_timeout:
+    if link.send_buffer.blocked and limits.write_stall_timeout is not None:
+        if now - times.sent_at >= limits.write_stall_timeout:
             lose(link, NO_PROGRESS)
             return
     if not link._http2 or link.is_greeting():
         return
-    if link.ping_sent != 0.0:
-        if link.last_received_at > link.ping_sent:
-            link.ping_sent = 0.0
-        elif limits.ping_timeout is not None and now - link.ping_sent >= limits.ping_timeout:
+    if times.ping_sent != 0.0:
+        if times.received_at > times.ping_sent:
+            times.ping_sent = 0.0
+        elif limits.ping_timeout is not None and now - times.ping_sent >= limits.ping_timeout:
             lose(link, NO_PONG)
             return
     interval = limits.ping_interval
-    if link.ping_sent == 0.0 and interval is not None and now - link.last_received_at >= interval:
-        link.ping_sent = now
+    if times.ping_sent == 0.0 and interval is not None and now - times.received_at >= interval:
+        times.ping_sent = now
         link.write_ping(PROBE)
 
 

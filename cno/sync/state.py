@@ -8,7 +8,7 @@ import itertools
 import threading
 import time
 from collections import deque
-from typing import Any, Final
+from typing import Any, Final, final
 
 from mypy_extensions import i64, mypyc_attr
 
@@ -167,6 +167,61 @@ class Guard:
         """Forget what is known of connections."""
 
 
+@final
+class SendBuffer:
+    """The output of a connection that has not been sent."""
+
+    def __init__(self) -> None:
+        self.plain: list[bytes] = []  # before encryption
+        self.encrypted: list[bytes] = []
+        self.size: i64 = 0  # bytes of `plain`
+        self.sending = False  # a thread sends, without the lock
+        self.blocked = False  # the socket's send buffer is full
+        self.ends = False  # half-close when the output has been sent
+        self.room_mark: i64 = 0  # changes whenever more output may be possible
+
+    def is_empty(self) -> bool:
+        """Return whether there are no bytes to send."""
+        return not self.plain and not self.encrypted
+
+    def add(self, chunks: list[bytes], size: i64) -> None:
+        """Append output that is not encrypted yet, `size` bytes in all."""
+        self.size += size
+        if self.plain:
+            self.plain += chunks
+        else:
+            self.plain = chunks
+
+    def clear(self) -> None:
+        """Drop all output."""
+        self.plain = []
+        self.encrypted = []
+        self.size = 0
+
+
+@final
+class Times:
+    """When a connection sent and received, by `time.monotonic()`."""
+
+    def __init__(self) -> None:
+        self.connected_at = time.monotonic()
+        self.received_at = self.connected_at
+        self.sent_at = self.connected_at  # when the last send succeeded
+        self.ping_sent = 0.0
+        self.pongs: dict[bytes, float] = {}  # when the application's PINGs were answered
+
+
+@final
+class Ending:
+    """How a connection ended."""
+
+    def __init__(self) -> None:
+        self.cause = ""  # as a text
+        self.closed_here = False
+        self.hung_up = False  # it was closed by the peer, between two messages
+        self.timed_out: Reason | None = None
+
+
 class Link(Engine):
     """The engine of one client's connection, with its socket and its streams."""
 
@@ -194,36 +249,23 @@ class Link(Engine):
         self.single = False  # it closes after its only request
         self.unclaimed: Unclaimed | None = None  # pushes, once there were any
 
-        # -- threads, and output -----------------------------------------------------------------
+        # -- threads -----------------------------------------------------------------------------
         self.reader: Parker | None = None
         self.parked: dict[Parker, None] = {}
         self.parked_writers: dict[Parker, None] = {}  # those that wait for flow control
         self.parked_requests: dict[Parker, None] = {}  # those whose requests wait for a stream
-        self.sending = False  # a thread sends, without the lock
         self.reading = False  # the reading thread may have taken bytes out of the socket
         self.broken = False  # bytes were lost when a thread was interrupted
-        self.blocked = False  # the socket's send buffer is full
-        self.out: list[bytes] = []  # output, before encryption
-        self.cipher: list[bytes] = []  # output, encrypted
-        self.out_size: i64 = 0  # bytes of `out`
-        self.room_mark: i64 = 0  # changes whenever more output may be possible
         self.changed_due = False  # the listener must be notified
 
         # -- the life of the connection ----------------------------------------------------------
+        self.send_buffer = SendBuffer()
+        self.times = Times()
+        self.ending = Ending()
         self.is_closing = False  # it closes when its output has been sent
-        self.output_ends = False  # half-close when the output has been sent
         self.is_lost = False
-        self.closed_here = False
-        self.hung_up = False
-        self.cause = ""  # how it ended
-        self.timed_out: Reason | None = None
         self.answered_before = False
         self.received: i64 = 0  # inputs
-        self.connected_at = time.monotonic()
-        self.last_received_at = self.connected_at
-        self.last_sent_at = self.connected_at  # when the last send succeeded
-        self.ping_sent = 0.0
-        self.pongs: dict[bytes, float] = {}  # when the application's PINGs were answered
 
         self.manual_flow_control = True
         if settings is not None:
@@ -266,15 +308,15 @@ class Link(Engine):
 
     def lost_error(self, stream: int, where: str = "") -> ConnectionLostError:
         """Return the error for calls that wait on a connection that has ended."""
-        error = end_error(self.cause + where, stream, self.timed_out)
+        error = end_error(self.ending.cause + where, stream, self.ending.timed_out)
         error._connection = self.number
         return error
 
     def disown(self) -> None:
         """Close the child's copy of the parent's socket, without sending anything."""
         self.is_lost = True
-        self.closed_here = True
-        self.cause = "the connection is that of the parent process"
+        self.ending.closed_here = True
+        self.ending.cause = "the connection is that of the parent process"
         for state in list(self.exchanges.values()):
             state._failed(self.lost_error(state.stream))
             state._ended = True
@@ -288,15 +330,11 @@ class Link(Engine):
         size: i64 = 0
         for chunk in chunks:
             size += len(chunk)
-        self.out_size += size
+        self.send_buffer.add(chunks, size)
         transport.written += size
         if transport.tap is not None:
             for chunk in chunks:
                 transport.tap.sent(chunk)
-        if self.out:
-            self.out += chunks
-        else:
-            self.out = chunks
 
     def on_close(self) -> None:
         self.is_closing = True
@@ -379,7 +417,7 @@ class Link(Engine):
         self.changed_due = True
 
     def on_flow_increase(self, stream: int) -> None:
-        self.room_mark += 1
+        self.send_buffer.room_mark += 1
         for parker in list(self.parked_writers):
             parker.unpark()
 
@@ -389,16 +427,16 @@ class Link(Engine):
             parker.unpark()  # it may wait for the first SETTINGS
 
     def on_pong(self, data: bytes) -> None:
-        self.ping_sent = 0.0
-        if data in self.pongs:
-            self.pongs[data] = time.monotonic()
+        self.times.ping_sent = 0.0
+        if data in self.times.pongs:
+            self.times.pongs[data] = time.monotonic()
             for parker in self.parked:
                 parker.unpark()
 
     def reset_error(self, state: StreamState, code: int, side: int) -> Exception:
         """Return the error of a stream that was reset."""
         stream = state.stream
-        late = self.timed_out
+        late = self.ending.timed_out
         error: Exception
         if late is not None and side == CNO_LOCAL:
             error = StreamTimeoutError(late.text, stream=stream, code=code, limit=late.limit)

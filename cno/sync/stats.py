@@ -23,9 +23,9 @@ def stats_of(guard: Guard) -> list[ConnectionStats]:
 def link_stats(link: Link) -> ConnectionStats:
     """Return the state of a connection, and its counts if there are any. Called with the lock."""
     h2 = link._h2 if link._http2 else None
-    why = link.timed_out or link._end_reason
-    unsent = link.out_size
-    for piece in link.cipher:
+    why = link.ending.timed_out or link._end_reason
+    unsent = link.send_buffer.size
+    for piece in link.send_buffer.encrypted:
         unsent += len(piece)
     goaway = h2 is not None and h2.goaway_received <= MAX_STREAM_ID
     return ConnectionStats(

@@ -114,15 +114,15 @@ class Tunnel:
                 except Exception:
                     guard.inside = False  # an interrupt leaves it set
                     raise
-                last_sent_at = link.last_sent_at
-                room_mark = link.room_mark
+                last_sent_at = link.times.sent_at
+                room_mark = link.send_buffer.room_mark
                 guard.inside = False
             at += accepted
             flush(link)
             if accepted == 0:
                 due = FOREVER if timeout is None else time.monotonic() + timeout
                 in_time = wait_for(self._response, ROOM, due, room_mark)
-                if not in_time and not link.is_lost and link.last_sent_at == last_sent_at:
+                if not in_time and not link.is_lost and link.times.sent_at == last_sent_at:
                     raise self._write_timed_out(timeout)
 
     def write_eof(self) -> None:
@@ -142,7 +142,7 @@ class Tunnel:
                 if link.is_http2:
                     link.write_data(response.stream, b"", True)
                 elif not link.transport.layers:
-                    link.output_ends = True
+                    link.send_buffer.ends = True
             guard.inside = False
         flush(link)
 
@@ -214,7 +214,7 @@ class Tunnel:
             raise UsageError("the tunnel's sending side is closed", stream=response.stream)
         if response._ended or link.is_lost:
             raise error_of(response)
-        if link.out_size > link._limits.write_buffer:
+        if link.send_buffer.size > link._limits.write_buffer:
             return 0
         try:
             return link.write_data(response.stream, chunk, False)

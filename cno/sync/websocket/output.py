@@ -83,7 +83,7 @@ class FrameOutput:
             if state._ended or link.is_lost or link._state == CLOSED:
                 self.drop()
                 return
-            if link.out_size > link._limits.write_buffer:
+            if link.send_buffer.size > link._limits.write_buffer:
                 return
             accepted = self._write_some(self._frames[0])
             if accepted == 0:

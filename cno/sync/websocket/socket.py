@@ -239,7 +239,7 @@ class WebSocket:
                 guard.inside = False  # an interrupt leaves it set
                 raise
             guard.inside = False
-        if link.out:
+        if link.send_buffer.plain:
             flush(link)
         if is_closed:
             raise state.error()
@@ -308,10 +308,10 @@ class WebSocket:
         state, link = self._state, self._link
         parker = SocketParker(state, WRITTEN, mark)
         while True:
-            written, sent_at = state.output.written, link.last_sent_at
+            written, sent_at = state.output.written, link.times.sent_at
             if self._wait(parker, due_after(timeout)):
                 break
-            if state.output.written == written and link.last_sent_at == sent_at:
+            if state.output.written == written and link.times.sent_at == sent_at:
                 raise state.not_accepted(timeout)
         if state.close_code is not None:
             raise state.error()
