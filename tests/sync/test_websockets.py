@@ -6,6 +6,8 @@ import contextlib
 import hashlib
 import os
 import signal
+import socket
+import struct
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -575,6 +577,107 @@ def test_automatic_pings(lab: Lab, wire: Wire) -> None:
             with pytest.raises(WebSocketClosed, match="no answer to a ping") as caught:
                 socket.receive()
             assert caught.value.code == 1006
+
+
+# -- a server of sockets, whose connections break -------------------------------------------------
+
+
+@contextlib.contextmanager
+def sockets(behave: Callable[[socket.socket], None]) -> Iterator[str]:
+    """A server that accepts one WebSocket over HTTP/1.1, and passes its socket to this."""
+
+    def run() -> None:
+        peer, _ = listener.accept()
+        with peer:
+            head = b""
+            while b"\r\n\r\n" not in head:
+                head += peer.recv(65_536)
+            lines = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:-2])
+            at = head.lower().index(b"sec-websocket-key: ") + 19
+            key = head[at : at + len(lines[b"sec-websocket-key"])]
+            digest = hashlib.sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest()
+            peer.sendall(
+                b"HTTP/1.1 101 x\r\nupgrade: websocket\r\nconnection: upgrade\r\n"
+                b"sec-websocket-accept: " + base64.b64encode(digest) + b"\r\n\r\n"
+            )
+            behave(peer)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=run)
+        thread.start()
+        try:
+            yield f"ws://127.0.0.1:{listener.getsockname()[1]}/"
+        finally:
+            thread.join(10)
+
+
+def reset_of(peer: socket.socket) -> None:
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    peer.close()
+
+
+def test_a_thread_that_only_sends_learns_of_the_end() -> None:
+    told = threading.Event()
+
+    def behave(peer: socket.socket) -> None:
+        told.wait(10)
+        reset_of(peer)
+
+    with sockets(behave) as url, sync.Pool() as pool:
+        websocket = pool.websocket(url)
+        websocket.send("x")
+        told.set()
+        with pytest.raises(WebSocketClosed, match="without a close frame") as caught:
+            for _ in range(500):
+                websocket.send("x", timeout=10)
+                time.sleep(0.002)
+        assert caught.value.code == 1006
+        with pytest.raises(WebSocketClosed):
+            websocket.ping()
+        websocket.close()
+
+
+def test_a_thread_that_only_sends_sees_the_close_frame(lab: Lab) -> None:
+    """Which another thread of the connection has read."""
+
+    async def script(tunnel: cno.Tunnel) -> None:
+        await next_frame(tunnel)
+        await tunnel.write(frame(CLOSE, (1001).to_bytes(2, "big")))
+        await until_gone(tunnel)
+
+    with scripted(lab, HTTP2, script) as url, sync.Pool() as pool:
+        websocket = pool.websocket(url)
+        websocket.send("x")
+        with pytest.raises(WebSocketClosed) as caught:
+            for _ in range(100):
+                other = pool.websocket(url)
+                other.start_close()
+                other.wait_closed()
+                websocket.send("x", timeout=10)
+        assert caught.value.code == 1001
+
+
+def test_a_lost_connection_behind_messages() -> None:
+    """The messages that came before are there; calls that send do not wait."""
+
+    def behave(peer: socket.socket) -> None:
+        peer.sendall(frame(TEXT, b"x") * 100)
+        peer.recv(65_536)
+        reset_of(peer)
+
+    with sockets(behave) as url, sync.Pool() as pool:
+        websocket = pool.websocket(url, options=Options(compression=False, max_queue=8))
+        assert websocket.receive(timeout=10) == "x"
+        with pytest.raises(WebSocketClosed):
+            websocket.send(bytes(50_000_000), timeout=5)
+        with pytest.raises(WebSocketClosed):
+            websocket.ping(timeout=5)
+        got = 1
+        with pytest.raises(WebSocketClosed):
+            while True:
+                websocket.receive(timeout=5)
+                got += 1
+        assert got >= 8
 
 
 # -- threads, forks, interrupts --------------------------------------------------------------------

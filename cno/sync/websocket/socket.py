@@ -11,7 +11,7 @@ from mypy_extensions import i64
 
 from cno.const import CNO_RST_CANCEL
 from cno.sync.connection_io import begin, begin_tunnel, flush, read_now
-from cno.sync.exchange import cancel
+from cno.sync.exchange import cancel, is_running
 from cno.sync.messages import Response
 from cno.sync.polling import wait
 from cno.sync.timeouts import FOREVER
@@ -256,11 +256,16 @@ class WebSocket:
                 guard.check()
                 with guard.lock:
                     begin(guard)
-                    is_open = state.is_open()
-                    if is_open and state.sender is None:
-                        state.sender = turn
-                    else:
-                        state.parked_senders[turn] = None
+                    try:
+                        state.advance()
+                        is_open = state.is_open()
+                        if is_open and state.sender is None:
+                            state.sender = turn
+                        else:
+                            state.parked_senders[turn] = None
+                    except Exception:
+                        guard.inside = False  # an interrupt leaves it set
+                        raise
                     guard.inside = False
                 if not is_open:
                     raise state.error()
@@ -313,7 +318,7 @@ class WebSocket:
                 break
             if state.output.written == written and link.times.sent_at == sent_at:
                 raise state.not_accepted(timeout)
-        if state.close_code is not None:
+        if state.close_code is not None or not is_running(self._response):
             raise state.error()
 
     def _send_ping(self) -> bytes:

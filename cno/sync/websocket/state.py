@@ -87,6 +87,10 @@ class SocketState(StreamListener):
 
     def is_open(self) -> bool:
         """Return whether messages can be sent."""
+        return self._is_unclosed() and is_running(self.response)
+
+    def _is_unclosed(self) -> bool:
+        """Return whether no side has closed it, even if its stream has ended."""
         return self.close_code is None and not self.close_sent
 
     def is_met(self, parker: SocketParker) -> bool:
@@ -235,7 +239,7 @@ class SocketState(StreamListener):
 
     def start_close(self, code: int, reason: str) -> None:
         """Send our close frame, if none has been sent. Raises ValueError."""
-        if not self.is_open():
+        if not self._is_unclosed():
             return
         check_close(code, reason)
         self.close_due = time.monotonic() + self.options.close_timeout
@@ -264,7 +268,7 @@ class SocketState(StreamListener):
     def end_turn(self, is_whole: bool) -> None:
         """Let another thread send. End the WebSocket if a message was not sent whole."""
         self.sender = None
-        if not is_whole and self.is_open():
+        if not is_whole and self._is_unclosed():
             self.output.drop()
             self.ended(ABNORMAL, "a message was not sent whole")
             reset(self.response, CNO_RST_CANCEL)
@@ -293,7 +297,10 @@ class SocketState(StreamListener):
         """Return what there is to raise, now that it is closed or closing."""
         code, reason = self.close_code, self.close_reason
         if code is None:
-            code, reason = self._our_code, self._our_reason
+            if self.close_sent:
+                code, reason = self._our_code, self._our_reason
+            else:
+                code, reason = ABNORMAL, NO_CLOSE_FRAME
         error = WebSocketClosed(
             code, reason, stream=self.response.stream, connection=self.link.number
         )
