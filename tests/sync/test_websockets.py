@@ -560,6 +560,33 @@ def test_closing_the_pool_closes_it(url: str, wire: Wire) -> None:
     assert other.close_code == 1001
 
 
+@pytest.mark.parametrize("by_pool", [True, False])
+@CLEAR
+def test_closing_it_ends_a_thread_that_receives(lab: Lab, wire: Wire, by_pool: bool) -> None:
+    """Of a server that does not answer, and one that sends nothing else."""
+    codes: list[int] = []
+
+    async def script(tunnel: cno.Tunnel) -> None:
+        await until_gone(tunnel)
+
+    def read() -> None:
+        with pytest.raises(WebSocketClosed) as caught:
+            websocket.receive()
+        codes.append(caught.value.code)
+
+    with scripted(lab, wire, script) as url, sync.Pool() as pool:
+        websocket = pool.websocket(url, options=Options(close_timeout=0.05))
+        thread = threading.Thread(target=read, daemon=True)
+        thread.start()
+        time.sleep(0.02)
+        if by_pool:
+            pool.close()
+        else:
+            websocket.start_close()
+        thread.join(3)
+        assert codes == [1006]
+
+
 @CLEAR
 def test_automatic_pings(lab: Lab, wire: Wire) -> None:
     async def script(tunnel: cno.Tunnel) -> None:

@@ -197,9 +197,11 @@ class WebSocket:
         waiting[parker] = None
         try:
             while True:
-                expiry = state.expiry()
+                parker.expiry = expiry = state.expiry()
                 if wait(link, parker, min(due, expiry)):
-                    return True
+                    if parker.met:
+                        return True
+                    continue  # the WebSocket has an earlier timeout now, as that of its close
                 now = time.monotonic()
                 if now >= due or link.is_lost:
                     return False

@@ -57,9 +57,13 @@ class SocketParker(Parker):
         self.needs = needs
         self.mark = mark
         self.payload = payload
+        self.expiry = FOREVER  # of the WebSocket, when the wait began
+        self.met = False
 
     def done(self) -> bool:
-        return self._state.is_met(self)
+        """Return whether the wait is over: also if it is to be shorter (`met` is False then)."""
+        self.met = self._state.is_met(self)
+        return self.met or self._state.expiry() < self.expiry
 
 
 class SocketState(StreamListener):
