@@ -715,6 +715,24 @@ def test_a_lost_connection_behind_messages() -> None:
             receive_on(websocket)
 
 
+def test_a_connection_that_is_lost_behind_messages_during_a_ping() -> None:
+    def behave(peer: socket.socket) -> None:
+        peer.sendall(frame(TEXT, b"x") * 100)
+        peer.recv(65_536)
+        peer.shutdown(socket.SHUT_WR)
+
+    with sockets(behave) as url, sync.Pool() as pool:
+        websocket = pool.websocket(url, options=Options(compression=False, max_queue=8))
+        with pytest.raises(WebSocketClosed):
+            websocket.ping(timeout=5)
+        with pytest.raises(WebSocketClosed):
+            websocket.send("x")
+        for _ in range(100):
+            assert websocket.receive(timeout=5) == "x"
+        websocket.close()
+        assert websocket.close_code == 1006
+
+
 # -- threads, forks, interrupts --------------------------------------------------------------------
 
 

@@ -110,6 +110,8 @@ class SocketState(StreamListener):
             return self.response._ended
         if self.close_code is not None:
             return True
+        if needs != INPUT and not is_running(self.response):
+            return True  # messages that were not taken are before the end
         if needs == INPUT:
             return not self._queue.is_empty() or self._violation is not None
         if needs == TURN:
