@@ -733,6 +733,37 @@ def test_a_connection_that_is_lost_behind_messages_during_a_ping() -> None:
         assert websocket.close_code == 1006
 
 
+def test_a_message_that_was_sent_is_not_lost() -> None:
+    """The socket has accepted all of it, so that a server which reads later gets it."""
+    size = 30_000
+    sent = 0
+    got = 0
+    told = threading.Event()
+
+    def behave(peer: socket.socket) -> None:
+        nonlocal got
+        told.wait(20)
+        peer.settimeout(10)
+        piece = peer.recv(65_536)
+        while piece:
+            got += len(piece)
+            piece = peer.recv(65_536)
+
+    def send() -> None:
+        nonlocal sent
+        while sent < 50_000_000:
+            websocket.send(bytes(size), timeout=0.1)
+            sent += size
+
+    with sockets(behave) as url, sync.Pool() as pool:
+        websocket = pool.websocket(url, options=Options(compression=False, close_timeout=0.05))
+        with pytest.raises(sync.WriteTimeoutError):
+            send()
+        websocket.close()
+        told.set()
+    assert got >= sent > 0
+
+
 # -- threads, forks, interrupts --------------------------------------------------------------------
 
 

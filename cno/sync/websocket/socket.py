@@ -19,6 +19,7 @@ from cno.sync.websocket.state import (
     ANSWER,
     CLOSED,
     INPUT,
+    SENT,
     STREAM_END,
     TURN,
     WRITTEN,
@@ -97,7 +98,11 @@ class WebSocket:
             self._take_turn(turn, timeout)
             mark = self._send_frame(self._maker.message(opcode, data))
             if state.output.written < mark:
-                self._await_written(mark, timeout)
+                self._await_accepted(SocketParker(state, WRITTEN, mark), timeout)
+            link = self._link
+            if link.send_buffer.blocked:
+                sent = SocketParker(state, SENT, link.transport.written)
+                self._await_accepted(sent, timeout)
             is_whole = True
         finally:
             if state.sender is turn:
@@ -310,10 +315,9 @@ class WebSocket:
         flush(self._link)
         return mark
 
-    def _await_written(self, mark: i64, timeout: float | None) -> None:
-        """Wait until the stream has accepted a message. Raises WebSocketClosed."""
+    def _await_accepted(self, parker: SocketParker, timeout: float | None) -> None:
+        """Wait until the stream, or the socket, has accepted a message. Raises WebSocketClosed."""
         state, link = self._state, self._link
-        parker = SocketParker(state, WRITTEN, mark)
         while True:
             written, sent_at = state.output.written, link.times.sent_at
             if self._wait(parker, due_after(timeout)):

@@ -15,7 +15,7 @@ from cno.sync.errors import ReadTimeoutError, WriteTimeoutError
 from cno.sync.exchange import drop_pieces, is_running, reset, resume_input
 from cno.sync.messages import Response
 from cno.sync.parker import Parker
-from cno.sync.state import StreamListener
+from cno.sync.state import Link, StreamListener
 from cno.sync.timeouts import FOREVER
 from cno.sync.websocket.output import FrameOutput
 from cno.sync.websocket.pings import Pings
@@ -44,10 +44,14 @@ WRITTEN: Final = 2  # the stream has accepted a message
 ANSWER: Final = 3  # a pong
 CLOSED: Final = 4  # nothing else
 STREAM_END: Final = 5  # the end of the stream
+SENT: Final = 6  # the socket has accepted a message
 
 
 class SocketParker(Parker):
-    """A thread that waits for a WebSocket. `mark` and `payload` belong to WRITTEN and ANSWER."""
+    """A thread that waits for a WebSocket.
+
+    `mark` belongs to WRITTEN and SENT, `payload` to ANSWER.
+    """
 
     def __init__(
         self, state: "SocketState", needs: i64, mark: i64 = 0, payload: bytes = b""
@@ -64,6 +68,15 @@ class SocketParker(Parker):
         """Return whether the wait is over: also if it is to be shorter (`met` is False then)."""
         self.met = self._state.is_met(self)
         return self.met or self._state.expiry() < self.expiry
+
+
+def has_sent(link: Link, mark: i64) -> bool:
+    """Return whether the socket has accepted the first `mark` bytes of the output."""
+    buffer, transport = link.send_buffer, link.transport
+    if transport.written - buffer.size < mark:
+        return False
+    # These are encrypted, but not sent, perhaps.
+    return not transport.layers or not (buffer.encrypted or buffer.sending)
 
 
 class SocketState(StreamListener):
@@ -104,7 +117,7 @@ class SocketState(StreamListener):
         needs = parker.needs
         if needs == ANSWER or needs == CLOSED:
             self._fail()
-        if not output.is_empty():
+        if needs == SENT or not output.is_empty():
             self.link.parked_writers[parker] = None  # it writes when there is room
         if needs == STREAM_END:
             return self.response._ended
@@ -116,6 +129,8 @@ class SocketState(StreamListener):
             return not self._queue.is_empty() or self._violation is not None
         if needs == TURN:
             return self.sender is None or self.close_sent
+        if needs == SENT:
+            return has_sent(self.link, parker.mark)
         if needs == WRITTEN:
             return output.written >= parker.mark
         return needs == ANSWER and self.pings.answer_of(parker.payload) != 0.0
