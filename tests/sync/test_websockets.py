@@ -606,6 +606,27 @@ def test_automatic_pings(lab: Lab, wire: Wire) -> None:
             assert caught.value.code == 1006
 
 
+@CLEAR
+def test_a_dead_peer_of_short_waits(lab: Lab, wire: Wire) -> None:
+    """Calls that time out do not give the peer more time to answer a ping."""
+
+    async def script(tunnel: cno.Tunnel) -> None:
+        await until_gone(tunnel)
+
+    def receive() -> None:
+        until = time.monotonic() + 3
+        while time.monotonic() < until:
+            with contextlib.suppress(sync.ReadTimeoutError):
+                websocket.receive(timeout=0.01)
+
+    options = Options(ping_interval=0.02, ping_timeout=0.2, close_timeout=0.05)
+    with scripted(lab, wire, script) as url, sync.Pool() as pool:
+        websocket = pool.websocket(url, options=options)
+        with pytest.raises(WebSocketClosed, match="no answer to a ping"):
+            receive()
+        websocket.close()
+
+
 # -- a server of sockets, whose connections break -------------------------------------------------
 
 

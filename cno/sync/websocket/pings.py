@@ -18,6 +18,7 @@ class Pings:
         self._interval = FOREVER if interval is None else interval
         self._timeout = FOREVER if timeout is None else timeout
         self._number: i64 = 0
+        self._paused_at = now  # when the last thread stopped to read
         self._awaited = b""  # the payload of the last automatic ping
         self._answers: dict[bytes, float] = {}  # when pings were answered; 0.0: not yet
         #: When to send the next automatic ping, or to give up the peer.
@@ -48,10 +49,18 @@ class Pings:
         if self._awaited and payload == self._awaited:
             self.retry(now)
 
+    def paused(self, now: float) -> None:
+        """No thread reads any more."""
+        self._paused_at = now
+
     def resumed(self, now: float) -> None:
-        """A thread reads again: the answer may be there, unread, since long ago."""
-        if self._awaited and self._timeout != FOREVER:
-            self.due = max(self.due, now + self._timeout)
+        """A thread reads again: the answer may be there, unread, since long ago.
+
+        A short pause, as between two calls that time out, gives the peer no more time.
+        """
+        idle = now - self._paused_at
+        if self._awaited and self._timeout != FOREVER and idle > self._timeout / 4.0:
+            self.due += idle
 
     def is_missed(self) -> bool:
         """Return whether the ping whose time is over was to be answered."""

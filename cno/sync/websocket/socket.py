@@ -208,12 +208,16 @@ class WebSocket:
                         return True
                     continue  # the WebSocket has an earlier timeout now, as that of its close
                 now = time.monotonic()
-                if now >= due or link.is_lost:
-                    return False
                 if now >= expiry:
                     self._tick(now)
+                    if now < due:
+                        continue
+                if now >= due or link.is_lost:
+                    return False
         finally:
             waiting.pop(parker, None)
+            if not waiting:
+                state.pings.paused(time.monotonic())
             link.parked_writers.pop(parker, None)
 
     def _tick(self, now: float) -> None:
