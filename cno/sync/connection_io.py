@@ -323,6 +323,8 @@ def lose(link: Link, why: Reason) -> None:
 def lost(link: Link, problem: OSError | None) -> None:
     """Fail all requests of the connection, and close its socket. Called with the lock."""
     if link.is_lost:
+        if link.exchanges or link.parked or link.parked_requests:
+            finish(link)  # a thread was interrupted in here
         return
     ending = link.ending
     ending.cause = end_of(link, problem)
@@ -337,6 +339,11 @@ def lost(link: Link, problem: OSError | None) -> None:
         link.end_of_input()
     except ConnectionError as error:
         log.debug("%s", error)
+    finish(link)
+
+
+def finish(link: Link) -> None:
+    """Fail what is left of a lost connection, and wake all that wait. Called with the lock."""
     for state in list(link.exchanges.values()):
         state._failed(link.lost_error(state.stream, state._progress()))
         state._ended = True
