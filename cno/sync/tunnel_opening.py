@@ -18,7 +18,8 @@ from cno.pool.retries import Retries
 from cno.sync.client import SettingsParker
 from cno.sync.connection_io import begin
 from cno.sync.connection_pool import ConnectionPool
-from cno.sync.exchange import is_repeatable
+from cno.sync.errors import ReadTimeoutError
+from cno.sync.exchange import NO_RESPONSE, is_repeatable
 from cno.sync.messages import Response, answered
 from cno.sync.polling import wait
 from cno.sync.pool_parker import PoolParker, PoolResetError
@@ -176,4 +177,8 @@ def extends_connect(link: Link, deadlines: Deadlines) -> bool:
     """Return whether a server takes extended CONNECT; wait for its first SETTINGS."""
     if link.is_greeting():
         wait(link, SettingsParker(link), deadlines.after(deadlines.head))
+        if link.is_lost:
+            raise link.lost_error(0)
+        if link.is_greeting():
+            raise ReadTimeoutError(NO_RESPONSE.text, stream=0, code=0)
     return bool(link._remote._enable_connect_protocol)

@@ -354,6 +354,21 @@ def test_a_server_that_does_not_answer(lab: Lab, wire: Wire) -> None:
             pool.websocket(url)
 
 
+@pytest.mark.parametrize("closes", [False, True])
+def test_a_server_that_sends_no_settings(lab: Lab, closes: bool) -> None:
+    """Nothing says that it takes no WebSockets: the error is not that."""
+
+    async def script(peer: Peer) -> None:
+        await peer.reader.read(24)
+        if not closes:
+            await peer.reader.read()
+
+    expected = cno.ConnectionLostError if closes else sync.ReadTimeoutError
+    with background(lambda: by_hand(script)) as server, sync.Pool() as pool:
+        with pytest.raises(expected):
+            pool.websocket(server.replace("http:", "h2c:"), timeout=0.2)
+
+
 # -- frames of the server --------------------------------------------------------------------------
 
 
