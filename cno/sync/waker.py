@@ -107,13 +107,18 @@ class Poller:
         return events
 
     def has_input(self) -> bool:
-        """Return whether the socket has input or is at its end."""
-        if self._poll is None:
-            return bool(select.select([self._number], [], [], 0)[0])
-        if self._probe is None:
-            self._probe = select.poll()
-            self._probe.register(self._number, select.POLLIN)
-        return bool(self._probe.poll(0))
+        """Return whether the socket has input or is at its end, or may have: another thread asks,
+        or has closed it."""
+        try:
+            if self._poll is None:
+                return bool(select.select([self._number], [], [], 0)[0])
+            if self._probe is None:
+                probe = select.poll()
+                probe.register(self._number, select.POLLIN)
+                self._probe = probe
+            return bool(self._probe.poll(0))
+        except (OSError, RuntimeError, ValueError):
+            return True
 
     def _select(self, wants_out: bool, timeout: float, wants_in: bool) -> int:
         outs = [self._number] if wants_out else []

@@ -4,6 +4,7 @@ import asyncio
 import os
 import random
 import signal
+import socket
 import sys
 import threading
 import time
@@ -13,6 +14,7 @@ import pytest
 import cno
 from cno import sync
 from cno.limits import Limits
+from cno.sync.waker import Poller, Waker
 from tests.aio.lab import HTTP1, HTTP2, Lab, Peer, Wire, by_hand
 from tests.stress import threads as load
 from tests.sync.kit import background, in_threads, serving
@@ -249,3 +251,21 @@ def test_the_load_of_many_threads(lab: Lab, wire: Wire) -> None:
     outcome = load.run(lab, wire, threads=20, requests=25, goaway=40, faults=0.3, seed=5)
     assert outcome.violations == []
     assert outcome.done + outcome.given_up == 500
+
+
+def test_many_threads_ask_for_input() -> None:
+    """`poll` refuses a second thread: there may be input then."""
+    here, there = socket.socketpair()
+    waker = Waker()
+    with here, there:
+        poller = Poller(here.fileno(), waker)
+        assert not poller.has_input()
+
+        def ask(_: int) -> None:
+            for _ in range(3_000):
+                poller.has_input()
+
+        in_threads(4, ask)
+        there.send(b"x")
+        assert poller.has_input()
+    waker.close()
