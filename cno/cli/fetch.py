@@ -107,7 +107,8 @@ def first_fetch(options: GetOptions, url: str) -> Fetch:
     if raw:
         defaults.append(("cookie", "; ".join(raw)))
     defaults = override(defaults, content.headers)
-    if options.limit_rate is not None and content.size:
+    is_coded = any(name == "transfer-encoding" and value for name, value in options.headers)
+    if options.limit_rate is not None and content.size and not is_coded:
         defaults = override(defaults, [("content-length", str(content.size))])
     headers = override([pair for pair in defaults if pair[1]], options.headers)
     return Fetch(normalized(url), options.method or method, headers, content)

@@ -293,6 +293,15 @@ def test_the_rate_of_an_upload_is_limited(here: Here, echo: Echo, sent: list[str
     assert b"x" * 5_000 in seen.body
 
 
+def test_a_limited_upload_in_chunks(here: Here, echo: Echo) -> None:
+    """The length is not added to a transfer coding, which excludes it."""
+    coded = ["-H", "transfer-encoding: chunked"]
+    result = here("get", "--limit-rate", "50k", "-d", "text", *coded, f"{echo.url}/echo")
+    assert result.status == 0
+    seen = echo.seen[-1]
+    assert (seen.header("content-length"), seen.body) == (None, b"text")
+
+
 # -- cookies and credentials -----------------------------------------------------------------------
 
 
