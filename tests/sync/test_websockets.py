@@ -21,6 +21,7 @@ from cno.sync.websocket import WebSocket, connect
 from cno.websocket import HandshakeError, Options, WebSocketClosed
 from tests.aio.lab import HTTP1, HTTP2, HTTP2_TLS, Lab, Peer, Wire, by_hand
 from tests.sync.kit import background, in_threads, serving
+from tests.tunnel_proxy import tunnel_proxy
 
 pytest.importorskip("websockets")
 
@@ -292,23 +293,7 @@ def test_a_connection_that_was_closed_meanwhile_is_replaced(lab: Lab) -> None:
 
 def test_through_a_proxy_it_takes_a_tunnel(lab: Lab) -> None:
     asked: list[str] = []
-
-    async def proxy(request: cno.Request) -> None:
-        asked.append(request.method)
-        host, _, port = (request.header("host") or "").rpartition(":")
-        reader, writer = await asyncio.open_connection(host, int(port))
-        async with await request.upgrade() as tunnel:
-
-            async def back() -> None:
-                while data := await reader.read(65_536):
-                    await tunnel.write(data)
-                await tunnel.write_eof()
-
-            task = asyncio.ensure_future(back())
-            while data := await tunnel.read(65_536):
-                writer.write(data)
-            writer.close()
-            await task
+    proxy = tunnel_proxy(asked)
 
     with serving(lab, HTTP1, handler) as url, serving(lab, HTTP1, proxy) as by:
         with sync.Pool(proxy=by) as pool, pool.websocket(url) as socket:

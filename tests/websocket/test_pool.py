@@ -10,6 +10,7 @@ import cno
 from cno.websocket import HandshakeError, Options, WebSocket, WebSocketClosed
 from tests import frames as f
 from tests.aio.lab import HTTP1, HTTP1_TLS, HTTP2, HTTP2_TLS, Handler, Lab, Peer, Wire, until
+from tests.tunnel_proxy import tunnel_proxy
 
 SETTINGS: cno.SettingsDict = {"enable_connect_protocol": 1}
 CLEAR = pytest.mark.parametrize("wire", [HTTP1, HTTP2], ids=str)
@@ -173,23 +174,7 @@ def test_a_connection_that_was_closed_meanwhile_is_replaced(lab: Lab) -> None:
 
 def test_through_a_proxy_they_take_a_tunnel(lab: Lab) -> None:
     asked: list[str] = []
-
-    async def proxy(request: cno.Request) -> None:
-        asked.append(request.method)
-        host, _, port = (request.header("host") or "").rpartition(":")
-        reader, writer = await asyncio.open_connection(host, int(port))
-        async with await request.upgrade() as tunnel:
-
-            async def back() -> None:
-                while data := await reader.read(65_536):
-                    await tunnel.write(data)
-                await tunnel.write_eof()
-
-            task = asyncio.ensure_future(back())
-            while data := await tunnel.read(65_536):
-                writer.write(data)
-            writer.close()
-            await task
+    proxy = tunnel_proxy(asked)
 
     async def main() -> None:
         async with serving(lab, HTTP1) as url, lab.serving(HTTP1, proxy) as by:
