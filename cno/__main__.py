@@ -14,7 +14,7 @@ def main() -> None:
     if sys.argv[1:] in (["--version"], ["-V"]):
         print(describe())
         return
-    # What is imported stays: no collection of garbage needs to look at it, now or at exit.
+    # Imported modules stay in memory: no collection of garbage need look at them, now or at exit.
     gc.disable()
     from cno.cli.deferred import defer
 

@@ -122,7 +122,7 @@ class Application:
                 raise TypeError("an ASGI application must be awaitable, and this one returned None")
             rest: Awaitable[object] | None = work
             if shared.http2:
-                cycle.waits()  # it may: streams share a flush, which is due in any case
+                cycle.waits()  # it may wait: a flush is scheduled already, for all streams
             else:
                 rest = begin(work, cycle)
             result = cycle.result if rest is None else await rest

@@ -78,7 +78,7 @@ class HttpCycle(EndObserver):
         self._trailers: Headers = []
         self._bodiless = False  # the response has no body, whatever is sent as one
         self._left: i64 = -1  # bytes of the body that the content-length leaves; -1: there is none
-        self.result: object = None  # what the application has returned
+        self.result: object = None  # the value that the application has returned
         self._waited = False  # the application has waited for something
         self._body_received = False  # the application has got all of the request
         self._waiter: asyncio.Future[None] | None = None  # of a `receive` that waits for the end

@@ -1,7 +1,7 @@
 """A coroutine that has begun, as something to await.
 
-Knows coroutines alone. Stays interpreted: what a task sends, throws and closes passes through it as
-through any generator.
+Knows coroutines alone. Stays interpreted: a task sends to it, throws into it and closes it, as with
+any generator.
 """
 
 from collections.abc import Coroutine, Generator

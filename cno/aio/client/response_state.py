@@ -52,7 +52,7 @@ class ResponseState(IncomingMessage):
         self._upload: Upload | None = None
         self._pushes: PushQueue | None = None
         self._late_since = 0.0  # since when the head or a push is awaited; 0: it is not
-        self._late_mark: i64 = 0  # what was counted then: see `response_timeouts`
+        self._late_mark: i64 = 0  # the count at that time: see `response_timeouts`
 
     def __repr__(self) -> str:
         return f"<Response {self.code} stream={self.stream}>"

@@ -74,7 +74,7 @@ class Target:
 
 
 def same_server(target: Target, mark: str, *, needs_tunnel: bool = False) -> Target:
-    """Return a copy of a target that shares no connections with it. `mark` tells it from others."""
+    """Return a copy of a target that shares no connections with it. `mark` is in its origin."""
     scheme = "h2c" if target.force_http2 and target.scheme == "http" else target.scheme
     same = Target(f"{scheme}://{target.authority}/")  # compiled objects have no copies
     same.server_name = target.server_name
