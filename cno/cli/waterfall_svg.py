@@ -1,11 +1,13 @@
-"""Draws a waterfall as SVG, for light and dark pages.
+"""Draws a waterfall as SVG, for light and dark pages. Below it are the lines of `slowest`.
 
 Knows shapes and colours. Must never know where the rows come from.
 """
 
 from html import escape
+from textwrap import wrap
 from typing import Final
 
+from cno.cli.slowest import slowest
 from cno.cli.text import one_line
 from cno.cli.timeline import Row
 from cno.cli.waterfall import bytes_text, milliseconds, shortened, status_text
@@ -19,10 +21,17 @@ TOP: Final = 44
 MAX_ROWS: Final = 2_000
 #: Lines for pieces of data in one row.
 MAX_PIECES: Final = 300
+#: Height of the legend with the space around it.
+LEGEND: Final = 34
+#: Height of a line of the explanation.
+LINE: Final = 18
+#: Characters of such a line, which fit into the width in all usual fonts.
+MAX_LINE: Final = 128
 
 STYLE: Final = """
 svg { background: #ffffff; font: 12px ui-sans-serif, system-ui, sans-serif; }
-text { fill: #1f2328; } .dim { fill: #59636e; } .grid { stroke: #d1d9e0; }
+text { fill: #1f2328; } .dim { fill: #59636e; } .name { font-weight: 600; }
+.grid { stroke: #d1d9e0; }
 .queued { fill: #d1d9e0; } .waiting { fill: #d4a72c; } .receiving { fill: #aceebb; }
 .data { stroke: #1a7f37; } .blocked { fill: #cf222e; } .odd { fill: #f6f8fa; }
 @media (prefers-color-scheme: dark) {
@@ -49,27 +58,30 @@ def svg(rows: list[Row]) -> str:
     shown = rows[:MAX_ROWS]
     total = max((row.end for row in shown), default=0.0) or 1e-3
     scale = (WIDTH - LABEL - RIGHT) / total
-    height = TOP + ROW * len(shown) + 34
+    bottom = TOP + ROW * len(shown) + LEGEND
+    said = explanation(slowest(rows), bottom)
+    height = bottom + LINE * len(said) + (10 if said else 0)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" '
         f'width="{WIDTH}" height="{height}" role="img" aria-label="Waterfall of requests">',
         f"<style>{STYLE}</style>",
-        *grid(total, scale, height),
+        *grid(total, scale, bottom),
         heading(),
     ]
     for number, row in enumerate(shown):
         parts += drawn(row, number, scale)
-    parts += legend(height - 12)
+    parts += legend(bottom - 12)
+    parts += said
     return "\n".join([*parts, "</svg>", ""])
 
 
-def grid(total: float, scale: float, height: int) -> list[str]:
+def grid(total: float, scale: float, bottom: int) -> list[str]:
     """Return the lines of time."""
     step, parts, at = nice_step(total), [], 0.0
     while at <= total * 1.0001:
         x = LABEL + at * scale
         parts.append(
-            f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP - 4}" y2="{height - 30}"/>'
+            f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP - 4}" y2="{bottom - 30}"/>'
             f'<text class="dim" x="{x:.1f}" y="{TOP - 10}" text-anchor="middle">'
             f"{milliseconds(at) if at else 0}</text>"
         )
@@ -151,4 +163,17 @@ def legend(y: int) -> list[str]:
         x += 34 + 7 * len(text)
     parts.append(f'<path class="data" d="M{x} {y - 9}v10" stroke-width="1.5"/>')
     parts.append(f'<text class="dim" x="{x + 8}" y="{y}">a piece of data</text>')
+    return parts
+
+
+def explanation(lines: list[str], top: int) -> list[str]:
+    """Return the lines that say why the slowest requests were slow, wrapped."""
+    parts: list[str] = []
+    for line in lines:
+        is_detail = line.startswith(" ")
+        kind, x = ("dim", 24) if is_detail else ("name", 8)
+        for part in wrap(one_line(line.strip()), MAX_LINE):
+            y = top + LINE * (len(parts) + 1)
+            parts.append(f'<text class="{kind}" x="{x}" y="{y}">{escape(part)}</text>')
+            x = 40 if is_detail else x
     return parts

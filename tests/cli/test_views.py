@@ -15,6 +15,7 @@ import pytest
 
 from cno.cli.frame_lines import FrameLines
 from cno.cli.rules import RULES, address_of, rule_of
+from cno.cli.slowest import slowest
 from cno.cli.text import Paint
 from cno.cli.timeline import Row, Timeline
 from cno.cli.waterfall import waterfall
@@ -127,6 +128,24 @@ def test_a_waterfall_as_svg(here: Here, echo: Echo) -> None:
     tree = ElementTree.parse(here.folder / "w.svg")
     titles = [each.text or "" for each in tree.iter("{http://www.w3.org/2000/svg}title")]
     assert len(titles) == 2 and "/text" in titles[0] and "answered after" in titles[0]
+
+
+def test_a_waterfall_as_svg_says_why_the_slowest_is_slow() -> None:
+    """It has the lines of the terminal, wrapped to its width."""
+    rows = blocked_rows()
+    texts, lowest = drawn_texts(svg(rows))
+    said = slowest(rows)
+    assert said[0] in texts and len(said) > 1
+    assert " ".join(" ".join(said).split()) in " ".join(texts)
+    assert max(map(len, texts)) <= 130 and lowest < 0
+
+
+def drawn_texts(picture: str) -> tuple[list[str], float]:
+    """Return the texts of a picture, and how far its last one is from the lower edge."""
+    tree = ElementTree.fromstring(picture)
+    found = list(tree.iter("{http://www.w3.org/2000/svg}text"))
+    lowest = max(float(each.get("y", "0")) for each in found)
+    return [each.text or "" for each in found], lowest - float(tree.get("height", "0"))
 
 
 def test_a_failed_request_has_a_row(here: Here, echo: Echo) -> None:
