@@ -16,6 +16,7 @@ from cno.aio.client.urls import Target
 from cno.cli.connecting import Dialer
 from cno.cli.histogram import Times
 from cno.cli.problems import Problem, reason
+from cno.cli.processor_share import ProcessorShare
 from cno.errors import ConnectionError
 
 Headers = list[tuple[str, str]]
@@ -24,6 +25,9 @@ Headers = list[tuple[str, str]]
 MAX_ERRORS: Final = 20
 #: Seconds to wait for the last answers.
 PATIENCE: Final = 10.0
+#: The share of the time from which on the client is what is slow: it had work, and did it or waited
+#: for a processor.
+BUSY: Final = 0.9
 
 
 @dataclass(eq=False, repr=False)
@@ -57,6 +61,13 @@ class Report:
     late: int = 0  #: Open loop: requests that were due and could not be sent.
     received: int = 0  #: Bytes of content.
     cpu: float = 0.0  #: The client's share of one processor.
+    waited: float = 0.0  #: The share of the time for which the client waited for a processor.
+    most: float = 0.0  #: Answers for each second of processor time: the client's own limit.
+
+    @property
+    def client_limited(self) -> bool:
+        """Whether the client, and maybe not the server, was what was slow."""
+        return self.cpu + self.waited > BUSY
 
     @property
     def rate(self) -> float:
@@ -93,6 +104,7 @@ class Run:
         # (`loop.time` of uvloop has milliseconds.)
         self._now = time.perf_counter
         self._begun = 0  # requests that were taken
+        self._answered = 0  # of these, also those that are not counted
         self._from = 0.0  # when counting begins
         self._until: float | None = None
         self._start = 0.0
@@ -105,7 +117,7 @@ class Run:
         self._from = self._start + plan.warm_up
         if plan.duration is not None:
             self._until = self._from + plan.duration
-        cpu = time.process_time()
+        share = ProcessorShare()
         workers = [
             loop.create_task(self._worker(number))
             for number in range(len(clients))
@@ -123,11 +135,11 @@ class Run:
         for task in workers:
             if not task.cancelled() and (error := task.exception()) is not None:
                 raise error
-        took = self._now() - self._start
-        self._report.cpu = (time.process_time() - cpu) / max(took, 1e-9)
-        now = self._now()
+        report, now = self._report, self._now()
+        report.cpu, report.waited = share.used(), share.waited()
+        report.most = self._answered / max(share.seconds(), 1e-9)
         last = now if self._until is None else min(now, self._until)
-        self._report.seconds = max(last - self._from, 1e-9)
+        report.seconds = max(last - self._from, 1e-9)
         self._count_late()
 
     def _count_late(self) -> None:
@@ -169,6 +181,7 @@ class Run:
         response = await client.request(plan.method, plan.target.path, plan.headers, plan.body)
         size = len(await response.payload.read())
         ended = self._now()
+        self._answered += 1
         if ended < self._from or (self._until is not None and ended > self._until):
             return
         report.times.add(ended - due)

@@ -15,7 +15,9 @@ import cno
 from cno.cli.connecting import target_of
 from cno.cli.histogram import RATIO, Times, histogram, time_text
 from cno.cli.load import Plan, Report
+from cno.cli.load_command import as_dict, effort
 from cno.cli.load_plot import svg
+from cno.cli.processor_share import ProcessorShare
 from tests.cli.commands import Here, one_line
 from tests.cli.echo import HOST, Echo, echoing
 from tests.peers import free_port
@@ -148,6 +150,8 @@ def test_a_closed_loop(here: Here, echo: Echo, args: list[str]) -> None:
     assert len(echo.connections) == 3
     assert 0 < found["times"]["min"] <= found["times"]["p50"] <= found["times"]["max"]
     assert found["rate"] == pytest.approx(60 / found["seconds"])
+    assert 0 < found["client_cpu"] < 2 and 0 <= found["client_waited"] <= 1
+    assert found["client_rate"] * found["client_cpu"] == pytest.approx(found["rate"], rel=0.5)
 
 
 def test_an_open_loop(here: Here, echo: Echo) -> None:
@@ -194,6 +198,29 @@ def test_a_method_and_a_warm_up(here: Here, echo: Echo) -> None:
     assert 0 < found["requests"] < len(echo.seen)
 
 
+PLAN = Plan(target_of("http://a/<&"), "GET", [], b"", 1, 1, 1, None, None, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("cpu", "waited", "limited"), [(0.5, 0.0, False), (0.95, 0.0, True), (0.3, 0.65, True)]
+)
+def test_the_client_was_the_limit(cpu: float, waited: float, limited: bool) -> None:
+    """It says so where it was busy, and where other programs took the processor from it."""
+    report = Report(PLAN, "http://a/", cpu=cpu, waited=waited, most=17_449.0)
+    lines = effort(report)
+    assert lines[0].startswith(f"This client used {cpu:.0%} of one processor")
+    assert ("waited 65% of the time" in lines[0]) == (waited > 0)
+    assert "about 17,000 such requests" in lines[1]
+    assert lines[2:] == ([lines[-1]] if limited else []) and limited == ("limit" in lines[-1])
+    assert report.client_limited == as_dict(report)["client_limited"] == limited
+
+
+def test_the_share_of_a_processor() -> None:
+    share = ProcessorShare()
+    while share.seconds() < 0.01:
+        pass
+    assert share.used() > 0 and 0 <= share.waited() <= 1
+
+
 def test_a_drawing_of_nothing() -> None:
-    plan = Plan(target_of("http://a/<&"), "GET", [], b"", 1, 1, 1, None, None, 0.0)
-    ElementTree.fromstring(svg(Report(plan, "http://a/<&\x1b")))
+    ElementTree.fromstring(svg(Report(PLAN, "http://a/<&\x1b")))
