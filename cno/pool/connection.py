@@ -48,6 +48,12 @@ class Origin:
         self.waiting: OrderedDict[Waiter, None] = OrderedDict()
         self.waiting_for_unused: set[Waiter] = set()  # HTTP/1.1; those of `waiting`
 
+    def set_http1(self) -> None:
+        """Note that its connections speak HTTP/1.1, so that a waiter may need an unused one."""
+        if self.http2 is not False:
+            self.http2 = False
+            self.waiting_for_unused.update(each for each in self.waiting if each.unused_only)
+
     def is_served(self) -> bool:
         """Return whether all who wait get a connection in time without another dial."""
         return self.http2 is False and self.live > self.dialing

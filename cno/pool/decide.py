@@ -194,7 +194,6 @@ def fail(state: State, origin: Origin, reason: Any) -> None:
         use_what_there_is(state, origin)
         return
     only_first = origin.http2 is False
-    origin.waiting_for_unused.clear()
     for waiter in list(origin.waiting):
         answer(state, waiter, reason)
         if only_first:
@@ -279,7 +278,7 @@ def require_http1(state: State, origin: Origin) -> None:
     if origin.http1_only:
         return
     origin.http1_only = True
-    origin.http2 = False
+    origin.set_http1()
     state.http1_only[origin.name] = None
     if len(state.http1_only) > MAX_HTTP1_ONLY:
         state.http1_only.popitem(last=False)

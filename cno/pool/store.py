@@ -164,7 +164,10 @@ class ConnectionStore:
             decide.drop(self._state, connection)  # its dial began before that was known
             decide.dial_as_needed(self._state, origin)
             return True
-        origin.http2 = connection.is_http2
+        if connection.is_http2:
+            origin.http2 = True
+        else:
+            origin.set_http1()
         if self._state.is_closing or (connection.is_http2 and origin.shared is not None):
             decide.drop(self._state, connection)  # one is enough
             decide.feed(self._state)

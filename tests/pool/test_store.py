@@ -461,6 +461,40 @@ def test_failing_dials() -> None:
     assert len(driver.failed) == 4
 
 
+def test_who_needs_an_unused_connection_waits_for_it() -> None:
+    """A failed dial fails one waiter; the others still get no used connection."""
+    driver = Driver(None, 2)
+    origin = driver.origin("a", http2=False)
+    first, second, third = (driver.request(origin, unused_only=True) for _ in range(3))
+    driver.refused(driver.dials[0])
+    assert driver.failed == [first]
+    connection = driver.made(driver.dials[0], False)
+    assert second.connection is connection
+    driver.send(connection)
+    driver.finish(connection)
+    assert third.connection is None
+    other = driver.made(driver.dials[0], False)
+    assert third.connection is other
+
+
+@pytest.mark.parametrize("known", ["by a connection", "by the server"])
+def test_who_waited_before_the_protocol_was_known(known: str) -> None:
+    """Those that need an unused connection of HTTP/1.1 do not get a used one then either."""
+    driver = Driver(None, 1)
+    origin = driver.origin("a")
+    first, second = (driver.request(origin, unused_only=True) for _ in range(2))
+    if known == "by the server":
+        driver.store.require_http1(origin)
+    connection = driver.made(driver.dials[0], False)
+    assert first.connection is connection
+    driver.send(connection)
+    driver.finish(connection)
+    assert second.connection is None
+    assert connection.is_retired  # it makes room
+    other = driver.made(driver.dials[0], False)
+    assert second.connection is other
+
+
 def test_idle_connections_are_closed_in_time() -> None:
     driver = Driver(None, None)
     origin = driver.origin("a", False)
