@@ -131,8 +131,7 @@ class Lab:
                 server.close()
                 for each in servers:
                     each.close()
-                    if hasattr(each, "transport"):  # else there was no handshake
-                        await each.wait_closed()
+                    await each.wait_closed()
                 await server.wait_closed()
             return
         files = {"certfile": self.certs.certfile, "keyfile": self.certs.keyfile} if wire.tls else {}

@@ -107,7 +107,10 @@ def close(conn: Link) -> None:
     is_connected = conn._life.phase != CONNECTING
     if not conn._life.fire(CLOSE):
         return
-    if conn._intake.parsing or not is_connected:
+    if not is_connected:
+        wake(conn._life.closed_waiter)
+        return
+    if conn._intake.parsing:
         return
     if conn._corked > conn._app_corks and conn._state != CLOSED:
         # Called by an event in the middle of a write: the write is finished first.
@@ -181,11 +184,20 @@ def close_transport(conn: Link) -> None:
 
 
 def detach(conn: Link) -> None:
-    """Leave the transport to another protocol: this connection ends."""
+    """Leave the transport to another protocol: this connection ends, and so do all waiting calls.
+
+    Raises ConnectionLostError if the connection ends while its last output is flushed.
+    """
+    send_buffer.flush(conn)
+    if not conn._life.fire(HAND_OVER):
+        raise reasons.of_loss(conn, 0)
     timeouts.stop(conn)
-    conn._life.fire(HAND_OVER)
+    conn._life.cause = "another protocol has taken over the connection"
     if conn._intake.reading_paused:
         conn._context.copy().run(conn.transport.resume_reading)
+    for exchange in list(conn._exchanges.values()):
+        exchange._failed(reasons.of_loss(conn, exchange.stream))
+    fail_waiting(conn)
 
 
 def give_time(conn: Link, patience: float) -> None:
@@ -242,6 +254,8 @@ def expire(conn: Link) -> None:
 def abort(conn: Link) -> None:
     """Close the transport at once; unsent output is lost."""
     send_buffer.clear(conn)
+    if conn._life.phase == CONNECTING:
+        wake(conn._life.closed_waiter)
     if conn._life.phase < LOST:
         conn._life.fire(ABORT)
         if conn._state != INIT:
@@ -344,8 +358,13 @@ def tell(conn: Link) -> None:
         connection_log.debug("%s", error, extra={"connection": conn._number})
     except Exception as bug:
         bugs.report(conn, bug)
-    send_queue.fail_all(conn)
     conn._life.fire(TOLD)
+    fail_waiting(conn)
+
+
+def fail_waiting(conn: Link) -> None:
+    """Fail or end all calls that still wait on a connection that is CLOSED."""
+    send_queue.fail_all(conn)
     conn._after_loss()
     if conn._pings is not None:
         conn._pings.fail(reasons.of_loss(conn, 0))
@@ -371,8 +390,9 @@ def rescue(conn: Link) -> None:
 
 
 async def wait_closed(conn: Link) -> None:
-    """Wait until the connection is closed."""
-    if conn._life.phase == lifecycle.CLOSED:
+    """Wait until the connection is closed, or `close` or `abort` is called before it has begun."""
+    life = conn._life
+    if life.phase == lifecycle.CLOSED or (life.phase >= FLUSHING and life.connected_at == 0.0):
         return
     if conn._life.closed_waiter is None:
         conn._life.closed_waiter = conn.loop.create_future()

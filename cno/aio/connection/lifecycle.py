@@ -133,13 +133,13 @@ TRANSITIONS: Final[tuple[tuple[tuple[int, ...], int, int, str], ...]] = (
         (CONNECTING,),
         CLOSE,
         FLUSHING,
-        "Nothing: the transport is still to come (`Connection.close`).",
+        "Let `wait_closed()` return: there may never be a transport (`ending.close`).",
     ),
     (
         (CONNECTING,),
         ABORT,
         FLUSHING,
-        "Nothing: the transport is still to come (`ending.abort`).",
+        "Let `wait_closed()` return: there may never be a transport (`ending.abort`).",
     ),
     (
         (FLUSHING,),
@@ -210,7 +210,7 @@ TRANSITIONS: Final[tuple[tuple[tuple[int, ...], int, int, str], ...]] = (
         (OPEN, DRAINING),
         HAND_OVER,
         CLOSED,
-        "Stop the timer; leave the transport to another protocol (`ending.detach`).",
+        "Flush; fail the waiting calls; leave the transport to another protocol (`ending.detach`).",
     ),
 )
 
