@@ -67,11 +67,13 @@ class Limits:
     #: The default is four times `max_concurrent_streams`, and follows if you raise only that.
     max_pending_handlers: int | None = 400
     #: Server: requests, after which the connection ends gracefully (GOAWAY, or `connection:
-    #: close`).
+    #: close`). Requests that are open may finish, as for `max_connection_age`.
     max_requests_per_connection: int | None = None
     #: asyncio: seconds from when a connection was made, after which it takes no new requests, so
-    #: that clients look names up again. Requests that are open may finish. Server: at that moment
-    #: HTTP/2 sends GOAWAY; in HTTP/1.1 the next response head says `connection: close`. Client: the
+    #: that clients look names up again. Requests that are open may finish, without the
+    #: `shutdown_timeout`: a tunnel or a WebSocket keeps the connection as long as it lasts. Server:
+    #: at that moment HTTP/2 sends GOAWAY and a PING (to answer it, a client has a second after its
+    #: last stream); in HTTP/1.1 the next response head says `connection: close`. Client: the
     #: connection is closed as soon as no request is open; a pool makes another one.
     max_connection_age: float | None = None
     #: HTTP/1.1: requests received and not yet answered. Beyond: reading stops (WOULD_BLOCK).
@@ -237,10 +239,11 @@ class Limits:
     #: Bytes of an unwanted body that are read and dropped. Beyond: the peer gets no more window; in
     #: HTTP/1.1 the connection ends. It also ends after `linger_timeout`.
     max_drained: int = 262_144
-    #: Bytes in the transport above which writers wait (at most 2^30). Without TLS, up to four times
-    #: as much is written in one iteration of the event loop while the transport accepts it at once.
-    #: In HTTP/1.1, a body given as bytes is passed to the transport whole, up to 16 times this
-    #: size, if the transport need not copy it (no TLS; uvloop, or asyncio from Python 3.12 on).
+    #: Bytes in the transport above which writers wait (at most 2^30). While the transport accepts
+    #: all output at once, one iteration of the event loop writes up to four times as much of queued
+    #: bodies (with TLS: as much), and each message of at most 16 KiB as it comes. In HTTP/1.1, a
+    #: body given as bytes is passed to the transport whole, up to 16 times this size, if the
+    #: transport need not copy it (no TLS; uvloop, or asyncio from Python 3.12 on).
     write_buffer: int = 65_536
     #: HTTP/2: unsent bytes in the socket's buffer above which the transport waits
     #: (TCP_NOTSENT_LOWAT), so that urgent data waits behind no more than that. 0 counts as 1. None:
@@ -249,7 +252,7 @@ class Limits:
     #: Bytes of replies written while the transport is full. Beyond: the connection is aborted.
     max_write_backlog: int = 1_048_576
 
-    # -- timeouts in seconds, kept by the asyncio layer (the engine reads no clock) ---------------
+    # -- timeouts in seconds, kept by the asyncio layer (the engine sets no timers) ---------------
     #: Until the peer's preface and first SETTINGS, or its first request. Server: also until the
     #: PROXY header is complete, where one must come. Client: also until the connection is made, TLS
     #: and the proxy included.

@@ -79,6 +79,26 @@ def test_http2_server_lets_requests_finish(lab: Lab) -> None:
     lab.run(main())
 
 
+@pytest.mark.parametrize("limit", ["age", "requests"])
+def test_http2_client_that_answers_no_ping(lab: Lab, limit: str) -> None:
+    """It cannot keep the connection, even if idle ones may stay."""
+
+    async def main() -> None:
+        limits = Limits(keepalive_timeout=None, header_timeout=0.4)
+        if limit == "age":
+            limits = replace(limits, max_connection_age=AGE)
+        else:
+            limits = replace(limits, max_requests_per_connection=1)
+        async with lab.serving(HTTP2, hello, limits=limits) as url:
+            async with await Peer.connect_http2(url) as peer:
+                peer.send(peer.pen.headers(1, f.REQUEST, end_stream=True))
+                got = await asyncio.wait_for(peer.rest(), 10)
+                away = [each.last for each in got if each.type == f.GOAWAY]
+                assert away == [f.MAX_ID, 1]
+
+    lab.run(main())
+
+
 def test_http1_server_with_a_request(lab: Lab) -> None:
     async def main() -> None:
         async with lab.serving(HTTP1, slowly, limits=OLD) as url:

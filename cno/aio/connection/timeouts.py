@@ -34,8 +34,8 @@ from cno.core import (
 from cno.drive import fail
 from cno.errors import ConnectionFault, Reason
 
-#: Seconds that a client has, when a server shuts down, to send its first request, and to answer the
-#: PING if no stream is open.
+#: Seconds that a client has, when a server shuts down, to send its first request; then, or when the
+#: connection accepts no more requests, to answer the PING if no stream is open.
 GRACE: Final = 1.0
 #: The shortest `keepalive_timeout` in seconds that shortens the tick.
 SOON: Final = 0.1
@@ -171,6 +171,8 @@ def check_connection(conn: Link, now: float) -> bool:
     else:
         if life.phase == DRAINING and now - life.drain_since >= GRACE and not conn._streams:
             end_drain(conn)
+        elif awaits_pong_idle(conn, now):
+            end_drain(conn)
         retire_at = conn._timeouts.retire_at
         if retire_at != 0.0 and now >= retire_at and not is_greeting(conn):
             conn._timeouts.retire_at = 0.0
@@ -179,6 +181,7 @@ def check_connection(conn: Link, now: float) -> bool:
                     "the connection has reached its greatest age",
                     extra={"connection": conn._number},
                 )
+                conn._timeouts.idle_since = 0.0  # the client has time to answer the PING
                 conn._retire()
         return conn._life.phase < FLUSHING
     return False
@@ -196,6 +199,15 @@ def begin_drain(conn: Link) -> None:
     """Begin a shutdown that was delayed until the client's first request."""
     if not conn._draining and conn._life.phase < FLUSHING and not is_fresh(conn):
         conn._engine_shutdown()
+
+
+def awaits_pong_idle(conn: Link, now: float) -> bool:
+    """HTTP/2 server: return whether a connection that accepts no more requests has been idle for
+    `GRACE`, without an answer to the PING that tells whether any are in flight."""
+    if not conn._server or not conn._http2 or not conn._h2.goaway_ping:
+        return False
+    since = conn._timeouts.idle_since
+    return conn._life.phase == OPEN and since != 0.0 and now - since >= GRACE
 
 
 def end_drain(conn: Link) -> None:
