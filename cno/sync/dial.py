@@ -27,6 +27,9 @@ from cno.sync.waker import CAN_POLL, IN, OUT, Waker, milliseconds
 
 #: Seconds between two attempts to connect to a Unix socket whose backlog is full.
 BACKLOG_PAUSE: Final = 0.01
+#: Seconds that a connection may still take when its request has got another one. Most are made
+#: by then, for the requests that come next; the request does not wait for those that hang.
+SPARE_TIME: Final = 0.25
 
 
 class DialCancelledError(Exception):
@@ -48,18 +51,19 @@ class Dialing:
         self.patience = min(deadlines.connect, left)
         self.until = now + self.patience
         self.waker = Waker()
-        self.cancelled = False
+        self.cancelled_at = FOREVER
 
-    def cancel(self) -> None:
-        """Make the dialing thread stop."""
-        self.cancelled = True
+    def cancel(self, spare_time: float = 0.0) -> None:
+        """Make the dialing thread stop, unless the connection is made in this time (seconds)."""
+        self.cancelled_at = min(self.cancelled_at, time.monotonic() + spare_time)
         self.waker.wake()
 
     def check(self) -> float:
         """Return the seconds that are left. Raises ConnectTimeoutError, DialCancelledError."""
-        if self.cancelled:
+        now = time.monotonic()
+        if now >= self.cancelled_at:
             raise DialCancelledError
-        left = self.until - time.monotonic()
+        left = min(self.until, self.cancelled_at) - now
         if left <= 0.0:
             if self.by_limits:
                 raise connect_timeout(self.patience)
@@ -194,13 +198,19 @@ def writable(numbers: list[int], waker: Waker, timeout: float) -> list[int]:
     if not CAN_POLL:
         wait = None if timeout == FOREVER else timeout
         found = select.select([woken_by], numbers, numbers, wait)
+        if found[0]:
+            waker.clear()
         return list(dict.fromkeys([*found[1], *found[2]]))
     poller = select.poll()
     poller.register(woken_by, select.POLLIN)
     for number in numbers:
         poller.register(number, select.POLLOUT)
     events: Iterable[tuple[int, int]] = poller.poll(milliseconds(timeout))
-    return [number for number, _ in events if number != woken_by]
+    found_numbers = [number for number, _ in events]
+    if woken_by in found_numbers:
+        found_numbers.remove(woken_by)
+        waker.clear()
+    return found_numbers
 
 
 def secure(

@@ -191,6 +191,15 @@ def send_body(
                 raise timed_out(state, STALLED, deadlines, deadlines.write)
 
 
+def has_sent(link: Link, mark: i64) -> bool:
+    """Return whether the socket has accepted the first `mark` bytes of the output."""
+    buffer, transport = link.send_buffer, link.transport
+    if transport.written - buffer.size < mark:
+        return False
+    # These are encrypted, but not sent, perhaps.
+    return not transport.layers or not (buffer.encrypted or buffer.sending)
+
+
 def await_continue(state: StreamState, upload: Upload) -> None:
     """Wait for a 100 (Continue), for up to `Limits.expect_timeout` (RFC 9110 10.1.1)."""
     patience = state._link._limits.expect_timeout

@@ -10,7 +10,7 @@ from cno.aio.client.connect_errors import connect_error
 from cno.aio.client.urls import Target
 from cno.aio.errors import ConnectionLostError, ConnectTimeoutError, StreamTimeoutError, fresh
 from cno.pool.connection import Dial, Origin, Waiter
-from cno.sync.dial import Dialing
+from cno.sync.dial import SPARE_TIME, Dialing
 from cno.sync.errors import PoolTimeoutError
 from cno.sync.parker import Parker
 from cno.sync.timeouts import FOREVER, Deadlines
@@ -41,12 +41,12 @@ class PoolParker(Parker):
     def done(self) -> bool:
         return self.decided() or self._origin.name in self._pending
 
-    def wake(self) -> None:
-        if self.dialing is not None:
-            if self.decided():
-                self.dialing.cancel()
-        else:
+    def unpark(self) -> None:
+        dialing = self.dialing
+        if dialing is None:
             super().unpark()
+        elif self.decided():
+            dialing.cancel(SPARE_TIME)
 
 
 @final

@@ -22,6 +22,7 @@ from cno.sync.exchange import (
     ROOM,
     cancel,
     drop_pieces,
+    has_sent,
     is_running,
     lacks_data,
     resume_input,
@@ -47,6 +48,23 @@ class LossParker(Parker):
 
     def done(self) -> bool:
         return self._link.is_lost
+
+
+class SentParker(Parker):
+    """A thread that waits until the socket has accepted the first `mark` bytes of the output."""
+
+    def __init__(self, response: Response, mark: i64) -> None:
+        super().__init__()
+        self._response = response
+        self._mark = mark
+        self.has_failed = False
+
+    def done(self) -> bool:
+        response = self._response
+        if response._ended or response._link.is_lost:
+            self.has_failed = True
+            return True
+        return has_sent(response._link, self._mark)
 
 
 class Tunnel:
@@ -124,6 +142,9 @@ class Tunnel:
                 in_time = wait_for(self._response, ROOM, due, room_mark)
                 if not in_time and not link.is_lost and link.times.sent_at == last_sent_at:
                     raise self._write_timed_out(timeout)
+        mark: i64 = link.transport.written
+        if not has_sent(link, mark):
+            self._await_sent(mark, timeout)
 
     def write_eof(self) -> None:
         """End the sending direction; reading continues.
@@ -221,6 +242,28 @@ class Tunnel:
         except (DisconnectError, InvalidStreamError):
             pass
         raise error_of(response)
+
+    def _await_sent(self, mark: i64, timeout: float | None) -> None:
+        """Wait until the socket has accepted the first `mark` bytes of the output."""
+        response, link = self._response, self._link
+        parker = SentParker(response, mark)
+        waiting = response._waiting
+        assert waiting is not None
+        waiting[parker] = None
+        link.parked_writers[parker] = None
+        try:
+            while True:
+                sent_at = link.times.sent_at
+                due = FOREVER if timeout is None else time.monotonic() + timeout
+                if wait(link, parker, due) or link.is_lost:
+                    break
+                if link.times.sent_at == sent_at:
+                    raise self._write_timed_out(timeout)
+        finally:
+            waiting.pop(parker, None)
+            link.parked_writers.pop(parker, None)
+        if parker.has_failed or link.is_lost:
+            raise error_of(response)
 
     def _write_timed_out(self, timeout: float | None) -> Exception:
         response = self._response

@@ -216,6 +216,45 @@ def test_one_slow_server_does_not_hold_up_others(lab: Lab) -> None:
             in_threads(6, work)
 
 
+def test_a_request_does_not_wait_for_a_connection_that_it_does_not_need(lab: Lab) -> None:
+    """Of two requests, the second one begins to make a connection, which hangs. When the first one
+    is done, the second one uses its connection."""
+    has_first, has_second = threading.Event(), threading.Event()
+
+    def serve() -> None:
+        raw, _ = listener.accept()
+        with lab.certs.server("http/1.1").wrap_socket(raw, server_side=True) as peer:
+            peer.recv(65_536)
+            has_first.set()
+            hanging, _ = listener.accept()
+            with hanging:
+                has_second.set()
+                peer.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+                peer.recv(65_536)
+                peer.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+                is_done.wait(20)
+
+    def ask(number: int) -> None:
+        if number == 1:
+            has_first.wait(5)
+        pool.request("GET", url, timeout=8).read()
+
+    is_done = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listener, sync.Pool(lab.certs.client()) as pool:
+        url = f"https://127.0.0.1:{listener.getsockname()[1]}/"
+        server = threading.Thread(target=serve)
+        server.start()
+        try:
+            began = time.monotonic()
+            in_threads(2, ask)
+            assert has_second.is_set()
+            assert time.monotonic() - began < 5
+            assert pool.connections == 1
+        finally:
+            is_done.set()
+            server.join(10)
+
+
 def test_a_hurried_request_does_not_fail_others(lab: Lab) -> None:
     """One thread gives up the connection that it makes for others, too: they make another one."""
     answered = asyncio.Event()

@@ -3,9 +3,12 @@
 import asyncio
 import os
 import pickle
+import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -59,6 +62,75 @@ def test_a_read_that_is_late_leaves_the_tunnel_open(client: sync.Client) -> None
             assert time.monotonic() - began < 5
         tunnel.write(b"x", timeout=5)
         assert tunnel.read(1, timeout=5) == b"x"
+
+
+#: More bytes than a Unix socket buffers, and not more than a tunnel takes at once.
+MUCH = 262_144
+UNIX = pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="the system has no Unix sockets")
+
+
+@contextmanager
+def unix_tunnel(
+    tmp_path: Path, behave: Callable[[socket.socket], None]
+) -> Iterator[tuple[sync.Tunnel, threading.Thread]]:
+    """A tunnel over a Unix socket whose buffer is small; `behave` is the server, in a thread."""
+
+    def run() -> None:
+        peer, _ = listener.accept()
+        with peer:
+            peer.settimeout(2)
+            while b"\r\n\r\n" not in peer.recv(65_536):
+                pass
+            peer.sendall(b"HTTP/1.1 101 x\r\nupgrade: echo\r\nconnection: upgrade\r\n\r\n")
+            behave(peer)
+
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        path = str(tmp_path / "s")
+        listener.bind(path)
+        listener.listen()
+        server = threading.Thread(target=run)
+        server.start()
+        with sync.connect("http://a.test/", unix=path) as client:
+            yield client.upgrade("echo", "/"), server
+        server.join(10)
+
+
+@UNIX
+def test_a_write_waits_until_the_socket_has_all_of_it(tmp_path: Path) -> None:
+    """Nothing is left for the next call, even if the server begins late to read."""
+    got: list[int] = []
+
+    def read_late(peer: socket.socket) -> None:
+        time.sleep(0.05)
+        while sum(got) < MUCH and (data := peer.recv(65_536)):
+            got.append(len(data))
+
+    with unix_tunnel(tmp_path, read_late) as (tunnel, server):
+        tunnel.write(bytes(MUCH), timeout=5)
+        server.join(10)
+        assert sum(got) == MUCH
+
+
+@UNIX
+def test_a_write_that_the_socket_does_not_take(tmp_path: Path) -> None:
+    is_over = threading.Event()
+
+    def read_nothing(peer: socket.socket) -> None:
+        is_over.wait(5)
+
+    with unix_tunnel(tmp_path, read_nothing) as (tunnel, _):
+        with pytest.raises(sync.WriteTimeoutError, match=r"within 0\.05 s"):
+            tunnel.write(bytes(MUCH), timeout=0.05)
+        with pytest.raises(cno.ConnectionError):
+            tunnel.write(b"x")
+        is_over.set()
+
+
+@UNIX
+def test_a_write_whose_rest_the_server_never_takes(tmp_path: Path) -> None:
+    with unix_tunnel(tmp_path, lambda _: time.sleep(0.02)) as (tunnel, _):
+        with pytest.raises(cno.ConnectionLostError):
+            tunnel.write(bytes(MUCH), timeout=5)
 
 
 def test_both_directions_at_once(client: sync.Client) -> None:

@@ -514,6 +514,48 @@ def test_a_server_that_does_not_agree(lab: Lab, wire: Wire) -> None:
         assert pool.connections == (1 if wire.http2 else 0)
 
 
+def test_the_servers_end_releases_the_connection() -> None:
+    """One of HTTP/1.1, as soon as our close frame is sent."""
+    got: list[bytes] = []
+
+    def behave(peer: socket.socket) -> None:
+        peer.sendall(frame(TEXT, b"last") + frame(CLOSE, b"\x03\xe9bye"))
+        peer.settimeout(5)
+        while data := peer.recv(100):
+            got.append(data)
+
+    with sockets(behave) as url, sync.Pool() as pool:
+        websocket = pool.websocket(url)
+        assert websocket.receive(timeout=5) == "last"
+        with pytest.raises(WebSocketClosed) as caught:
+            websocket.receive(timeout=5)
+        assert (caught.value.code, caught.value.reason) == (1001, "bye")
+        assert pool.connections == 0
+        websocket.close()
+    close = b"".join(got)
+    assert close[0] == 0x80 | CLOSE
+    assert len(close) == 2 + 4 + 5
+
+
+def test_the_servers_answer_ends_it_without_a_call_of_close() -> None:
+    """A thread that waits for the end of a WebSocket waits until the server has closed."""
+    order: list[str] = []
+
+    def behave(peer: socket.socket) -> None:
+        peer.recv(100)
+        peer.sendall(frame(CLOSE, b"\x03\xe8"))
+        time.sleep(0.05)
+        order.append("server")
+
+    with sockets(behave) as url, sync.Pool() as pool:
+        websocket = pool.websocket(url)
+        websocket.start_close()
+        websocket.wait_closed(timeout=5)
+        order.append("client")
+        assert pool.connections == 0
+    assert order == ["server", "client"]
+
+
 @CLEAR
 def test_leaving_by_an_error(lab: Lab, wire: Wire) -> None:
     seen: list[int] = []

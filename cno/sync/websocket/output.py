@@ -35,6 +35,7 @@ class FrameOutput:
         self._at: i64 = 0  # bytes of the first of these that are written
         self._pong: bytes | None = None  # the payload of one that waits
         self._ends = False  # the stream is to end after the frames
+        self._closes = False  # so is a connection of HTTP/1.1
         #: Bytes that were added, and of these, bytes that the stream has accepted.
         self.added: i64 = 0
         self.written: i64 = 0
@@ -62,6 +63,14 @@ class FrameOutput:
     def end(self) -> None:
         """End our side of the stream once all is written."""
         self._ends = True
+
+    def close_connection(self) -> None:
+        """Close a connection of HTTP/1.1, too, once all is sent.
+
+        The server closes it as well when it has our answer to its close frame (RFC 6455 7.1.1);
+        but no thread here may look for that, and until then the socket would stay open.
+        """
+        self._closes = True
 
     def drop(self) -> None:
         """Drop what is not written: the stream accepts no more."""
@@ -113,10 +122,13 @@ class FrameOutput:
         return accepted
 
     def _end_stream(self) -> None:
-        """End our side of the stream. (In HTTP/1.1, the server closes the connection.)"""
+        """End our side of the stream."""
         state = self._state
         link = state._link
-        if state._ended or link.is_lost or not link._http2 or link._state == CLOSED:
+        if state._ended or link.is_lost or link._state == CLOSED:
+            return
+        if not link._http2:
+            link.is_closing = self._closes or link.is_closing
             return
         try:
             link.write_data(state.stream, b"", True)

@@ -106,7 +106,13 @@ class WebSocket:
             is_whole = True
         finally:
             if state.sender is turn:
-                self._leave_turn(is_whole)
+                left = False
+                try:
+                    self._leave_turn(turn, is_whole)
+                    left = True
+                finally:
+                    if not left:  # an interrupt came meanwhile
+                        self._leave_turn(turn, is_whole)
 
     def ping(self, timeout: float | None = None) -> float:
         """Send a ping, and wait for its answer; return the seconds that took.
@@ -134,11 +140,6 @@ class WebSocket:
         sent."""
         self.start_close(code, reason)
         self.wait_closed()
-        state = self._state
-        patience = 0.0 if state.close_code == ABNORMAL else state.options.close_timeout
-        due = time.monotonic() + patience
-        if not self._response._ended and not self._wait(SocketParker(state, STREAM_END), due):
-            cancel(self._response, CNO_RST_CANCEL)
 
     def start_close(self, code: int = NORMAL, reason: str = "") -> None:
         """Send our close frame, if none has been sent, and give the server `close_timeout` to
@@ -156,12 +157,19 @@ class WebSocket:
         flush(self._link)
 
     def wait_closed(self, timeout: float | None = None) -> None:
-        """Wait until the server has closed it too, or until it is given up. Raises ReadTimeoutError
-        after `timeout` seconds."""
+        """Wait until the server has closed it too and ended the stream, or until it is given up.
+        Raises ReadTimeoutError after `timeout` seconds."""
         state = self._state
+        due = due_after(timeout)
         if state.close_code is None:
-            if not self._wait(SocketParker(state, CLOSED), due_after(timeout)):
+            if not self._wait(SocketParker(state, CLOSED), due):
                 raise state.late(f"it was not closed within {timeout} s")
+        if self._response._ended:
+            return
+        patience = 0.0 if state.close_code == ABNORMAL else state.options.close_timeout
+        due = min(due, time.monotonic() + patience)
+        if not self._wait(SocketParker(state, STREAM_END), due):
+            cancel(self._response, CNO_RST_CANCEL)
 
     def __iter__(self) -> "WebSocket":
         return self
@@ -250,7 +258,7 @@ class WebSocket:
                 guard.inside = False  # an interrupt leaves it set
                 raise
             guard.inside = False
-        if link.send_buffer.plain:
+        if link.send_buffer.plain or link.is_closing:
             flush(link)
         if is_closed:
             raise state.error()
@@ -287,13 +295,13 @@ class WebSocket:
         finally:
             state.parked_senders.pop(turn, None)
 
-    def _leave_turn(self, is_whole: bool) -> None:
+    def _leave_turn(self, turn: SocketParker, is_whole: bool) -> None:
         """Let another thread send. A message that is not whole ends the WebSocket."""
         guard = self._guard
         guard.check()
         with guard.lock:
             begin(guard)
-            self._state.end_turn(is_whole)
+            self._state.end_turn(turn, is_whole)
             guard.inside = False
         if not is_whole:
             flush(self._link)

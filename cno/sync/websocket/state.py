@@ -12,10 +12,10 @@ from mypy_extensions import i64
 from cno.aio.errors import claim
 from cno.const import CNO_RST_CANCEL
 from cno.sync.errors import ReadTimeoutError, WriteTimeoutError
-from cno.sync.exchange import drop_pieces, is_running, reset, resume_input
+from cno.sync.exchange import drop_pieces, has_sent, is_running, reset, resume_input
 from cno.sync.messages import Response
 from cno.sync.parker import Parker
-from cno.sync.state import Link, StreamListener
+from cno.sync.state import StreamListener
 from cno.sync.timeouts import FOREVER
 from cno.sync.websocket.output import FrameOutput
 from cno.sync.websocket.pings import Pings
@@ -68,15 +68,6 @@ class SocketParker(Parker):
         """Return whether the wait is over: also if it is to be shorter (`met` is False then)."""
         self.met = self._state.is_met(self)
         return self.met or self._state.expiry() < self.expiry
-
-
-def has_sent(link: Link, mark: i64) -> bool:
-    """Return whether the socket has accepted the first `mark` bytes of the output."""
-    buffer, transport = link.send_buffer, link.transport
-    if transport.written - buffer.size < mark:
-        return False
-    # These are encrypted, but not sent, perhaps.
-    return not transport.layers or not (buffer.encrypted or buffer.sending)
 
 
 class SocketState(StreamListener):
@@ -194,6 +185,8 @@ class SocketState(StreamListener):
                     self.pings.answered(reader.payload, time.monotonic())
                 else:
                     code, reason = close_of(reader.payload)
+                    if not self.close_sent:
+                        self.output.close_connection()
                     self._write_close(code, reason)
                     self.ended(code, reason)
         except Violation as violation:
@@ -286,9 +279,10 @@ class SocketState(StreamListener):
         self.output.write()
         return payload
 
-    def end_turn(self, is_whole: bool) -> None:
+    def end_turn(self, turn: SocketParker, is_whole: bool) -> None:
         """Let another thread send. End the WebSocket if a message was not sent whole."""
-        self.sender = None
+        if self.sender is turn:
+            self.sender = None
         if not is_whole and self._is_unclosed():
             self.output.drop()
             self.ended(ABNORMAL, "a message was not sent whole")
