@@ -41,6 +41,7 @@ INTERPRETED = {
     "cno/sync/upgrade_refused.py": "as cno/errors.py",
     "cno/adapters/arguments.py": "as cno/httpx.py",
     "cno/adapters/responses.py": "as cno/httpx.py",
+    "cno/adapters/response_headers.py": "as cno/httpx.py",
     "cno/httpx.py": "its classes derive from httpx's, which need not be there to build",
     "cno/httpx2.py": "as cno/httpx.py",
     "cno/requests.py": "its classes derive from those of requests and urllib3",

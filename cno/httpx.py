@@ -6,7 +6,7 @@ Where only httpx2 is installed, they are transports of httpx2; those of `cno.htt
 Stays interpreted, because the classes derive from those of httpx.
 """
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 if TYPE_CHECKING:
     import httpx
@@ -18,17 +18,12 @@ else:
 
 from cno.adapters.arguments import AsyncArguments, SyncArguments
 from cno.adapters.package import Package
+from cno.adapters.response_headers import LazyHeaders, headers_class
 from cno.adapters.responses import WholeBodies, response_class
 from cno.adapters.stream import BodyStream, TunnelStream
 from cno.adapters.sync_stream import SyncBodyStream, SyncTunnelStream
 
 __all__ = ["AsyncTransport", "Transport"]
-
-
-class Response(WholeBodies, httpx.Response):
-    """A response of either transport."""
-
-    _cno_module: ClassVar[Any] = httpx
 
 
 class AsyncBody(BodyStream, httpx.AsyncByteStream):
@@ -37,6 +32,30 @@ class AsyncBody(BodyStream, httpx.AsyncByteStream):
 
 class AsyncTunnelBody(TunnelStream, httpx.AsyncByteStream):
     """The body of a response that opens a tunnel."""
+
+
+class SyncBody(SyncBodyStream, httpx.SyncByteStream):
+    """The body of a response."""
+
+
+class SyncTunnelBody(SyncTunnelStream, httpx.SyncByteStream):
+    """The body of a response that opens a tunnel."""
+
+
+class Headers(LazyHeaders, httpx.Headers):
+    """The headers of a response."""
+
+    _cno_module: ClassVar[Any] = httpx
+
+
+class Response(WholeBodies, httpx.Response):
+    """A response of either transport."""
+
+    _cno_module: ClassVar[Any] = httpx
+    _cno_bodies: ClassVar[tuple[Any, Any]] = (SyncBody, AsyncBody)
+
+
+PACKAGE: Final = Package(httpx, response_class(httpx, Response), headers_class(httpx, Headers))
 
 
 class AsyncTransport(AsyncArguments, httpx.AsyncBaseTransport):
@@ -50,21 +69,13 @@ class AsyncTransport(AsyncArguments, httpx.AsyncBaseTransport):
     the extensions of requests and responses.
     """
 
-    _cno_package = Package(httpx, response_class(httpx, Response))
+    _cno_package = PACKAGE
     _cno_streams = (AsyncBody, AsyncTunnelBody)
 
     if TYPE_CHECKING:
 
         async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
             raise NotImplementedError
-
-
-class SyncBody(SyncBodyStream, httpx.SyncByteStream):
-    """The body of a response."""
-
-
-class SyncTunnelBody(SyncTunnelStream, httpx.SyncByteStream):
-    """The body of a response that opens a tunnel."""
 
 
 class Transport(SyncArguments, httpx.BaseTransport):
@@ -74,7 +85,7 @@ class Transport(SyncArguments, httpx.BaseTransport):
     `cno.sync`.
     """
 
-    _cno_package = Package(httpx, response_class(httpx, Response))
+    _cno_package = PACKAGE
     _cno_streams = (SyncBody, SyncTunnelBody)
 
     if TYPE_CHECKING:

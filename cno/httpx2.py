@@ -4,23 +4,18 @@
 Stays interpreted, because the classes derive from those of httpx2.
 """
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import httpx2
 
 from cno.adapters.arguments import AsyncArguments, SyncArguments
 from cno.adapters.package import Package
+from cno.adapters.response_headers import LazyHeaders, headers_class
 from cno.adapters.responses import WholeBodies, response_class
 from cno.adapters.stream import BodyStream, TunnelStream
 from cno.adapters.sync_stream import SyncBodyStream, SyncTunnelStream
 
 __all__ = ["AsyncTransport", "Transport"]
-
-
-class Response(WholeBodies, httpx2.Response):
-    """A response of either transport."""
-
-    _cno_module: ClassVar[Any] = httpx2
 
 
 class AsyncBody(BodyStream, httpx2.AsyncByteStream):
@@ -29,6 +24,30 @@ class AsyncBody(BodyStream, httpx2.AsyncByteStream):
 
 class AsyncTunnelBody(TunnelStream, httpx2.AsyncByteStream):
     """The body of a response that opens a tunnel."""
+
+
+class SyncBody(SyncBodyStream, httpx2.SyncByteStream):
+    """The body of a response."""
+
+
+class SyncTunnelBody(SyncTunnelStream, httpx2.SyncByteStream):
+    """The body of a response that opens a tunnel."""
+
+
+class Headers(LazyHeaders, httpx2.Headers):
+    """The headers of a response."""
+
+    _cno_module: ClassVar[Any] = httpx2
+
+
+class Response(WholeBodies, httpx2.Response):
+    """A response of either transport."""
+
+    _cno_module: ClassVar[Any] = httpx2
+    _cno_bodies: ClassVar[tuple[Any, Any]] = (SyncBody, AsyncBody)
+
+
+PACKAGE: Final = Package(httpx2, response_class(httpx2, Response), headers_class(httpx2, Headers))
 
 
 class AsyncTransport(AsyncArguments, httpx2.AsyncBaseTransport):
@@ -42,21 +61,13 @@ class AsyncTransport(AsyncArguments, httpx2.AsyncBaseTransport):
     the extensions of requests and responses.
     """
 
-    _cno_package = Package(httpx2, response_class(httpx2, Response))
+    _cno_package = PACKAGE
     _cno_streams = (AsyncBody, AsyncTunnelBody)
 
     if TYPE_CHECKING:
 
         async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
             raise NotImplementedError
-
-
-class SyncBody(SyncBodyStream, httpx2.SyncByteStream):
-    """The body of a response."""
-
-
-class SyncTunnelBody(SyncTunnelStream, httpx2.SyncByteStream):
-    """The body of a response that opens a tunnel."""
 
 
 class Transport(SyncArguments, httpx2.BaseTransport):
@@ -66,7 +77,7 @@ class Transport(SyncArguments, httpx2.BaseTransport):
     `cno.sync`.
     """
 
-    _cno_package = Package(httpx2, response_class(httpx2, Response))
+    _cno_package = PACKAGE
     _cno_streams = (SyncBody, SyncTunnelBody)
 
     if TYPE_CHECKING:

@@ -50,6 +50,14 @@ def to_bytes(fields: Headers) -> list[Any]:
     return raw
 
 
+def is_ascii(fields: Headers) -> bool:
+    """Return whether the values of all fields are ASCII; names always are."""
+    for field in fields:
+        if not field[1].isascii():
+            return False
+    return True
+
+
 def without(fields: Headers, names: frozenset[str]) -> Headers:
     """Return the fields whose names are not among these."""
     return [field for field in fields if field[0] not in names]

@@ -37,13 +37,14 @@ LOST: Final = "the connection was lost:"
 class Package:
     """httpx or httpx2. `module` is the package; `core` the name of the one that it is built on.
 
-    `response` is the class of responses.
+    `response` is the class of responses, `headers` that of their headers; None for httpx's own.
     """
 
-    def __init__(self, module: Any, response: Any) -> None:
+    def __init__(self, module: Any, response: Any, headers: Any) -> None:
         self.module = module
         self.core = "httpcore2" if module.__name__ == "httpx2" else "httpcore"
         self.response: Any = response
+        self.headers: Any = headers
         self.byte_stream: Any = module.ByteStream
 
     def error(self, name: str, text: str, cause: BaseException | None) -> Exception:

@@ -8,7 +8,7 @@ import base64
 import hashlib
 from typing import Any, Final
 
-from cno.adapters.fields import to_bytes, to_text, without
+from cno.adapters.fields import is_ascii, to_bytes, to_text, without
 from cno.adapters.package import SCHEMES, Package
 from cno.aio.client.urls import Target
 from cno.aio.fields import Headers, value_of
@@ -152,9 +152,14 @@ def response_of(
         extensions["stream_id"] = response.stream
     else:
         extensions["reason_phrase"] = response.reason.encode("utf-8", "surrogateescape")
-    return package.response(
-        status_code=head.code, headers=to_bytes(head.headers), stream=stream, extensions=extensions
-    )
+    fields = head.headers
+    if package.headers is None or not is_ascii(fields):
+        return package.response(
+            status_code=head.code, headers=to_bytes(fields), stream=stream, extensions=extensions
+        )
+    made = package.response(status_code=head.code, stream=stream, extensions=extensions)
+    made.headers = package.headers(fields)
+    return made
 
 
 def traced_head(http2: bool, code: int, reason: str, headers: Headers) -> dict[str, Any]:

@@ -8,17 +8,23 @@ from typing import Any, ClassVar
 
 #: Private attributes of httpx's responses that the methods below use.
 USED: frozenset[str] = frozenset(("_content", "_num_bytes_downloaded", "_request"))
+#: Status codes of responses that may redirect (RFC 9110 15.4).
+REDIRECTS: frozenset[int] = frozenset((301, 302, 303, 307, 308))
 
 
 class WholeBodies:
     """The base of a response, in front of `httpx.Response`. `_cno_module` is the package.
 
-    To read a body, httpx runs it through four generators, which decode it and cut it into chunks of
-    the size that was asked for. A whole body without content codings needs neither: these methods
-    have the same effect, and leave everything else to httpx.
+    To read a body, httpx runs it through five generators, which measure the time, decode it and cut
+    it into chunks of the size that was asked for. A whole body without content codings needs none
+    of that: these methods have the same effect, and leave everything else to httpx.
     """
 
     _cno_module: ClassVar[Any]
+    #: The bodies of our transports, the blocking one and the asynchronous one.
+    _cno_bodies: ClassVar[tuple[Any, Any]]
+    #: The classes in which httpx's clients wrap them, which only measure the time.
+    _cno_wrappers: ClassVar[tuple[Any, Any]] = (None, None)
 
     # -- attributes of httpx.Response --
     headers: Any
@@ -38,6 +44,13 @@ class WholeBodies:
             return text
         return phrase_of(self._cno_module.codes, self.status_code)
 
+    @property
+    def has_redirect_location(self) -> bool:
+        if self.status_code not in REDIRECTS:
+            return False
+        answer: bool = super().has_redirect_location  # type: ignore[misc]  # httpx's
+        return answer
+
     def read(self) -> bytes:
         if not self._is_readable(self._cno_module.SyncByteStream):
             content: bytes = super().read()  # type: ignore[misc]  # httpx's
@@ -46,7 +59,7 @@ class WholeBodies:
         self._num_bytes_downloaded = 0
         pieces = []
         try:
-            for piece in self.stream:
+            for piece in self._unwrapped(0):
                 self._num_bytes_downloaded += len(piece)
                 pieces.append(piece)
             self.is_closed = True
@@ -64,9 +77,15 @@ class WholeBodies:
         self.is_stream_consumed = True
         self._num_bytes_downloaded = 0
         pieces = []
+        body = self._unwrapped(1)
         try:
-            async for piece in self.stream:
-                self._num_bytes_downloaded += len(piece)
+            piece = body.take_whole() if type(body) is self._cno_bodies[1] else None
+            if piece is None:
+                async for piece in body:
+                    self._num_bytes_downloaded += len(piece)
+                    pieces.append(piece)
+            else:
+                self._num_bytes_downloaded = len(piece)
                 pieces.append(piece)
             self.is_closed = True
             await self.stream.aclose()
@@ -91,6 +110,14 @@ class WholeBodies:
             and "content-encoding" not in self.headers
         )
 
+    def _unwrapped(self, at: int) -> Any:
+        """Return what to read the body from: our own body, if only httpx's client wrapped it."""
+        stream = self.stream
+        if type(stream) is not self._cno_wrappers[at]:
+            return stream
+        body = getattr(stream, "_stream", None)
+        return body if type(body) is self._cno_bodies[at] else stream
+
     def _name_request(self, error: Any) -> None:
         if self._request is not None:
             error.request = self._request
@@ -100,7 +127,14 @@ def response_class(module: Any, derived: type[WholeBodies]) -> Any:
     """Return the class of responses: `derived`, if the package has the attributes that it uses."""
     probe = module.Response(200, content=b"?")
     known = USED <= vars(probe).keys() and vars(probe)["_content"] == b"?"
-    return derived if known else module.Response
+    if not known:
+        return module.Response
+    clients = getattr(module, "_client", None)
+    derived._cno_wrappers = (
+        getattr(clients, "BoundSyncStream", None),
+        getattr(clients, "BoundAsyncStream", None),
+    )
+    return derived
 
 
 @lru_cache(maxsize=256)

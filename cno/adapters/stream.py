@@ -66,13 +66,24 @@ class BodyStream:
         if data:
             return data
         self._deadline.close()
-        trailers = self._response.trailers
-        if trailers:
-            self.trailers += to_bytes(trailers)
+        self._add_trailers()
         if tracer is not None:
             tracer.put(f"{self._prefix()}.receive_response_body.complete", {"return_value": None})
             await tracer.drain()
         raise StopAsyncIteration
+
+    def take_whole(self) -> bytes | None:
+        """Return the rest of the body if all of it has been received, None otherwise.
+
+        None, too, if somebody traces the response: he is told of the steps of `async for`.
+        """
+        buffer = self._buffer
+        if not buffer._ended or buffer._error is not None or self._tracer is not None:
+            return None
+        data = buffer._take(buffer._size)
+        self._deadline.close()
+        self._add_trailers()
+        return data
 
     async def aclose(self) -> None:
         """Give up the rest of the response, if there is any."""
@@ -87,6 +98,11 @@ class BodyStream:
         if tracer is not None:
             tracer.put(f"{self._prefix()}.response_closed.complete", {"return_value": None})
             await tracer.drain()
+
+    def _add_trailers(self) -> None:
+        trailers = self._response.trailers
+        if trailers:
+            self.trailers += to_bytes(trailers)
 
     def _prefix(self) -> str:
         return prefix(self._response._conn._http2)

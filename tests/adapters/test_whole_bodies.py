@@ -144,6 +144,69 @@ def test_wrapped_stream_is_read(kit: Kit, lab: Lab) -> None:
     lab.run(main())
 
 
+def test_stream_replaced_by_a_hook_is_read(kit: Kit, lab: Lab) -> None:
+    """Even if it looks like the wrapper of httpx's client."""
+
+    class Counted(kit.httpx.AsyncByteStream):  # type: ignore[name-defined,misc]  # a module as a value
+        def __init__(self, stream: Any) -> None:
+            self._stream = stream
+            self.count = 0
+
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            async for piece in self._stream:
+                self.count += len(piece)
+                yield piece
+
+        async def aclose(self) -> None:
+            await self._stream.aclose()
+
+    async def replace(response: Any) -> None:
+        response.stream = Counted(response.stream)
+
+    async def main() -> None:
+        async with lab.serving(HTTP2, serve) as url, kit.client(lab, HTTP2) as client:
+            client.event_hooks = {"response": [replace]}
+            for path in ("/plain", "/large"):
+                response = await client.get(url + path)
+                assert response.stream.count == len(response.content) == len(BODIES[path][1])
+
+    lab.run(main())
+
+
+@pytest.mark.parametrize("wire", [HTTP1, HTTP2], ids=str)
+def test_body_that_comes_in_pieces(kit: Kit, lab: Lab, wire: Wire) -> None:
+    """It is read as it comes: with its trailers, and with the time that it takes."""
+
+    async def pieces(request: aio.Request) -> None:
+        async with request.start(200, [], trailers=[("x-end", "1")]) as out:
+            for _ in range(3):
+                await out.write(b"piece")
+                await asyncio.sleep(0.01)
+
+    async def main() -> None:
+        async with lab.serving(wire, pieces) as url, kit.client(lab, wire) as client:
+            response = await client.get(url)
+            assert response.content == b"piecepiecepiece"
+            assert response.num_bytes_downloaded == 15
+            assert response.elapsed.total_seconds() >= 0.03
+            assert response.extensions["trailers"] == [(b"x-end", b"1")]
+
+    lab.run(main())
+
+
+def test_trailers_of_a_whole_body(kit: Kit, lab: Lab) -> None:
+    async def with_trailers(request: aio.Request) -> None:
+        await request.respond(200, [], b"body", trailers=[("x-end", "1")])
+
+    async def main() -> None:
+        async with lab.serving(HTTP2, with_trailers) as url, kit.client(lab, HTTP2) as client:
+            response = await client.get(url)
+            assert response.content == b"body"
+            assert response.extensions["trailers"] == [(b"x-end", b"1")]
+
+    lab.run(main())
+
+
 def test_cut_short(kit: Kit, lab: Lab) -> None:
     async def script(peer: Peer) -> None:
         await greet(peer)
