@@ -122,7 +122,9 @@ def url(lab: Lab, wire: Wire) -> Iterator[str]:
 
 
 @pytest.fixture
-def session(lab: Lab, wire: Wire, tmp_path: Path) -> Iterator[Any]:
+def session(lab: Lab, wire: Wire, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Any]:
+    if "url" in request.fixturenames:
+        request.getfixturevalue("url")  # the session closes before the server
     with session_of(lab, wire, tmp_path) as made:
         yield made
 
