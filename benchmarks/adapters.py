@@ -52,9 +52,23 @@ class Variant(NamedTuple):
     at_once: int
 
 
-#: One thread and 50 of the blocking client.
-THREADS: Final = (Variant("50 threads", "cno.sync", 50), Variant("1 thread", "cno.sync", 1))
-THREADS_CASE: Final = "cno.sync, HTTP/2, threads"
+class ThreadsCase(NamedTuple):
+    """50 threads of a blocking client beside one thread."""
+
+    name: str
+    way: str
+    client: str
+    goals: dict[str, float]
+
+    def variants(self) -> list[Variant]:
+        return [Variant("50 threads", self.client, 50), Variant("1 thread", self.client, 1)]
+
+
+THREADS: Final = (
+    ThreadsCase("cno.sync, HTTP/2, threads", H2C, "cno.sync", {"1 thread": 1}),
+    ThreadsCase("cno.sync, HTTP/1.1, threads", H1, "cno.sync, HTTP/1.1", {"1 thread": 1}),
+    ThreadsCase("urllib3, HTTP/1.1, threads", H1, "urllib3", {}),
+)
 
 
 def measured(
@@ -90,9 +104,11 @@ def measure_all(running: dict[str, Running], core: set[int], opts: Options, clai
             url = urls[case.way] + "/"
             samples = measured(variants, case.module, url, core, opts, claim)
             add_row(claim, case.name, samples, case.goals, case.clients[0])
-    if H2C in urls and opts.wants(THREADS_CASE):
-        samples = measured(list(THREADS), BLOCKING, urls[H2C] + "/", core, opts, claim)
-        add_row(claim, THREADS_CASE, samples, {"1 thread": 1}, "50 threads")
+    for threads in THREADS:
+        if threads.way in urls and opts.wants(threads.name):
+            url = urls[threads.way] + "/"
+            samples = measured(threads.variants(), BLOCKING, url, core, opts, claim)
+            add_row(claim, threads.name, samples, threads.goals, "50 threads")
 
 
 def measure(opts: Options) -> Claim:
