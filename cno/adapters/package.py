@@ -45,6 +45,7 @@ class Package:
         self.core = "httpcore2" if module.__name__ == "httpx2" else "httpcore"
         self.response: Any = response
         self.headers: Any = headers
+        self.no_headers: Any = module.Headers()
         self.byte_stream: Any = module.ByteStream
 
     def error(self, name: str, text: str, cause: BaseException | None) -> Exception:

@@ -157,7 +157,10 @@ def response_of(
         return package.response(
             status_code=head.code, headers=to_bytes(fields), stream=stream, extensions=extensions
         )
-    made = package.response(status_code=head.code, stream=stream, extensions=extensions)
+    # To copy empty ones is the shortest way through the constructor.
+    made = package.response(
+        status_code=head.code, headers=package.no_headers, stream=stream, extensions=extensions
+    )
     made.headers = package.headers(fields)
     return made
 
