@@ -141,6 +141,9 @@ class FileDestination(Destination):
         try:
             if self._options.make_folders and os.path.dirname(path):
                 os.makedirs(os.path.dirname(path), exist_ok=True)
+            if download.file.is_null:
+                await self._write_null(download, reader, bar)
+                return
             if download.file.is_special:
                 await self._write_special(download, reader, bar)
                 return
@@ -181,6 +184,15 @@ class FileDestination(Destination):
             text = f"cannot write {path}: there is one, and -J replaces none"
             raise Problem(text, exit_codes.NOT_WRITTEN)
         return path
+
+    async def _write_null(self, download: Download, reader: BodyReader, bar: Bar) -> None:
+        """Write to the null device, as measurements do, without the thread that others need."""
+        self.can_restart = False
+        with download.file as file:
+            while chunk := await reader.read():
+                file.write(chunk)
+                bar.advance(len(chunk))
+            file.done()
 
     async def _write_special(self, download: Download, reader: BodyReader, bar: Bar) -> None:
         """Write to a pipe or a device from a thread, since that may block for ever."""

@@ -119,6 +119,14 @@ class SavedFile:
         return self
 
     @property
+    def is_null(self) -> bool:
+        """Whether the file drops all that is written. Writing to it does not block."""
+        try:
+            return self.is_special and os.path.samefile(self.path, os.devnull)
+        except OSError:
+            return False
+
+    @property
     def is_terminal(self) -> bool:
         """Whether the file is a terminal, which obeys control characters."""
         return self._file is not None and self._file.isatty()

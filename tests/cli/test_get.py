@@ -281,9 +281,17 @@ def test_no_temporary_file_is_left_when_the_rename_fails(tmp_path: Path) -> None
 
 def test_a_device_is_written_to() -> None:
     with SavedFile(os.devnull) as file:
+        assert file.is_null
         file.write(b"x")
         file.done()
     assert not os.path.isfile(os.devnull)
+
+
+@pytest.mark.parametrize("name", ["file", "missing", "folder"])
+def test_no_other_file_is_the_null_device(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").write_bytes(b"x")
+    (tmp_path / "folder").mkdir()
+    assert not SavedFile(str(tmp_path / name)).is_null
 
 
 @pytest.mark.parametrize("is_remote", [False, True])

@@ -1,7 +1,9 @@
 """Each option of `cno get`: the request, the output or the file that it changes."""
 
 import json
+import os
 import re
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -183,6 +185,31 @@ def test_an_offset_to_continue_at(here: Here, echo: Echo) -> None:
     assert seen.header("range") == "bytes=5-"
     # As curl does, what follows the offset is added to the end of the file.
     assert (here.folder / "f").read_bytes() == b"0123456789" + TEXT[5:]
+
+
+@POSIX
+def test_the_null_device_needs_no_thread(
+    here: Here, echo: Echo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Writing to it never blocks. (A pipe may, so a thread writes to it.)"""
+    begun: list[str] = []
+    start = threading.Thread.start
+
+    def noting(thread: threading.Thread) -> None:
+        begun.append(thread.name)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", noting)
+    size = "-w", "%{size_download}"
+    result = here("get", "-o", "/dev/null", *size, f"{echo.url}/text")
+    assert (result.status, result.stdout) == (0, str(len(TEXT)).encode())
+    assert not any(name.startswith("cno-save") for name in begun)
+    pipe, end = os.pipe()
+    assert here("get", "-o", f"/dev/fd/{end}", f"{echo.url}/text").status == 0
+    assert os.read(pipe, 1 << 16) == TEXT
+    assert any(name.startswith("cno-save") for name in begun)
+    for descriptor in (pipe, end):
+        os.close(descriptor)
 
 
 # -- views -----------------------------------------------------------------------------------------
