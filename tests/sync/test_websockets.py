@@ -552,8 +552,35 @@ def test_the_servers_answer_ends_it_without_a_call_of_close() -> None:
         websocket.start_close()
         websocket.wait_closed(timeout=5)
         order.append("client")
+        websocket.wait_closed(timeout=0)
         assert pool.connections == 0
     assert order == ["server", "client"]
+
+
+def test_a_short_wait_for_the_end_gives_nothing_up() -> None:
+    """The server may still end the stream, after the handshake."""
+    may_end = threading.Event()
+    ends: list[bytes] = []
+
+    def behave(peer: socket.socket) -> None:
+        peer.recv(100)
+        peer.sendall(frame(CLOSE, b"\x03\xe8"))
+        may_end.wait(5)
+        peer.settimeout(0.02)
+        with contextlib.suppress(TimeoutError):
+            ends.append(peer.recv(100))
+
+    with sockets(behave) as url, sync.Pool() as pool:
+        websocket = pool.websocket(url)
+        websocket.start_close()
+        for _ in range(100):
+            with contextlib.suppress(sync.ReadTimeoutError):
+                websocket.wait_closed(timeout=0.01)
+                if websocket.close_code is not None:
+                    break
+        may_end.set()
+        websocket.close()
+    assert ends == []
 
 
 @CLEAR

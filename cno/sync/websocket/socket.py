@@ -167,8 +167,8 @@ class WebSocket:
         if self._response._ended:
             return
         patience = 0.0 if state.close_code == ABNORMAL else state.options.close_timeout
-        due = min(due, time.monotonic() + patience)
-        if not self._wait(SocketParker(state, STREAM_END), due):
+        until = time.monotonic() + patience
+        if not self._wait(SocketParker(state, STREAM_END), min(due, until)) and until <= due:
             cancel(self._response, CNO_RST_CANCEL)
 
     def __iter__(self) -> "WebSocket":
