@@ -107,11 +107,10 @@ class Dialer:
 
     def _expire(self, task: "asyncio.Task[None]") -> None:
         """Give up an attempt that takes too long."""
-        attempt = self._attempts.get(task)
-        if attempt is not None:
-            attempt.timer = None
-            attempt.expired = True
-            task.cancel()
+        attempt = self._attempts[task]
+        attempt.timer = None
+        attempt.expired = True
+        task.cancel()
 
     def _finished(self, task: "asyncio.Task[None]") -> None:
         """Tell the listener: a connection has been made, or not."""

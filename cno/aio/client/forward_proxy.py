@@ -5,7 +5,7 @@ Takes a request and returns the target and fields to send. Must never know a con
 
 from typing import Final
 
-from cno.aio.client.request_spec import has
+from cno.aio.client.request_spec import authority_of, has
 from cno.aio.fields import Headers
 
 
@@ -47,11 +47,3 @@ class ForwardProxy:
         # > the URI has an empty path and no query component, then the last proxy on the request
         # > chain MUST send a request-target of "*"   (RFC 9112 3.2.4)
         return f"http://{authority_of(fields)}{'' if path == '*' else path}"
-
-
-def authority_of(fields: Headers) -> str:
-    """Return the authority that a request names; "" if there is none."""
-    for name, value in fields:
-        if name.lower() in (":authority", "host"):
-            return value
-    return ""

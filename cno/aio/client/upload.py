@@ -11,7 +11,6 @@ from cno.aio.channel import Channel
 from cno.aio.client.response_state import ResponseState, Upload
 from cno.aio.client.state import ClientLink
 from cno.aio.connection.lifecycle import LOST
-from cno.aio.connection.protocol import current_task
 from cno.aio.connection.writing import write_body
 from cno.aio.errors import StreamError
 from cno.aio.fields import Headers
@@ -133,7 +132,7 @@ def cancel_rest(conn: ClientLink, response: ResponseState) -> None:
 def stream_ended(conn: ClientLink, upload: Upload) -> None:
     """Stop the task, and close the channel, at the end of the stream."""
     task = upload.task
-    if task is not None and task is not current_task(conn.loop):
+    if task is not None and task is not asyncio.current_task(conn.loop):
         task.cancel()
     if upload.channel is not None:
         upload.channel.close()

@@ -213,8 +213,6 @@ def give_time(conn: Link, patience: float) -> None:
 def check_closing(conn: Link, patience: float) -> None:
     """Abort the connection, unless the peer still takes output."""
     conn._timeouts.timer = None
-    if conn._life.phase >= LOST:
-        return
     most = conn._limits.shutdown_timeout
     late = conn._life.drain_since != 0.0 and most is not None
     expired = late and conn.loop.time() - conn._life.drain_since >= (most or 0.0)
@@ -241,8 +239,6 @@ def half_closed(conn: Link) -> None:
 def expire(conn: Link) -> None:
     """Abort the connection of a half-closed client, unless it still takes output."""
     conn._timeouts.timer = None
-    if conn._life.phase >= LOST:
-        return
     is_written = conn.transport.get_write_buffer_size() == 0
     if is_written or timeouts.overdue_output(conn, conn.loop.time()):
         give_up(conn)

@@ -5,7 +5,6 @@ responses.
 """
 
 import asyncio
-from typing import Any
 
 from mypy_extensions import mypyc_attr
 
@@ -171,11 +170,3 @@ class Connection(Link):
     def _probe_answered(self) -> None:
         bdp.probe_answered(self)
         timeouts.trust(self)
-
-
-def current_task(loop: asyncio.AbstractEventLoop) -> "asyncio.Task[Any] | None":
-    """Return the running task; None in a callback, and while the loop does not run."""
-    try:
-        return asyncio.current_task(loop)
-    except RuntimeError:
-        return None

@@ -10,7 +10,6 @@ from typing import Any, cast
 from cno.aio.connection import leftover, send_queue
 from cno.aio.connection.lifecycle import FLUSHING
 from cno.aio.connection.pending_write import PendingWrite
-from cno.aio.connection.protocol import current_task
 from cno.aio.errors import RequestRefusedError
 from cno.aio.fields import Headers
 from cno.aio.log import server_log
@@ -57,7 +56,7 @@ def body_failed(conn: ServerLink, stream: int) -> None:
 def is_cancelled(conn: ServerLink, request: RequestState) -> bool:
     """Return whether the current task was cancelled. Otherwise the handler let the cancellation
     of another object through, which is a failure like any other."""
-    task = current_task(conn.loop)
+    task = asyncio.current_task(conn.loop)
     return request._ended or task is None or task.cancelling() > 0
 
 

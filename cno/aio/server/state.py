@@ -145,12 +145,10 @@ class ServerLink(Connection):
 def peer_of(conn: ServerLink) -> tuple[str, int] | None:
     """Return the peer's host and port: those that a PROXY header announced, or the transport's.
 
-    None on a Unix socket, and before there is a transport.
+    None on a Unix socket.
     """
     if conn._announced_peer is not None:
         return conn._announced_peer.address
-    if conn._life.connected_at == 0.0:
-        return None
     name = conn.transport.get_extra_info("peername")
     if not isinstance(name, tuple) or len(name) < 2:
         return None
