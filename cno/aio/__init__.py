@@ -72,7 +72,7 @@ __all__ = [
     "serve",
 ]
 
-if not TYPE_CHECKING:
+if not TYPE_CHECKING:  # pragma: no branch - nobody runs a type checker's half
 
     def __getattr__(name: str) -> object:
         """Return a public name (PEP 562)."""

@@ -67,7 +67,7 @@ __all__ = [
 #: Methods that return a coroutine, and are to count as coroutine functions.
 _COROUTINES = (Client.request, Pool.request, Request.inform, Request.respond)
 
-if COMPILED:
+if COMPILED:  # pragma: no cover - coverage is that of the sources
     from cno._description import describe
 
     describe(__name__, {each.__qualname__ for each in _COROUTINES})

@@ -56,7 +56,7 @@ def calls(start: Any) -> Iterator[str]:
                 break
         else:
             kind = type(each)
-            if kind.__name__.endswith("_gen"):
+            if kind.__name__.endswith("_gen"):  # pragma: no cover - compiled
                 yield f"  {kind.__module__}: {kind.__name__.removesuffix('_gen')} (compiled)\n"
             # A coroutine that has ended holds no references, so these are awaited.
             left += [found for found in gc.get_referents(each) if is_awaited(type(found))]

@@ -163,7 +163,7 @@ def prepare_for_tls_inside(transport: BaseTransport) -> None:
     the TLS inside calls to abort it, and the connection stays open (cpython#113214).
     """
     version = sys.version_info
-    if version < (3, 11, 8) or (3, 12) <= version < (3, 12, 2):
+    if version < (3, 11, 8) or (3, 12) <= version < (3, 12, 2):  # pragma: no branch - not in all
         if isinstance(transport, asyncio.sslproto._SSLProtocolTransport):
             outer: Any = transport
             outer._force_close = TransportAborter(outer)

@@ -6,6 +6,7 @@ In the order of the API's description. `test_exchange`, `test_push`, `test_error
 
 import asyncio
 import inspect
+import warnings
 from collections.abc import AsyncIterator
 
 import pytest
@@ -686,5 +687,82 @@ def test_a_reset_says_which_stream_and_why(lab: Lab) -> None:
         assert isinstance(gone, cno.StreamError)
         assert isinstance(gone, CnoConnectionError)
         assert (gone.stream, gone.code, gone.retryable) == (1, f.INTERNAL_ERROR, False)
+
+    lab.run(main())
+
+
+def test_names_that_are_loaded_on_demand_are_listed() -> None:
+    assert set(aio.__all__) <= set(dir(aio))
+    with pytest.raises(AttributeError, match="no attribute 'Sever'"):
+        aio.Sever  # type: ignore[attr-defined]  # noqa: B018  # on purpose
+
+
+def test_a_request_is_a_coroutine(lab: Lab) -> None:
+    """What debuggers and older code do with one works as with that of an `async def`."""
+
+    async def main() -> None:
+        pool = aio.Pool()
+        first = pool.request("GET", "http://127.0.0.1:1/")
+        assert asyncio.iscoroutine(first)
+        assert not first.cr_running
+        await first.__aexit__(None, None, None)  # was never entered
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # from Python 3.12 on
+            with pytest.raises(KeyError, match="three arguments"):
+                first.throw(KeyError, KeyError("three arguments"), None)
+        second = pool.request("GET", "http://127.0.0.1:1/")
+        with pytest.raises(KeyError, match="one"):
+            second.throw(KeyError("one"))
+        await pool.aclose()
+
+    lab.run(main())
+
+
+def test_requests_that_wait_when_one_of_them_is_cancelled(lab: Lab) -> None:
+    """HTTP/1.1 has one request at a time: the others wait, and learn of the end."""
+
+    async def main() -> None:
+        async def handle(request: aio.Request) -> None:
+            await asyncio.Event().wait()
+
+        async with lab.serving(HTTP1, handle) as url:
+            client = await aio.connect(url)
+            tasks = [asyncio.ensure_future(client.request("GET", "/")) for _ in range(3)]
+            await settle()
+            tasks[1].cancel()
+            client.close()
+            found = await asyncio.gather(*tasks, return_exceptions=True)
+            assert [type(each) for each in found] == [
+                aio.ConnectionLostError,
+                asyncio.CancelledError,
+                aio.ConnectionLostError,
+            ]
+            await client.wait_closed()
+
+    lab.run(main())
+
+
+def test_pings_that_wait_when_one_of_them_is_cancelled(lab: Lab) -> None:
+    async def main() -> None:
+        async def script(peer: Peer) -> None:
+            await greet(peer)
+            for _ in range(2):
+                await peer.expect(f.PING)  # and answers none
+            asked.set()
+            await peer.reader.read()
+
+        asked = asyncio.Event()
+        async with by_hand(script) as url:
+            client = await aio.connect(url, force_http2=True)
+            pings = [asyncio.ensure_future(client.ping()) for _ in range(2)]
+            await asked.wait()
+            pings[0].cancel()
+            client.abort()
+            found = await asyncio.gather(*pings, return_exceptions=True)
+            assert [type(each) for each in found] == [
+                asyncio.CancelledError,
+                aio.ConnectionLostError,
+            ]
+            await client.wait_closed()
 
     lab.run(main())

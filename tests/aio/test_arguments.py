@@ -6,6 +6,7 @@ A pool or a client that is used in another event loop raises RuntimeError.
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial, wraps
+from types import MethodType
 from typing import Any, cast
 
 import pytest
@@ -257,6 +258,33 @@ def test_a_handler_that_turns_out_to_return_nothing(lab: Lab, wire: Wire) -> Non
     assert "async def" in lab.failures[0]["message"]
     assert "<Request GET '/never'" in lab.failures[0]["message"]
     assert isinstance(lab.failures[0]["exception"], TypeError)
+
+
+def many_wrappers() -> Any:
+    """A plain function behind more wrappers than are looked through."""
+
+    def ignore(*arguments: Any) -> None:
+        pass
+
+    found: Any = ignore
+    for _ in range(20):
+        found = MethodType(found, "wrapped")
+    return found
+
+
+@pytest.mark.parametrize(
+    "handler",
+    [lambda request: request.path == "/", lambda request: 5, print, many_wrappers()],
+    ids=["expression", "constant", "builtin", "many wrappers"],
+)
+def test_handlers_of_which_only_a_call_tells(lab: Lab, handler: Any) -> None:
+    async def main() -> None:
+        async with lab.serving(HTTP1, handler) as url:
+            async with cno.request("GET", url) as response:
+                assert response.code == 500
+
+    lab.run(main(), failures=1)
+    assert "returned no awaitable" in lab.failures[0]["message"]
 
 
 def test_a_type_error_of_a_handlers_own_is_told_as_that(lab: Lab) -> None:

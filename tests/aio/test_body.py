@@ -201,6 +201,22 @@ def test_many_pieces(size: int, first: int) -> None:
     run(main)
 
 
+def test_arguments_that_asyncio_refuses() -> None:
+    async def main() -> None:
+        payload, buffer, conn = reader()
+        plain = asyncio.StreamReader()
+        for stream, feed in ((payload, buffer.feed), (plain, plain.feed_data)):
+            feed(b"abc\n")
+            with pytest.raises(ValueError, match="readexactly size can not be less than zero"):
+                await stream.readexactly(-1)
+            with pytest.raises(ValueError, match="at least one-byte"):
+                await stream.readuntil(b"")
+            assert await stream.readline() == b"abc\n"
+        assert sum(conn.consumed) <= 4
+
+    run(main)
+
+
 def test_second_reader_is_refused() -> None:
     async def main() -> None:
         payload, buffer, _ = reader()

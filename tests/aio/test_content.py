@@ -275,3 +275,38 @@ def test_raise_for_status(lab: Lab, wire: Wire) -> None:
                     assert str(same).startswith(f"the server answered with {code}")
 
     lab.run(main())
+
+
+@both
+def test_a_negative_limit(lab: Lab, wire: Wire) -> None:
+    async def main() -> None:
+        async def handle(request: aio.Request) -> None:
+            with pytest.raises(ValueError, match="negative"):
+                await request.read(-1)
+            await request.respond(200, [], await request.read(3))
+
+        async with lab.pair(wire, handle) as client:
+            async with client.request("POST", "/", [], b"abc") as response:
+                with pytest.raises(ValueError, match="negative"):
+                    await response.text(-1)
+                assert await response.text(3) == "abc"
+
+    lab.run(main())
+
+
+@both
+def test_messages_are_recognizable_in_a_debugger(lab: Lab, wire: Wire) -> None:
+    async def main() -> None:
+        seen = []
+
+        async def handle(request: aio.Request) -> None:
+            seen.append(repr(request))
+            await request.respond(204)
+
+        async with lab.pair(wire, handle) as client:
+            response = await client.request("GET", "/a")
+            seen.append(repr(response))
+        assert seen[0].startswith("<Request GET '/a")
+        assert seen[1] == f"<Response 204 stream={response.stream}>"
+
+    lab.run(main())

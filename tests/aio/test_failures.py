@@ -13,7 +13,20 @@ from cno.errors import ConnectionError as CnoConnectionError
 from cno.errors import UsageError
 from cno.limits import Limits
 from tests import frames as f
-from tests.aio.lab import HTTP1, HTTP2, WIRES, Lab, Peer, Wire, settle, until
+from tests.aio.lab import (
+    HOST,
+    HTTP1,
+    HTTP2,
+    WIRES,
+    Lab,
+    Peer,
+    Transport,
+    Wire,
+    by_hand,
+    hello,
+    settle,
+    until,
+)
 
 PLAIN = [HTTP1, HTTP2]
 
@@ -332,31 +345,31 @@ async def lab_connect(url: str, wire: Wire) -> aio.Client:
 # -- responses by hand -----------------------------------------------------------------------------
 
 
-def by_hand(request: aio.Request, final: bool) -> None:
+def by_own_calls(request: aio.Request, final: bool) -> None:
     request.conn.write_head(request.stream, 200, "", "", [("x", "y")], final)
 
 
 async def head_and_respond(request: aio.Request) -> None:
-    by_hand(request, False)
+    by_own_calls(request, False)
     await request.respond(200, [], b"no")
 
 
 async def head_and_error(request: aio.Request) -> None:
-    by_hand(request, False)
+    by_own_calls(request, False)
     raise ValueError("on purpose")
 
 
 async def head_and_nothing(request: aio.Request) -> None:
-    by_hand(request, False)
+    by_own_calls(request, False)
 
 
 async def all_and_error(request: aio.Request) -> None:
-    by_hand(request, True)
+    by_own_calls(request, True)
     raise ValueError("on purpose")
 
 
 async def all_of_it(request: aio.Request) -> None:
-    by_hand(request, True)
+    by_own_calls(request, True)
 
 
 BY_HAND: list[tuple[Handler, bool, int]] = [
@@ -597,3 +610,60 @@ def test_what_fails_at_the_end_of_a_body_does_not_hide_why_it_ended(lab: Lab) ->
     lab.run(main(), failures=1)
     error = lab.failures[0]["exception"]
     assert (type(error), type(error.__context__)) == (KeyError, ValueError)
+
+
+# -- transports and subclasses of the application --------------------------------------------------
+
+
+class HalfCloseless(Transport):
+    """A transport that cannot end its own direction alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[str] = []
+
+    def write_eof(self) -> None:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        self.calls.append("close")
+
+    def abort(self) -> None:
+        self.calls.append("abort")
+
+
+def test_a_transport_that_cannot_half_close_is_closed(lab: Lab) -> None:
+    async def main() -> None:
+        server = aio.Server(hello)
+        transport = HalfCloseless()
+        server.connection_made(transport)
+        server.data_received(b"what?\r\n\r\n")  # answered by a 400, then the end
+        await settle()
+        assert transport.calls == ["close"]
+        server.connection_lost(None)
+        await server.wait_closed()
+
+    lab.run(main())
+
+
+def test_an_override_that_fails_when_the_connection_ends(lab: Lab) -> None:
+    class Broken(aio.Client):
+        def on_message_tail(self, stream: int, trailers: list[tuple[str, str]] | None) -> None:
+            raise ZeroDivisionError("of the application")
+
+    async def main() -> None:
+        async def script(peer: Peer) -> None:
+            await peer.head()
+            peer.send(b"HTTP/1.0 200 OK\r\n\r\nuntil the end")
+
+        async with by_hand(script) as url:
+            loop = asyncio.get_running_loop()
+            client = Broken("example.com", "http")
+            await loop.create_connection(lambda: client, HOST, int(url.rpartition(":")[2]))
+            response = await client.request("GET", "/")
+            with pytest.raises(aio.ConnectionLostError):
+                await response.read()
+            await client.wait_closed()
+
+    lab.run(main(), failures=1)
+    assert isinstance(lab.failures[0]["exception"], ZeroDivisionError)

@@ -81,6 +81,9 @@ def test_credentials_that_the_application_sends_take_precedence(lab: Lab) -> Non
         ("GET", "/b", [(":authority", "b.test")], b"GET http://b.test/b HTTP/1.1"),
         ("GET", "/b", [("Host", "c.test:8")], b"GET http://c.test:8/b HTTP/1.1"),
         ("GET", "http://a.test/d", [], b"GET http://a.test/d HTTP/1.1"),
+        ("GET", "/b", [("x", "y"), ("Host", "c.test")], b"GET http://c.test/b HTTP/1.1"),
+        ("GET", "", [], b"GET http://a.test/ HTTP/1.1"),
+        ("OPTIONS", "", [], b"OPTIONS http://a.test HTTP/1.1"),
     ],
 )
 def test_requests_of_a_client(

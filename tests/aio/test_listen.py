@@ -321,3 +321,23 @@ def test_any_authority_is_for_unix_sockets(lab: Lab, tmp_path: Path, http2: bool
             assert b"hello" not in await answers(*await asyncio.open_connection(*name))
 
     lab.run(main())
+
+
+def test_what_never_began_has_ended(lab: Lab) -> None:
+    async def main() -> None:
+        listener = aio.serve(hello, HOST, 0)
+        await asyncio.wait_for(listener.wait_closed(), 1)
+        async with listener:
+            pass
+
+    lab.run(main())
+
+
+def test_a_socket_file_that_somebody_else_has_removed(lab: Lab, tmp_path: Path) -> None:
+    async def main() -> None:
+        path = tmp_path / "socket"
+        async with aio.serve(hello, path=str(path)):
+            path.unlink()
+        assert not path.exists()
+
+    lab.run(main())

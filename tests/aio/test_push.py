@@ -32,6 +32,7 @@ def test_pushes_come_with_the_response(lab: Lab) -> None:
                 async for push in response.pushed:
                     assert isinstance(push, aio.Push)
                     pushes.append((push.method, push.path))
+                    assert repr(push).startswith(f"<Push GET {push.path!r} stream=")
                     answer = await push.response
                     assert answer is await push.response
                     assert answer.code == 200

@@ -318,6 +318,22 @@ def test_informational(lab: Lab, wire: Wire, way: str) -> None:
     lab.run(main())
 
 
+@both
+def test_informational_responses_without_a_hook(lab: Lab, wire: Wire) -> None:
+    async def main() -> None:
+        async def hints(request: aio.Request) -> None:
+            await request.inform(103, [("x-hint", "1")])
+            await request.respond(200)
+
+        async with lab.pair(wire, hints) as client:
+            async with client.request("GET", "/", timeout=30) as response:
+                ((code, headers),) = response.informational
+                assert (code, response.code) == (103, 200)
+                assert ("x-hint", "1") in headers
+
+    lab.run(main())
+
+
 def test_a_hook_that_fails(lab: Lab) -> None:
     """The event loop's exception handler is told, and the request goes on."""
 

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import sys
 import threading
 from typing import Any
 
@@ -49,6 +50,20 @@ def test_run_makes_the_loop_that_it_is_told_to() -> None:
         loops[0].call_soon(os.kill, os.getpid(), signal.SIGINT)
 
     cno.run(hello, HOST, 0, on_start=started, loop_factory=made)
+    assert loops[0].is_closed()
+
+
+def test_run_without_uvloop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is an optional dependency: asyncio's own loop takes its place."""
+    monkeypatch.setitem(sys.modules, "uvloop", None)
+    loops: list[asyncio.AbstractEventLoop] = []
+
+    def started(listener: cno.Listener) -> None:
+        loops.append(asyncio.get_running_loop())
+        loops[0].call_soon(os.kill, os.getpid(), signal.SIGINT)
+
+    cno.run(hello, HOST, 0, on_start=started)
+    assert isinstance(loops[0], asyncio.BaseEventLoop)
     assert loops[0].is_closed()
 
 

@@ -3,6 +3,7 @@
 Files, readers and iterables. An object that is no body is refused before anything is sent.
 """
 
+import array
 import asyncio
 import gzip
 import io
@@ -525,5 +526,59 @@ def test_file_that_is_still_being_read_is_rewound_after_that(lab: Lab) -> None:
                 body = io.BufferedReader(raw, 1)
                 assert (await pool.request("POST", url, [], body)).code == 200
         assert got == [DATA]
+
+    lab.run(main())
+
+
+def test_a_device_has_no_size(lab: Lab, wire: Wire) -> None:
+    async def main() -> None:
+        async def count(request: aio.Request) -> None:
+            size = 0
+            while piece := await request.payload.read(65_536):
+                size += len(piece)
+            await request.respond(200, [], b"%d" % size)
+
+        async with lab.pair(wire, count) as client:
+            async with client.request("POST", "/", [], nothing) as response:
+                assert await response.read() == b"0"
+            with pytest.raises(aio.StreamError):
+                await client.request("POST", "/", [], zeros, timeout=0.05)
+
+    with Path("/dev/null").open("rb") as nothing, Path("/dev/zero").open("rb") as zeros:
+        lab.run(main())
+
+
+def test_a_file_that_has_no_data_yet(lab: Lab) -> None:
+    """One in non-blocking mode: nothing tells when it has some."""
+
+    async def main() -> None:
+        async def handle(request: aio.Request) -> None:
+            await request.read()
+            await request.respond(200)
+
+        read, write = os.pipe()
+        os.set_blocking(read, False)
+        with os.fdopen(read, "rb", buffering=0) as source, os.fdopen(write, "wb"):
+            async with lab.pair(HTTP2, handle) as client:
+                with pytest.raises(BlockingIOError, match="non-blocking"):
+                    await client.request("POST", "/", [], source)
+                async with client.request("POST", "/", [], b"other") as response:
+                    assert response.code == 200
+
+    lab.run(main())
+
+
+def test_any_object_with_bytes_in_it(lab: Lab, wire: Wire) -> None:
+    async def main() -> None:
+        def packed(data: bytes) -> Any:
+            return array.array("B", data)
+
+        async def echo(request: aio.Request) -> None:
+            await request.respond(200, [], packed(await request.read()))
+
+        async with lab.pair(wire, echo) as client:
+            async with client.request("POST", "/", [], packed(b"abc")) as response:
+                assert await response.read() == b"abc"
+                assert response.header("content-length") == "3"
 
     lab.run(main())

@@ -9,7 +9,7 @@ from cno import aio
 from cno.errors import ConnectionError as CnoConnectionError
 from cno.errors import UsageError
 from tests import frames as f
-from tests.aio.lab import HTTP1, HTTP2, Lab, Peer, Wire, settle, until
+from tests.aio.lab import HTTP1, HTTP2, Lab, Peer, Wire, by_hand, greet, settle, until
 
 EXTENDED: cno.SettingsDict = {"enable_connect_protocol": True}
 
@@ -330,5 +330,100 @@ def test_an_end_while_another_task_writes(lab: Lab, wire: Wire, closes: bool) ->
                     await tunnel.write_eof()
                     await until(lambda: received)
         assert received == ([] if closes else [size])
+
+    lab.run(main())
+
+
+def test_a_write_of_nothing_sends_nothing(lab: Lab) -> None:
+    async def main() -> None:
+        async def script(peer: Peer) -> None:
+            await greet(peer, {f.ENABLE_CONNECT_PROTOCOL: 1})
+            await peer.expect(f.HEADERS)
+            peer.send(peer.pen.headers(1, f.RESPONSE))
+            first = await peer.expect(f.DATA)
+            assert first.payload == b"a"
+            peer.send(peer.pen.data(1, b"", end_stream=True))
+            await peer.reader.read()
+
+        async with by_hand(script) as url:
+            async with aio.connect(url, force_http2=True) as client:
+                async with await client.upgrade("x") as tunnel:
+                    await tunnel.write(b"")
+                    await tunnel.write(b"a")
+                    assert await tunnel.read() == b""
+
+    lab.run(main())
+
+
+def test_a_handler_that_returns_while_another_task_writes(lab: Lab, wire: Wire) -> None:
+    """A part of the data is missing: the end must not look like that of the whole."""
+
+    async def main() -> None:
+        writers: list[asyncio.Task[None]] = []
+
+        async def handle(request: aio.Request) -> None:
+            tunnel = await request.upgrade()
+            writers.append(asyncio.create_task(tunnel.write(bytes(50_000_000))))
+            await settle()
+
+        async with lab.serving(wire, handle, settings=EXTENDED) as url:
+            client = await lab.connect(wire, url)
+            tunnel = await client.upgrade("x")
+            await until(lambda: writers and writers[0].done(), "the end of the write")
+            assert isinstance(writers[0].exception(), CnoConnectionError)
+            with pytest.raises(CnoConnectionError):
+                await tunnel.read()
+            client.abort()
+            await client.wait_closed()
+
+    lab.run(main())
+
+
+def test_a_connection_that_has_ended_is_not_handed_over(lab: Lab) -> None:
+    async def main() -> None:
+        async with lab.serving(HTTP1, shout) as url:
+            client = await aio.connect(url)
+            await client.upgrade("x")
+            client.abort()
+            with pytest.raises(aio.ConnectionLostError):
+                client.hand_over()
+            await client.wait_closed()
+
+    lab.run(main())
+
+
+class Collector(asyncio.Protocol):
+    """Collects what comes from the transport that it is given."""
+
+    def __init__(self) -> None:
+        self.size = 0
+
+    def data_received(self, data: bytes) -> None:
+        self.size += len(data)
+
+
+def test_a_connection_that_has_stopped_reading_is_handed_over(lab: Lab) -> None:
+    """The other protocol gets the rest: the transport reads again."""
+    total = 4_000_000
+
+    async def main() -> None:
+        async def script(peer: Peer) -> None:
+            await peer.head()
+            peer.send(b"HTTP/1.1 101 X\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n" + bytes(total))
+            await peer.writer.drain()
+            await peer.reader.read()
+
+        async with by_hand(script) as url:
+            client = await aio.connect(url)
+            await client.upgrade("x")
+            await until(lambda: not client.transport.is_reading(), "a full buffer")
+            transport, early, ended = client.hand_over()
+            other = Collector()
+            transport.set_protocol(other)
+            assert 0 < len(early) < total
+            assert not ended
+            await until(lambda: len(early) + other.size == total, "the rest")
+            transport.abort()
+            await settle()
 
     lab.run(main())

@@ -138,7 +138,8 @@ async def attempt(
 
 async def connect(loop: asyncio.AbstractEventLoop, sock: socket.socket, address: Any) -> None:
     """Connect a socket. (`loop.sock_connect` of uvloop resolves the address again.)"""
-    if not isinstance(loop, asyncio.SelectorEventLoop) and os.name == "nt":
+    proactor = not isinstance(loop, asyncio.SelectorEventLoop)
+    if os.name == "nt" and proactor:  # pragma: no cover - Windows
         await loop.sock_connect(sock, address)  # a proactor has no add_writer
         return
     code = sock.connect_ex(address)

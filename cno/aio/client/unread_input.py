@@ -19,7 +19,7 @@ def socket_number(transport: asyncio.BaseTransport) -> int:
 
 def poller_of(number: int) -> Any:
     """Return an object whose `poll(0)` is true if a socket has input; None without poll()."""
-    if not CAN_POLL:
+    if not CAN_POLL:  # pragma: no cover - Windows
         return None
     poller = select.poll()
     poller.register(number, select.POLLIN)
@@ -30,7 +30,7 @@ def has_input(number: int) -> bool:
     """Return whether a socket has input, or is at its end."""
     if number < 0:
         return False
-    if not CAN_POLL:
+    if not CAN_POLL:  # pragma: no cover - Windows
         return bool(select.select([number], [], [], 0)[0])
     return bool(poller_of(number).poll(0))
 

@@ -51,11 +51,11 @@ def collect(conn: Link, later: bool) -> None:
     if not buffer.flush_due:
         if later:
             schedule_flush(conn)
-        else:
+        else:  # pragma: no cover - since Python 3.12
             buffer.flush_due = True
 
 
-def is_collecting(conn: Link) -> bool:
+def is_collecting(conn: Link) -> bool:  # pragma: no cover - since Python 3.12
     """Return whether the output of tasks is being collected."""
     return conn._send_buffer.collecting
 
@@ -118,13 +118,15 @@ def flush(conn: Link) -> None:
         transport.write(chunks[0])
     elif state.gathers:
         transport.writelines(chunks)
-    elif state.most_whole != 0 and size > MOST_COPIED:
+    elif state.most_whole != 0 and size > MOST_COPIED:  # pragma: no cover - since Python 3.12
         write_apart(transport, chunks)
     else:
         transport.write(b"".join(chunks))
 
 
-def write_apart(transport: asyncio.Transport, chunks: list[bytes]) -> None:
+def write_apart(  # pragma: no cover - since Python 3.12
+    transport: asyncio.Transport, chunks: list[bytes]
+) -> None:
     """Write large chunks uncopied, and join the small ones between them."""
     small: list[bytes] = []
     for chunk in chunks:

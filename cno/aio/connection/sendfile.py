@@ -46,7 +46,7 @@ async def send_file(conn: Connection, stream: int, part: FileRange) -> None:
     if part.left < WORTHWHILE or not count_data(conn, stream, part.left, False):
         await write_pieces(conn, stream, part)
         return
-    if conn._intake.parsing:
+    if conn._intake.parsing:  # pragma: no cover - since Python 3.12
         await asyncio.sleep(0)  # the handler runs inside of `data_received`
     send_buffer.flush(conn)
     if transport.get_write_buffer_size() != 0:

@@ -10,7 +10,6 @@ from typing import Any, Final, cast
 
 from cno.aio.connection import send_buffer
 from cno.aio.connection.lifecycle import CLOSED, FLUSHING, LOST
-from cno.aio.connection.protocol import current_task
 from cno.aio.connection.stream_state import StreamState
 from cno.aio.log import server_log
 from cno.aio.server import outcome, shutdown
@@ -35,7 +34,7 @@ def choose_tasks(conn: ServerLink) -> None:
     conn._handlers.eager = EAGER and conn._handlers.plain_tasks
 
 
-def throw(error: BaseException) -> None:
+def throw(error: BaseException) -> None:  # pragma: no cover - after an eager start
     """Raise an error, as a callback of the event loop."""
     raise error
 
@@ -51,7 +50,7 @@ def begin(conn: ServerLink) -> None:
     eager = handlers.eager
     # One response of HTTP/1.1 is flushed when it is complete.
     together = conn._http2 or len(requests) > 1
-    if eager and conn._life.phase < FLUSHING:
+    if eager and conn._life.phase < FLUSHING:  # pragma: no cover - since Python 3.12
         send_buffer.collect(conn, False)
     try:
         for request in requests:
@@ -62,7 +61,7 @@ def begin(conn: ServerLink) -> None:
             if together and conn._life.phase < FLUSHING:
                 # Now: the flush runs after the first step of those tasks.
                 send_buffer.collect(conn, True)
-        elif send_buffer.is_collecting(conn):
+        elif send_buffer.is_collecting(conn):  # pragma: no cover - since Python 3.12
             send_buffer.flush(conn)  # handlers that never wait have returned by now
 
 
@@ -74,11 +73,11 @@ def start(conn: ServerLink, request: RequestState, eager: bool) -> None:
     request._handler_state = HANDLER_RUNNING
     try:
         task = make_task(conn, run(conn, request), eager)
-    except (SystemExit, KeyboardInterrupt) as error:
+    except (SystemExit, KeyboardInterrupt) as error:  # pragma: no cover - since Python 3.12
         # From an eager start. Raise it in the event loop, and finish this input first.
         conn.loop.call_soon(throw, error, context=conn._context)
         return
-    if not task.done():  # an eager one may be
+    if not task.done():  # pragma: no branch - an eager one may be
         request._task = task
         conn._handlers.add_task(task)
 
@@ -94,7 +93,7 @@ def stream_ended(conn: ServerLink, exchange: StreamState, clean: bool) -> None:
     if observer is not None:
         observer.ended()
     task = request._task
-    if clean or task is None or task.done() or task is current_task(conn.loop):
+    if clean or task is None or task.done() or task is asyncio.current_task(conn.loop):
         return  # a handler may continue after a complete response; or this is its own call
     if not request._is_push:
         request._reset_while_running = True
@@ -131,7 +130,7 @@ def make_task(conn: ServerLink, work: Coroutine[Any, Any, None], eager: bool) ->
     if not conn._handlers.plain_tasks:
         return conn.loop.create_task(work, name=TASK_NAME)
     task: asyncio.Task[None]
-    if eager:
+    if eager:  # pragma: no cover - since Python 3.12
         task = create_task(work, loop=conn.loop, name=TASK_NAME, eager_start=True)
     else:
         task = create_task(work, loop=conn.loop, name=TASK_NAME)

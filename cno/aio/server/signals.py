@@ -35,7 +35,7 @@ def watch() -> asyncio.Future[None]:
             if is_default(before):
                 try:
                     loop.add_signal_handler(number, _stop_all)
-                except NotImplementedError:
+                except NotImplementedError:  # pragma: no cover - Windows
                     continue
                 _before[number] = before
     if any(other.done() and not other.cancelled() for other in _watching):
