@@ -76,6 +76,7 @@ def at_each_call(function: str, attempt: Callable[[Interrupt], None]) -> None:
 
 
 def test_while_a_websocket_lets_the_next_thread_send(lab: Lab) -> None:
+    pytest.importorskip("websockets")
     may_read = threading.Event()
 
     async def slow(request: cno.Request) -> None:
