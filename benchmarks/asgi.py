@@ -1,7 +1,8 @@
 """The same ASGI application on several servers: `python -m benchmarks.asgi`.
 
 Our own server beside others, all on uvloop, and beside `cno` with a native handler: that shows the
-cost of ASGI, and is no ratio between servers. Loads and cores as in `benchmarks.server`, each for
+cost of ASGI, and is no ratio between servers. `floor` is what no server of Python coroutines on
+uvloop could do without (`floor.py`). Loads and cores as in `benchmarks.server`, each for
 one second: some minutes for three rounds (`--rounds 3`).
 """
 
@@ -18,6 +19,8 @@ from benchmarks.servers import H1, H2, H2C, Site, all_started
 
 OURS: Final = "cno ASGI"
 INSIDE: Final = "uvicorn (cno)"
+#: No server, but the least that one could do: see `floor.py`.
+FLOOR: Final = "floor"
 NAMES: Final = [
     OURS,
     INSIDE,
@@ -26,6 +29,7 @@ NAMES: Final = [
     "uvicorn (httptools)",
     "uvicorn (zttp)",
     "hypercorn",
+    FLOOR,
 ]
 
 
@@ -75,7 +79,8 @@ def measure(opts: Options) -> Claim:
         "asgi",
         "ASGI servers over loopback",
         f"Median (least-most) of the rounds; **how many times better `{OURS}` is (goal)**. "
-        f"`{INSIDE}` is uvicorn with `--http cno.uvicorn:Protocol`; `cno` has a native handler. "
+        f"`{INSIDE}` is uvicorn with `--http cno.uvicorn:Protocol`; `cno` has a native handler; "
+        "`floor` is no server, but what none of Python coroutines could do without. "
         "One core for the server and another for the load.",
     )
     for tool in ("h2load", "wrk"):

@@ -22,7 +22,8 @@ RATE, CPU, MEDIAN, SLOW = "requests/s", "µs of processor per request", "ms, p50
 NAMES: Final = [
     name
     for name in SERVERS
-    if name not in ("cno ASGI", "uvicorn (cno)", "granian (ws)") and "websockets" not in name
+    if name not in ("cno ASGI", "uvicorn (cno)", "granian (ws)", "floor")
+    and "websockets" not in name
 ]
 
 

@@ -269,6 +269,11 @@ def uvicorn_cno(site: Site, ports: dict[str, int]) -> list[list[str]]:
     return uvicorn("--http", "cno.uvicorn:Protocol", ports=ports, tls=site.pair())
 
 
+def floor(site: Site, ports: dict[str, int]) -> list[list[str]]:
+    lab.peer("uvloop")
+    return [[sys.executable, "-m", "benchmarks.floor", str(ports[H1])]]
+
+
 def nginx(site: Site, ports: dict[str, int]) -> list[list[str]]:
     cert, key = site.pair()
     tls = f"listen {HOST}:{ports[H2]} ssl http2; ssl_certificate {cert}; ssl_certificate_key {key};"
@@ -295,6 +300,7 @@ SERVERS: Final = {
     "hypercorn": (hypercorn, (H2C, H2, H1)),
     "granian": (granian, (H2C, H2, H1)),
     "granian (ws)": (granian_websocket, (H1,)),
+    "floor": (floor, (H1,)),
     "uvicorn (httptools)": (uvicorn_httptools, (H1,)),
     "uvicorn (websockets)": (uvicorn_websockets, (H1,)),
     "uvicorn (websockets-sansio)": (uvicorn_sansio, (H1,)),
