@@ -58,7 +58,6 @@ INTERPRETED = {
     "cno/aio/stacks.py": "looks into compiled coroutines, as nothing compiled could",
     "cno/workers/": "processes and signals: nothing there is hot",
     "cno/asgi/__init__.py": "imports `run` on demand, by a function of the module",
-    "cno/asgi/resumed.py": "a generator to which a task sends, throws and closes",
     "cno/asgi/server/": "as cno/workers/; a dataclass describes its options to click",
     "cno/prometheus.py": "derives from a class of prometheus_client's",
     "cno/gunicorn.py": "derives from a class of gunicorn's",

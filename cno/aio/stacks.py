@@ -51,8 +51,6 @@ def calls(start: Any) -> Iterator[str]:
                     yield from traceback.extract_stack(frame, limit=1).format()
                 awaited = getattr(each, awaited_name)
                 left.append(awaited)
-                if awaited is None:  # a generator that yields for a coroutine, see asgi.resumed
-                    left += [found for found in gc.get_referents(each) if is_awaited(type(found))]
                 break
         else:
             kind = type(each)

@@ -5,16 +5,15 @@ Knows which of its kinds a request is. Must never know the messages of either.
 
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
-from types import CoroutineType
 from typing import Any, Final
 
 from cno.aio.fields import Headers
 from cno.aio.server import failures
 from cno.aio.server.connection import Request
+from cno.aio.server.response_writer import held_heads
 from cno.aio.server.state import ServerLink
 from cno.asgi.http import COMPLETE, NOTHING_SENT, HttpCycle, OnEnd, OnStart
 from cno.asgi.lifespan import App, Receive, Send
-from cno.asgi.resumed import Resumed
 from cno.asgi.scope import (
     SPEC_VERSION,
     ConnectionScope,
@@ -30,23 +29,6 @@ from cno.websocket.handshake import Handshake, is_websocket
 from cno.websocket.options import DEFAULT, Options
 
 SORRY: Final = b"Internal Server Error"
-
-
-def begin(work: Any, cycle: HttpCycle) -> Awaitable[object] | None:
-    """Run an application until it waits for something, and return the rest; None if it has ended.
-
-    Most return without having waited: then no flush need be scheduled for the head of a response.
-    """
-    rest: Awaitable[object] = work
-    if isinstance(work, CoroutineType):
-        try:
-            awaited = work.send(None)
-        except StopIteration as end:
-            cycle.result = end.value
-            return None
-        rest = Resumed(work, awaited)
-    cycle.waits()
-    return rest
 
 
 class Application:
@@ -106,6 +88,8 @@ class Application:
         if isinstance(found, ConnectionScope):
             return found
         made = ConnectionScope(conn, self._root_path, self._state, self._versions)
+        if not made.http2:
+            made.held = held_heads(conn.loop)
         conn.attach(made)
         return made
 
@@ -115,17 +99,15 @@ class Application:
             cycle.begun = request.conn.loop.time()
             cycle.version = version_of(request)
         request.observe(cycle)
+        cycle.held = shared.held
+        if shared.http2:
+            cycle.waits()  # it may wait: a flush is scheduled already, for all streams
         problem: Exception | None = None
         try:
             work: Any = self._app(http_scope(shared, request), cycle.receive, cycle.send)
             if work is None:
                 raise TypeError("an ASGI application must be awaitable, and this one returned None")
-            rest: Awaitable[object] | None = work
-            if shared.http2:
-                cycle.waits()  # it may wait: a flush is scheduled already, for all streams
-            else:
-                rest = begin(work, cycle)
-            result = cycle.result if rest is None else await rest
+            result = await work
             if result is not None:
                 self._log.error("ASGI callable should return None, but returned '%s'.", result)
                 self.failed(cycle)

@@ -10,7 +10,7 @@ from typing import Any, Final, TypeAlias
 from mypy_extensions import i64
 
 from cno.aio.fields import Headers
-from cno.headers import CONNECTION_SPECIFIC, encode
+from cno.headers import CONNECTION_SPECIFIC, content_length, encode
 
 RawHeaders: TypeAlias = list[tuple[bytes, bytes]]
 
@@ -19,8 +19,11 @@ MAX_ENTRIES: Final = 4_096
 #: Bytes of the longest value that is kept.
 MAX_VALUE: Final = 256
 
-#: Fields of a request that a connection keeps.
+#: Fields of a request that a connection keeps, and of a response that the process keeps.
 MAX_CACHED: Final = 64
+
+#: Digits of the longest content-length.
+MAX_DIGITS: Final = 18
 
 #: Stands for a field that is left out.
 OMITTED: Final[Any] = object()
@@ -117,14 +120,86 @@ def to_text(headers: Any, http2: bool) -> Headers:
     Raises TypeError for names and values that are not bytes, ValueError for what is no pair.
     """
     found: list[Any] = []
+    _add_text(found, headers, http2)
+    return found
+
+
+def _add_text(found: list[Any], headers: Any, http2: bool) -> bool:
+    """Do as `to_text`, into a list. Return whether the table had all of the fields."""
+    known = True
     for each in headers:
-        raw: Any = each if isinstance(each, tuple) else tuple(each)
+        raw: Any = each
+        if not isinstance(each, tuple):
+            raw = tuple(each)
+            known = False
         pair = _decoded.get(raw)
         if pair is None:
             pair = _decode(raw, http2)
+            known = False
         if pair is not OMITTED:
             found.append(pair)
-    return found
+    return known
+
+
+class ResponseFields:
+    """The fields of a response as the engine takes them, not to be modified, and the content-length
+    among them; -1: there is none."""
+
+    def __init__(self, raw: list[Any], pairs: Headers, length: i64) -> None:
+        self.raw = raw  # as the application gave them
+        self.pairs = pairs
+        self.length: i64 = length
+
+
+class LatestFields:
+    """The fields of the latest response of all applications, if they are the same objects as in a
+    response before it.
+
+    Many applications send one list of constants over and over, and telling that costs less than a
+    look into the table for each field.
+    """
+
+    def __init__(self) -> None:
+        self.fields = ResponseFields([], [], -1)
+        self.first: object = None  # the first field of the latest response
+
+
+_latest: Final = LatestFields()
+
+
+def response_fields(raw: list[Any], http2: bool) -> ResponseFields:
+    """Return the fields of a response. Raises as `to_text`, and ValueError if the content-length is
+    no number. (RFC 9110 8.6)"""
+    latest = _latest.fields
+    before = latest.raw
+    size: i64 = len(raw)
+    if size == len(before):
+        at: i64 = 0
+        while at < size and raw[at] is before[at]:
+            at += 1
+        if at == size:
+            return latest
+    pairs: list[Any] = []
+    known = _add_text(pairs, raw, http2)
+    made = ResponseFields(raw, pairs, length_of(pairs))
+    if known and 0 < size <= MAX_CACHED:
+        # What the table has is the same in either protocol, and no secret.
+        if _latest.first is raw[0]:
+            made.raw = raw.copy()
+            _latest.fields = made
+        _latest.first = raw[0]
+    return made
+
+
+def length_of(headers: Headers) -> i64:
+    """Return the content-length among these fields; -1 if there is none. Raises ValueError."""
+    for name, value in headers:
+        if name == "content-length":
+            length = content_length(value)
+            if length < 0 or len(value) > MAX_DIGITS:
+                raise ValueError(f"http.response.start: content-length {value!r} is no length")
+            return length
+    return -1
 
 
 def _decode(raw: Any, http2: bool) -> Any:

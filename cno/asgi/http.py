@@ -15,22 +15,21 @@ from cno.aio.connection.pending_write import PendingWrite
 from cno.aio.fields import Headers, value_of
 from cno.aio.file_range import FileRange
 from cno.aio.server.connection import Request
-from cno.aio.server.response_writer import ResponseWriter
+from cno.aio.server.response_writer import HeldHeads, ResponseWriter
 from cno.aio.sources import to_bytes
 from cno.aio.waiters import wake
-from cno.asgi.fields import decoded, to_text
+from cno.asgi.fields import decoded, response_fields, to_text
 from cno.asgi.files import open_path, range_of
 from cno.core import UNKNOWN_LENGTH
 from cno.errors import ConnectionError, UsageError
-from cno.headers import content_length
 
 Message: TypeAlias = dict[str, Any]
 
 #: Bytes of a request's body that one message holds at most.
 PIECE: Final = 262_144
 
-#: Digits of the longest content-length.
-MAX_DIGITS: Final = 18
+#: Placeholder where there is none. Not to be modified.
+NO_FIELDS: Final[Headers] = []
 
 # Which message of the application comes next.
 NOTHING_SENT: Final = 0  # the start of the response
@@ -68,18 +67,20 @@ class HttpCycle(EndObserver):
         self.version = ""
         self.status: i64 = 0  # of the response; 0: it has not begun
         self.sent: i64 = 0  # bytes of its body
-        self.fields: Headers = []  # its header fields
+        self.fields = NO_FIELDS  # its header fields
         self._silent = silent
         self._continue = silent and value_of(request.headers, "expect") == "100-continue"
         self._state: i64 = NOTHING_SENT
         self._writer = ResponseWriter(request)
         self._announced = False  # trailers
         self._chunked = False  # the application asks for chunks, whatever it sends
-        self._trailers: Headers = []
+        self._trailers = NO_FIELDS
         self._bodiless = False  # the response has no body, whatever is sent as one
         self._left: i64 = -1  # bytes of the body that the content-length leaves; -1: there is none
-        self.result: object = None  # the value that the application has returned
-        self._waited = False  # the application has waited for something
+        self._may_wait = False  # a head is flushed in the next turn of the event loop, body or not
+        #: HTTP/1.1: the heads that are flushed once their applications wait. None: it is not there,
+        #: and will not be.
+        self.held: HeldHeads | None = None
         self._body_received = False  # the application has got all of the request
         self._waiter: asyncio.Future[None] | None = None  # of a `receive` that waits for the end
 
@@ -191,8 +192,9 @@ class HttpCycle(EndObserver):
             raise ValueError(f"http.response.start: {status!r} is no status of a response")
         given: Any = message.get("headers", ())
         raw: list[Any] = given if isinstance(given, list) else list(given)
-        headers = to_text(raw, request.conn.is_http2)
-        self._left = length_of(headers)
+        converted = response_fields(raw, request.conn.is_http2)
+        headers = converted.pairs
+        self._left = converted.length
         if len(headers) != len(raw) and not request.conn.is_http2:
             # It is a transfer-encoding that is missing: the application asks for chunks.
             # > A sender MUST NOT send a Content-Length header field in any message that contains a
@@ -204,7 +206,9 @@ class HttpCycle(EndObserver):
         self._bodiless = status == 204 or status == 304 or request.method == "HEAD"
         self._state = BODY
         fields = self._defaults + headers if self._defaults else headers
-        self._writer.start(status, fields, at_once=self._waited and not self._bodiless)
+        self._writer.start(status, fields, at_once=self._may_wait and not self._bodiless)
+        if self.held is not None and not self._bodiless:
+            self.held.add(self._writer)
         self.status = status
         if self._on_end is not None:
             self.fields = fields
@@ -212,8 +216,8 @@ class HttpCycle(EndObserver):
             self._on_start(self, status)
 
     def waits(self) -> None:
-        """Note that the application waits for something: a head must not wait for it."""
-        self._waited = True
+        """Note that the application may wait for something: a head must not wait for it."""
+        self._may_wait = True
         if not self._bodiless:
             self._writer.write_soon()
 
@@ -249,6 +253,9 @@ class HttpCycle(EndObserver):
     def _start(
         self, data: bytes, final: bool, length: i64, trailers: Headers | None
     ) -> PendingWrite | None:
+        if self.held is not None:
+            self.held.discard(self._writer)
+            self.held = None
         try:
             return self._writer.start_write(data, final, length, trailers)
         except UsageError as error:
@@ -282,7 +289,8 @@ class HttpCycle(EndObserver):
 
     async def _send_trailers(self, message: Message) -> None:
         request = self.request
-        self._trailers += to_text(message.get("headers", ()), request.conn.is_http2)
+        trailers = to_text(message.get("headers", ()), request.conn.is_http2)
+        self._trailers = self._trailers + trailers
         if message.get("more_trailers", False):
             return
         if not self._bodiless:
@@ -322,17 +330,3 @@ class HttpCycle(EndObserver):
         part = self._start_piece(data, final)
         if part is not None:
             await self._finish(part)
-
-
-def length_of(headers: Headers) -> i64:
-    """Return the content-length among these fields; -1 if there is none.
-
-    Raises ValueError if it is no number. (RFC 9110 8.6)
-    """
-    for name, value in headers:
-        if name == "content-length":
-            length = content_length(value)
-            if length < 0 or len(value) > MAX_DIGITS:
-                raise ValueError(f"http.response.start: content-length {value!r} is no length")
-            return length
-    return -1

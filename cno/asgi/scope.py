@@ -12,6 +12,7 @@ from typing import Any, Final, TypeAlias
 from urllib.parse import unquote
 
 from cno.aio.server.connection import Request
+from cno.aio.server.response_writer import HeldHeads
 from cno.aio.server.state import ServerLink, peer_of
 from cno.asgi.fields import FieldCache
 from cno.h1.pipelining import is_http10
@@ -61,6 +62,7 @@ class ConnectionScope:
         self.versions = versions
         self.tls = tls_of(transport)
         self.fields = FieldCache()
+        self.held: HeldHeads | None = None  # HTTP/1.1: the heads of responses that are not written
         self.extensions: dict[str, Any] = {name: {} for name in HTTP_EXTENSIONS}
         if self.http2:
             self.extensions[PUSH] = {}

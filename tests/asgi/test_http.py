@@ -338,6 +338,87 @@ def test_the_head_does_not_wait_for_the_body(lab: Lab, wire: Wire) -> None:
     lab.run(main())
 
 
+@CLEAR
+def test_an_application_may_change_the_fields_that_it_has_sent(lab: Lab, wire: Wire) -> None:
+    """Fields are compared with those of the response before, by identity."""
+    pair: Any = [b"x-list", b"0"]
+    fields: list[Any] = [(b"x-a", b"1"), (b"content-length", b"3"), pair]
+    message = {"type": "http.response.start", "status": 200, "headers": fields}
+
+    async def main() -> None:
+        async with client_of(lab, wire, responding(message, body(b"abc"))) as client:
+
+            async def told(*names: str) -> list[str | None]:
+                response, content = await ask(client)
+                assert content == b"abc"
+                return [value(response, name) for name in names]
+
+            for _ in range(3):
+                assert await told("x-a", "x-list", "content-length") == ["1", "0", "3"]
+            pair[1] = b"1"
+            assert await told("x-a", "x-list") == ["1", "1"]
+            fields[2] = (b"x-b", b"2")
+            for _ in range(3):
+                assert await told("x-a", "x-list", "x-b") == ["1", None, "2"]
+            fields[0] = (b"x-a", b"3")
+            assert await told("x-a", "x-b") == ["3", "2"]
+            fields.append((b"x-c", b"4"))
+            for _ in range(3):
+                assert await told("x-a", "x-b", "x-c") == ["3", "2", "4"]
+            fields.clear()
+            for _ in range(3):
+                assert await told("x-a", "content-length") == [None, "3"]
+
+    lab.run(main())
+
+
+def test_fields_that_recur_mean_the_same_in_both_protocols(lab: Lab) -> None:
+    """Those that depend on the protocol are among constants of the application."""
+    constants = [(b"x-a", b"1"), (b"connection", b"close"), (b"set-cookie", b"a=b")]
+    chunks = [(b"x-a", b"1"), (b"transfer-encoding", b"chunked")]
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        headers = chunks if scope["path"] == "/chunks" else constants
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send(body(b"abc"))
+
+    async def main() -> None:
+        for _ in range(3):
+            for wire in (HTTP1, HTTP2):
+                async with client_of(lab, wire, app) as client:
+                    for _ in range(2):
+                        response, content = await ask(client, path="/chunks")
+                        assert (value(response, "x-a"), content) == ("1", b"abc")
+                        length = value(response, "content-length")
+                        assert length == ("3" if wire.http2 else None)
+                    response, content = await ask(client)
+                    assert value(response, "set-cookie") == "a=b"
+                    assert content == b"abc"  # HTTP/2 would refuse a `connection` field
+                    if not wire.http2:
+                        await asyncio.wait_for(client.wait_closed(), 5)
+
+    lab.run(main())
+
+
+@CLEAR
+def test_a_content_length_that_recurs_is_kept_to(lab: Lab, wire: Wire) -> None:
+    constants = [(b"content-length", b"3")]
+    bodies = [b"abc", b"abc", b"abc", b"abcd", b"ab", b"abc"]
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": constants})
+        await send(body(bodies[int(scope["path"][1:])]))
+
+    async def main() -> None:
+        async with client_of(lab, wire, app) as client:
+            for number, content in enumerate(bodies):
+                response, got = await ask(client, path=f"/{number}")
+                assert response.code == (200 if len(content) == 3 else 500)
+                assert got == (content if len(content) == 3 else b"Internal Server Error")
+
+    lab.run(main())
+
+
 def test_fields_that_frame_are_the_servers(lab: Lab, wire: Wire) -> None:
     """HTTP/2 has none of these; in HTTP/1.1, transfer-encoding asks for chunks."""
     fields = [(b"transfer-encoding", b"chunked"), (b"keep-alive", b"timeout=5")]

@@ -1,4 +1,4 @@
-"""How an application may wait: its first step is taken by hand, and the rest by its task."""
+"""How an application may wait, and when the head of its response is sent meanwhile."""
 
 import asyncio
 import gc
@@ -6,14 +6,15 @@ import io
 import re
 import weakref
 from collections.abc import Awaitable, Callable, Generator
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from typing import Any
 
 import pytest
 
 import cno
+from cno.asgi import Handler
 from tests.aio.lab import HTTP1, HTTP2, Lab, Wire, until
-from tests.asgi.apps import App, Receive, Scope, Send, body, client_of, start
+from tests.asgi.apps import App, Receive, Scope, Send, body, client_of, serving, start
 
 CLEAR = pytest.mark.parametrize("wire", [HTTP1, HTTP2], ids=str)
 
@@ -149,6 +150,102 @@ def test_the_head_comes_before_the_body(lab: Lab, wire: Wire, wait: Wait) -> Non
             proceed.set()
             assert await response.read() == b"late"
 
+    lab.run(main())
+
+
+def test_heads_of_many_connections_come_before_the_bodies(lab: Lab) -> None:
+    """Some applications of an iteration of the event loop wait after their heads, some do not."""
+    proceed = asyncio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send(start(200, (b"x-early", scope["raw_path"])))
+        if scope["path"] != "/at-once":
+            await proceed.wait()
+        await send(body(scope["raw_path"]))
+
+    async def main() -> None:
+        async with serving(lab, HTTP1, app) as url, AsyncExitStack() as stack:
+            clients = [
+                await stack.enter_async_context(await lab.connect(HTTP1, url)) for _ in range(9)
+            ]
+            for _ in range(2):
+                proceed.clear()
+                paths = ["/at-once" if n % 3 == 1 else f"/{n}" for n in range(len(clients))]
+                pairs = zip(clients, paths, strict=True)
+                asked = [client.request("GET", path) for client, path in pairs]
+                responses = await asyncio.wait_for(asyncio.gather(*asked), 5)
+                assert [response.header("x-early") for response in responses] == paths
+                proceed.set()
+                for response, path in zip(responses, paths, strict=True):
+                    assert await response.read() == path.encode()
+
+    lab.run(main())
+
+
+def test_a_head_that_waits_is_dropped_when_the_application_fails(lab: Lab) -> None:
+    """It has waited for nothing yet: the client gets a 500, and others on the loop their heads."""
+    proceed = asyncio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send(start(200, (b"x-early", b"1")))
+        if scope["path"] == "/fails":
+            raise ValueError("told")
+        await proceed.wait()
+        await send(body(b"late"))
+
+    async def main() -> None:
+        async with serving(lab, HTTP1, app) as url:
+            async with await lab.connect(HTTP1, url) as one, await lab.connect(HTTP1, url) as two:
+                for _ in range(2):
+                    proceed.clear()
+                    asked = asyncio.gather(one.request("GET", "/fails"), two.request("GET", "/"))
+                    failed, response = await asyncio.wait_for(asked, 5)
+                    assert failed.code == 500
+                    assert await failed.read() == b"Internal Server Error"
+                    assert response.header("x-early") == "1"
+                    proceed.set()
+                    assert await response.read() == b"late"
+
+    lab.run(main())
+
+
+def test_a_connection_that_closes_while_it_holds_a_head(lab: Lab) -> None:
+    connections: list[cno.Server] = []
+    seen: list[str] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send(start(200))
+        connections[-1].abort()
+        seen.append((await receive())["type"])
+        while seen[-1] != "http.disconnect":
+            seen.append((await receive())["type"])
+
+    handler = Handler(app, lifespan="off")
+
+    async def handle(request: cno.Request) -> None:
+        connections.append(request.conn)
+        await handler(request)
+
+    async def main() -> None:
+        async with lab.serving(HTTP1, handle) as url:
+            for _ in range(2):
+                async with await lab.connect(HTTP1, url) as client:
+                    with pytest.raises(cno.ConnectionLostError):
+                        await client.request("GET", "/")
+        assert seen == ["http.request", "http.disconnect"] * 2
+
+    lab.run(main())
+
+
+def test_one_application_on_two_event_loops(lab: Lab) -> None:
+    handler = Handler(waiting(for_turns, "between"), lifespan="off")
+
+    async def main() -> None:
+        async with lab.serving(HTTP1, handler) as url:
+            async with await lab.connect(HTTP1, url) as client:
+                assert await (await client.request("GET", "/")).read() == b"ok"
+
+    lab.run(main())
     lab.run(main())
 
 

@@ -77,7 +77,9 @@ def start(conn: ServerLink, request: RequestState, eager: bool) -> None:
         # From an eager start. Raise it in the event loop, and finish this input first.
         conn.loop.call_soon(throw, error, context=conn._context)
         return
-    if not task.done():  # pragma: no branch - an eager one may be
+    # An eager one may be done; a task factory of the application may be eager, too.
+    may_be_done = eager or not conn._handlers.plain_tasks
+    if not may_be_done or not task.done():  # pragma: no branch
         request._task = task
         conn._handlers.add_task(task)
 

@@ -3,6 +3,10 @@
 Must never know who produces the pieces.
 """
 
+import asyncio
+from typing import Final
+from weakref import WeakKeyDictionary
+
 from mypy_extensions import i64
 
 from cno.aio.connection import leftover, send_buffer, send_queue
@@ -127,3 +131,54 @@ class ResponseWriter(FlushListener):
         return PendingWrite(
             self._request.stream, data, final, headers, self._code, length=length, trailers=trailers
         )
+
+
+class HeldHeads:
+    """Heads of HTTP/1.1 that wait for the first pieces of their bodies, on all connections of an
+    event loop.
+
+    A head that is still here in the next iteration of the event loop is written in the one after
+    that. Most bodies follow their heads at once: one callback for all connections looks.
+    """
+
+    def __init__(self) -> None:
+        self._writers: list[ResponseWriter] = []
+        self._look_due = False
+
+    def add(self, writer: ResponseWriter) -> None:
+        """Add a response whose head is held."""
+        self._writers.append(writer)
+        if not self._look_due:
+            conn = writer._request._conn
+            conn.loop.call_soon(self._look, context=conn._context)
+            self._look_due = True
+
+    def discard(self, writer: ResponseWriter) -> None:
+        """Forget a response whose head is about to be written, if it was added last."""
+        writers = self._writers
+        if writers and writers[-1] is writer:
+            writers.pop()
+
+    def _look(self) -> None:
+        """Have the heads that are still held written in the next iteration."""
+        self._look_due = False
+        writers = self._writers
+        if writers:
+            self._writers = []
+            for writer in writers:
+                writer.flushed()
+
+
+#: By event loop.
+_held: Final[WeakKeyDictionary[asyncio.AbstractEventLoop, HeldHeads]] = WeakKeyDictionary()
+
+
+def held_heads(loop: asyncio.AbstractEventLoop) -> HeldHeads:
+    """Return the held heads of an event loop."""
+    found = _held.get(loop)
+    if found is None:
+        for each in list(_held):
+            if each.is_closed():
+                del _held[each]  # it may hold heads, and these their loop, for ever
+        found = _held[loop] = HeldHeads()
+    return found
