@@ -21,7 +21,7 @@ from cno.aio.client.happy_eyeballs import (
     merged,
 )
 from cno.aio.errors import ConnectTimeoutError
-from cno.sync.timeouts import FOREVER, Deadlines
+from cno.sync.timeouts import FOREVER, Deadlines, Expiry
 from cno.sync.transport import NO_END, TlsLayer, Transport, rest_of
 from cno.sync.waker import CAN_POLL, IN, OUT, Waker, milliseconds
 
@@ -51,19 +51,19 @@ class Dialing:
         self.patience = min(deadlines.connect, left)
         self.until = now + self.patience
         self.waker = Waker()
-        self.cancelled_at = FOREVER
+        self.cancelled = Expiry()
 
     def cancel(self, spare_time: float = 0.0) -> None:
         """Make the dialing thread stop, unless the connection is made in this time (seconds)."""
-        self.cancelled_at = min(self.cancelled_at, time.monotonic() + spare_time)
+        self.cancelled.at = min(self.cancelled.at, time.monotonic() + spare_time)
         self.waker.wake()
 
     def check(self) -> float:
         """Return the seconds that are left. Raises ConnectTimeoutError, DialCancelledError."""
         now = time.monotonic()
-        if now >= self.cancelled_at:
+        if now >= self.cancelled.at:
             raise DialCancelledError
-        left = min(self.until, self.cancelled_at) - now
+        left = min(self.until, self.cancelled.at) - now
         if left <= 0.0:
             if self.by_limits:
                 raise connect_timeout(self.patience)

@@ -16,12 +16,12 @@ from cno.errors import Reason
 from cno.sync.connection_io import BROKEN, begin, flush, lose, lost, notify, release, take
 from cno.sync.parker import Parker
 from cno.sync.state import Link
-from cno.sync.timeouts import FOREVER
 from cno.sync.waker import IN, OUT
 
 NO_BEGINNING: Final = Reason("the peer does not begin", "", "handshake_timeout")
 NO_ACK: Final = Reason("the peer does not acknowledge SETTINGS", "", "settings_timeout")
 NO_PROGRESS: Final = Reason("the peer takes no output", "", "write_stall_timeout")
+CANCELLED: Final = Reason("the connection is not needed any more", "", "")
 NO_PONG: Final = Reason("the peer answers no PING", "", "ping_timeout")
 
 #: The payload of PINGs that show whether the peer is there.
@@ -164,7 +164,7 @@ def step_down(link: Link, parker: Parker) -> None:
 def next_expiry(link: Link, now: float) -> float:
     """Return when the next timeout of the connection expires; not earlier than `now`."""
     limits, times = link._limits, link.times
-    at = FOREVER
+    at = times.expiry.at
     if link.is_greeting():
         if limits.handshake_timeout is not None:
             at = times.connected_at + limits.handshake_timeout
@@ -184,6 +184,9 @@ def check_timeouts(link: Link, now: float) -> None:
     """Enforce the timeouts of the connection. Called with the lock."""
     limits, times = link._limits, link.times
     if link._state == CLOSED or link.is_closing:
+        return
+    if now >= times.expiry.at:
+        lose(link, CANCELLED)
         return
     if link.is_greeting():
         wait = limits.handshake_timeout

@@ -251,6 +251,7 @@ def open_tunnel(
     if proxy.credentials is not None and not has(fields, "proxy-authorization"):
         fields.append(("proxy-authorization", proxy.credentials))
     link = Link(Guard(), transport, proxy.authority, "http", limits, None)
+    link.times.expiry = dialing.cancelled
     begin_link(link, proxy, False, b"", False)
     left = max(0.001, dialing.until - time.monotonic())
     patience = Timeout(None if left == FOREVER else left)
@@ -272,6 +273,7 @@ def open_tunnel(
         problem.limit = fault.limit
         problem.retryable = False
     except ConnectionLostError as lost:
+        dialing.check()  # it was cancelled, perhaps
         problem = ProxyError(f"the proxy is gone: {said(lost)}")
     raise problem
 

@@ -37,6 +37,7 @@ from cno.limits import Limits
 from cno.settings import SettingsDict, check_dict
 from cno.sync.forks import FORKS
 from cno.sync.parker import Parker
+from cno.sync.timeouts import Expiry
 from cno.sync.transport import Transport
 
 #: Numbers of connections, by which an error names its connection without a reference to it.
@@ -44,6 +45,8 @@ NUMBERS: Final = itertools.count(1 << 32)
 #: Requests sent before the server's SETTINGS: servers should not allow fewer (RFC 9113 6.5.2), and
 #: refuse those beyond their limit.
 MAX_BLIND: Final = 100
+#: The expiry of a connection that nobody cancels.
+NEVER: Final = Expiry()
 #: Bytes of a response, or of a tunnel, that are received over HTTP/1.1 before they are read.
 MAX_UNREAD: Final = 1_048_576
 
@@ -209,6 +212,7 @@ class Times:
         self.sent_at = self.connected_at  # when the last send succeeded
         self.ping_sent = 0.0
         self.pongs: dict[bytes, float] = {}  # when the application's PINGs were answered
+        self.expiry = NEVER  # of the connection itself
 
 
 @final

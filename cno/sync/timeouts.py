@@ -4,7 +4,7 @@ Must never know connections.
 """
 
 import time
-from typing import Final
+from typing import Final, final
 
 from mypy_extensions import mypyc_attr
 
@@ -53,6 +53,14 @@ class Deadlines:
         if wait == FOREVER:
             return self.total_at
         return min(time.monotonic() + wait, self.total_at)
+
+
+@final
+class Expiry:
+    """When something ends at the latest, which another thread may bring forward."""
+
+    def __init__(self) -> None:
+        self.at = FOREVER
 
 
 def seconds(value: float | None) -> float:

@@ -255,6 +255,29 @@ def test_a_request_does_not_wait_for_a_connection_that_it_does_not_need(lab: Lab
             server.join(10)
 
 
+def test_a_pool_that_closes_waits_for_no_proxy(lab: Lab) -> None:
+    """A thread that waits for the response to CONNECT ends when the pool is closed."""
+    errors: list[BaseException] = []
+
+    def ask(pool: sync.Pool) -> None:
+        try:
+            pool.request("GET", "https://127.0.0.1:9/")
+        except OSError as error:
+            errors.append(error)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        pool = sync.Pool(lab.certs.client(), proxy=f"http://127.0.0.1:{listener.getsockname()[1]}")
+        thread = threading.Thread(target=ask, args=(pool,))
+        thread.start()
+        proxy, _ = listener.accept()
+        with proxy:
+            assert proxy.recv(65_536).startswith(b"CONNECT ")
+            pool.close()
+            thread.join(5)
+            assert not thread.is_alive()
+    assert [str(each) for each in errors] == ["the pool was closed"]
+
+
 def test_a_hurried_request_does_not_fail_others(lab: Lab) -> None:
     """One thread gives up the connection that it makes for others, too: they make another one."""
     answered = asyncio.Event()
