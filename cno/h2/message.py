@@ -29,7 +29,6 @@ from cno.headers import (
     delivered_trailers,
     is_lower_name,
     is_path,
-    is_raw_target,
     is_value,
 )
 from cno.hpack import Block, NeverIndexed
@@ -41,11 +40,10 @@ _NONE: Final = -1
 class Malformed(Exception):
     """A message breaks a rule of section 8: `text` says which field, and why."""
 
-    def __init__(self, text: str, rule: str = "RFC 9113 8.1.1", limit: str = "") -> None:
+    def __init__(self, text: str, rule: str = "RFC 9113 8.1.1") -> None:
         super().__init__(text)
         self.text = text
         self.rule = rule
-        self.limit = limit
 
 
 @mypyc_attr(acyclic=True)
@@ -76,8 +74,6 @@ def _explain(pair: object) -> Malformed:
         return Malformed(f"unknown pseudo-header field {name!r}", "RFC 9113 8.3")
     if name not in KINDS and not is_lower_name(name):
         return Malformed(f"invalid field name {name!r}", "RFC 9113 8.2.1")
-    if name == ":path" and not value.isascii() and is_raw_target(value):
-        return Malformed("byte above 0x7F in :path", "RFC 9113 8.3.1", "allow_raw_targets")
     rule = VALUE_RULES.get(name, "") if is_value(value) else ""
     return Malformed(f"invalid value of {name!r}", rule or "RFC 9113 8.2.1")
 

@@ -138,7 +138,7 @@ def _keep(core: Core, stream: Stream) -> bool:
 def _stream_fault(id: i64, error: Malformed) -> StreamFault:
     # > Malformed requests or responses that are detected MUST be treated as a stream error
     # > (Section 5.4.2) of type PROTOCOL_ERROR.   (RFC 9113 8.1.1)
-    return StreamFault(id, CNO_RST_PROTOCOL_ERROR, error.text, error.rule, error.limit)
+    return StreamFault(id, CNO_RST_PROTOCOL_ERROR, error.text, error.rule)
 
 
 def complete(core: Core, stream: Stream, trailers: list[tuple[str, str]] | None) -> None:

@@ -127,6 +127,12 @@ FRAMES: dict[str, tuple[Callable[[f.FrameFactory], bytes], str, str, str]] = {
         "",
     ),
     "value": (lambda p: p.headers(1, [*f.RESPONSE, ("x", "a\0")]), "'x'", "RFC 9113 8.2.1", ""),
+    "path": (  # no limit of ours would accept that
+        lambda p: p.headers(1, [*f.RESPONSE, (":path", b"/\xff")]),
+        "':path'",
+        "RFC 9113 8.3.1",
+        "",
+    ),
     "status": (lambda p: p.headers(1, [(":status", "2x0")]), "':status'", "RFC 9113 8.3.2", ""),
     "length that is none": (
         lambda p: p.headers(1, [*f.RESPONSE, ("content-length", "x")]),
