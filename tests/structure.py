@@ -128,8 +128,9 @@ LAYERS = (
     ("cli", "examples"),
 )
 
-# A client raises this error, which has a response for the application. Classes of errors stay
-# interpreted (see setup.py), so it has a module of its own.
+# A client raises this error, which has a response for the application, which has its client: they
+# name each other, so they belong in one module. But classes of errors stay interpreted (see
+# setup.py): in a compiled module, even one with `native_class=False` refuses subclasses of it.
 IN_A_CIRCLE = {
     "aio.client.connection",
     "aio.client.upgrade_refused",
