@@ -16,9 +16,11 @@ def main() -> None:
         return
     # Imported modules stay in memory: no collection of garbage need look at them, now or at exit.
     gc.disable()
-    from cno.cli.deferred import defer
+    from cno.cli.deferred import defer, defer_for_client
 
     defer("inspect")
+    if sys.argv[1:2] == ["get"]:
+        defer_for_client()
     from cno.cli import main as run
 
     try:

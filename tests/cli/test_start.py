@@ -8,13 +8,15 @@ import json
 import ssl
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import trustme
 
 from cno.cli.app import collect_again
 from cno.cli.connecting import BatchObject
-from cno.cli.deferred import defer
+from cno.cli.deferred import PIPES, defer
 from cno.cli.values import Values, fresh
 from tests.cli.commands import answering
 from tests.tree import ROOT
@@ -22,6 +24,7 @@ from tests.tree import ROOT
 #: What takes long to import, and what a plain fetch can do without.
 SLOW = {
     *("ast", "dis", "email", "http", "json", "pathlib", "shutil", "urllib.parse"),
+    *("locale", "textwrap", "tokenize"),  # of subprocess and traceback
     *("click", "rich", "pygments", "cno.trace", "cno.aio.public", "cno.aio.server", "cno.asgi"),
 }
 
@@ -80,6 +83,46 @@ def test_a_deferred_module_is_loaded_by_its_first_use(monkeypatch: pytest.Monkey
     loaded = sys.modules["colorsys"]
     defer("colorsys")
     assert sys.modules["colorsys"] is loaded
+
+
+def test_parts_of_a_deferred_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Constants and functions are read without loading it; a call loads it."""
+    monkeypatch.delitem(sys.modules, "colorsys", raising=False)
+    defer("colorsys", ["rgb_to_hsv"], {"ONE_SIXTH": 7})
+    from colorsys import ONE_SIXTH, rgb_to_hsv
+
+    module = sys.modules["colorsys"]
+    assert ONE_SIXTH == 7 and "hsv_to_rgb" not in vars(module)
+    assert rgb_to_hsv(0, 0, 0) == (0.0, 0.0, 0)
+    assert vars(module)["rgb_to_hsv"] is not rgb_to_hsv
+    assert vars(module)["ONE_SIXTH"] == 1 / 6
+
+
+@pytest.mark.parametrize("use", ["from colorsys import *", "import colorsys; dir(colorsys)"])
+def test_all_names_of_a_deferred_module(monkeypatch: pytest.MonkeyPatch, use: str) -> None:
+    monkeypatch.delitem(sys.modules, "colorsys", raising=False)
+    defer("colorsys")
+    exec(use, {})
+    assert "hsv_to_rgb" in vars(sys.modules["colorsys"])
+
+
+def test_threads_use_a_deferred_module_at_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """None sees a part of it."""
+    (tmp_path / "slowly.py").write_text("import time\ntime.sleep(0.05)\nvalue = 1\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    defer("slowly")
+    module = sys.modules["slowly"]
+    try:
+        with ThreadPoolExecutor(8) as threads:
+            assert set(threads.map(getattr, [module] * 8, ["value"] * 8)) == {1}
+    finally:
+        del sys.modules["slowly"]
+
+
+def test_constants_of_deferred_modules() -> None:
+    assert all(getattr(subprocess, name) == value for name, value in PIPES.items())
 
 
 # -- fields without a dataclass ------------------------------------------------------------------
