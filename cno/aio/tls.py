@@ -4,6 +4,7 @@ Knows `ssl` and the RFC's requirements. Must never know a connection.
 """
 
 import asyncio.sslproto
+import os
 import ssl
 import sys
 import weakref
@@ -45,7 +46,14 @@ def client_context(cafile: Path | None = None, *, verify: bool = True) -> ssl.SS
 
     With `verify` False it accepts any certificate: for tests.
     """
-    context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=cafile)
+    if verify or cafile is not None:
+        context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=cafile)
+    else:
+        # Loading the system's certificates may take 0.1 s, and nothing would look at them.
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        keylog = os.environ.get("SSLKEYLOGFILE")
+        if keylog and not sys.flags.ignore_environment:  # as `create_default_context` does
+            context.keylog_filename = keylog
     harden(context)
     if not verify:
         context.check_hostname = False

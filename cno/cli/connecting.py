@@ -161,6 +161,7 @@ class Dialer:
         options = self.options
         if target.force_http2 and options.version == "1.1":
             raise Problem(f"{target.authority}: h2: and h2c: are HTTP/2, which --http1.1 rules out")
+        self.prepare(target, http1_only=http1_only)
         timings = Timings(begun=asyncio.get_running_loop().time())
 
         async def reach(
@@ -194,6 +195,14 @@ class Dialer:
             raise Problem(f"--proxy: {malformed}", 2) from None
         timings.ended = asyncio.get_running_loop().time()
         return client, timings
+
+    def prepare(self, target: Target, *, http1_only: bool = False) -> None:
+        """Make the TLS context for a server, so that this is no part of the times of a connection.
+
+        To load the system's certificates may take 0.1 s. Raises Problem.
+        """
+        if target.scheme == "https":
+            self._tls(http1_only)
 
     def _client_class(self) -> type[Client]:
         if self.trace is None:

@@ -7,21 +7,28 @@ import os
 from functools import partial
 from io import FileIO
 from types import TracebackType
+from typing import Final
 
 from cno.aio.client.connection import Response
 from cno.cli import exit_codes
 from cno.cli.allocator import LARGE, keep_freed
 from cno.cli.body_reader import BodyReader, total_of
-from cno.cli.download import Download, http_time
+from cno.cli.continued import ChangedError, Continued
+from cno.cli.download import Download, http_time, is_whole
 from cno.cli.fetch import GetOptions, Headers
 from cno.cli.output import CommandOutput, value_of
 from cno.cli.problems import Problem
 from cno.cli.progress import Bar, Bars
 from cno.cli.rate_limit import RateLimit
-from cno.cli.saved_file import cannot_write, safe_name
+from cno.cli.saved_file import SavedFile, cannot_write, safe_name
 from cno.cli.transfer import Hop, Transfer
 from cno.cli.worker import Worker
 from cno.errors import ConnectionError
+
+#: The offset of `-C -`: where the file ends.
+AUTOMATIC: Final = -1
+#: Why a file is fetched from its start.
+UNKNOWN: Final = "the server has another file by now, or cannot continue it: fetched from its start"
 
 
 class Delivery:
@@ -87,8 +94,8 @@ class Destination:
         compressed = delivery.options.compressed
         return BodyReader(response, hop, delivery.rate, compressed, delivery.keep_content)
 
-    async def deliver(self, transfer: Transfer, hop: Hop, response: Response) -> None:
-        """Write a body. Raises Problem, OSError."""
+    async def deliver(self, transfer: Transfer, hop: Hop, response: Response) -> bool:
+        """Write a body. Return whether to send the request again. Raises Problem, OSError."""
         output = self._delivery.output
         reader = self.reader(hop, response)
         self.can_restart = False
@@ -97,6 +104,7 @@ class Destination:
         self.trailers(response)
         if not shown:
             transfer.status = exit_codes.NOT_WRITTEN
+        return False
 
     def trailers(self, response: Response) -> None:
         for name, value in response.trailers or ():
@@ -112,12 +120,22 @@ class FileDestination(Destination):
         self._url = url
         self._path = path
         self._is_named = not self._options.server_name  # the name waits for no response
-        self._download: Download | None = self._made(path) if self._is_named else None
+        self._download = self._made(path) if self._is_named else None
         self.can_restart = self._download is None or not self._download.file.is_special
 
-    def _made(self, path: str) -> Download:
+    def _made(self, path: str) -> Download | Continued:
+        resume = self._options.resume
+        if resume is not None and resume > 0:
+            return Continued(path, self._url, resume)
+        if resume == AUTOMATIC and is_whole(path):
+            return Continued(path, self._url)
+        return self._anew(path)
+
+    def _anew(self, path: str) -> Download:
+        """Return the file, to be written under another name until it is complete."""
         options = self._options
-        return Download(path, self._url, is_remote=options.remote_name, resume=options.resume)
+        is_part = options.resume == AUTOMATIC
+        return Download(path, self._url, is_remote=options.remote_name, is_part=is_part)
 
     def __exit__(self, *_: object) -> None:
         if self._download is not None:
@@ -126,7 +144,7 @@ class FileDestination(Destination):
     def fields(self) -> Headers:
         return [] if self._download is None else self._download.fields()
 
-    async def deliver(self, transfer: Transfer, hop: Hop, response: Response) -> None:
+    async def deliver(self, transfer: Transfer, hop: Hop, response: Response) -> bool:
         path = self._path
         if self._download is None:
             path = self._path = self._chosen(response)
@@ -142,11 +160,14 @@ class FileDestination(Destination):
             if self._options.make_folders and os.path.dirname(path):
                 os.makedirs(os.path.dirname(path), exist_ok=True)
             if download.file.is_null:
-                await self._write_null(download, reader, bar)
-                return
+                await self._write_null(download.file, reader, bar)
+                return False
             if download.file.is_special:
-                await self._write_special(download, reader, bar)
-                return
+                await self._write_special(download.file, reader, bar)
+                return False
+            compares = isinstance(download, Continued) and download.compares
+            if compares and response.code == 200:
+                download = self._restart(path)  # the whole comes anyway
             if download.begin(response.code, response.headers, reader.is_decoded):
                 hop.before = download.before
                 bar.continues(download.before, total)
@@ -155,6 +176,9 @@ class FileDestination(Destination):
                     bar.advance(len(chunk))
                 self.trailers(response)
                 download.done(self._modified(response))
+        except ChangedError:
+            self._restart(path)
+            return True
         except (ConnectionError, BrokenPipeError):
             raise  # the server's, or of a pipe that nobody reads
         except OSError as error:
@@ -165,6 +189,15 @@ class FileDestination(Destination):
                 raise Problem(text, problem.status) from None
             raise
         self._delivery.output.note(f"saved {path}")
+        return False
+
+    def _restart(self, path: str) -> Download:
+        """Give up a file that cannot be continued: fetch it from its start. It stays until then."""
+        if self._download is not None:
+            self._download.__exit__()
+        self._delivery.output.problem(f"{path}: {UNKNOWN}")
+        download = self._download = self._anew(path)
+        return download
 
     def _modified(self, response: Response) -> float | None:
         """Return the time for the file (-R)."""
@@ -185,18 +218,17 @@ class FileDestination(Destination):
             raise Problem(text, exit_codes.NOT_WRITTEN)
         return path
 
-    async def _write_null(self, download: Download, reader: BodyReader, bar: Bar) -> None:
+    async def _write_null(self, null: SavedFile, reader: BodyReader, bar: Bar) -> None:
         """Write to the null device, as measurements do, without the thread that others need."""
         self.can_restart = False
-        with download.file as file:
+        with null as file:
             while chunk := await reader.read():
                 file.write(chunk)
                 bar.advance(len(chunk))
             file.done()
 
-    async def _write_special(self, download: Download, reader: BodyReader, bar: Bar) -> None:
+    async def _write_special(self, file: SavedFile, reader: BodyReader, bar: Bar) -> None:
         """Write to a pipe or a device from a thread, since that may block for ever."""
-        file = download.file
         self.can_restart = False
         worker = Worker(f"cno-save {file.path}")
         try:

@@ -19,30 +19,23 @@ MAX_NOTE: Final = 16_384
 #: Seconds by which Last-Modified must be older than Date to be a strong validator (RFC 9110
 #: 8.8.2.2).
 MIN_AGE: Final = 60.0
-#: `resume` from where the file ends.
-AUTOMATIC: Final = -1
 
 
 class Download:
     """The file for one URL, over all attempts to fetch it.
 
-    `resume`: continue a file from this offset, or from its end (AUTOMATIC); None: write it anew.
-    Use it as a context manager. Raises OSError and Problem.
+    `is_part`: continue a `.part` of it, and leave one if the body is cut short. Use it as a context
+    manager. Raises OSError and Problem.
     """
 
-    def __init__(self, path: str, url: str, *, is_remote: bool, resume: int | None) -> None:
+    def __init__(self, path: str, url: str, *, is_remote: bool, is_part: bool) -> None:
         self.path = path
         self._url = url
         self._validator = ""
         self._open = False
         #: Bytes that the file had before the body of the last response, which continues it.
         self.before = 0
-        in_place = resume is not None and (resume >= 0 or is_whole(path))
-        self._in_place = in_place  # append to the file itself, as curl does
-        self._offset = 0
-        if in_place:
-            self._offset = os.path.getsize(path) if resume == AUTOMATIC else resume or 0
-        self.file = SavedFile(path, is_remote, resume is not None and not in_place)
+        self.file = SavedFile(path, is_remote, is_part)
         if self.file.is_part:
             self._read_note()
 
@@ -50,8 +43,6 @@ class Download:
 
     def fields(self) -> Headers:
         """Return the fields that ask for the rest."""
-        if self._in_place:
-            return [("range", f"bytes={self._offset}-")] if self._offset else []
         size = self.file.size
         if self.file.is_part and not self._open and self._validator:
             size = os.path.getsize(part_name(self.path))
@@ -78,27 +69,21 @@ class Download:
         if code == 206 and asked and range_start(headers) != asked:
             text = f"{self._url}: the server sent another part than the one asked for"
             raise Problem(text, exit_codes.NO_RANGE)
-        if asked and code != 206 and (self._in_place or code >= 300):
+        if asked and code != 206 and code >= 300:
             text = f"{self._url}: status {code}: {self.kept or self.path} cannot be continued"
             raise Problem(text, exit_codes.NO_RANGE)
         self.before = asked if code == 206 else 0
-        if not self._in_place and not self._open:
+        if not self._open:
             self.file.__enter__()
             self._open = True
-        if not self._in_place and not (code == 206 and asked):
+        if not (code == 206 and asked):
             self.file.restart()
             self._validator = "" if decoded or code != 200 else strong_validator(headers)
             self._write_note()
-        if self._in_place and not self._open:
-            self.file = Appended(self.path)
-            self.file.__enter__()
-            self._open = True
         return True
 
     def _asked(self) -> int:
         """Return the offset that was asked for."""
-        if self._in_place:
-            return self._offset
         if self.file.is_part and not self._open:
             return part_size(self.path) if self._validator else 0
         return self.file.size if self._validator else 0
@@ -114,10 +99,9 @@ class Download:
 
     def _finish_complete(self) -> None:
         """All of the part had come already."""
-        if not self._in_place:
-            self.file.__enter__()
-            self.file.done()
-            self._remove_note()
+        self.file.__enter__()
+        self.file.done()
+        self._remove_note()
 
     def __enter__(self) -> "Download":
         return self
@@ -129,8 +113,6 @@ class Download:
     @property
     def kept(self) -> str:
         """The name under which an incomplete file stays; '': it does not."""
-        if self._in_place:
-            return self.path
         return part_name(self.path) if self.file.is_part and self.file.size else ""
 
     # -- what a part is a part of ----------------------------------------------------------------
@@ -166,20 +148,6 @@ class Download:
             os.unlink(self._note_name())
 
 
-class Appended(SavedFile):
-    """A file that is continued in its place: it stays as it is if that fails."""
-
-    def __init__(self, path: str) -> None:
-        super().__init__(path, False, False)
-        self.is_special = True
-
-    def __enter__(self) -> "Appended":
-        from io import FileIO
-
-        self._file = FileIO(self.path, "a")
-        return self
-
-
 def is_whole(path: str) -> bool:
     """Return whether a file is there that no `.part` stands for."""
     return os.path.isfile(path) and os.path.getsize(path) > 0 and not part_size(path)
@@ -205,7 +173,7 @@ def range_start(headers: Headers) -> int | None:
 
 
 def complete_size(headers: Headers) -> int | None:
-    """Return the size of the whole, which a 416 names."""
+    """Return the size of the whole, which a 206 or a 416 names."""
     size = value_of(headers, "content-range").rpartition("/")[2]
     return int(size) if size.isdecimal() else None
 

@@ -5,12 +5,13 @@ are stored, or how a connection is made.
 """
 
 import asyncio
+import contextlib
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from cno.aio.client.connection import Response
 from cno.cli import exit_codes
-from cno.cli.connecting import Dialer
+from cno.cli.connecting import Dialer, target_of
 from cno.cli.delivery import Delivery, Destination
 from cno.cli.exchange import Exchanges, status_of, version_of
 from cno.cli.fetch import Fetch, GetOptions, first_fetch, redirected, with_fields
@@ -78,8 +79,10 @@ class Fetcher:
         self._output = CommandOutput(options.include or options.head, options.verbose, saving)
         self._output.silent = options.silent and not options.errors
         views.begin(self._output)
+        dialer = Dialer(options.connect, views.trace)
+        prepare(dialer, urls)
         self._origins = Origins(
-            Dialer(options.connect, views.trace),
+            dialer,
             self._output.shows_pushes,
             self._output.note,
             MAX_HTTP1 if saving else 1,
@@ -200,17 +203,18 @@ class Fetcher:
 
     async def _follow(self, transfer: Transfer, fetch: Fetch, target: Destination) -> None:
         """Fetch a URL and follow its redirects."""
-        following = await self._exchange(transfer, fetch, target, False)
-        for _ in range(self._options.max_redirects):
-            if following is None:
-                return
+        redirects, separate = 0, False
+        while (following := await self._exchange(transfer, fetch, target, separate)) is not None:
+            if following is fetch:
+                continue  # for the whole file: what there was of it cannot be continued
+            redirects += 1
             fetch = following
             # Responses that wait to be printed may fill the connection's window. This fetch goes
             # first, so it must not wait for them: it uses another connection.
-            following = await self._exchange(transfer, fetch, target, not self._names)
-        if following is not None:
-            text = f"{fetch.url}: more than {self._options.max_redirects} redirects"
-            raise Problem(text, exit_codes.REDIRECTS)
+            separate = not self._names
+            if redirects > self._options.max_redirects:
+                text = f"{fetch.url}: more than {self._options.max_redirects} redirects"
+                raise Problem(text, exit_codes.REDIRECTS)
 
     async def _exchange(
         self, transfer: Transfer, fetch: Fetch, target: Destination, separate: bool
@@ -257,7 +261,9 @@ class Fetcher:
         if options.follow and location and response.code in _REDIRECTS:
             await drain(response, hop)
             return redirected(fetch, response.code, location)
-        failed = bool(options.fail) and response.code >= 400
+        # The answer to a range of a file that is complete.
+        is_end = response.code == 416 and bool(target.fields())
+        failed = bool(options.fail) and response.code >= 400 and not is_end
         goes_again = target.can_restart and transfer.hops[0].fetch.content.again
         retries_left = transfer.retries < options.retries and goes_again
         transient = is_transient(response.code) and retries_left
@@ -269,10 +275,17 @@ class Fetcher:
         if fetch.method == "HEAD":
             await drain(response, hop)
             return None
-        await target.deliver(transfer, hop, response)
+        again = await target.deliver(transfer, hop, response)
         if failed:
             raise Problem(f"{fetch.url}: status {response.code}", exit_codes.STATUS)
-        return None
+        return fetch if again else None
+
+
+def prepare(dialer: Dialer, urls: list[str]) -> None:
+    """Make the TLS context before the clock of the requests begins."""
+    with contextlib.suppress(Problem):  # which its request reports
+        for url in urls:
+            dialer.prepare(target_of(url))
 
 
 def cookie_jar(options: GetOptions) -> "Jar | None":

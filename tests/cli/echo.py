@@ -49,6 +49,9 @@ class Echo:
     awaited: dict[int, asyncio.Event] = field(default_factory=dict)  # by number of requests
     cuts: int = 0
     failures: int = 0
+    file: bytes = TEXT  #: The content of /file, which has no entity tag.
+    modified: str = MODIFIED
+    has_ranges: bool = True
 
     @property
     def url(self) -> str:
@@ -109,6 +112,27 @@ async def answer_text(echo: Echo, request: cno.Request) -> None:
         return
     fields.append(("content-range", f"bytes {start}-{end - 1}/{len(TEXT)}"))
     await request.respond(206, fields, TEXT[start:end])
+
+
+async def answer_file(echo: Echo, request: cno.Request) -> None:
+    """Answer with `file`, or with its end, and close the connection in it, `cuts` times."""
+    fields = [("last-modified", echo.modified)] if echo.modified else []
+    wanted = re.fullmatch(r"bytes=(\d+)-", request.header("range") or "")
+    start = int(wanted[1]) if wanted and echo.has_ranges else 0
+    size = len(echo.file)
+    if start >= size:
+        await request.respond(416, [("content-range", f"bytes */{size}")], b"")
+        return
+    if start:
+        fields.append(("content-range", f"bytes {start}-{size - 1}/{size}"))
+    fields.append(("content-length", str(size - start)))
+    async with request.start(206 if start else 200, fields) as out:
+        if echo.cuts > 0:
+            echo.cuts -= 1
+            await out.write(echo.file[start : start + 20_000])
+            await asyncio.sleep(0.02)
+            request.conn.transport.abort()
+        await out.write(echo.file[start:])
 
 
 async def answer_cut(echo: Echo, request: cno.Request) -> None:
@@ -191,6 +215,7 @@ HANDLERS: dict[str, Callable[[Echo, cno.Request], Awaitable[None]]] = {
     "redirect": answer_redirect,
     "text": answer_text,
     "cut": answer_cut,
+    "file": answer_file,
     "fail": answer_fail,
     "coded": answer_coded,
     "cookies": answer_cookies,

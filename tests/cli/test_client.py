@@ -72,7 +72,7 @@ def test_what_is_missing_of_the_whole_file(here: Here, echo: Echo) -> None:
     assert f": 20,000 of {len(TEXT):,} bytes came" in line
     (here.folder / "h").write_bytes(TEXT[:5_000])
     echo.cuts = 1
-    line = one_line(here("get", "-C", "-", "-o", "h", f"{echo.url}/cut"), 18)
+    line = one_line(here("get", "-C", "5000", "-o", "h", f"{echo.url}/cut"), 18)
     assert f": 15,000 of {len(TEXT):,} bytes came" in line
     echo.cuts = 1  # a part that was asked for is all there is to get
     line = one_line(here("get", "-r", "1000-", "-o", "i", f"{echo.url}/cut"), 18)
@@ -105,13 +105,106 @@ def test_a_part_is_no_link(here: Here, echo: Echo) -> None:
     assert victim.read_bytes() == b"precious"
 
 
-def test_a_file_of_others_is_continued_in_its_place(here: Here, echo: Echo) -> None:
-    (here.folder / "f").write_bytes(TEXT[:1_000])
-    assert here("get", "-C", "-", "-o", "f", f"{echo.url}/text").status == 0
-    assert (here.folder / "f").read_bytes() == TEXT
+LARGE = b"".join(b"%d of a file\n" % number for number in range(6_000))
+OTHER = LARGE.replace(b"of a file", b"of others")
+
+
+@pytest.fixture
+def filed(echo: Echo) -> Echo:
+    echo.file, echo.modified, echo.has_ranges, echo.cuts = LARGE, MODIFIED, True, 0
+    echo.seen.clear()
+    return echo
+
+
+def test_a_file_of_others_is_continued_in_its_place(here: Here, filed: Echo) -> None:
+    file = here.folder / "f"
+    file.write_bytes(LARGE[:50_000])
+    result = here("get", "-C", "-", "-o", "f", f"{filed.url}/file")
+    assert (result.status, result.stderr) == (0, "")
+    assert file.read_bytes() == LARGE
+    # The end of what was there came again, and was compared.
+    assert [seen.header("range") for seen in filed.seen] == ["bytes=33616-"]
+    # A complete file is asked for its end.
+    assert here("get", "-C", "-", "-f", "-R", "-o", "f", f"{filed.url}/file").status == 0
+    assert file.read_bytes() == LARGE and len(filed.seen) == 2
+    # -R gives it the server's time, which vouches for it too.
+    assert here("get", "-C", "-", "-o", "f", f"{filed.url}/file").status == 0
+    assert file.read_bytes() == LARGE and len(filed.seen) == 3
+    assert os.listdir(here.folder) == ["f"]
+
+
+@pytest.mark.parametrize(
+    ("there", "content", "modified"),
+    [
+        (LARGE, OTHER + OTHER, MODIFIED),  # as long or longer, with other bytes
+        (OTHER[:50_000], LARGE, MODIFIED),  # a file of something else
+        (LARGE, OTHER[:1_000], MODIFIED),  # shorter
+        (LARGE, OTHER[: len(LARGE) - 1_000], MODIFIED),
+        (LARGE, LARGE + OTHER, "Fri, 01 Jan 2049 10:00:00 GMT"),  # later than the file
+        (LARGE, LARGE + OTHER, ""),  # nobody knows
+        (b"A" + bytes(40_000), b"B" + bytes(90_000), MODIFIED),  # zeros are all alike
+        (b"small", LARGE, MODIFIED),
+    ],
+)
+def test_another_file_is_fetched_from_its_start(
+    here: Here, filed: Echo, there: bytes, content: bytes, modified: str
+) -> None:
+    filed.file, filed.modified = content, modified
+    (here.folder / "f").write_bytes(there)
+    result = here("get", "-C", "-", "-f", "-o", "f", f"{filed.url}/file")
+    assert result.status == 0 and "f: the server has another file by now" in result.stderr
+    assert (here.folder / "f").read_bytes() == content
+    assert filed.seen[-1].header("range") is None
+    assert os.listdir(here.folder) == ["f"]
+
+
+def test_a_server_without_ranges_sends_the_whole_once(here: Here, filed: Echo) -> None:
+    filed.has_ranges = False
+    (here.folder / "f").write_bytes(LARGE[:50_000])
+    assert here("get", "-C", "-", "-o", "f", f"{filed.url}/file").status == 0
+    assert (here.folder / "f").read_bytes() == LARGE and len(filed.seen) == 1
+
+
+def test_a_file_stays_until_the_other_one_is_complete(here: Here, filed: Echo) -> None:
+    filed.file, filed.cuts = OTHER + OTHER, 2
+    (here.folder / "f").write_bytes(LARGE)
+    url = f"{filed.url}/file"
+    result = here("get", "-C", "-", "-o", "f", url)
+    assert result.status == 18 and "(in f.part; -C - continues)" in result.stderr
+    assert (here.folder / "f").read_bytes() == LARGE
+    assert here("get", "-C", "-", "-o", "f", url).status == 0
+    assert (here.folder / "f").read_bytes() == OTHER + OTHER
+
+
+def test_a_retry_in_place_goes_on_where_the_last_one_ended(here: Here, filed: Echo) -> None:
+    filed.cuts = 2
+    (here.folder / "f").write_bytes(LARGE[:30_000])
+    retry = ("get", "-s", "--retry", "3", "--retry-delay", "0")
+    assert here(*retry, "-C", "-", "-o", "f", f"{filed.url}/file").status == 0
+    assert (here.folder / "f").read_bytes() == LARGE and len(filed.seen) == 3
+    # From an offset that the user gives, by the tag of the first response.
+    filed.cuts = 2
+    (here.folder / "g").write_bytes(TEXT[:1_000])
+    assert here(*retry, "-C", "1000", "-o", "g", f"{filed.url}/cut").status == 0
+    assert (here.folder / "g").read_bytes() == TEXT
+    assert filed.seen[-1].header("if-range") == '"tag-of-the-text"'
+
+
+def test_offsets_that_the_user_gives(here: Here, filed: Echo) -> None:
+    url = f"{filed.url}/text"
+    assert here("get", "-C", "1000", "-o", "end", url).status == 0  # a file that is not there
+    assert (here.folder / "end").read_bytes() == TEXT[1_000:]
+    for _ in range(2):
+        assert here("get", "-C", "0", "-o", "f", url).status == 0
+        assert (here.folder / "f").read_bytes() == TEXT
+    line = one_line(here("get", "-C", "1000", "-o", "f", url), 2)
+    assert f"f has {len(TEXT):,} bytes: -C 1000 does not continue it" in line
+    assert here("get", "-f", "-C", str(len(TEXT)), "-o", "f", url).status == 0
     (here.folder / "g").write_bytes(b"abc")
-    line = one_line(here("get", "-C", "-", "-o", "g", f"{echo.url}/echo"), 33)
+    line = one_line(here("get", "-C", "3", "-o", "g", f"{filed.url}/echo"), 33)
     assert "cannot be continued" in line
+    line = one_line(here("get", "-C", "-", "-o", "g", f"{filed.url}/status/404"), 33)
+    assert "status 404: g cannot be continued" in line
     assert (here.folder / "g").read_bytes() == b"abc"
 
 

@@ -3,8 +3,10 @@
 import asyncio
 import json
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
@@ -12,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import cno
+from cno.aio.tls import client_context
 from cno.cli.connecting import target_of
 from cno.cli.histogram import RATIO, Times, histogram, time_text
 from cno.cli.load import Plan, Report
@@ -109,6 +112,21 @@ def test_round_trips_over_tls(here: Here, pair: Pair) -> None:
     assert found["protocol"] == "HTTP/2" and found["lost"] == 0
     assert found["tls"]["count"] == found["tcp"]["count"] == 3 and found["ping"]["count"] == 2
     assert 0 < found["ping"]["min"] <= found["ping"]["median"] <= found["ping"]["max"]
+
+
+def test_loading_certificates_is_no_part_of_a_connection(here: Here, pair: Pair) -> None:
+    large = here.folder / "large.pem"
+    large.write_bytes(Path(pair.authority).read_bytes() * 3_000)
+    began = time.monotonic()
+    client_context(large)
+    most = (time.monotonic() - began) / 2
+    with echoing(pair) as echo:
+        trust = ("--cacert", str(large))
+        result = here("ping", *trust, "-n", "1", "--json", echo.url)
+        found = json.loads(result.text)
+        assert found["dns"]["max"] < most and found["tls"]["max"] < most
+        result = here("get", *trust, "-w", "\n%{time_namelookup}", f"{echo.url}/text")
+        assert float(result.text.rpartition("\n")[2]) < most
 
 
 def test_a_summary_only(here: Here, echo: Echo) -> None:
