@@ -132,7 +132,7 @@ async def wait_once(
     except (asyncio.CancelledError, PhaseTimeoutError):
         pool._leave(waiter)
         if not origin.waiting:
-            pool._dialer.give_up(origin)  # nobody waits for these connections
+            pool._dialer.cancel_attempts(origin)  # nobody waits for these connections
         raise
     finally:
         patience.close()

@@ -158,15 +158,15 @@ class ConnectionPool(PoolListener):
 
     # -- PoolListener ------------------------------------------------------------------------------
 
-    def changed(self, connection: ClientConnection) -> None:
-        self._store.changed(connection)
+    def capacity_changed(self, connection: ClientConnection) -> None:
+        self._store.capacity_changed(connection)
         self._perform()
 
     def lost(self, connection: ClientConnection) -> None:
         self._store.lost(connection)
         self._perform()
 
-    def silent(self, connection: ClientConnection) -> None:
+    def ping_unanswered(self, connection: ClientConnection) -> None:
         client = connection.client
         about = {"connection": client._number, "authority": client.authority}
         pool_log.debug("%s does not answer a PING", client.authority, extra=about)
@@ -247,7 +247,7 @@ class ConnectionPool(PoolListener):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._dialer.give_up()
+        self._dialer.cancel_attempts()
         for connection in self._store.connections():
             client = cast(ClientConnection, connection).client
             if at_once or not connection.is_busy():

@@ -12,9 +12,10 @@ from mypy_extensions import i64, mypyc_attr
 class Waiter:
     """A request that waits for a connection.
 
-    `unused_only`: over HTTP/1.1, only a connection will do that has had no request. `goes_first`:
-    it waits in front of those that wait already. `key` is the driver's. Once the store has decided,
-    there is either a `connection`, with a place reserved, or `failed` is true, for `reason`.
+    `unused_only`: over HTTP/1.1, only a connection will do that has had no request, unless a dial
+    fails while the origin has connections (`serve_from_idle`). `goes_first`: it waits in front of
+    those that wait already. `key` is the driver's. Once the store has decided, there is either a
+    `connection`, with a place reserved, or `failed` is true, for `reason`.
     """
 
     def __init__(self, origin: "Origin", unused_only: bool, goes_first: bool, key: Any) -> None:
@@ -55,10 +56,10 @@ class Origin:
             self.waiting_for_unused.update(each for each in self.waiting if each.unused_only)
 
     def is_served(self) -> bool:
-        """Return whether all who wait get a connection in time without another dial."""
+        """Return whether all waiters get a connection sooner or later without another dial."""
         return self.http2 is False and self.live > self.dialing
 
-    def is_awaited(self) -> bool:
+    def has_waiter_for_any(self) -> bool:
         """Return whether a request waits that would take any connection."""
         return len(self.waiting) > len(self.waiting_for_unused)
 

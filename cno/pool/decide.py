@@ -60,7 +60,7 @@ def dial_as_needed(state: State, origin: Origin) -> None:
         dial(state, origin)
     state.blocked_origins.pop(origin, None)
     forget_if_empty(state, origin)
-    feed(state)
+    dial_for_blocked(state)
 
 
 def needs_dial(state: State, origin: Origin) -> bool:
@@ -83,7 +83,7 @@ def dial(state: State, origin: Origin) -> None:
     state.decisions.append(Dial(origin))
 
 
-def feed(state: State) -> None:
+def dial_for_blocked(state: State) -> None:
     """Decide on dials for the origins that have been blocked the longest, if there is room."""
     while state.blocked_origins and (state.live < state.max_live or state.idle):
         origin, _ = state.blocked_origins.popitem(last=False)
@@ -114,14 +114,14 @@ def evict(state: State) -> bool:
     for connection in list(state.idle):
         if not connection.is_free():
             state.idle.pop(connection, None)
-        elif not is_awaited(connection):
+        elif not blocks_waiters(connection):
             drop(state, connection)
             return True
     return False
 
 
-def is_awaited(connection: PooledConnection) -> bool:
-    """Return whether requests wait for the server to allow them on a connection."""
+def blocks_waiters(connection: PooledConnection) -> bool:
+    """Return whether requests wait until the server allows more of them on this connection."""
     return connection.is_http2 and bool(connection.origin.waiting)
 
 
@@ -145,7 +145,7 @@ def set_idle(state: State, connection: PooledConnection) -> None:
         evict(state)
     if state.alarm == 0.0 and state.keepalive_timeout is not None:
         alarm_at(state, now + state.keepalive_timeout)
-    feed(state)
+    dial_for_blocked(state)
 
 
 def drop(state: State, connection: PooledConnection) -> None:
@@ -161,7 +161,7 @@ def close(state: State, connection: PooledConnection) -> None:
         state.decisions.append(connection)
 
 
-def give_up(state: State, connection: PooledConnection) -> None:
+def retire_unusable(state: State, connection: PooledConnection) -> None:
     """Note that a connection takes no more requests. If it never took one, fail the waiters:
     another one would probably do no better."""
     if connection.requires_http1():
@@ -169,7 +169,7 @@ def give_up(state: State, connection: PooledConnection) -> None:
         require_http1(state, connection.origin)
     if not connection.is_retired and connection.is_unused() and connection.reserved == 0:
         retire(state, connection)
-        fail(state, connection.origin, connection.why_closed())
+        fail_waiters(state, connection.origin, connection.why_closed())
     retire(state, connection)
 
 
@@ -187,34 +187,37 @@ def retire(state: State, connection: PooledConnection) -> None:
         origin.idle.remove(connection)
 
 
-def fail(state: State, origin: Origin, reason: Any) -> None:
-    """Fail those that a connection would have been for, unless they can wait for others."""
+def fail_waiters(state: State, origin: Origin, reason: Any) -> None:
+    """Fail the waiters of a connection that was not made, unless they can wait for others.
+
+    Over HTTP/1.1, each connection is for one request: fail only the first waiter.
+    """
     if origin.is_served():
         pause(state, origin)
-        use_what_there_is(state, origin)
+        serve_from_idle(state, origin)
         return
     only_first = origin.http2 is False
     for waiter in list(origin.waiting):
-        answer(state, waiter, reason)
+        fail_waiter(state, waiter, reason)
         if only_first:
             return
 
 
-def answer(state: State, waiter: Waiter, reason: Any) -> None:
+def fail_waiter(state: State, waiter: Waiter, reason: Any) -> None:
     waiter.origin.remove(waiter)
     waiter.failed = True
     waiter.reason = reason
     state.decisions.append(waiter)
 
 
-def use_what_there_is(state: State, origin: Origin) -> None:
+def serve_from_idle(state: State, origin: Origin) -> None:
     """No connection will be added for now: used ones have to do for all."""
     origin.waiting_for_unused.clear()
     for connection in list(origin.idle):
         if origin.waiting and connection in state.idle:
             origin.idle.remove(connection)
             del state.idle[connection]
-            changed(state, connection)
+            capacity_changed(state, connection)
 
 
 def pause(state: State, origin: Origin) -> None:
@@ -248,18 +251,18 @@ def forget_if_empty(state: State, origin: Origin) -> None:
             del state.origins[origin.name]
 
 
-def changed(state: State, connection: PooledConnection) -> None:
+def capacity_changed(state: State, connection: PooledConnection) -> None:
     """A connection takes more requests than before, or none any more."""
     origin = connection.origin
     if not connection.is_usable():
-        give_up(state, connection)
+        retire_unusable(state, connection)
         if connection.is_free():
             close(state, connection)
         dial_as_needed(state, origin)
         return
     if not connection.is_http2 and is_outranked(state, connection):
         drop(state, connection)
-        feed(state)
+        dial_for_blocked(state)
         dial_as_needed(state, origin)
         return
     while origin.waiting and connection.room() > 0:

@@ -81,12 +81,12 @@ class ConnectionStore:
 
         None: the request has to `wait`, as others do already, or for a dial.
         """
-        if origin.is_awaited():
+        if origin.has_waiter_for_any():
             return None
         shared = origin.shared
         if shared is not None:
             if not shared.is_usable():
-                decide.changed(self._state, shared)
+                decide.capacity_changed(self._state, shared)
             elif shared.room() > 0:
                 shared.reserved += 1
                 return shared
@@ -98,7 +98,7 @@ class ConnectionStore:
             if connection.is_usable():
                 connection.reserved += 1
                 return connection
-            decide.changed(self._state, connection)
+            decide.capacity_changed(self._state, connection)
         return None
 
     def _pick_unused(self, origin: Origin) -> PooledConnection | None:
@@ -136,7 +136,7 @@ class ConnectionStore:
         origin.remove(waiter)
         shared = origin.shared
         if shared is not None and not origin.waiting and shared.is_free():
-            decide.changed(self._state, shared)  # nobody waits for it any more: it is idle
+            decide.capacity_changed(self._state, shared)  # nobody waits for it any more: it is idle
         decide.forget_if_empty(self._state, origin)
 
     def sent(self, connection: PooledConnection) -> None:
@@ -147,7 +147,7 @@ class ConnectionStore:
         """No request is going to be sent over a place that was reserved."""
         connection.is_held = False
         connection.reserved -= 1
-        decide.changed(self._state, connection)
+        decide.capacity_changed(self._state, connection)
 
     # -- connections -------------------------------------------------------------------------------
 
@@ -170,11 +170,11 @@ class ConnectionStore:
             origin.set_http1()
         if self._state.is_closing or (connection.is_http2 and origin.shared is not None):
             decide.drop(self._state, connection)  # one is enough
-            decide.feed(self._state)
+            decide.dial_for_blocked(self._state)
             return True
         if connection.is_http2:
             origin.shared = connection
-        decide.changed(self._state, connection)
+        decide.capacity_changed(self._state, connection)
         decide.dial_as_needed(self._state, origin)
         return True
 
@@ -186,12 +186,12 @@ class ConnectionStore:
         origin.live -= 1
         self._state.live -= 1
         if reason is not None:
-            decide.fail(self._state, origin, reason)
+            decide.fail_waiters(self._state, origin, reason)
         decide.dial_as_needed(self._state, origin)
 
-    def changed(self, connection: PooledConnection) -> None:
+    def capacity_changed(self, connection: PooledConnection) -> None:
         """A connection takes more requests than before, or none any more."""
-        decide.changed(self._state, connection)
+        decide.capacity_changed(self._state, connection)
 
     def hold(self, connection: PooledConnection) -> None:
         """The driver inspects a connection: nobody else gets it until `inspected` or `release`."""
@@ -201,7 +201,8 @@ class ConnectionStore:
         """A connection that was on hold, with one place reserved, is in order, or at its end."""
         connection.is_held = False
         if is_well:
-            decide.changed(self._state, connection)  # others that came meanwhile may share it
+            # Others that came meanwhile may share it.
+            decide.capacity_changed(self._state, connection)
             return
         connection.reserved -= 1
         origin = connection.origin
@@ -220,12 +221,12 @@ class ConnectionStore:
     def refuses(self, connection: PooledConnection, reason: Any) -> None:
         """The server of a connection allows no requests: nor will it on another one."""
         decide.retire(self._state, connection)
-        decide.fail(self._state, connection.origin, reason)
+        decide.fail_waiters(self._state, connection.origin, reason)
         self.retire(connection)
 
     def lost(self, connection: PooledConnection) -> None:
         """A connection is closed."""
-        decide.give_up(self._state, connection)
+        decide.retire_unusable(self._state, connection)
         self._state.connections.pop(connection, None)
         decide.dial_as_needed(self._state, connection.origin)
 
@@ -256,14 +257,14 @@ class ConnectionStore:
             if now < due:
                 decide.alarm_at(state, due)
                 break
-            if decide.is_awaited(connection):
+            if decide.blocks_waiters(connection):
                 state.idle[connection] = now
                 state.idle.move_to_end(connection)
             elif connection.is_free():
                 decide.drop(state, connection)
             else:
                 state.idle.pop(connection, None)
-        decide.feed(state)
+        decide.dial_for_blocked(state)
 
     def close(self, reason: Any) -> None:
         """Fail all waiters for this reason, and give no connection any more requests.
@@ -273,7 +274,7 @@ class ConnectionStore:
         self._state.is_closing = True
         for origin in self._state.origins.values():
             for waiter in list(origin.waiting):
-                decide.answer(self._state, waiter, reason)
+                decide.fail_waiter(self._state, waiter, reason)
         for connection in self._state.connections:
             decide.retire(self._state, connection)
         self._state.blocked_origins.clear()

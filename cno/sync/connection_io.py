@@ -256,7 +256,7 @@ def notify(link: Link) -> None:
     if link.changed_due:
         link.changed_due = False
         if link.listener is not None:
-            link.listener.changed(link)
+            link.listener.capacity_changed(link)
         for parker in list(link.parked_requests):
             if parker.done():
                 parker.unpark()

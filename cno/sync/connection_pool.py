@@ -147,9 +147,9 @@ class ConnectionPool(LinkListener):
 
     # -- LinkListener ------------------------------------------------------------------------------
 
-    def changed(self, link: Link) -> None:
+    def capacity_changed(self, link: Link) -> None:
         if link.entry is not None:
-            self._store.changed(link.entry)
+            self._store.capacity_changed(link.entry)
             self._perform()
 
     def lost(self, link: Link) -> None:
@@ -159,7 +159,7 @@ class ConnectionPool(LinkListener):
             self._store.lost(entry)
             self._perform()
 
-    def silent(self, link: Link) -> None:
+    def unresponsive(self, link: Link) -> None:
         if link.entry is not None:
             self._store.retire(link.entry)
             self._perform()

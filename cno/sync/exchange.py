@@ -429,7 +429,7 @@ def timed_out(state: StreamState, why: Reason, deadlines: Deadlines, limit: floa
         begin(guard)
         state._failed(error)
         if link.received == state._received_mark and link.listener is not None:
-            link.listener.silent(link)
+            link.listener.unresponsive(link)
         guard.inside = False
     cancel(state, CNO_RST_CANCEL)
     return error
@@ -468,4 +468,4 @@ def reset(state: StreamState, code: int) -> None:
         abort(link)  # HTTP/1.1 cannot reset a single exchange
     if link.changed_due and link.listener is not None:
         link.changed_due = False
-        link.listener.changed(link)
+        link.listener.capacity_changed(link)

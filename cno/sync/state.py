@@ -124,13 +124,13 @@ class StreamListener:
 class LinkListener:
     """Receives the events of a connection: a pool."""
 
-    def changed(self, link: "Link") -> None:
+    def capacity_changed(self, link: "Link") -> None:
         """The number of requests that it accepts has changed."""
 
     def lost(self, link: "Link") -> None:
         """It has been closed."""
 
-    def silent(self, link: "Link") -> None:
+    def unresponsive(self, link: "Link") -> None:
         """A request timed out, and nothing was received meanwhile."""
 
 

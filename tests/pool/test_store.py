@@ -164,7 +164,7 @@ class Driver:
 
     def finish(self, connection: Fake) -> None:
         connection.requests -= 1
-        self.store.changed(connection)
+        self.store.capacity_changed(connection)
         self.perform()
 
     def lose(self, connection: Fake) -> None:
@@ -314,7 +314,7 @@ class Histories(RuleBasedStateMachine):
                 connection.full = not connection.full
             elif connection.is_http2:
                 connection.streams = max(streams, connection.requests + connection.reserved)
-            store.changed(connection)
+            store.capacity_changed(connection)
         self.driver.perform()
 
     @precondition(lambda self: self.driver.connections)
@@ -606,7 +606,7 @@ class Blocking:
         with self.lock:
             connection.requests -= 1
             self.served += 1
-            self.store.changed(connection)
+            self.store.capacity_changed(connection)
             self.perform()
 
 

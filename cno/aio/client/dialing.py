@@ -63,7 +63,7 @@ class Dialer:
         found = [each.begun_at for each in self._attempts.values() if each.dial.origin is origin]
         return max(found, default=default)
 
-    def give_up(self, origin: Origin | None = None) -> None:
+    def cancel_attempts(self, origin: Origin | None = None) -> None:
         """Stop making connections to an origin, or all."""
         for task, attempt in list(self._attempts.items()):
             if origin is None or attempt.dial.origin is origin:

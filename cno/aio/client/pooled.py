@@ -36,13 +36,13 @@ class PoolListener:
     def dial_failed(self, dial: Dial, error: BaseException) -> None:
         """A connection cannot be made, or nobody waits for it any more."""
 
-    def changed(self, connection: "ClientConnection") -> None:
+    def capacity_changed(self, connection: "ClientConnection") -> None:
         """It takes more requests than before, or none any more."""
 
     def lost(self, connection: "ClientConnection") -> None:
         """It is closed."""
 
-    def silent(self, connection: "ClientConnection") -> None:
+    def ping_unanswered(self, connection: "ClientConnection") -> None:
         """It has not answered a PING, and probably never will."""
 
     def refuses(self, connection: "ClientConnection") -> None:
@@ -123,7 +123,7 @@ class PoolObserver(ClientObserver):
         if in_input:
             self._freed = True
         else:
-            self._listener.changed(self._connection)
+            self._listener.capacity_changed(self._connection)
 
     def input_processed(self) -> None:
         # A GOAWAY, for instance, frees nothing, but a request need not wait for this connection
@@ -131,7 +131,7 @@ class PoolObserver(ClientObserver):
         connection = self._connection
         if self._freed or not (connection.is_retired or connection.is_usable()):
             self._freed = False
-            self._listener.changed(connection)
+            self._listener.capacity_changed(connection)
 
     def requests_wait(self) -> bool:
         connection = self._connection
@@ -161,4 +161,4 @@ class PoolObserver(ClientObserver):
         self._deadline = None
         client = self._connection.client
         if client._timeouts.suspected and client._life.phase < FLUSHING:
-            self._listener.silent(self._connection)
+            self._listener.ping_unanswered(self._connection)
