@@ -180,7 +180,7 @@ def was_sent(link: Link, pieces: list[bytes], sent: i64, problem: OSError | None
     if problem is not None:
         # The socket's buffer may still hold input, such as a final response.
         buffer.clear()
-        rescue(link)
+        read_leftover_input(link)
         lost(link, problem)
         return
     if sent > 0:
@@ -289,7 +289,7 @@ def read_now(link: Link) -> None:
         take(link, data)
 
 
-def rescue(link: Link) -> None:
+def read_leftover_input(link: Link) -> None:
     """Process the input that the socket's buffer still holds after a failed send."""
     if link.reader is not None:
         return

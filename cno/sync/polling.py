@@ -18,9 +18,11 @@ from cno.sync.parker import Parker
 from cno.sync.state import Link
 from cno.sync.waker import IN, OUT
 
-NO_BEGINNING: Final = Reason("the peer does not begin", "", "handshake_timeout")
+NO_BEGINNING: Final = Reason(
+    "the peer sent no preface, SETTINGS or request in time", "", "handshake_timeout"
+)
 NO_ACK: Final = Reason("the peer does not acknowledge SETTINGS", "", "settings_timeout")
-NO_PROGRESS: Final = Reason("the peer takes no output", "", "write_stall_timeout")
+NO_PROGRESS: Final = Reason("the peer acknowledges no output", "", "write_stall_timeout")
 CANCELLED: Final = Reason("the connection is not needed any more", "", "")
 NO_PONG: Final = Reason("the peer answers no PING", "", "ping_timeout")
 

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from cno import aio
-from cno.aio.connection.timeouts import hung_up
+from cno.aio.connection.timeouts import hangup_events
 from cno.limits import Limits
 from tests import frames as f
 from tests.aio.lab import HOST, HTTP1, HTTP2, Lab, Peer, Wire, by_hand, skip, until
@@ -258,4 +258,4 @@ def test_a_socket_that_is_closed_tells_nothing() -> None:
     sock = socket.socket()
     transport = asyncio.BaseTransport({"socket": sock})
     sock.close()
-    assert hung_up(transport) == 0
+    assert hangup_events(transport) == 0

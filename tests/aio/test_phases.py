@@ -40,5 +40,5 @@ def test_no_phase_lasts_and_none_comes_back() -> None:
             assert after(phase, lifecycle.CONNECTION_LOST) == lifecycle.LOST
         for event in EVERY_EVENT:
             assert after(phase, event) >= phase or event == lifecycle.TUNNEL_OPENED
-    assert after(lifecycle.LOST, lifecycle.TOLD) == lifecycle.CLOSED
+    assert after(lifecycle.LOST, lifecycle.WAITERS_DONE) == lifecycle.CLOSED
     assert {after(lifecycle.CLOSED, event) for event in EVERY_EVENT} == {lifecycle.CLOSED}

@@ -204,7 +204,7 @@ CAUSES: dict[str, Cause] = {
     ),
     "handshake": Cause(silent("https"), LATE_CONNECT, "within 0.1 s", TimeoutError, options=QUICK),
     "SETTINGS": Cause(
-        silent("h2c"), cno.ConnectionTimeoutError, "does not begin", None, False, options=QUICK
+        silent("h2c"), cno.ConnectionTimeoutError, "no preface", None, False, options=QUICK
     ),
     "response": Cause(silent("http"), LATE_STREAM, "no response", None, False, options=LATE),
     "proxy refuses": Cause(

@@ -34,13 +34,13 @@ from cno.aio.connection.lifecycle import (
     FULL_END,
     HAND_OVER,
     LINGER,
+    LINGER_BEGUN,
     LINGERING,
     LOST,
     NO_END,
     ORDERLY,
     SHUTDOWN,
-    TOLD,
-    WRITE_EOF,
+    WAITERS_DONE,
 )
 from cno.aio.connection.progress import acknowledged, is_taking
 from cno.aio.connection.state import Link
@@ -80,7 +80,7 @@ def eof_received(conn: Link) -> bool:
             return not secure
         if secure or not conn._server or not exchange._complete:
             if truncation.cuts(conn):
-                conn._context.copy().run(give_up, conn)
+                conn._context.copy().run(abort_half_closed, conn)
             return False
     half_closed(conn)
     return True
@@ -161,7 +161,7 @@ def close_transport(conn: Link) -> None:
             conn._life.fire(CLOSE_TRANSPORT)
             conn.transport.close()
         else:
-            conn._life.fire(WRITE_EOF)
+            conn._life.fire(LINGER_BEGUN)
             give_time(conn, conn._limits.linger_timeout)
             conn._intake.pipeline_blocked = False
             conn._intake.unread = 0
@@ -197,7 +197,7 @@ def detach(conn: Link) -> None:
         conn._context.copy().run(conn.transport.resume_reading)
     for exchange in list(conn._exchanges.values()):
         exchange._failed(reasons.of_loss(conn, exchange.stream))
-    fail_waiting(conn)
+    fail_waiters(conn)
 
 
 def give_time(conn: Link, patience: float) -> None:
@@ -241,7 +241,7 @@ def expire(conn: Link) -> None:
     conn._timeouts.timer = None
     is_written = conn.transport.get_write_buffer_size() == 0
     if is_written or timeouts.overdue_output(conn, conn.loop.time()):
-        give_up(conn)
+        abort_half_closed(conn)
     else:
         wait = conn._limits.half_closed_timeout
         conn._timeouts.timer = conn.loop.call_later(wait, expire, conn, context=conn._context)
@@ -258,7 +258,7 @@ def abort(conn: Link) -> None:
             truncation.cut_off(conn)
 
 
-def give_up(conn: Link) -> None:
+def abort_half_closed(conn: Link) -> None:
     """Abort the transport, and end the connection: its peer has closed its side before."""
     truncation.cut_off(conn)
     lost(conn, None)
@@ -279,14 +279,14 @@ def lost(conn: Link, exc: Exception | None) -> None:
         conn._intake.behind = False
         intake.drop_unparsed(conn)
     elif conn._life.peer_end == NO_END:
-        rescue(conn)
+        read_leftover_input(conn)
     if closed:
         conn._life.peer_end = CLOSED_HERE
     elif exc is not None or (conn._transport_state.clear_text and conn._life.peer_end == NO_END):
         # In clear text, the event loop announces a clean end by eof_received(). A loss without it
         # is not clean: asyncio may have dropped the error of a failed write.
         conn._life.peer_end = CUT_OFF
-    work_off(conn)
+    parse_rest(conn)
 
 
 def end_of(conn: Link) -> str:
@@ -307,7 +307,7 @@ def end_of(conn: Link) -> str:
     return "the peer closed the connection without ending TLS (no close_notify)"
 
 
-def vanished(conn: Link, why: Reason) -> None:
+def end_unresponsive(conn: Link, why: Reason) -> None:
     """End the connection: the peer has gone, or does not react any more."""
     if why.limit:
         conn._life.timed_out = why
@@ -324,20 +324,20 @@ def is_quiet(conn: Link) -> bool:
     return conn._h1.head is None
 
 
-def work_off(conn: Link) -> None:
+def parse_rest(conn: Link) -> None:
     """Parse the received input, in several iterations of the event loop if necessary."""
     kept = not conn._http2 and conn._state != INIT and waiting(conn) != 0
     if kept or intake.has_more(conn):
         conn._intake.behind = False
         intake.take_piece(conn)
         if intake.has_more(conn):
-            conn.loop.call_soon(work_off, conn, context=conn._context)
+            conn.loop.call_soon(parse_rest, conn, context=conn._context)
             return
-    tell(conn)
+    report_loss(conn)
 
 
-def tell(conn: Link) -> None:
-    """Fail all calls that wait for the peer."""
+def report_loss(conn: Link) -> None:
+    """Report the loss to the streams, and to all calls that wait for the peer."""
     conn._life.cause = end_of(conn)
     conn._life.loss = None  # its traceback may refer to the connection
     conn._life.hung_up = conn._life.peer_end != CLOSED_HERE and is_quiet(conn)
@@ -354,11 +354,11 @@ def tell(conn: Link) -> None:
         connection_log.debug("%s", error, extra={"connection": conn._number})
     except Exception as bug:
         bugs.report(conn, bug)
-    conn._life.fire(TOLD)
-    fail_waiting(conn)
+    conn._life.fire(WAITERS_DONE)
+    fail_waiters(conn)
 
 
-def fail_waiting(conn: Link) -> None:
+def fail_waiters(conn: Link) -> None:
     """Fail or end all calls that still wait on a connection that is CLOSED."""
     send_queue.fail_all(conn)
     conn._after_loss()
@@ -370,7 +370,7 @@ def fail_waiting(conn: Link) -> None:
 # -- received input that was not read --------------------------------------------------------------
 
 
-def rescue(conn: Link) -> None:
+def read_leftover_input(conn: Link) -> None:
     """Read the input that the system or TLS still holds: a failed write ends all reading.
 
     TLS data in the system's buffer is lost: the event loop's TLS cannot be given it.

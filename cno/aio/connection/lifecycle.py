@@ -63,14 +63,14 @@ CLOSE: Final = 4
 ABORT: Final = 5
 #: Only our side of the transport is closed: a full close while the peer sends would make its
 #: system drop unread input (RFC 9112 9.6).
-WRITE_EOF: Final = 6
+LINGER_BEGUN: Final = 6
 #: The transport is closed or, where an orderly end would mislead the peer, aborted.
 CLOSE_TRANSPORT: Final = 7
 #: The event loop has called connection_lost(); or this side has given the peer up: a timer, or FIN
 #: of a client whose response lasts until the end of the connection and is incomplete.
 CONNECTION_LOST: Final = 8
 #: All received bytes are parsed, and every waiter has its result or its error.
-TOLD: Final = 9
+WAITERS_DONE: Final = 9
 #: Another protocol takes over the transport, when a tunnel opens.
 HAND_OVER: Final = 10
 
@@ -81,10 +81,10 @@ EVENTS: Final = (
     "TUNNEL_OPENED",
     "CLOSE",
     "ABORT",
-    "WRITE_EOF",
+    "LINGER_BEGUN",
     "CLOSE_TRANSPORT",
     "CONNECTION_LOST",
-    "TOLD",
+    "WAITERS_DONE",
     "HAND_OVER",
 )
 
@@ -175,7 +175,7 @@ TRANSITIONS: Final[tuple[tuple[tuple[int, ...], int, int, str], ...]] = (
     ),
     (
         (FLUSHING,),
-        WRITE_EOF,
+        LINGER_BEGUN,
         LINGERING,
         "Send FIN; drop input for `linger_timeout`, then abort (`ending.close_transport`).",
     ),
@@ -201,10 +201,10 @@ TRANSITIONS: Final[tuple[tuple[tuple[int, ...], int, int, str], ...]] = (
     ),
     (
         (LOST,),
-        TOLD,
+        WAITERS_DONE,
         CLOSED,
         "Let `wait_closed()` return; a listener forgets the connection once its handlers have "
-        "returned (`ending.tell`).",
+        "returned (`ending.report_loss`).",
     ),
     (
         (OPEN, DRAINING),

@@ -162,7 +162,7 @@ class Connection(Link):
         self._begin_work()  # refuse the requests that wait for this connection
 
     def _lose(self, why: Reason) -> None:
-        ending.vanished(self, why)
+        ending.end_unresponsive(self, why)
 
     def _shorten_timer(self) -> None:
         timeouts.shorten(self)

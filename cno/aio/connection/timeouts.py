@@ -46,10 +46,12 @@ POLLRDHUP: Final[int] = getattr(select, "POLLRDHUP", 0)
 
 # The timeouts, with the limit that was exceeded.
 NOT_DONE: Final = Reason("requests were not done in time after a shutdown", "", "shutdown_timeout")
-NO_BEGINNING: Final = Reason("the peer does not begin", "", "handshake_timeout")
+NO_BEGINNING: Final = Reason(
+    "the peer sent no preface, SETTINGS or request in time", "", "handshake_timeout"
+)
 NO_ACK: Final = Reason("the peer does not acknowledge SETTINGS", "", "settings_timeout")
 SLOW_HEAD: Final = Reason("the head takes too long", "", "header_timeout")
-NO_PROGRESS: Final = Reason("the peer takes no output", "", "write_stall_timeout")
+NO_PROGRESS: Final = Reason("the peer acknowledges no output", "", "write_stall_timeout")
 NO_PONG: Final = Reason("the peer answers no PING", "", "ping_timeout")
 HUNG_UP: Final = Reason("the peer has hung up", "", "")
 
@@ -140,33 +142,33 @@ def check_connection(conn: Link, now: float) -> bool:
     """Check the timeouts of the connection. Return False if it is closed, or soon will be."""
     limits, life = conn._limits, conn._life
     if life.phase == DRAINING and past(now, life.drain_since, limits.shutdown_timeout):
-        note(conn, "not done in time after a shutdown: closing")
+        log_timeout(conn, "not done in time after a shutdown: closing")
         conn._life.timed_out = NOT_DONE
         conn.abort()
     elif is_greeting(conn) and past(now, conn._life.connected_at, limits.handshake_timeout):
-        note(conn, "the peer does not begin: closing")
-        give_up(conn, NO_BEGINNING)
+        log_timeout(conn, "the peer sent no preface, SETTINGS or request in time: closing")
+        end_by_timeout(conn, NO_BEGINNING)
     elif overdue_ack(conn, now):
-        note(conn, "the peer does not acknowledge SETTINGS: closing")
+        log_timeout(conn, "the peer does not acknowledge SETTINGS: closing")
         conn._life.timed_out = NO_ACK
         conn.write_reset(0, CNO_RST_SETTINGS_TIMEOUT)
     elif overdue_head(conn, now):
-        note(conn, "a head takes too long: closing")
-        give_up(conn, SLOW_HEAD)
+        log_timeout(conn, "a head takes too long: closing")
+        end_by_timeout(conn, SLOW_HEAD)
     elif overdue_output(conn, now):
-        note(conn, "the peer takes no output: closing")
+        log_timeout(conn, "the peer acknowledges no output: closing")
         conn._lose(NO_PROGRESS)
-    elif silent(conn, now):
-        note(conn, "the peer answers no PING: closing")
+    elif check_ping(conn, now):
+        log_timeout(conn, "the peer answers no PING: closing")
         conn._lose(NO_PONG)
     elif overdue_turn(conn, now):
-        note(conn, "the server allows no request")
+        log_timeout(conn, "the server allows no request")
         conn._requests_not_allowed()
-    elif vanished(conn, now):
-        note(conn, "the peer is gone: closing")
+    elif has_hung_up(conn, now):
+        log_timeout(conn, "the peer is gone: closing")
         conn._lose(HUNG_UP)
     elif conn._life.phase == OPEN and idle_for_long(conn, now):
-        note(conn, "the peer does nothing: closing")
+        log_timeout(conn, "the peer does nothing: closing")
         conn.shutdown()
     else:
         if life.phase == DRAINING and now - life.drain_since >= GRACE and not conn._streams:
@@ -216,7 +218,7 @@ def end_drain(conn: Link) -> None:
         conn._engine_shutdown()
 
 
-def give_up(conn: Link, why: Reason) -> None:
+def end_by_timeout(conn: Link, why: Reason) -> None:
     """Send the peer an error about the timeout, if possible, and close."""
     conn._life.timed_out = why
     if conn._http2:
@@ -349,8 +351,8 @@ def overdue_output(conn: Link, now: float) -> bool:
     return past(now, timeouts.output_since, conn._limits.write_stall_timeout)
 
 
-def silent(conn: Link, now: float) -> bool:
-    """Return whether a PING is unanswered for too long. Send one if nothing is received."""
+def check_ping(conn: Link, now: float) -> bool:
+    """Send a PING if nothing is received. Return whether one is unanswered for too long."""
     timeouts = conn._timeouts
     limits = conn._limits
     if limits.ping_interval is None and timeouts.ping_sent == 0.0:
@@ -401,13 +403,13 @@ def trust(conn: Link) -> None:
         conn._freed()
 
 
-def vanished(conn: Link, now: float) -> bool:
+def has_hung_up(conn: Link, now: float) -> bool:
     """Return whether the peer hung up while reading is paused."""
     timeouts = conn._timeouts
     if not conn._intake.reading_paused:
         timeouts.eof_since = 0.0
         return False
-    events = hung_up(conn.transport)
+    events = hangup_events(conn.transport)
     if events & (select.POLLHUP | select.POLLERR):
         return True
     # A half-close is ambiguous: the peer may be gone, or wait for a response. The application
@@ -420,7 +422,7 @@ def vanished(conn: Link, now: float) -> bool:
     return past(now, timeouts.eof_since, conn._limits.body_timeout)
 
 
-def hung_up(transport: asyncio.BaseTransport) -> int:
+def hangup_events(transport: asyncio.BaseTransport) -> int:
     """Return the poll events of a transport's socket that show the peer's end."""
     sock = transport.get_extra_info("socket")
     number = -1 if sock is None else sock.fileno()
@@ -432,6 +434,6 @@ def hung_up(transport: asyncio.BaseTransport) -> int:
     return found[0][1] if found else 0
 
 
-def note(conn: Link, text: str) -> None:
+def log_timeout(conn: Link, text: str) -> None:
     """Log which time limit has passed."""
     timeout_log.debug(text, extra={"connection": conn._number})
