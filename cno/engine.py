@@ -148,7 +148,8 @@ class Engine(Core):
             raise ProtocolError(text, rule="" if self._http2 else "RFC 9112 8")
 
     def shutdown(self) -> None:
-        """Accept no new streams, and close when the open ones have ended (RFC 9113 6.8)."""
+        """Announce the end: close after the open streams, and those that the peer opens before it
+        learns of that (RFC 9113 6.8)."""
         _check_open(self)
         cork(self)
         try:

@@ -47,7 +47,7 @@ def picture() -> list[str]:
     for phases, event, following, _ in TRANSITIONS:
         if event != CONNECTION_LOST:
             lines += [f"    {PHASES[p]} --> {PHASES[following]} : {EVENTS[event]}" for p in phases]
-    lines.append(f"    CLOSING --> LOST : {EVENTS[CONNECTION_LOST]} (from any phase)")
+    lines.append(f"    CLOSING --> LOST : {EVENTS[CONNECTION_LOST]} (from any phase before LOST)")
     return [*lines, f"    {PHASES[-1]} --> [*]", "```"]
 
 

@@ -384,7 +384,11 @@ def write_frame(core: Core, type: int, flags: int, id: int, payload: bytes) -> N
 
 
 def shutdown(core: Core) -> None:
-    """Accept no new streams. A server announces this in two steps, a client at once."""
+    """Announce that no more streams are accepted: a server in two steps, a client at once.
+
+    Until the second step, streams that the client opened before it learnt of the first are
+    accepted.
+    """
     # > A server that is attempting to gracefully shut down a connection SHOULD send an initial
     # > GOAWAY frame with the last stream identifier set to 2^31-1 and a NO_ERROR code. ... After
     # > allowing time for any in-flight stream creation (at least one round-trip time), the server

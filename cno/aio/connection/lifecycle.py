@@ -1,9 +1,10 @@
 """The life cycle of a connection: phases, events, and the phase that each event leads to.
 
 A phase is a number that grows with the age of a connection, so that one comparison answers most
-questions: `phase >= FLUSHING` means that close() has been called, `phase >= LOST` that the
-transport is gone. `TRANSITIONS` is the whole table; `python -m tests.lifecycle_table` draws it in
-docs/lifecycle.md. A leaf: knows numbers and words. Must never know a connection.
+questions: `phase >= FLUSHING` means that either side is closing the connection, and no input is
+accepted; `phase >= LOST` that the transport is gone. `TRANSITIONS` is the whole table;
+`python -m tests.lifecycle_table` draws it in docs/lifecycle.md. A leaf: knows numbers and words.
+Must never know a connection.
 """
 
 import asyncio
@@ -19,13 +20,15 @@ from cno.errors import Reason
 CONNECTING: Final = 0
 #: Messages go both ways.
 OPEN: Final = 1
-#: `shutdown()` has been called: no stream begins; the connection closes after the last open one.
+#: `shutdown()` has been called: no stream begins once the peer has learnt of it; the connection
+#: closes after the last open one. (After `max_connection_age` or `max_requests_per_connection` the
+#: connection accepts no more requests either, but remains OPEN: `shutdown_timeout` does not apply.)
 DRAINING: Final = 2
 #: HTTP/1.1 server: the client has sent FIN; the server answers the requests before it.
 HALF_CLOSED: Final = 3
 #: `close()` has been called: input is ignored, and pending output goes to the transport.
 FLUSHING: Final = 4
-#: Our side of the transport is closed. The peer may still send, and has time to read.
+#: Our output is complete, in clear text with a FIN. The peer may still send, and has time to read.
 LINGERING: Final = 5
 #: The transport is closing: close() or abort() of the transport has been called.
 CLOSING: Final = 6
@@ -61,8 +64,8 @@ TUNNEL_OPENED: Final = 3
 CLOSE: Final = 4
 #: The application, a timer or a limit has called abort(); or `linger_timeout` has passed.
 ABORT: Final = 5
-#: Only our side of the transport is closed: a full close while the peer sends would make its
-#: system drop unread input (RFC 9112 9.6).
+#: The transport is not closed yet: a close while the peer sends would make its system drop unread
+#: input (RFC 9112 9.6). In clear text, FIN ends our side; TLS cannot half-close.
 LINGER_BEGUN: Final = 6
 #: The transport is closed or, where an orderly end would mislead the peer, aborted.
 CLOSE_TRANSPORT: Final = 7
@@ -90,7 +93,7 @@ EVENTS: Final = (
 
 # -- close modes: how close_transport() closes the transport; the highest one asked for counts -----
 
-#: Orderly: pending output has `shutdown_timeout` to go out.
+#: Orderly: pending output has `shutdown_timeout` to go out; that of a client `linger_timeout`.
 ORDERLY: Final = 0
 #: Orderly: pending output has `linger_timeout` to go out.
 SHORT: Final = 1
@@ -177,7 +180,8 @@ TRANSITIONS: Final[tuple[tuple[tuple[int, ...], int, int, str], ...]] = (
         (FLUSHING,),
         LINGER_BEGUN,
         LINGERING,
-        "Send FIN; drop input for `linger_timeout`, then abort (`ending.close_transport`).",
+        "Send FIN in clear text; drop input for `linger_timeout`, then abort "
+        "(`ending.close_transport`).",
     ),
     (
         (FLUSHING,),

@@ -129,7 +129,9 @@ class Connection(Link):
         super().write_reset(stream, code)
 
     def shutdown(self) -> None:
-        """Accept no new streams, and close after the open ones, or after `shutdown_timeout`.
+        """Close after the open streams, or after `shutdown_timeout`.
+
+        No stream is accepted once the peer has learnt of that.
 
         A connection that a server has just accepted may still begin: its client may have sent a
         request, and could not know whether it was processed.
