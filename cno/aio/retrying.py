@@ -109,10 +109,7 @@ async def send_until_processed(
             not connection.is_usable() or connection.has_input()
         ):
             if not await pool._is_well(connection):
-                told = connection.is_http2 and origin.http1_only  # before its first request
-                never_used = connection.is_unused() and not told
-                if never_used and not origin.is_served() and not pool._store.is_closing:
-                    raise connect_error(target, connection.why_closed())
+                raise_if_never_usable(pool, target, connection)
                 continue
         response: ResponseState | None = None
         try:
@@ -165,10 +162,21 @@ async def reserve(
             return connection
         if await pool._is_well(connection):
             return connection
-        told = connection.is_http2 and origin.http1_only
-        if connection.is_unused() and not told and not origin.is_served():
-            if not pool._store.is_closing:
-                raise connect_error(target, connection.why_closed())
+        raise_if_never_usable(pool, target, connection)
+
+
+def raise_if_never_usable(
+    pool: ConnectionPool, target: Target, connection: ClientConnection
+) -> None:
+    """Raise ConnectError for a connection that ended before its first request.
+
+    Return if another one may do: of the origin's, or by HTTP/1.1, which the server requires.
+    """
+    origin = connection.origin
+    needs_http1 = connection.is_http2 and origin.http1_only  # known before any request was sent
+    if connection.is_unused() and not needs_http1 and not origin.is_served():
+        if not pool._store.is_closing:
+            raise connect_error(target, connection.why_closed())
 
 
 def should_retry(
