@@ -44,7 +44,7 @@ MAX_LENGTH_DIGITS: Final = 19
 
 _BLANKS: Final = 0x2020202020202020
 _ONES: Final = 0x0101010101010101
-_TENTH: Final = MAX_CONTENT_LENGTH // 10  # and 7 is its last digit
+_TENTH: Final = MAX_CONTENT_LENGTH // 10  # the last digit of MAX_CONTENT_LENGTH is 7
 
 HEXDIG: Final[bytes] = _table(b"0123456789abcdefABCDEF")
 #: 1 for bytes of an IPv6 address without a zone.

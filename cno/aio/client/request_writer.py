@@ -24,7 +24,7 @@ def try_whole(conn: ClientLink, spec: RequestSpec) -> ResponseState | None:
     """
     # No other HTTP/1.1 request could share the write, so do not wait for the next iteration of the
     # event loop.
-    at_once = not conn._http2 and send_buffer.hold(conn)
+    at_once = not conn._http2 and send_buffer.claim_flush(conn)
     try:
         response = try_head(conn, spec)
         if response is not None:

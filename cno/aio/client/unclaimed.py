@@ -14,7 +14,7 @@ from cno.limits import Limits, bound, window
 if TYPE_CHECKING:
     from cno.aio.fields import Headers
 
-#: Unclaimed pushes may take a PARTth of the connection's window.
+#: Unclaimed pushes may take 1/PART of the connection's window.
 PART: Final = 4
 #: Bytes that a field takes beyond its name and value (RFC 9113 6.5.2).
 OVERHEAD: Final = 32

@@ -24,7 +24,7 @@ def run(conn: Link) -> None:
     if not conn._send_buffer.collecting and conn._send_buffer.chunks:
         send_buffer.flush(conn)
     if conn._intake.pipeline_blocked and not conn._intake.reading_paused:
-        intake.listen(conn)
+        intake.update_reading(conn)
 
 
 def check_windows(conn: Link) -> None:
@@ -38,4 +38,4 @@ def check_windows(conn: Link) -> None:
         intake.fall_behind(conn)
     room_left = h2.recv_window + h2.recv_credit
     if room_left < conn._window.least_room and conn._life.phase < FLUSHING:
-        room.look(conn)
+        room.schedule_check(conn)

@@ -17,10 +17,10 @@ from cno.core import CLOSED, Stream, cork
 from cno.drive import end_call
 from cno.h2 import flow, send
 
-#: Look at the clock once for each PARTth of a window that is read.
+#: Look at the clock once for each 1/PART of a window that is read.
 PART: Final = 8
 #: Seconds between two PINGs while nothing changes.
-REST: Final = 10.0
+PING_PAUSE: Final = 10.0
 #: The smallest round-trip time in seconds that is assumed: event loops add delays.
 SHORTEST: Final = 0.005
 
@@ -45,7 +45,7 @@ def check(conn: Link, stream: int) -> None:
         grow_stream(conn, exchange, now)
     grow_connection(conn, now)
     known = conn._window.rtt != 0.0 or (conn._window.announced_at != 0.0 and bool(conn._h2.unacked))
-    if not conn._window.probing and (not known or now - conn._window.probe_sent >= REST):
+    if not conn._window.probing and (not known or now - conn._window.probe_sent >= PING_PAUSE):
         probe(conn, now)
 
 
@@ -121,7 +121,10 @@ def grow_connection(conn: Link, now: float) -> None:
     """Widen the connection's window if it is too small for a round trip."""
     moved = conn._window.read_in_all - conn._window.read_before
     wanted = size_for(conn, conn._h2.recv_size, moved, conn._window.marked_at, now)
-    wider = min(wanted, conn._limits.max_connection_window + conn._window.lent) > conn._h2.recv_size
+    wider = (
+        min(wanted, conn._limits.max_connection_window + conn._window.extension)
+        > conn._h2.recv_size
+    )
     if wider:
         widen(conn, None, 0, wanted)
     if wider or is_old(conn, conn._window.marked_at, now):
@@ -149,7 +152,7 @@ def size_for(conn: Link, window: i64, moved: i64, since: float, now: float) -> i
 
 def widen(conn: Link, stream: Stream | None, more: i64, size: i64) -> None:
     """Widen a stream's window by `more`, and the connection's to `size`."""
-    size = min(size, conn._limits.max_connection_window + conn._window.lent)
+    size = min(size, conn._limits.max_connection_window + conn._window.extension)
     cork(conn)
     try:
         if stream is not None:

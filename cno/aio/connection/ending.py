@@ -90,7 +90,7 @@ def eof_received(conn: Link) -> bool:
 
 
 def shutdown(conn: Link) -> None:
-    """Accept no new streams, and close after the open ones, or after `shutdown_timeout`."""
+    """Close after the open streams, or after `shutdown_timeout`."""
     if conn._life.drain_since == 0.0 and conn._life.phase != CONNECTING:
         conn._life.drain_since = conn.loop.time()
         if conn._life.fire(SHUTDOWN):  # otherwise another timer runs
@@ -165,7 +165,7 @@ def close_transport(conn: Link) -> None:
             give_time(conn, conn._limits.linger_timeout)
             conn._intake.pipeline_blocked = False
             conn._intake.unread = 0
-            intake.listen(conn)
+            intake.update_reading(conn)
         return
     conn._life.fire(CLOSE_TRANSPORT)
     # When closed a second time, asyncio's TLS transports lose the size of their write buffer.

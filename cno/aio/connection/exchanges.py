@@ -23,7 +23,7 @@ def received(conn: Link, stream: int, data: bytes) -> None:
     if not conn._http2:
         conn._intake.unread += len(data)
         if conn._intake.unread > conn._intake.most_unread and not conn._intake.reading_paused:
-            intake.listen(conn)
+            intake.update_reading(conn)
     exchange._get_buffer().feed(data)
 
 
@@ -40,7 +40,7 @@ def consumed(conn: Link, stream: int, size: int) -> None:
     if exchange is not None and not exchange._discard:
         conn._intake.unread -= size
         if conn._intake.reading_paused:
-            intake.listen(conn)
+            intake.update_reading(conn)
 
 
 def ended(conn: Link, stream: int, code: int, side: int) -> None:
@@ -69,7 +69,7 @@ def ended(conn: Link, stream: int, code: int, side: int) -> None:
                 conn._intake.unread -= left
                 if conn._intake.reading_paused and conn._life.phase < FLUSHING:
                     # The application need not read that before the next message.
-                    intake.listen(conn)
+                    intake.update_reading(conn)
         if not exchange._complete:
             if not conn._http2:
                 close_after(conn, exchange)

@@ -26,10 +26,10 @@ from cno.errors import ConnectionError, WouldBlockError
 LEAST_CHUNK: Final = 16_384
 LONG: Final = 0.001
 SHORT: Final = 0.000_25
-#: Input that exceeds the size by no more than this part of it is parsed at once. asyncio reads
+#: Input that exceeds the size by at most 1/SLACK_DIVISOR of it is parsed at once. asyncio reads
 #: 256 KiB from a socket, which TLS may complete to some more: a rest of a few hundred bytes would
 #: cost a copy of all, and pause reading.
-SLACK: Final = 8
+SLACK_DIVISOR: Final = 8
 
 
 def adapt(conn: Link, took: float) -> None:
@@ -46,7 +46,7 @@ def received(conn: Link, data: bytes) -> None:
         return
     intake = conn._intake
     intake.received += 1
-    if len(data) > intake.chunk + intake.chunk // SLACK or intake.behind:
+    if len(data) > intake.chunk + intake.chunk // SLACK_DIVISOR or intake.behind:
         add_unparsed(conn, data)
         fall_behind(conn)
     else:
@@ -90,7 +90,7 @@ def process(conn: Link, data: bytes) -> None:
     conn._after_input()
 
 
-def listen(conn: Link) -> None:
+def update_reading(conn: Link) -> None:
     """Pause or resume reading from the transport, as the pending input requires."""
     intake = conn._intake
     paused = intake.pipeline_blocked or intake.behind or intake.unread > intake.most_unread
@@ -109,7 +109,7 @@ def fall_behind(conn: Link) -> None:
     """Parse the pending input in the next iterations of the event loop; pause reading."""
     if not conn._intake.behind and conn._life.phase < FLUSHING:
         conn._intake.behind = True
-        listen(conn)
+        update_reading(conn)
         conn.loop.call_soon(catch_up, conn, context=conn._context)
 
 
@@ -120,12 +120,12 @@ def catch_up(conn: Link) -> None:
     conn._intake.behind = False
     if conn._life.phase >= FLUSHING:
         drop_unparsed(conn)
-        listen(conn)
+        update_reading(conn)
         return
     take_piece(conn)
     if conn._intake.unparsed:
         fall_behind(conn)
-    listen(conn)
+    update_reading(conn)
 
 
 def take_piece(conn: Link) -> None:
@@ -133,7 +133,7 @@ def take_piece(conn: Link) -> None:
     piece = b""
     if conn._intake.unparsed and not (conn._http2 and conn._h2.frames >= conn._h2.pause_at):
         size = conn._intake.chunk
-        if len(conn._intake.unparsed) <= size + size // SLACK:
+        if len(conn._intake.unparsed) <= size + size // SLACK_DIVISOR:
             size = len(conn._intake.unparsed)
         piece = bytes(conn._intake.unparsed[:size])
         del conn._intake.unparsed[:size]
@@ -161,7 +161,7 @@ def retry(conn: Link) -> None:
     if conn._life.phase >= LOST:
         return
     conn.data_received(b"")
-    listen(conn)
+    update_reading(conn)
     if conn._life.phase == HALF_CLOSED:
         for exchange in list(conn._exchanges.values()):
             if exchange._tunnel:

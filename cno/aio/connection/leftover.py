@@ -25,7 +25,7 @@ def discard(conn: Link, exchange: StreamState) -> None:
         buffer.drop()
         if not conn._http2:
             conn._intake.unread -= left
-            intake.listen(conn)
+            intake.update_reading(conn)
         elif not exchange._ended and left > 0:
             conn.consume(exchange.stream, left)
 

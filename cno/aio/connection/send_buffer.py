@@ -32,8 +32,8 @@ def schedule_flush(conn: Link) -> None:
     conn.loop.call_soon(flush, conn, context=conn._context)
 
 
-def hold(conn: Link) -> bool:
-    """Have the caller flush, in this iteration. Return False if a flush is due anyway."""
+def claim_flush(conn: Link) -> bool:
+    """Make the caller responsible for the flush. Return False if one is due anyway."""
     buffer = conn._send_buffer
     if buffer.flush_due or conn._intake.parsing:
         return False
@@ -60,7 +60,7 @@ def is_collecting(conn: Link) -> bool:  # pragma: no cover - since Python 3.12
     return conn._send_buffer.collecting
 
 
-def listen(conn: Link, listener: FlushListener) -> None:
+def call_at_flush(conn: Link, listener: FlushListener) -> None:
     """Call a listener at the next flush, once. There will be one."""
     buffer = conn._send_buffer
     if not buffer.flush_due:

@@ -116,7 +116,7 @@ def begin(conn: Link, write: PendingWrite) -> bool:
         if (yields or conn._transport_state.full) and write.stream in conn._streams:
             return False
     # No other response of HTTP/1.1 could share the write with the end of this one.
-    at_once = write.final and conn._server and not conn._http2 and send_buffer.hold(conn)
+    at_once = write.final and conn._server and not conn._http2 and send_buffer.claim_flush(conn)
     try:
         if at_once:
             send_buffer.collect(conn, False)

@@ -94,7 +94,7 @@ class ReceiveWindow:
         self.announced_at = 0.0  # when our SETTINGS went out
         first = max(DEFAULT_WINDOW, window(limits.connection_window))
         self.least_room: i64 = first // 2  # see `room`
-        self.lent: i64 = 0  # bytes by which unread data has widened the window
+        self.extension: i64 = 0  # bytes by which unread data has widened the window
         self.room_due = False  # `room` will check whether more is needed
         self.read_in_all: i64 = 0  # bytes read in total
         self.read_before: i64 = 0  # `read_in_all` at `marked_at`

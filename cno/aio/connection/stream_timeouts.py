@@ -26,7 +26,7 @@ STALLED: Final = Reason("the peer does not take what is to be sent", "", "write_
 def check(conn: Link, now: float) -> None:
     """Reset the streams on which the peer has sent, or taken, nothing for too long."""
     if conn._http2 and conn._streams:
-        remind(conn)
+        send_small_updates(conn)
     for exchange in list(conn._exchanges.values()):
         why = conn._overdue(exchange, now)
         if why is not None and conn._life.phase < FLUSHING:
@@ -48,8 +48,11 @@ def check(conn: Link, now: float) -> None:
                     conn.write_reset(write.stream, CNO_RST_CANCEL)
 
 
-def remind(conn: Link) -> None:
-    """Send window updates for small amounts that were read: the peer has timeouts, too."""
+def send_small_updates(conn: Link) -> None:
+    """Send window updates for small amounts that were read.
+
+    Otherwise the peer's own timeout could end the stream.
+    """
     if conn._state != CLOSED:
         cork(conn)
         try:
@@ -90,7 +93,7 @@ def too_late(conn: Link, exchange: StreamState, why: Reason) -> None:
 
 
 def overdue_write(conn: Link, write: PendingWrite, now: float, moving: bool) -> bool:
-    """Return whether a window has been closed for too long."""
+    """Return whether this write has made no progress for `write_stall_timeout` (HTTP/2)."""
     if conn._transport_state.full or not conn._http2:
         # `timeouts.overdue_output` checks the transport; HTTP/1.1 has no other timeout of output.
         write.seen_at = 0.0

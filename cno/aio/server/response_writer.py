@@ -41,7 +41,7 @@ class ResponseWriter(FlushListener):
         """Write a head that is still held then in the next turn of the event loop."""
         # Most often the body follows at once, and there is nothing to do when the flush comes.
         if self._headers is not None:
-            send_buffer.listen(self._request._conn, self)
+            send_buffer.call_at_flush(self._request._conn, self)
 
     def flushed(self) -> None:
         if self._headers is not None:
