@@ -2,6 +2,10 @@
 
 The queue continues in the order of priorities, as windows and the transport allow. Knows the
 engine's write methods. Must never know what comes in, or requests and responses.
+
+A message that is written at once: `perform` -> `start` -> `write_first` -> `write_next` -> `put`.
+The queue, in a later iteration: `take_turn` -> `run` -> `write_level` -> `write_one` ->
+`write_next` -> `put`. `finish`, `add` and `post` queue what is left of a message.
 """
 
 import asyncio
@@ -31,7 +35,7 @@ FRAME: Final = 16_384
 
 #: Seconds that each queued stream adds to the time between two changes of INITIAL_WINDOW_SIZE after
 #: which all of them are tried: about a hundred times as long as trying one takes.
-VISIT: Final = 0.000_1
+RETRY_COST: Final = 0.000_1
 
 # The outcomes of an attempt to write.
 BLOCKED: Final = 0  # by a window, or by an earlier response
@@ -59,7 +63,7 @@ def start(conn: Link, write: PendingWrite) -> bool:
     if queue is not None and queue.pending and write.stream in queue.pending:
         raise UsageError("another task is writing on this stream", stream=write.stream)
     try:
-        return begin(conn, write)
+        return write_first(conn, write)
     except (InvalidStreamError, DisconnectError) as error:
         claim(error, conn._number)
         raise
@@ -97,12 +101,12 @@ def start_or_add(conn: Link, write: PendingWrite) -> asyncio.Future[None] | None
 
 def post(conn: Link, write: PendingWrite) -> None:
     """Write this as far as possible, and queue the rest."""
-    if not begin(conn, write):
+    if not write_first(conn, write):
         conn._shorten_timer()
         queue_of(conn).pending[write.stream] = write
 
 
-def begin(conn: Link, write: PendingWrite) -> bool:
+def write_first(conn: Link, write: PendingWrite) -> bool:
     """Write the first part, unless queued streams come first. Return whether that was all.
 
     A small, whole message is written at once: waiting would cost more than writing it.
@@ -120,7 +124,7 @@ def begin(conn: Link, write: PendingWrite) -> bool:
     try:
         if at_once:
             send_buffer.collect(conn, False)
-        if advance(conn, write):
+        if write_next(conn, write):
             return True
     finally:
         if at_once:
@@ -133,7 +137,7 @@ def begin(conn: Link, write: PendingWrite) -> bool:
     return False
 
 
-def advance(conn: Link, write: PendingWrite) -> bool:
+def write_next(conn: Link, write: PendingWrite) -> bool:
     """Write a quantum of this. Return whether all of it is written."""
     write.blocked = False
     headers = write.headers
@@ -340,10 +344,10 @@ def run(conn: Link, queue: SendQueue) -> None:
     queue.running = True
     try:
         if len(queue.pending) == 1:
-            serve(conn, queue, list(queue.pending.values()), enough)
+            write_level(conn, queue, list(queue.pending.values()), enough)
         else:
             for level in by_urgency(conn, queue):
-                if level and not serve(conn, queue, level, enough):
+                if level and not write_level(conn, queue, level, enough):
                     break
     finally:
         queue.running = False
@@ -397,7 +401,7 @@ def note_initial_window(conn: Link, queue: SendQueue) -> None:
     initial = conn._remote._initial_window_size
     if initial > queue.initial_window:
         now = conn.loop.time()
-        wait = queue.initial_window_at + VISIT * len(queue.pending) - now
+        wait = queue.initial_window_at + RETRY_COST * len(queue.pending) - now
         if wait > 0.0:
             if not queue.retry_due:
                 queue.retry_due = True
@@ -430,7 +434,7 @@ def note_window(conn: Link, write: PendingWrite) -> None:
         write.retry_at = most if window > 0 else UNBOUNDED
 
 
-def serve(conn: Link, queue: SendQueue, level: list[PendingWrite], enough: i64) -> bool:
+def write_level(conn: Link, queue: SendQueue, level: list[PendingWrite], enough: i64) -> bool:
     """Let streams of one urgency write. Return whether less urgent ones may write, too.
 
     > Non-incremental responses of the same urgency SHOULD be served ... in ascending order of the
@@ -440,13 +444,13 @@ def serve(conn: Link, queue: SendQueue, level: list[PendingWrite], enough: i64) 
     The first non-incremental one shares with the incremental ones, so that neither kind blocks the
     other.
     """
-    row: list[PendingWrite] = []  # the non-incremental ones, the first at the end
+    sequential: list[PendingWrite] = []  # the non-incremental ones, the first at the end
     for write in level:
         if write.rank & 1 == 0:
-            row.append(write)
-    if len(row) > 1:
-        row.sort(key=stream_of, reverse=True)
-    first = row.pop() if row else None
+            sequential.append(write)
+    if len(sequential) > 1:
+        sequential.sort(key=stream_of, reverse=True)
+    first = sequential.pop() if sequential else None
     turns: deque[PendingWrite] = deque()
     for write in level:
         if write.rank & 1 or write is first:
@@ -454,13 +458,13 @@ def serve(conn: Link, queue: SendQueue, level: list[PendingWrite], enough: i64) 
     paused = False
     while turns and conn._send_buffer.body_written < enough:
         write = turns.popleft()
-        outcome = proceed(conn, queue, write)
+        outcome = write_one(conn, queue, write)
         if outcome == PROGRESSED:
             turns.append(write)
         elif outcome == PIECE_SENT:
             paused = True
-        elif row and write is first:
-            first = row.pop()
+        elif sequential and write is first:
+            first = sequential.pop()
             turns.appendleft(first)
         if is_full(conn):
             return False
@@ -470,7 +474,7 @@ def serve(conn: Link, queue: SendQueue, level: list[PendingWrite], enough: i64) 
     return True
 
 
-def proceed(conn: Link, queue: SendQueue, write: PendingWrite) -> i64:
+def write_one(conn: Link, queue: SendQueue, write: PendingWrite) -> i64:
     """Let one queued stream write. Return the outcome."""
     stream = write.stream
     if queue.pending.get(stream) is not write:
@@ -478,7 +482,7 @@ def proceed(conn: Link, queue: SendQueue, write: PendingWrite) -> i64:
     before = write.written
     error: Exception | None = None
     try:
-        done = advance(conn, write)
+        done = write_next(conn, write)
     except Exception as caught:
         done = True
         error = caught
