@@ -16,9 +16,9 @@ def main() -> None:
         return
     # Imported modules stay in memory: no collection of garbage need look at them, now or at exit.
     gc.disable()
-    from cno.cli.deferred import defer, defer_for_client
+    from cno.cli.deferred import defer_for_client, defer_inspect
 
-    defer("inspect")
+    defer_inspect()
     if sys.argv[1:2] == ["get"]:
         defer_for_client()
     from cno.cli import main as run

@@ -78,6 +78,20 @@ def loading(module: ModuleType, name: str) -> Callable[..., Any]:
     return call
 
 
+def defer_inspect() -> None:
+    """Defer `inspect`, of which dataclasses of Python 3.13 need one function."""
+    defer("inspect", constants={"get_annotations": get_annotations})
+
+
+def get_annotations(owner: Any, **named: Any) -> Any:
+    """Do what `inspect.get_annotations` does, for a class without loading that module."""
+    found = vars(owner).get("__annotations__", {}) if isinstance(owner, type) else None
+    if not named and isinstance(found, dict) and sys.version_info < (3, 14):
+        return dict(found)
+    load(sys.modules["inspect"])
+    return sys.modules["inspect"].get_annotations(owner, **named)
+
+
 def defer_for_client() -> None:
     """Defer what asyncio imports, and a client does not need."""
     # Compiled parts of asyncio read the function when they are imported, and call it in debug mode.

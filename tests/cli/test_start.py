@@ -4,6 +4,7 @@ Modules are counted, not milliseconds: those are the same on a busy machine.
 """
 
 import gc
+import inspect
 import json
 import ssl
 import subprocess
@@ -16,7 +17,7 @@ import trustme
 
 from cno.cli.app import collect_again
 from cno.cli.connecting import BatchObject
-from cno.cli.deferred import PIPES, defer
+from cno.cli.deferred import PIPES, defer, get_annotations
 from cno.cli.values import Values, fresh
 from tests.cli.commands import answering
 from tests.tree import ROOT
@@ -119,6 +120,20 @@ def test_threads_use_a_deferred_module_at_once(
             assert set(threads.map(getattr, [module] * 8, ["value"] * 8)) == {1}
     finally:
         del sys.modules["slowly"]
+
+
+def test_annotations_without_inspect() -> None:
+    class Old:
+        x: "int"
+
+    class New(Old):
+        pass
+
+    for owner in (Old, New, type, test_constants_of_deferred_modules, sys):
+        assert get_annotations(owner) == inspect.get_annotations(owner)
+    assert get_annotations(Old, eval_str=True) == {"x": int}
+    with pytest.raises(TypeError):
+        get_annotations(1)
 
 
 def test_constants_of_deferred_modules() -> None:
