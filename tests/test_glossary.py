@@ -1,4 +1,5 @@
-"""docs/glossary.md is true: each term is defined where it says."""
+"""docs/glossary.md is true: each term is defined where it says. So are the functions that
+CONTRIBUTING.md gives as places to start from."""
 
 import re
 
@@ -21,7 +22,26 @@ def test_it_is_short() -> None:
     assert len(TEXT.split()) < 1_000  # two pages
 
 
-@pytest.mark.parametrize(("path", "name"), [row[2:] for row in ROWS])
+def places_to_start_from() -> list[tuple[str, str]]:
+    """Each file of the table in CONTRIBUTING.md, with each name that stands before it, or none."""
+    text = ROOT.joinpath("CONTRIBUTING.md").read_text("utf-8")
+    table = text.partition("| to change | read |\n|---|---|\n")[2].partition("\n\n")[0]
+    found = []
+    for line in table.splitlines():
+        folder, names = "", []
+        for each in re.findall(r"`([\w/.]+)`", line):
+            if not each.endswith(".py"):
+                names.append(each)
+                continue
+            path = each if "/" in each else f"{folder}/{each}"  # in that of the file before it
+            folder = path.rpartition("/")[0]
+            found += [(path, name) for name in names or [""]]
+            names = []
+        assert not names, line
+    return found
+
+
+@pytest.mark.parametrize(("path", "name"), [*(row[2:] for row in ROWS), *places_to_start_from()])
 def test_a_term_is_defined_there(path: str, name: str) -> None:
     folder = PACKAGE.parent if path.startswith("cno/") else ROOT
     source = folder.joinpath(path).read_text("utf-8")
