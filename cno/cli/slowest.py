@@ -36,14 +36,16 @@ def slowest(rows: list[Row]) -> list[str]:
         return []
     middle = median(duration(row) for row in rows)
     order = sorted(rows, key=duration, reverse=True)[:MAX_SLOW]
-    about = f"; the median is {milliseconds(middle)}" if len(rows) > 1 else ""
+    usual = bytes_text(int(median(row.size for row in rows)))
+    about = f"; the median is {milliseconds(middle)}, {usual}" if len(rows) > 1 else ""
     lines = []
     for row in order:
         least = max(FACTOR * middle, LARGE * duration(order[0]))
         if row is order[0] or duration(row) > least:
             which = "slowest" if row is order[0] else "slow"
             name = shortened(row.label, LABEL)
-            lines.append(f"{which}: {name}, {milliseconds(duration(row))}{about}")
+            time = milliseconds(duration(row))
+            lines.append(f"{which}: {name}, {time}, {bytes_text(row.size)}{about}")
             lines += [f"  {line}" for line in phases(row, rows)]
     held = [row.held for row in rows if row.held >= HELD]
     if held:
@@ -63,9 +65,13 @@ def phases(row: Row, rows: list[Row]) -> list[str]:
     """Return a line for each phase of a request that took a part of its time worth naming."""
     sent = row.sent if row.sent is not None else row.end
     answered = row.answered if row.answered is not None else row.end
+    whole = sent
+    if row.uploads:
+        whole = min(row.uploaded if row.uploaded is not None else row.end, answered)
     found = [
         (sent - row.asked, f"until it was sent: {queued(row, rows)}"),
-        (answered - sent, f"until the answer began: {waited(row, rows, (sent, answered))}"),
+        (whole - sent, f"until its body was sent: {uploaded(row, whole - sent)}"),
+        (answered - whole, f"until the answer began: {waited(row, rows, (whole, answered))}"),
         (row.end - answered, f"until it was complete: {waited(row, rows, (answered, row.end))}"),
     ]
     least = SMALL * duration(row)
@@ -94,20 +100,30 @@ def queued(row: Row, rows: list[Row]) -> str:
     return "connecting (`cno ping` measures the steps), or the work of this client"
 
 
+def uploaded(row: Row, length: float) -> str:
+    """Return what the body of a request waited for."""
+    held_up = sum(end - start for start, end in row.held_up)
+    size = bytes_text(row.upload_size)
+    if held_up >= LARGE * length:
+        return (
+            f"{size}; for {milliseconds(held_up)} a flow-control window of the server was used up: "
+            "the server does not read the body faster, or its window is small for this way"
+        )
+    return f"{size}, {bytes_text(int(row.upload_size / max(length, 1e-6)))}/s"
+
+
 def waited(row: Row, rows: list[Row], span: Span) -> str:
     """Return what a request waited for during a time."""
     length = span[1] - span[0]
     if span[0] == row.answered and not row.has_frames:
         return rate_text(row, length)
-    held_up = sum(overlap(each, span) for each in row.blocked)
+    held_up = sum(overlap(each, span) for each in row.blocked if each not in row.held_up)
     if held_up >= LARGE * length and held_up > 0:
-        return blocked_text(row, held_up)
+        far = sum(overlap(each, span) for each in row.far)
+        return far_text(row, far) if far * 2 > held_up else blocked_text(row, held_up)
     silence = silent_time(row, rows, span)
     if silence >= LARGE * length:
-        return (
-            f"for {milliseconds(silence)} the server sent nothing on the connection; "
-            "the time is its own, or the network's (see `cno ping`)"
-        )
+        return silence_text(row, rows, span, silence)
     others = {
         id(other): sum(size for time, size in other.pieces if span[0] < time <= span[1])
         for other in rows
@@ -132,6 +148,33 @@ def blocked_text(row: Row, time: float) -> str:
         f"for {milliseconds(time)} {which} flow-control window of this client was used up: what "
         "came was not read faster (output, disk, --limit-rate), or the window is too small "
         "(--limit initial_window_size=..., connection_window=...)"
+    )
+
+
+def far_text(row: Row, time: float) -> str:
+    """Return what a window held up because the way to the server is long."""
+    which = " and ".join(f"the {name}'s" for name in sorted(row.blocked_by)) or "a"
+    return (
+        f"{bytes_text(row.size)}; for {milliseconds(time)} the server had filled {which} "
+        "flow-control window of this client, and waited for a WINDOW_UPDATE that was on its way: "
+        "the window is small for the round trip (see `cno ping`; "
+        "--limit initial_window_size=..., connection_window=...)"
+    )
+
+
+def silence_text(row: Row, rows: list[Row], span: Span, time: float) -> str:
+    """Return that nothing came, and how many others waited meanwhile."""
+    others = sum(
+        other is not row
+        and other.connection == row.connection
+        and other.sent is not None
+        and overlap((other.sent, other.end), span) >= time / 2
+        for other in rows
+    )
+    also = f", for which {others:,} others waited, too" if others else ""
+    return (
+        f"for {milliseconds(time)} the server sent nothing of a response on the connection{also}; "
+        "the time is its own, or the network's (see `cno ping`)"
     )
 
 

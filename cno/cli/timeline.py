@@ -15,6 +15,10 @@ from cno.trace import Record
 BLOCKED: Final = 1_024
 #: Pieces of a row that are kept: those of a longer transfer are joined.
 MAX_PIECES: Final = 2_000
+#: Bytes that a server may leave of a window that it fills.
+NEAR: Final = 64
+#: WINDOW_UPDATE frames of one window that may still be on their way to the server.
+MAX_EDGES: Final = 64
 
 
 @dataclass
@@ -37,6 +41,14 @@ class Row:
     blocked: list[tuple[float, float]] = field(default_factory=list)
     #: Whose window that was: "stream", "connection".
     blocked_by: set[str] = field(default_factory=set)
+    #: When the server had filled a window of ours, and our WINDOW_UPDATE was on its way: part of
+    #: `blocked`.
+    far: list[tuple[float, float]] = field(default_factory=list)
+    #: When a window of the server held up what the request sends: part of `blocked`.
+    held_up: list[tuple[float, float]] = field(default_factory=list)
+    #: When bytes were sent: (time, bytes).
+    uploads: list[tuple[float, int]] = field(default_factory=list)
+    uploaded: float | None = None  #: All of the request was sent.
     #: Seconds before `asked` in which the command itself held the request back.
     held: float = 0.0
     #: Streams that the server allows at once; None: it has not said.
@@ -48,10 +60,16 @@ class Row:
     has_frames: bool = True
 
     @property
+    def upload_size(self) -> int:
+        """The bytes of the request's body that were sent."""
+        return sum(size for _, size in self.uploads)
+
+    @property
     def end(self) -> float:
         """The last time that is known."""
         last = self.pieces[-1][0] if self.pieces else 0.0
-        return max(self.ended or 0.0, last, self.answered or 0.0, self.sent or 0.0, self.asked)
+        sent = self.uploads[-1][0] if self.uploads else self.sent or 0.0
+        return max(self.ended or 0.0, last, self.answered or 0.0, sent, self.asked)
 
 
 class Timeline:
@@ -61,6 +79,13 @@ class Timeline:
         self._rows: dict[tuple[int, int], Row] = {}
         self._blocked: dict[tuple[int, int], float] = {}  # since when; stream 0: the connection
         self._max_streams: dict[int, int] = {}  # by connection
+        # Windows of the server that are used up: since when.
+        self._held_up: dict[tuple[int, int], float] = {}
+        # Bytes up to which the server was allowed to send before each WINDOW_UPDATE; the bytes that
+        # came; since when the server seems to wait for a WINDOW_UPDATE.
+        self._edges: dict[tuple[int, int], list[int]] = {}
+        self._came: dict[tuple[int, int], int] = {}
+        self._far: dict[tuple[int, int], float] = {}
 
     def add(self, record: Record) -> None:
         """Take a record."""
@@ -76,17 +101,23 @@ class Timeline:
             self._head(self._row(key), record)
         elif record.type == "DATA" and not record.sent:
             self._data(self._row(key), record)
+        elif record.type == "DATA":
+            self._upload(self._row(key), record)
         elif record.type == "SETTINGS" and not record.sent:
             most = record.values.get("MAX_CONCURRENT_STREAMS")
             if isinstance(most, int):
                 self._max_streams[record.connection] = most
         elif record.type == "WINDOW_UPDATE" and record.sent:
+            self._widened(key, record)
             self._unblock(key, record.time)
+        elif record.type == "WINDOW_UPDATE":
+            self._let_go(key, record.time)
         elif record.type == "PRIORITY_UPDATE":
             row = self._row((record.connection, int(record.values.get("prioritized_stream", 0))))
             row.priority = priority_text(str(record.values.get("priority", "")))
         elif record.type == "RST_STREAM" and key in self._rows:
             row = self._rows[key]
+            self._let_go(key, record.time)
             row.ended = record.time
             row.status = f"{row.status} {record.values.get('code', '')}".strip()
             self._unblock(key, record.time)
@@ -113,16 +144,81 @@ class Timeline:
             fields = dict(record.fields or [])
             row.status = fields.get(":status", "")
 
+    def _upload(self, row: Row, record: Record) -> None:
+        """Take DATA of ours: the window that it leaves may hold up the rest."""
+        row.uploads.append((record.time, record.length))
+        row.uploads = joined(row.uploads)
+        if "END_STREAM" in record.flags:
+            row.uploaded = record.time
+            return
+        for stream, window in (
+            (record.stream, record.stream_window),
+            (0, record.connection_window),
+        ):
+            if window is not None and window < BLOCKED:
+                self._held_up.setdefault((record.connection, stream), record.time)
+
+    def _let_go(self, key: tuple[int, int], time: float) -> None:
+        """A window of the server has been opened: what waited for it goes on."""
+        since = self._held_up.pop(key, None)
+        if since is None:
+            return
+        for row in self._rows.values():
+            if row.connection == key[0] and key[1] in (0, row.stream) and row.uploads:
+                last = row.uploads[-1][0]
+                if row.uploaded is None and row.ended is None:
+                    row.held_up.append((max(since, last), time))
+                    row.blocked.append((max(since, last), time))
+
+    def _end_upload(self, row: Row, time: float) -> None:
+        """A request has ended, maybe while its body was being sent."""
+        if row.uploads and row.uploaded is None and row.ended is None:
+            for stream in (row.stream, 0):
+                self._let_go((row.connection, stream), time)
+            row.ended = time
+
+    def _widened(self, key: tuple[int, int], record: Record) -> None:
+        """Note up to where the server could send before this WINDOW_UPDATE reached it."""
+        window = record.stream_window if record.stream else record.connection_window
+        increment = record.values.get("increment")
+        if window is not None and isinstance(increment, int):
+            edges = self._edges.setdefault(key, [])
+            edges.append(self._came.get(key, 0) + window - increment)
+            del edges[:-MAX_EDGES]
+
+    def _far_windows(self, record: Record) -> None:
+        """Note when the server has filled a window of ours that a WINDOW_UPDATE has widened since.
+
+        It waits for that for up to a round trip, though the window has room by our count.
+        """
+        for stream in (record.stream, 0):
+            key = (record.connection, stream)
+            since = self._far.pop(key, None)
+            if since is not None and record.time > since:
+                self._was_far(key, since, record.time)
+            came = self._came[key] = self._came.get(key, 0) + record.length
+            if record.length and any(0 <= e - came < NEAR for e in self._edges.get(key, ())):
+                self._far[key] = record.time
+
+    def _was_far(self, key: tuple[int, int], since: float, time: float) -> None:
+        """Note that the server waited for a WINDOW_UPDATE; a round trip is no longer than the
+        quickest response.
+        """
+        rows = [row for row in self._rows.values() if row.connection == key[0]]
+        waits = [row.answered - row.sent for row in rows if row.answered and row.sent is not None]
+        last = min(time, since + 2 * min(waits, default=time))
+        for row in rows:
+            open_then = row.ended is None and row.sent is not None and row.sent <= since
+            if open_then and key[1] in (0, row.stream):
+                row.far.append((since, last))
+                row.blocked.append((since, last))
+                row.blocked_by.add("stream" if key[1] else "connection")
+
     def _data(self, row: Row, record: Record) -> None:
+        self._far_windows(record)
         row.size += record.length
         row.pieces.append((record.time, record.length))
-        if len(row.pieces) > MAX_PIECES:
-            joined = row.pieces
-            row.pieces = [
-                (time, size + joined[number + 1][1])
-                for number, (time, size) in enumerate(joined[:-1])
-                if number % 2 == 0
-            ]
+        row.pieces = joined(row.pieces)
         for stream, window in (
             (record.stream, record.stream_window),
             (0, record.connection_window),
@@ -148,6 +244,8 @@ class Timeline:
         found: list[Row] = []
         for transfer in transfers:
             for number, hop in enumerate(transfer.hops):
+                if hop.ended and (hop.number, hop.stream) in self._rows:
+                    self._end_upload(self._rows[hop.number, hop.stream], hop.ended - began)
                 row = self._rows.pop((hop.number, hop.stream), None) if hop.stream else None
                 if row is None or hop.version != "HTTP/2":
                     row = of_hop(hop, began)
@@ -162,6 +260,15 @@ class Timeline:
             row.max_streams = self._max_streams.get(row.connection)
             shift(row, first)
         return sorted(found, key=lambda row: (row.asked, row.connection, row.stream))
+
+
+def joined(pieces: list[tuple[float, int]]) -> list[tuple[float, int]]:
+    """Return pieces, two joined to one if there are too many."""
+    if len(pieces) <= MAX_PIECES:
+        return pieces
+    rest = [pieces[-1]] if len(pieces) % 2 else []
+    pairs = zip(pieces[::2], pieces[1::2], strict=False)
+    return [(time, size + more) for (_, size), (time, more) in pairs] + rest
 
 
 def of_hop(hop: Hop, began: float) -> Row:
@@ -184,7 +291,10 @@ def shift(row: Row, first: float) -> None:
     row.answered = None if row.answered is None else row.answered - first
     row.ended = None if row.ended is None else row.ended - first
     row.pieces = [(time - first, size) for time, size in row.pieces]
-    row.blocked = [(start - first, end - first) for start, end in row.blocked]
+    row.uploads = [(time - first, size) for time, size in row.uploads]
+    row.uploaded = None if row.uploaded is None else row.uploaded - first
+    for spans in (row.blocked, row.far, row.held_up):
+        spans[:] = [(start - first, end - first) for start, end in spans]
 
 
 def label_of(fields: list[tuple[str, str]]) -> str:

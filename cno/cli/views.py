@@ -167,7 +167,7 @@ class Views:
 def can_draw(encoding: str | None) -> bool:
     """Return whether an encoding has the characters of bars."""
     try:
-        "·─░▒█".encode(encoding or "ascii")
+        "·─▲░▒█".encode(encoding or "ascii")
     except (UnicodeEncodeError, LookupError):
         return False
     return True

@@ -19,6 +19,7 @@ HELD: Final = 0.02
 MARKS: Final = (
     ("queued", "·", ".", "dim"),
     ("waiting", "─", "-", "yellow"),
+    ("sending", "▲", "^", "cyan"),
     ("receiving", "░", ":", "green"),
     ("blocked by a window", "▒", "x", "red"),
     ("data", "█", "#", "green"),
@@ -55,16 +56,19 @@ def columns(row: Row, total: float, width: int) -> list[int]:
     mark(row.asked, row.sent if row.sent is not None else last, 0)
     if row.sent is not None:
         mark(row.sent, row.answered if row.answered is not None else last, 1)
+    for time, size in row.uploads:
+        if size:
+            mark(time, time, 2)
     if row.answered is not None:
-        mark(row.answered, last, 2)
+        mark(row.answered, last, 3)
     for start, end in row.blocked:
-        mark(start, end, 3)
+        mark(start, end, 4)
     for time, size in row.pieces:
         if size:
-            mark(time, time, 4)
+            mark(time, time, 5)
     for at, share in blocked_shares(row, total, width).items():
         if share > 0.5:
-            found[at] = 3
+            found[at] = 4
     return found
 
 
@@ -121,6 +125,8 @@ def status_text(row: Row) -> str:
     """Return the status, if there is something about it."""
     text = one_line(row.status)[:40]
     words = [] if text == "200" else [text]
+    if row.upload_size:
+        words.append(f"sent {bytes_text(row.upload_size)}")
     if row.is_push:
         words.append("pushed")
     if row.held >= HELD:

@@ -33,11 +33,13 @@ svg { background: #ffffff; font: 12px ui-sans-serif, system-ui, sans-serif; }
 text { fill: #1f2328; } .dim { fill: #59636e; } .name { font-weight: 600; }
 .grid { stroke: #d1d9e0; }
 .queued { fill: #d1d9e0; } .waiting { fill: #d4a72c; } .receiving { fill: #aceebb; }
-.data { stroke: #1a7f37; } .blocked { fill: #cf222e; } .odd { fill: #f6f8fa; }
+.data { stroke: #1a7f37; } .upload { stroke: #0969da; }
+.blocked { fill: #cf222e; } .odd { fill: #f6f8fa; }
 @media (prefers-color-scheme: dark) {
 svg { background: #0d1117; } text { fill: #f0f6fc; } .dim { fill: #9198a1; }
 .grid { stroke: #3d444d; } .queued { fill: #3d444d; } .waiting { fill: #9e6a03; }
-.receiving { fill: #12522a; } .data { stroke: #3fb950; } .blocked { fill: #f85149; }
+.receiving { fill: #12522a; } .data { stroke: #3fb950; } .upload { stroke: #58a6ff; }
+.blocked { fill: #f85149; }
 .odd { fill: #151b23; }
 }
 """
@@ -126,6 +128,11 @@ def drawn(row: Row, number: int, scale: float) -> list[str]:
     )
     if lines:
         parts.append(f'<path class="data" d="{lines}" stroke-width="1.5"/>')
+    sends = "".join(
+        f"M{LABEL + time * scale:.1f} {y + 5}v12" for time, size in row.uploads[:MAX_PIECES] if size
+    )
+    if sends:
+        parts.append(f'<path class="upload" d="{sends}" stroke-width="1.5"/>')
     parts += [bar("blocked", start, end, y + 18, scale, 3) for start, end in row.blocked]
     text = ", ".join(
         word for word in (bytes_text(row.size), row.priority, status_text(row)) if word
@@ -155,14 +162,17 @@ def legend(y: int) -> list[str]:
         "queued": "queued",
         "waiting": "waiting for the response",
         "receiving": "receiving",
-        "blocked": "blocked by a window of ours",
+        "blocked": "blocked by a window",
     }
     for kind, text in kinds.items():
         parts.append(f'<rect class="{kind}" x="{x}" y="{y - 9}" width="12" height="10" rx="1.5"/>')
         parts.append(f'<text class="dim" x="{x + 18}" y="{y}">{text}</text>')
         x += 34 + 7 * len(text)
     parts.append(f'<path class="data" d="M{x} {y - 9}v10" stroke-width="1.5"/>')
-    parts.append(f'<text class="dim" x="{x + 8}" y="{y}">a piece of data</text>')
+    parts.append(f'<text class="dim" x="{x + 8}" y="{y}">data came</text>')
+    x += 90
+    parts.append(f'<path class="upload" d="M{x} {y - 9}v10" stroke-width="1.5"/>')
+    parts.append(f'<text class="dim" x="{x + 8}" y="{y}">data was sent</text>')
     return parts
 
 

@@ -2,8 +2,11 @@
 
 from cno.cli.slowest import slowest
 from cno.cli.timeline import Row, Timeline
+from cno.cli.waterfall import waterfall
+from cno.cli.waterfall_svg import svg
 from cno.trace import Trace
 from tests import frames as f
+from tests.cli.test_views import PLAIN
 
 
 class Wire:
@@ -56,7 +59,7 @@ def test_a_server_that_thinks() -> None:
     wire.now = 1.22
     wire.answer(27)
     first, second = wire.lines()
-    assert first.startswith("slowest: GET /27, 1220.0 ms; the median is 20.0 ms")
+    assert first.startswith("slowest: GET /27, 1220.0 ms, 100 B; the median is 20.0 ms, 100 B")
     assert "1220.0 ms until the answer began: for 1200.0 ms the server sent nothing" in second
 
 
@@ -104,10 +107,69 @@ def test_a_window_of_the_connection() -> None:
     wire.answer(3)
     wire.data(1, 0)
     lines = wire.lines()
-    assert lines[0].startswith("slowest: GET /1, 2000.0 ms; the median is 0.0 ms")
+    assert lines[0].startswith("slowest: GET /1, 2000.0 ms, 64.0 KiB; the median is 0.0 ms")
     assert "for 2000.0 ms the connection's flow-control window" in lines[1]
     assert lines[2].startswith("slow: GET /3, 2000.0 ms")
     assert "began: for 2000.0 ms the connection's flow-control window" in lines[3]
+
+
+def test_an_upload_that_the_server_does_not_read() -> None:
+    wire = Wire({}, {4: 3_100})
+    wire.sent(wire.client.headers(1, f.REQUEST, end_stream=False))
+    wire.sent(wire.client.data(1, b"x" * 100))
+    wire.now = 0.1
+    wire.sent(wire.client.data(1, b"x" * 3_000))
+    wire.now = 2.1
+    wire.received(wire.server.window_update(1, 3_000))
+    wire.sent(wire.client.data(1, b"x" * 2_000, end_stream=True))
+    wire.answer(1)
+    (row,) = wire.rows()
+    assert row.blocked == [(0.1, 2.1)] and row.upload_size == 5_100
+    lines = wire.lines()
+    assert "2100.0 ms until its body was sent: 5.0 KiB; for 2000.0 ms a flow-control" in lines[1]
+    assert "of the server" in lines[1] and len(lines) == 2
+    drawn = waterfall([row], PLAIN, 120, True)
+    assert "^-x" in drawn[1] and "sent 5.0 KiB" in drawn[1]
+    assert 'class="upload"' in svg([row]) and 'class="blocked"' in svg([row])
+
+
+def test_an_upload_that_never_ends() -> None:
+    wire = Wire({}, {4: 3_000})
+    wire.sent(wire.client.headers(1, f.REQUEST, end_stream=False))
+    wire.sent(wire.client.data(1, b"x" * 3_000))
+    wire.now = 2.0
+    wire.received(wire.server.rst(1))
+    assert "for 2000.0 ms a flow-control window of the server was used up" in wire.lines()[1]
+
+
+def test_a_window_that_is_small_for_the_way() -> None:
+    """By our count it has room: the server does not know that yet."""
+    wire = Wire({4: 10_000}, {})
+    wire.ask(1)
+    wire.now = 0.1
+    wire.head(1)
+    for number in range(10):
+        wire.data(1, 5_000, end=False)
+        wire.sent(wire.client.window_update(1, 5_000))
+        wire.data(1, 5_000, end=number == 9)
+        wire.now += 0.1
+        wire.sent(wire.client.window_update(1, 5_000))
+    lines = wire.lines()
+    assert lines[0].startswith("slowest: GET /1, 1000.0 ms, 97.7 KiB")
+    assert "97.7 KiB; for 900.0 ms the server had filled the stream's flow-control" in lines[2]
+    assert "small for the round trip" in lines[2]
+
+
+def test_a_server_that_stalls_as_a_whole() -> None:
+    wire = Wire({4: 3_000}, {})
+    wire.ask(1, 3, 5, 7)
+    wire.answer(7)
+    wire.now = 2.0
+    wire.answer(1, 3, 5)
+    assert (
+        "sent nothing of a response on the connection, for which 2 others waited"
+        in (wire.lines()[1])
+    )
 
 
 def test_a_large_response_that_came_first() -> None:
@@ -173,6 +235,6 @@ def test_requests_that_the_command_held_back() -> None:
 
 def test_what_never_was_answered() -> None:
     assert slowest([]) == []
-    assert slowest([Row("GET http://h/")])[0] == "slowest: GET /, 0.0 ms"
+    assert slowest([Row("GET http://h/")])[0] == "slowest: GET /, 0.0 ms, 0 B"
     (_, line) = slowest([Row("GET http://h/\x1b[0m", ended=1.0)])
     assert "until it was sent: it never was" in line
