@@ -89,6 +89,10 @@ class Destination:
         """Return the fields that the request needs for this destination."""
         return []
 
+    def kept(self) -> str:
+        """Return what becomes of an incomplete file, for the line of a failure."""
+        return ""
+
     def reader(self, hop: Hop, response: Response) -> BodyReader:
         delivery = self._delivery
         compressed = delivery.options.compressed
@@ -119,6 +123,8 @@ class FileDestination(Destination):
         self._options = delivery.options
         self._url = url
         self._path = path
+        self._has_come = False  # a part of the file
+        self._bar: Bar | None = None
         self._is_named = not self._options.server_name  # the name waits for no response
         self._download = self._made(path) if self._is_named else None
         self.can_restart = self._download is None or not self._download.file.is_special
@@ -152,7 +158,9 @@ class FileDestination(Destination):
         download = self._download
         transfer.filename = path
         total = total_of(response)
-        bar = self._delivery.bars.add(os.path.basename(path), total)
+        if self._bar is None:
+            self._bar = self._delivery.bars.add(os.path.basename(path), total)
+        bar = self._bar
         if total is not None and total >= LARGE:
             keep_freed()
         reader = self.reader(hop, response)
@@ -173,6 +181,7 @@ class FileDestination(Destination):
                 bar.continues(download.before, total)
                 while chunk := await reader.read():
                     download.write(chunk)
+                    self._has_come = True
                     bar.advance(len(chunk))
                 self.trailers(response)
                 download.done(self._modified(response))
@@ -183,13 +192,16 @@ class FileDestination(Destination):
             raise  # the server's, or of a pipe that nobody reads
         except OSError as error:
             raise cannot_write(path, error) from None
-        except Problem as problem:
-            if download.kept and problem.status in (exit_codes.PARTIAL, exit_codes.STREAM):
-                text = f"{problem} (in {download.kept}; -C - continues)"
-                raise Problem(text, problem.status) from None
-            raise
         self._delivery.output.note(f"saved {path}")
         return False
+
+    def kept(self) -> str:
+        download = self._download
+        if download is None or not self._has_come:
+            return ""
+        if download.kept:
+            return f" (in {download.kept}; -C - continues)"
+        return " (what came is not kept: with -C - it is, and a further command continues it)"
 
     def _restart(self, path: str) -> Download:
         """Give up a file that cannot be continued: fetch it from its start. It stays until then."""

@@ -19,7 +19,7 @@ from cno.cli.origins import MAX_HTTP1, Origins
 from cno.cli.output import CommandOutput, value_of
 from cno.cli.problems import OUTPUT_CLOSED, Problem, reason, report
 from cno.cli.rate_limit import RateLimit
-from cno.cli.retries import Retries, is_transient
+from cno.cli.retries import Retries, explained, is_transient
 from cno.cli.saved_file import remote_names
 from cno.cli.signals import cancelling
 from cno.cli.transfer import MAX_PRINTING, MAX_SAVING, Hop, Transfer
@@ -192,14 +192,26 @@ class Fetcher:
                     failure = error
                 hop = transfer.last
                 again = fetch.content.again and target.can_restart
-                pause = retries.pause(hop, failure) if again else None
+                was_cut = any(hop.size and hop.code < 300 for hop in transfer.hops)
+                pause = retries.pause(hop, failure, was_cut) if again else None
                 if pause is None:
                     if failure is not None:
-                        raise failure
+                        raise explained(self._options, failure, target.kept())
                     return
-                self._output.note(f"retrying in {pause:g} s")
+                self._retrying(fetch, hop, failure, pause)
                 await asyncio.sleep(pause)
                 transfer.retries += 1
+
+    def _retrying(
+        self, fetch: Fetch, hop: Hop | None, failure: Exception | None, pause: float
+    ) -> None:
+        """Say that there is another attempt, and why."""
+        if self._options.silent:
+            self._output.note(f"retrying in {pause:g} s")
+            return
+        status = f"{fetch.url}: status {hop.code if hop else 0}"
+        why = status if failure is None else reason(failure)
+        self._output.problem(f"{why}; retrying in {pause:g} s")
 
     async def _follow(self, transfer: Transfer, fetch: Fetch, target: Destination) -> None:
         """Fetch a URL and follow its redirects."""

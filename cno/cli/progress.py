@@ -75,8 +75,8 @@ class Bar:
         self._task = task
 
     def continues(self, before: int, total: int | None) -> None:
-        """Count bytes that an earlier download brought. `total`: bytes that are still to come."""
-        if self._progress is not None and before:
+        """Count bytes that earlier responses brought. `total`: bytes that are still to come."""
+        if self._progress is not None:
             whole = None if total is None else before + total
             self._progress.reset(self._task, total=whole, completed=before)
 

@@ -40,8 +40,14 @@ class Retries:
         self._refused = options.retry_refused
         self._next = FIRST
 
-    def pause(self, hop: Hop | None, failure: Exception | None) -> float | None:
-        """Return the seconds to wait before the next attempt; None: there is none."""
+    def pause(
+        self, hop: Hop | None, failure: Exception | None, was_cut: bool = False
+    ) -> float | None:
+        """Return the seconds to wait before the next attempt; None: there is none.
+
+        `was_cut`: an earlier response was interrupted, as by a server that starts again.
+        """
+        self._refused = self._refused or was_cut
         if self._left == 0 or not self._may_pass(hop, failure):
             return None
         self._left -= 1
@@ -59,6 +65,19 @@ class Retries:
         if failure.status == exit_codes.NOT_CONNECTED:
             return self._refused
         return failure.status in PASSING
+
+
+def explained(options: GetOptions, failure: Exception, kept: str) -> Exception:
+    """Return a failure that may pass with what the user can do. `kept`: about what came."""
+    if not isinstance(failure, Problem):
+        return failure
+    refused = failure.status == exit_codes.NOT_CONNECTED
+    more = kept if refused or failure.status in PASSING else ""
+    if refused and options.retries and not options.retry_refused and not kept:
+        more = " (--retry-connrefused retries that, too)"
+    found = Problem(f"{failure}{more}", failure.status)
+    found.__cause__ = failure.__cause__
+    return found
 
 
 def is_status(failure: Exception) -> bool:

@@ -4,6 +4,7 @@ import gzip
 import json
 import os
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -68,7 +69,9 @@ def test_what_is_missing_of_the_whole_file(here: Here, echo: Echo) -> None:
         missing = len(TEXT) - came
         assert f": {came:,} of {len(TEXT):,} bytes came, {missing:,} are missing" in line
     echo.cuts = 2
-    line = one_line(here("get", "--retry", "1", "--retry-delay", "0", "-o", "g", f"{echo.url}/cut"))
+    retry = ("-sS", "--retry", "1", "--retry-delay", "0")
+    line = one_line(here("get", *retry, "-o", "g", f"{echo.url}/cut"))
+    assert "(what came is not kept: with -C - it is" in line
     assert f": 20,000 of {len(TEXT):,} bytes came" in line
     (here.folder / "h").write_bytes(TEXT[:5_000])
     echo.cuts = 1
@@ -248,6 +251,38 @@ def test_retries_of_connections(here: Here) -> None:
     retry = ("--retry", "2", "--retry-delay", "0", "--retry-connrefused")
     result = here("get", "-v", *retry, url)
     assert result.status == 7 and result.stderr.count("retrying") == 2
+
+
+def test_a_retry_says_so(here: Here, echo: Echo) -> None:
+    echo.cuts = 1
+    retry = ("--retry", "1", "--retry-delay", "0")
+    result = here("get", *retry, "-o", "f", f"{echo.url}/cut")
+    assert result.status == 0 and result.stderr.count("\n") == 1
+    assert "are missing; retrying in 0 s" in result.stderr
+    echo.failures = 1
+    result = here("get", *retry, f"{echo.url}/fail")
+    assert "/fail: status 503; retrying in 0 s" in result.stderr
+    line = one_line(here("get", *retry, f"http://{HOST}:{free_port()}/"), 7)
+    assert "(--retry-connrefused retries that, too)" in line
+
+
+def test_a_server_that_starts_again(here: Here) -> None:
+    """After an interruption a refused connection may pass, too."""
+
+    def serve(listener: socket.socket) -> None:
+        with listener, listener.accept()[0] as sock:
+            sock.recv(65_536)
+            sock.sendall(b'HTTP/1.1 200 OK\r\netag: "x"\r\ncontent-length: 9\r\n\r\nabc')
+
+    listener = socket.create_server((HOST, 0))
+    url = f"http://{HOST}:{listener.getsockname()[1]}/"
+    thread = threading.Thread(target=serve, args=(listener,))
+    thread.start()
+    retry = ("--retry", "2", "--retry-delay", "0")
+    result = here("get", *retry, "-C", "-", "-o", "f", url)
+    thread.join()
+    assert result.status == 7 and result.stderr.count("retrying in 0 s") == 2
+    assert result.stderr.endswith(" (in f.part; -C - continues)\n")
 
 
 def test_nothing_is_printed_twice(here: Here, echo: Echo) -> None:
