@@ -32,6 +32,7 @@ ENGINE: Final = "tests/h1 tests/h2 tests/test_raw_api.py tests/test_misuse.py"
 #: The tests of a part, by the beginning of a module's path; the first one that fits.
 TESTS: Final = {
     "cno/hpack/": "tests/hpack",
+    "cno/h1/lenient.py": "tests/security/test_http1_allowances.py tests/h1",
     "cno/h1/": "tests/h1 tests/compliance/test_9112_*.py tests/compliance/test_llhttp.py",
     "cno/h2/": "tests/h2 tests/compliance/test_9113_*.py",
     "cno/pool/": "tests/pool tests/aio/test_pool.py",
