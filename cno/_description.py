@@ -2,10 +2,14 @@
 
 Every import of public names does so, and few programs look: nothing is read before they do. Knows
 the shape of classes. Must never know what the package does. Stays interpreted.
+
+In asyncio's debug mode, it also has coroutines of compiled methods warn when nobody awaits them.
 """
 
+import functools
+import os
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Coroutine
 from types import MethodDescriptorType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,6 +28,11 @@ COROUTINE: Final = 0x80
 
 #: Names of methods that return a coroutine, and count as coroutine functions.
 coroutines: set[str] = set()
+
+#: Whether the process began in asyncio's debug mode (`python -X dev`, PYTHONASYNCIODEBUG=1).
+DEBUG: Final = sys.flags.dev_mode or (
+    not sys.flags.ignore_environment and bool(os.environ.get("PYTHONASYNCIODEBUG"))
+)
 
 
 class ClassSignature:
@@ -69,6 +78,8 @@ def describe(module: str, others: Collection[str] = ()) -> None:
     for cls in classes:
         if not (sys.modules[cls.__module__].__file__ or "").endswith(".py"):
             describe_class(cls)
+            if DEBUG:
+                warn_unawaited(cls)
 
 
 def describe_class(cls: type) -> None:
@@ -94,3 +105,43 @@ def described(name: str, member: Any) -> Any:
         return None
     flags = COROUTINE if member.__qualname__ in coroutines else 0
     return COMPILED_FUNCTION.of_method(member, flags)
+
+
+# -- forgotten awaits ------------------------------------------------------------------------------
+
+
+def warn_unawaited(cls: type) -> None:
+    """Have coroutines of a compiled class warn if they are never awaited: for debugging.
+
+    Python's own coroutines do so always. Compiled ones have no finalizer, which would cost each
+    call some time. So an interpreted coroutine awaits the compiled one. Compiled code that calls
+    these methods does not go this way.
+    """
+    for name, member in list(vars(cls).items()):
+        if not name.startswith("_") and returns_coroutine(member):
+            setattr(cls, name, warning(member))
+
+
+def returns_coroutine(member: Any) -> bool:
+    """Return whether this is a compiled method that counts as a coroutine function."""
+    flags = getattr(getattr(member, "__code__", None), "co_flags", 0)
+    return isinstance(member, COMPILED_FUNCTION) and bool(flags & COROUTINE)
+
+
+def warning(method: Any) -> Any:
+    """Return a method that does the same, and whose coroutine warns if it is never awaited."""
+    from cno.aio.coroutine_functions import coroutine_function
+
+    @functools.wraps(method)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        made = method(*args, **kwargs)
+        coroutine: Any = awaited(made)
+        coroutine.__name__, coroutine.__qualname__ = method.__name__, method.__qualname__
+        return type(made)(coroutine) if hasattr(made, "__aenter__") else coroutine
+
+    return coroutine_function(call)
+
+
+async def awaited(inner: Coroutine[Any, Any, Any]) -> Any:
+    """Await a compiled coroutine."""
+    return await inner

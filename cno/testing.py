@@ -15,12 +15,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
-from cno.aio.client.connection import Client
 from cno.aio.client.urls import Target
-from cno.aio.fields import Headers, value_of
-from cno.aio.pool import Pool
-from cno.aio.server.connection import Handler, Request, Server
-from cno.aio.sources import Body
+from cno.aio.errors import RequestRefusedError
+from cno.aio.fields import value_of
+from cno.aio.public import Body, Client, Handler, Headers, Pool, Request, Server
 from cno.limits import Limits
 
 __all__ = ["Answer", "MemoryTransport", "answer", "connected", "pool"]
@@ -271,6 +269,8 @@ async def answer(
             await handler(request)
         except Exception as error:
             failures.append(error)
+            if not request.code:
+                raise RequestRefusedError("the handler failed", 500, []) from None  # not logged
             request.conn.abort()
 
     async with connected(watched, http2=http2, scheme=scheme) as client:
@@ -280,7 +280,7 @@ async def answer(
         except ConnectionError:
             if not failures:
                 raise
-        else:
+        if not failures:
             return Answer(
                 response.code, response.headers, body, response.trailers, response.informational
             )

@@ -42,7 +42,7 @@ def test_one_request(http2: bool) -> None:
 
 
 @both
-def test_the_exception_of_a_handler(http2: bool) -> None:
+def test_the_exception_of_a_handler(http2: bool, caplog: pytest.LogCaptureFixture) -> None:
     async def late(request: cno.Request) -> None:
         async with request.start(200) as out:
             await out.write(b"1")
@@ -54,6 +54,7 @@ def test_the_exception_of_a_handler(http2: bool) -> None:
                 await testing.answer(handler, "GET", "/raises", http2=http2)
 
     asyncio.run(main())
+    assert not caplog.records
 
 
 @both

@@ -29,6 +29,8 @@ from cno.websocket.handshake import Handshake, is_websocket
 from cno.websocket.options import DEFAULT, Options
 
 SORRY: Final = b"Internal Server Error"
+#: What follows an error that most often has this cause, of which compiled coroutines do not warn.
+FORGOTTEN: Final = "(Was an `await` of `send` forgotten?)"
 
 
 class Application:
@@ -126,7 +128,7 @@ class Application:
             return
         else:
             what = "starting" if cycle._state == NOTHING_SENT else "completing"
-            self._log.error(f"ASGI callable returned without {what} response.")
+            self._log.error(f"ASGI callable returned without {what} response. {FORGOTTEN}")
         if not request._ended and self.takes_back(cycle):
             await self.apologize(cycle)
         else:
@@ -172,7 +174,7 @@ class Application:
         if problem is None:
             complaint = cycle.returned()
             if complaint:
-                self._log.error(complaint)
+                self._log.error(f"{complaint} {FORGOTTEN}")
         elif not isinstance(problem, Exception):
             cycle.give_up()
             try:

@@ -6,6 +6,8 @@ Masks, and the negotiation of compression, are those of the `websockets` package
 (`pip install cno[ws]`); frames, flow control and timeouts are done here.
 """
 
+from cno._description import DEBUG
+from cno.strict import COMPILED
 from cno.websocket.client import connect
 from cno.websocket.errors import HandshakeError, WebSocketClosed
 from cno.websocket.handshake import Handshake
@@ -22,3 +24,8 @@ __all__ = [
     "WebSocketClosed",
     "connect",
 ]
+
+if DEBUG and COMPILED:
+    from cno._description import warn_unawaited
+
+    warn_unawaited(WebSocket)

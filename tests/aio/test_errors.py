@@ -71,7 +71,8 @@ def test_handler_that_forgets_to_answer(lab: Lab, wire: Wire) -> None:
                 assert (response.code, await response.payload.read()) == (500, b"")
 
     lab.run(main(), failures=2)
-    assert "returned without a response" in lab.failures[0]["message"]
+    message = lab.failures[0]["message"]
+    assert message.endswith("returned without a response (was an `await` forgotten?)")
 
 
 def test_handler_that_raises_after_the_response_began(lab: Lab, wire: Wire) -> None:

@@ -662,6 +662,7 @@ def test_applications_that_return_too_early(
     with caplog.at_level(logging.ERROR, "cno.asgi"):
         lab.run(main())
     assert "ASGI callable returned without" in caplog.text
+    assert "(Was an `await` of `send` forgotten?)" in caplog.text
 
 
 @pytest.mark.parametrize("wire", [HTTP1, HTTP1_TLS, HTTP2, HTTP2_TLS], ids=str)

@@ -168,4 +168,8 @@ def request(*args: Any, **kwargs: Any) -> Pending[Response]:
     `async with`. The arguments are those of `Client.request`, with a URL in place of the path, and
     the keyword arguments of `connect`; the errors are those of both.
     """
-    return Pending(request_once(*with_loop(args, kwargs), **kwargs))
+    return Pending(_request(*with_loop(args, kwargs), **kwargs))
+
+
+async def _request(*args: Any, **kwargs: Any) -> Response:
+    return await request_once(*args, **kwargs)  # compiled: it would not warn if never awaited
