@@ -13,6 +13,9 @@ from cno.const import MAX_CONTENT_LENGTH
 
 log: Final = logging.getLogger("cno")
 
+#: Characters of a value that the text of an error shows.
+MOST_SHOWN: Final = 60
+
 
 def _table(allowed: bytes) -> bytes:
     return bytes(1 if byte in allowed else 0 for byte in range(256))
@@ -57,6 +60,11 @@ def encode(text: str) -> bytes:
     Raises UnicodeEncodeError for surrogates that stand for no byte.
     """
     return text.encode() if text.isascii() else text.encode("utf-8", "surrogateescape")
+
+
+def shown(value: str) -> str:
+    """Return a value for the text of an error: escaped, and not more than its beginning."""
+    return repr(value) if len(value) <= MOST_SHOWN else f"{value[:MOST_SHOWN]!r}..."
 
 
 def only(table: bytes, text: bytes) -> bool:

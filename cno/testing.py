@@ -276,12 +276,17 @@ async def answer(
     async with connected(watched, http2=http2, scheme=scheme) as client:
         try:
             response = await client.request(method, path, headers, data, trailers=trailers)
-            body = await response.read()
+            found = Answer(
+                response.code,
+                response.headers,
+                await response.read(),
+                response.trailers,
+                response.informational,
+            )
         except ConnectionError:
             if not failures:
                 raise
-        if not failures:
-            return Answer(
-                response.code, response.headers, body, response.trailers, response.informational
-            )
+        else:
+            if not failures:
+                return found
     raise failures[0]

@@ -142,6 +142,7 @@ COUNTED_APART = {
     "engine.Engine": "all the verbs of the API, each a short method, and no state beyond Core's",
     "cli.fetch.GetOptions": "every option is a field, as in its table",
     "asgi.server.config.Config": "every option is a field, so that one table shows them all",
+    "asgi.server.run_options.RunOptions": "as Config, for type checkers",
     "limits.Limits": "every bound is a field, so that one list shows them all",
 }
 

@@ -5,10 +5,14 @@ again without harm. Must never know how an error is caused.
 """
 
 import copy
+from typing import Final
 
 from cno.const import CNO_ERRNO_DISCONNECT, CNO_ERRNO_INVALID_STREAM
 from cno.enums import ErrorCode
 from cno.errors import ConnectionError, DisconnectError, Reason, UsageError, explained
+
+#: What follows CANCEL in the error of a stream that was reset at this end.
+LEFT: Final = " (it was left, or its connection closed, before its end)"
 
 
 class StreamError(ConnectionError):

@@ -7,8 +7,15 @@ Headers: TypeAlias = list[tuple[str, str]]
 
 
 def as_list(headers: Iterable[tuple[str, str]]) -> Headers:
-    """Return the fields as a list; the same object if they are one."""
-    return headers if isinstance(headers, list) else list(headers)
+    """Return the fields as a list; the same object if they are one.
+
+    Raises TypeError for a dictionary: to iterate over it gives the names alone.
+    """
+    if isinstance(headers, list):
+        return headers
+    if isinstance(headers, dict) and headers:
+        raise TypeError("headers are pairs (name, value), not a dict: give its items()")
+    return list(headers)
 
 
 def value_of(headers: Headers, name: str) -> str | None:

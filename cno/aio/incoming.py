@@ -17,6 +17,8 @@ from cno.headers import content_length
 if TYPE_CHECKING:
     from cno.aio.connection.protocol import Connection
 
+#: Bytes of a body that one step of an iteration returns at most.
+PIECE: Final = 131_072
 #: Encodings of Python that are no charsets of the web. Decoding `idna` takes quadratic time.
 NO_CHARSETS: Final = frozenset(
     ("idna", "punycode", "raw-unicode-escape", "undefined", "unicode-escape", "utf-7")
@@ -29,6 +31,11 @@ class IncomingMessage(Exchange):
     def __init__(self, conn: "Connection", stream: int, headers: Headers) -> None:
         super().__init__(conn, stream, headers)
         self._content: bytes | None = None  # the whole body, once `read` has returned it
+
+    @property
+    def is_http2(self) -> bool:
+        """Whether the message came over HTTP/2."""
+        return self._conn._http2
 
     @overload
     def header(self, name: str) -> str | None: ...
@@ -75,6 +82,16 @@ class IncomingMessage(Exchange):
         elif limit is not None and len(content) > limit:
             raise BodyTooLargeError(limit)
         return content
+
+    def __aiter__(self) -> "IncomingMessage":
+        """Iterate over the pieces of the body as they arrive. They end anywhere, not at lines."""
+        return self
+
+    async def __anext__(self) -> bytes:
+        piece = await self._get_buffer().read(PIECE)
+        if not piece:
+            raise StopAsyncIteration
+        return piece
 
     async def text(self, limit: int | None = None, errors: str = "replace") -> str:
         """Return the whole body as text, by the charset of its content-type, or else UTF-8.

@@ -36,7 +36,8 @@ def run(
     connections (`listener.sockets[0].getsockname()`). `loop_factory` makes the event loop; by
     default, it is uvloop's if uvloop is installed. A second signal ends the process at once.
 
-    Raises as `cno.serve`, and RuntimeError if an event loop is running in this thread.
+    Raises as `cno.serve` (OSError where the address is in use), and RuntimeError if an event loop
+    is running in this thread.
     """
     try:
         asyncio.get_running_loop()

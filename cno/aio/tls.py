@@ -33,12 +33,43 @@ def server_context(
 ) -> ssl.SSLContext:
     """Return a server's context, with its certificate chain and key from PEM files.
 
-    The key may be in the same file. Raises OSError and ssl.SSLError as `load_cert_chain` does.
+    The key may be in the same file. Raises OSError and ssl.SSLError, which name the file.
     """
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     harden(context)
-    context.load_cert_chain(certfile, keyfile, password)
+    try:
+        context.load_cert_chain(certfile, keyfile, password)
+    except OSError as error:
+        raise named(error, certfile, keyfile) from None
     return context
+
+
+def named(error: OSError, certfile: Path, keyfile: Path | None) -> OSError:
+    """Return what to raise where `ssl` has not loaded a file, whose name it does not say."""
+    paths = [certfile] if keyfile is None else [certfile, keyfile]
+    if not isinstance(error, ssl.SSLError):
+        for path in paths:
+            try:
+                os.close(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)))
+            except OSError as with_name:
+                return with_name
+        return error
+    files = " and ".join(dict.fromkeys(str(path) for path in paths))
+    text = f"cannot use {files}: {error.strerror or error}"
+    if keyfile is None and lacks_key(certfile):
+        text = f"{files} has no private key: name the key's file (keyfile)"
+    found = ssl.SSLError(error.errno or 0, text)
+    found.library, found.reason = error.library, error.reason
+    return found
+
+
+def lacks_key(path: Path) -> bool:
+    """Return whether a PEM file has no private key."""
+    if not os.path.isfile(path):  # a pipe cannot be read twice
+        return False
+    with open(path, "rb") as file:
+        data = file.read(1_048_576)
+    return b"CERTIFICATE-----" in data and b"PRIVATE KEY-----" not in data
 
 
 def client_context(cafile: Path | None = None, *, verify: bool = True) -> ssl.SSLContext:
@@ -47,7 +78,12 @@ def client_context(cafile: Path | None = None, *, verify: bool = True) -> ssl.SS
     With `verify` False it accepts any certificate: for tests.
     """
     if verify or cafile is not None:
-        context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=cafile)
+        try:
+            context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=cafile)
+        except OSError as error:
+            if cafile is None:
+                raise
+            raise named(error, cafile, cafile) from None
     else:
         # Loading the system's certificates may take 0.1 s, and nothing would look at them.
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

@@ -14,7 +14,15 @@ from cno.date import DateSource
 from cno.errors import UsageError
 from cno.h1.body import NOT_IN_TRAILERS
 from cno.h1.sent import MAX_LINES, SentFields
-from cno.headers import content_length, encode, is_authority, is_scheme, is_token, is_value_bytes
+from cno.headers import (
+    content_length,
+    encode,
+    is_authority,
+    is_scheme,
+    is_token,
+    is_value_bytes,
+    shown,
+)
 
 UNKNOWN: Final = -1
 NOWHERE: Final = -1
@@ -280,7 +288,8 @@ def _encode(text: str) -> bytes:
 
 def _check_value(name: str, text: bytes) -> None:
     if not is_value_bytes(text):
-        raise UsageError(f"{name}: {text!r} is no field value", rule="RFC 9110 5.5")
+        value = shown(text.decode("utf-8", "surrogateescape"))
+        raise UsageError(f"{name}: {value} is no field value", rule="RFC 9110 5.5")
 
 
 def _lowered(name: str) -> str:

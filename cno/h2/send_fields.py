@@ -20,6 +20,7 @@ from cno.headers import (
     is_scheme,
     is_token,
     is_value,
+    shown,
 )
 from cno.hpack import Encoder, Field, NeverIndexed
 from cno.hpack.fields import DATE, LENGTH, PSEUDO
@@ -70,7 +71,7 @@ def _check(item: object, trailer: bool) -> object | None:
     if not name.isascii() or not is_lower_name(lowered):
         raise UsageError(f"invalid field name {name!r}", rule="RFC 9113 8.2.1")
     if not is_value(value):
-        raise UsageError(f"invalid value of field {name!r}", rule="RFC 9113 8.2.1")
+        raise UsageError(f"{name}: {shown(value)} is no field value", rule="RFC 9113 8.2.1")
     # > An intermediary transforming an HTTP/1.x message to HTTP/2 MUST remove connection-specific
     # > header fields.   (RFC 9113 8.2.2)
     if lowered in CONNECTION_SPECIFIC:

@@ -418,9 +418,10 @@ def timed_out(state: StreamState, why: Reason, deadlines: Deadlines, limit: floa
             why.text, stream=state.stream, code=CNO_RST_CANCEL, limit=why.limit
         )
     else:
-        text = why.text if total else f"{why.text}: {limit:g} s"
+        text = f"{why.text}: {deadlines.total if total else limit:g} s"
         kind = WriteTimeoutError if writing else ReadTimeoutError
-        error = kind(text, stream=state.stream, code=CNO_RST_CANCEL)
+        name = "timeout.total" if total else "timeout.write" if writing else "timeout.read"
+        error = kind(text, stream=state.stream, code=CNO_RST_CANCEL, limit=name)
     claim(error, state._link.number)
     link = state._link
     guard = link.guard

@@ -15,6 +15,7 @@ from mypy_extensions import i64, mypyc_attr
 from cno.aio.client.forward_proxy import ForwardProxy
 from cno.aio.client.unclaimed import Unclaimed
 from cno.aio.errors import (
+    LEFT,
     ConnectionLostError,
     StreamError,
     StreamTimeoutError,
@@ -454,8 +455,9 @@ class Link(Engine):
             # > A REFUSED_STREAM error ... any request that was sent on the reset stream can be
             # > safely retried.   (RFC 9113 8.7)
             refused = code == CNO_RST_REFUSED_STREAM or code == CNO_RST_HTTP_1_1_REQUIRED
+            left = LEFT if side == CNO_LOCAL and code == CNO_RST_CANCEL else ""
             error = StreamError(
-                f"stream {stream} was reset {who}: {name_of(code)}",
+                f"stream {stream} was reset {who}: {name_of(code)}{left}",
                 stream=stream,
                 code=code,
                 retryable=side != CNO_LOCAL and refused,

@@ -17,12 +17,13 @@ FOREVER: Final = float("inf")
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Deadlines:
-    """The timeouts of one request. `total_at` is a time of `time.monotonic()`.
+    """The timeouts of one request, in seconds. `total_at` is a time of `time.monotonic()`.
 
     `by_limits_...`: the timeout is that of `Limits`, which the error names.
     """
 
     def __init__(self, limits: Limits, timeout: Timeout | None) -> None:
+        self.total = FOREVER
         self.total_at = FOREVER
         self.connect = seconds(limits.handshake_timeout)
         self.pool = FOREVER
@@ -35,6 +36,7 @@ class Deadlines:
         if timeout is None:
             return
         if timeout.total is not None:
+            self.total = timeout.total
             self.total_at = time.monotonic() + timeout.total
         if timeout.connect is not None:
             self.connect = timeout.connect

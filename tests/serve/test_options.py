@@ -10,12 +10,15 @@ import sys
 import threading
 from dataclasses import fields
 from pathlib import Path
+from typing import Unpack, get_type_hints
 
 import httpx
 import pytest
 from websockets.sync.client import connect
 
 from cno.asgi.server.config import Config, flag, options, variables
+from cno.asgi.server.run import run
+from cno.asgi.server.run_options import RunOptions
 from tests.processes import PATIENCE, Pair, certificate, cno
 from tests.serve.server import Served, eventually, serving, start, wait_for_log
 
@@ -388,3 +391,10 @@ def test_mistakes_are_named(args: list[str], text: str) -> None:
     result = cno("serve", *args)
     assert result.status in (1, 2) and text in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_types_of_run_are_those_of_the_table() -> None:
+    found = get_type_hints(Config)
+    del found["app"]
+    assert get_type_hints(RunOptions) == found
+    assert run.__annotations__["options"] == Unpack[RunOptions]

@@ -14,6 +14,10 @@ from cno.errors import Reason, explained
 CLOSED_BEFORE_USE: Final = "the connection was closed before its first request"
 CLOSED_IN_HANDSHAKE: Final = "the peer closed the connection during the TLS handshake"
 
+#: What OpenSSL calls bytes that are not TLS.
+NOT_TLS: Final = ("WRONG_VERSION_NUMBER", "PACKET_LENGTH_TOO_LONG", "HTTP_REQUEST")
+NO_TLS_HINT: Final = " (if the server does not use TLS, the URL begins with http:)"
+
 
 def closed_before_use(why: Reason | None, code: int) -> OSError:
     """Return the cause where the server accepts a connection and closes it.
@@ -40,6 +44,8 @@ def connect_error(target: Target, cause: OSError) -> ConnectError:
     what = said(cause)
     if type(cause) is ConnectionResetError and not cause.args:
         what = CLOSED_IN_HANDSHAKE  # asyncio and uvloop say no more than that
+    if isinstance(cause, ssl.SSLError) and getattr(cause, "reason", "") in NOT_TLS:
+        what += NO_TLS_HINT
     text = f"cannot connect to {target.authority}: {what}"
     error = ConnectError(text)
     if isinstance(cause, ConnectError):

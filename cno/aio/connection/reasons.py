@@ -5,8 +5,20 @@ Must never know requests and responses.
 
 from cno.aio.connection.lifecycle import LOST
 from cno.aio.connection.state import Link
-from cno.aio.errors import ConnectionLostError, StreamError, StreamTimeoutError, end_error, name_of
-from cno.const import CNO_LOCAL, CNO_RST_HTTP_1_1_REQUIRED, CNO_RST_REFUSED_STREAM
+from cno.aio.errors import (
+    LEFT,
+    ConnectionLostError,
+    StreamError,
+    StreamTimeoutError,
+    end_error,
+    name_of,
+)
+from cno.const import (
+    CNO_LOCAL,
+    CNO_RST_CANCEL,
+    CNO_RST_HTTP_1_1_REQUIRED,
+    CNO_RST_REFUSED_STREAM,
+)
 
 
 def of_reset(conn: Link, stream: int, code: int, side: int, where: str) -> Exception:
@@ -26,6 +38,8 @@ def of_reset(conn: Link, stream: int, code: int, side: int, where: str) -> Excep
     refused = code == CNO_RST_REFUSED_STREAM or code == CNO_RST_HTTP_1_1_REQUIRED
     again = side != CNO_LOCAL and refused
     text = f"stream {stream} was reset {who}: {name_of(code)}"
+    if side == CNO_LOCAL and code == CNO_RST_CANCEL:
+        text += LEFT
     return StreamError(text, stream=stream, code=code, retryable=again)
 
 

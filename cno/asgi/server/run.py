@@ -9,13 +9,14 @@ import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Unpack
 
 from cno.asgi.server import loading, logs, sockets
 from cno.asgi.server.access_log import compiled
 from cno.asgi.server.config import Config
 from cno.asgi.server.errors import StartupError
 from cno.asgi.server.process import Process, announce, default_headers, tls_context
+from cno.asgi.server.run_options import RunOptions
 from cno.workers import Settings, Supervisor
 from cno.workers.reload import FileFilter, watch
 
@@ -25,7 +26,7 @@ log: Final = logging.getLogger("cno.asgi")
 RELOAD_PATIENCE: Final = 3.0
 
 
-def run(app: Any, **options: Any) -> None:
+def run(app: Any, **options: Unpack[RunOptions]) -> None:
     """Serve an ASGI application until a signal ends it: `run(app, port=8000)`.
 
     `app` is the application, or its name ("module:attribute"), which `reload` and `workers` need.
