@@ -39,6 +39,9 @@ SHARED: Final = {
 #: Options of applications that folders have, too.
 BOTH: Final = {"uds", "uds_mode", "fd"}
 
+#: What options of applications are called for folders.
+INSTEAD: Final = {"ssl_certfile": "--cert", "ssl_keyfile": "--key", "header": "--add-header"}
+
 _NAME: Final = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 
 
@@ -159,6 +162,8 @@ def split_options(given: dict[str, Any], ctx: click.Context) -> dict[str, Any]:
         if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
             parameter = next(each for each in ctx.command.params if each.name == name)
             what = "folders" if application else "applications, MODULE:NAME"
+            if name in INSTEAD and not application:
+                what += f"; for a folder it is {INSTEAD[name]}"
             raise click.UsageError(f"{parameter.opts[0]} is for {what}")
     return found
 
@@ -167,6 +172,10 @@ def serve_application(given: dict[str, Any], own: dict[str, Any], limits: Limits
     """Serve an application until a signal. Return the exit status."""
     from cno.asgi.server.run import launch
 
+    module, _, name = given["folder"].partition(":")
+    if module.endswith(".py"):
+        plain = module.removesuffix(".py")
+        raise Problem(f"{given['folder']}: give the module's name, {plain}:{name}", 2)
     with ExitStack() as stack:
         if given["cert"] is not None:
             own["ssl_certfile"], own["ssl_keyfile"] = given["cert"], given["key"]

@@ -44,7 +44,16 @@ def loaded(cert: str, key: str | None) -> ssl.SSLContext:
         context.load_cert_chain(cert, key)
         return context
     except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
-        raise Problem(f"cannot use the certificate {cert}: {reason(error)}") from None
+        why = reason(error)
+        if key is None and not has_key(cert):
+            why = "its private key is not in it: --key FILE"
+        raise Problem(f"cannot use the certificate {cert}: {why}") from None
+
+
+def has_key(path: str) -> bool:
+    """Return whether a PEM file has a private key."""
+    with open(path, "rb") as file:
+        return b"PRIVATE KEY-----" in file.read(1 << 20)
 
 
 def self_signed(names: Sequence[str]) -> ssl.SSLContext:

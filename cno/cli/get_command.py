@@ -3,6 +3,7 @@
 Knows which options exclude each other. Must never know how a request is sent.
 """
 
+import os
 from typing import Any
 
 from cno.aio.client.connection import CLIENT_LIMITS
@@ -58,7 +59,7 @@ def options_of(values: dict[str, Any]) -> GetOptions:
         headers=[split_header(line) for line in values["headers"]],
         data=data,
         upload=values["upload"],
-        outputs=tuple(path for path in values["output"] if path != "-"),
+        outputs=outputs_of(values["output"], len(urls)),
         remote_name=bool(values["remote_name"]),
         server_name=bool(values["remote_header_name"]),
         folder=values["output_dir"],
@@ -90,10 +91,18 @@ def options_of(values: dict[str, Any]) -> GetOptions:
     )
 
 
+def outputs_of(paths: list[str], count: int) -> tuple[str, ...]:
+    """Return the file of each URL; the null device may be that of all."""
+    if paths == [os.devnull]:
+        return (os.devnull,) * count
+    return tuple(path for path in paths if path != "-")
+
+
 def check(values: dict[str, Any]) -> None:
     """Raise ArgumentError if options exclude each other."""
     urls, outputs = values["arguments"], values["output"]
-    if outputs and (values["remote_name"] or len(urls) != len(outputs)):
+    for_all = outputs == [os.devnull]
+    if outputs and (values["remote_name"] or not (for_all or len(urls) == len(outputs))):
         raise ArgumentError("-o is for one URL; use -O for several, or -o once for each")
     if len(outputs) > 1 and "-" in outputs:
         raise ArgumentError("-o -: standard output is for one URL")

@@ -4,6 +4,7 @@ Knows the words that users type. Must never know HTTP.
 """
 
 import asyncio
+import re
 from collections.abc import Coroutine, Iterable
 from typing import Any, TypeVar
 
@@ -55,6 +56,8 @@ def split_header(line: str, option: str = "-H") -> tuple[str, str]:
         name, colon, value = line[:-1], ":", NO_VALUE
     if not colon or not name or any(c in line for c in "\r\n\0"):
         raise ArgumentError(f"{option} {one_line(line)!r}: should be 'name: value'")
+    if re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name.strip()) is None:
+        raise ArgumentError(f"{option} {one_line(line)!r}: malformed header field {name!r}")
     return name.strip().lower(), value.strip()
 
 

@@ -6,6 +6,7 @@ Knows addresses, certificates and signals. Must never know responses, or options
 import asyncio
 import contextlib
 import dataclasses
+import os
 import signal
 import socket
 import ssl
@@ -269,7 +270,8 @@ def files(
     except ValueError as malformed:
         raise Problem(f"cannot take uploads: {malformed}", 2) from None
     except OSError as error:
-        raise Problem(f"cannot serve {options.folder}: {reason(error)}") from None
+        hint = "" if os.path.lexists(options.folder) else " (an application is MODULE:NAME)"
+        raise Problem(f"cannot serve {options.folder}: {reason(error)}{hint}") from None
 
 
 async def listen(options: ServeOptions, handler: Files, context: ssl.SSLContext | None) -> Listener:

@@ -112,10 +112,12 @@ def credentials(field: str) -> bytes:
 def is_navigation(path: str, headers: Headers) -> bool:
     """Return whether a request may be for a page of a single-page application, not for a file.
 
-    A missing script must be a 404: the text of a page in its place gives errors that mislead.
+    A missing script must be a 404: the text of a page in its place gives errors that mislead. A
+    name with a dot may be a page's, too, if a browser says that it wants a page.
     """
     last = path.partition("?")[0].rpartition("/")[2]
-    if "." in last:
-        return False
     accept = combined(headers, "accept")
+    if "." in last:
+        mode = combined(headers, "sec-fetch-mode")  # sent to https: and to this machine only
+        return mode == "navigate" if mode else accept is not None and "text/html" in accept.lower()
     return accept is None or "text/html" in accept.lower() or "*/*" in accept

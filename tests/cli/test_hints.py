@@ -359,3 +359,36 @@ def test_a_connection_that_takes_too_long(here: Here) -> None:
             here("get", "--limit", "handshake_timeout=0.3", url.replace("http:", "https:"))
         )
     assert "no connection within 0.3 s" in line and "--limit handshake_timeout=" in line
+
+
+# -- arguments -------------------------------------------------------------------------------------
+
+
+def test_a_field_name_is_checked_before_there_is_a_connection(here: Here) -> None:
+    result = here("get", "-H", "bad name: x", "http://127.0.0.1:1/")
+    assert result.status == 2 and "malformed header field 'bad name'" in result.stderr
+
+
+def test_the_null_device_is_for_all_urls(here: Here) -> None:
+    with answering(*[OK + b"content-length: 1\r\n\r\nx"] * 2) as url:
+        result = here("get", "-s", "-o", os.devnull, "--http1.1", "-w", "%{http_code} ", url, url)
+    assert (result.status, result.stdout) == (0, b"200 200 ")
+    assert here("get", "-o", "f", url, url).status == 2
+
+
+def test_targets_of_serve(here: Here) -> None:
+    assert "(an application is MODULE:NAME)" in one_line(here("serve", "module"))
+    line = one_line(here("serve", "module.py:app"), 2)
+    assert "give the module's name, module:app" in line
+    result = here("serve", ".", "--ssl-certfile", "x.pem")
+    assert result.status == 2 and "for a folder it is --cert" in result.stderr
+
+
+def test_a_certificate_without_its_key(here: Here, pair: Pair) -> None:
+    cert = here.folder / "own.pem"
+    text = Path(pair.cert).read_text()
+    cert.write_text(text[text.index("-----BEGIN CERT") :].partition("-----BEGIN PRIV")[0])
+    line = one_line(here("serve", ".", "--cert", str(cert)))
+    assert line.endswith("own.pem: its private key is not in it: --key FILE")
+    result = here("serve", "module:app", "--cert", str(cert))
+    assert "--ssl-keyfile" in result.stderr

@@ -56,6 +56,11 @@ def test_a_single_page_application(root: Path) -> None:
     for path in ("/route", "/a/b/c?d", "/docs/none"):
         answer = ask(handler, path, accept="text/html,application/xhtml+xml")
         assert (answer.code, answer.body) == (200, b"index"), path
+    for path in ("/users/john.doe", "/users/ada@example.com", "/v1.0"):
+        assert ask(handler, path, accept="text/html,*/*").body == b"index"
+        assert ask(handler, path, **{"sec-fetch-mode": "navigate"}).body == b"index"
+        assert ask(handler, path, accept="*/*").code == 404
+        assert ask(handler, path, accept="text/html", **{"sec-fetch-mode": "cors"}).code == 404
     assert ask(handler, "/app.js", accept="*/*").code == 404
     assert ask(handler, "/api", accept="application/json").code == 404
     assert ask(handler, "/%2e%2e/x", accept="text/html").code == 400
