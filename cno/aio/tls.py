@@ -58,9 +58,12 @@ def named(error: OSError, certfile: Path, keyfile: Path | None) -> OSError:
     text = f"cannot use {files}: {error.strerror or error}"
     if keyfile is None and lacks_key(certfile):
         text = f"{files} has no private key: name the key's file (keyfile)"
-    found = ssl.SSLError(error.errno or 0, text)
-    found.library, found.reason = error.library, error.reason
-    return found
+    # Of any type: OpenSSL may give no name of the reason, and `ssl` then has None for it.
+    cause: Any = error
+    found: Any = ssl.SSLError(cause.errno or 0, text)
+    found.library = cause.library
+    found.reason = cause.reason
+    return cast(OSError, found)
 
 
 def lacks_key(path: Path) -> bool:
