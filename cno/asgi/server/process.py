@@ -265,8 +265,7 @@ def tls_context(config: Config) -> ssl.SSLContext | None:
         )
     except (OSError, ValueError) as error:
         text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        if config.ssl_keyfile is None and "PEM lib" in text:
-            text += "; if its private key is in another file, --ssl-keyfile (or --key) names it"
+        text = text.replace("name the key's file (keyfile)", "--ssl-keyfile (or --key) names it")
         raise StartupError(f"cannot use the certificate {config.ssl_certfile}: {text}") from None
     if config.ssl_version == ssl.PROTOCOL_TLSv1_2:
         context.maximum_version = ssl.TLSVersion.TLSv1_2
