@@ -45,15 +45,16 @@ def loaded(cert: str, key: str | None) -> ssl.SSLContext:
         return context
     except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
         why = reason(error)
-        if key is None and not has_key(cert):
+        if key is None and lacks_key(cert):
             why = "its private key is not in it: --key FILE"
         raise Problem(f"cannot use the certificate {cert}: {why}") from None
 
 
-def has_key(path: str) -> bool:
-    """Return whether a PEM file has a private key."""
+def lacks_key(path: str) -> bool:
+    """Return whether a PEM file has a certificate and no private key."""
     with open(path, "rb") as file:
-        return b"PRIVATE KEY-----" in file.read(1 << 20)
+        text = file.read(1 << 20)
+    return b"BEGIN CERTIFICATE-----" in text and b"PRIVATE KEY-----" not in text
 
 
 def self_signed(names: Sequence[str]) -> ssl.SSLContext:
