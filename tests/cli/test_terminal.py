@@ -136,7 +136,7 @@ def test_bad_certificates(here: Here, tmp_path: Path, pair: Pair) -> None:
         (["--cert", "none"], "no such file: none"),
         (["--cert", str(pair.cert), "--key", "none"], "no such file: none"),
         (["--cert", text], "TLS failed"),
-        (["--cert", str(pair.cert)], "TLS failed"),
+        (["--cert", str(pair.cert)], "its private key is not in it: --key FILE"),
         (["--cert", str(pair.cert), "--key", text], "TLS failed"),
         (["--cert", str(pair.cert), "--key", str(another.key)], "key values mismatch"),
         (["--cert", str(tmp_path)], "no such file"),
