@@ -1,14 +1,16 @@
 """TLS as RFC 9113 section 9.2 wants it: versions, ciphers, ALPN."""
 
 import asyncio
+import socket
 import ssl
 
 import pytest
 
 from cno import aio
 from cno.aio import tls
+from cno.limits import Limits
 from tests import frames as f
-from tests.aio.lab import HOST, HTTP2_TLS, Lab, Peer, hello
+from tests.aio.lab import HOST, HTTP1_TLS, HTTP2_TLS, Lab, Peer, Wire, hello
 
 CBC = "ECDHE-RSA-AES128-SHA256:ECDHE-ECDSA-AES128-SHA256"  # prohibited by the same
 OLD_CIPHER = "AES128-GCM-SHA256"  # no ephemeral keys: prohibited by RFC 9113 Appendix A
@@ -235,5 +237,32 @@ def test_http2_without_alpn_is_not_taken_for_it(lab: Lab) -> None:
             async with Peer(*await asyncio.open_connection(HOST, port, ssl=context)) as peer:
                 peer.send(f.PREFACE + peer.pen.settings({}))
                 assert (await peer.reader.read()).startswith(b"HTTP/1.1 505 ")
+
+    lab.run(main())
+
+
+@pytest.mark.parametrize("wire", [HTTP1_TLS, HTTP2_TLS], ids=str)
+def test_a_server_does_not_wait_long_for_a_close_notify(lab: Lab, wire: Wire) -> None:
+    """A client that blocks, and waits between requests, answers it too late."""
+    limits = Limits(linger_timeout=0.05, shutdown_timeout=60.0)
+
+    def request(url: str) -> ssl.SSLSocket:
+        port = int(url.rpartition(":")[2])
+        context = lab.certs.client()
+        context.set_alpn_protocols(["h2" if wire.http2 else "http/1.1"])
+        sock = context.wrap_socket(socket.create_connection((HOST, port)), server_hostname=HOST)
+        pen = f.FrameFactory()
+        if wire.http2:
+            sock.sendall(f.PREFACE + pen.settings({}) + pen.headers(1, f.REQUEST, end_stream=True))
+        else:
+            sock.sendall(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+        assert sock.recv(1) != b""
+        return sock
+
+    async def main() -> None:
+        async with asyncio.timeout(10):
+            async with lab.serving(wire, hello, limits=limits) as url:
+                sock = await asyncio.to_thread(request, url)
+        sock.close()
 
     lab.run(main())

@@ -8,9 +8,12 @@ import cno
 from cno import aio
 from cno.errors import ConnectionError as CnoConnectionError
 from cno.errors import UsageError
+from cno.limits import Limits
 from tests import frames as f
 from tests.aio.lab import HTTP1, HTTP2, Lab, Peer, Wire, by_hand, greet, settle, until
 
+#: Waits longer than a test may take.
+PATIENT = Limits(linger_timeout=60.0)
 EXTENDED: cno.SettingsDict = {"enable_connect_protocol": True}
 
 
@@ -289,6 +292,24 @@ def test_what_was_written_before_close_arrives(lab: Lab, wire: Wire) -> None:
                     await tunnel.write(b"x" * 150_000)
                 await until(lambda: got, "the end")
         assert got == [b"x" * 150_000]
+
+    lab.run(main())
+
+
+def test_a_handler_that_returns_has_closed_both_sides(lab: Lab, wire: Wire) -> None:
+    """Also after `write_eof`: the connection ends when the client has closed its side."""
+
+    async def handle(request: aio.Request) -> None:
+        tunnel = await request.upgrade()
+        await tunnel.write(b"all")
+        await tunnel.write_eof()
+
+    async def main() -> None:
+        async with asyncio.timeout(10), lab.serving(wire, handle, limits=PATIENT) as url:
+            async with await lab.connect(wire, url) as client:
+                tunnel = await client.tunnel("cno.test:1")
+                assert await tunnel.read() == b"all"
+                await tunnel.close()
 
     lab.run(main())
 

@@ -42,7 +42,7 @@ from cno.aio.connection.lifecycle import (
     SHUTDOWN,
     WAITERS_DONE,
 )
-from cno.aio.connection.progress import acknowledged, is_taking
+from cno.aio.connection.progress import acknowledged, is_sending, is_taking
 from cno.aio.connection.state import Link
 from cno.aio.errors import name_of, said
 from cno.aio.log import connection_log
@@ -54,6 +54,8 @@ from cno.streams import flush_all
 
 #: Bytes of one read.
 PIECE: Final = 65_536
+#: Seconds, at least, between two looks at what a closing connection has still to send.
+LOOK: Final = 0.05
 
 
 # -- the peer's end --------------------------------------------------------------------------------
@@ -175,11 +177,15 @@ def close_transport(conn: Link) -> None:
     # > connection.   (RFC 9113 5.4.1)
     # Over TLS, close_notify follows the GOAWAY directly. The socket stays open until the peer
     # answers it, sends more, or `linger_timeout` has passed. (Some servers never answer a
-    # close_notify, and a client needs no answer.)
+    # close_notify, and a client needs no answer; one that blocks answers when it is used next.)
     limits = conn._limits
     patient = conn._server and mode == ORDERLY
     patience = limits.shutdown_timeout if patient else limits.linger_timeout
-    if patience is not None:
+    if patient and secure:
+        if conn.transport.get_write_buffer_size() != 0:
+            conn._timeouts.taken_mark = acknowledged(conn)
+        await_close_notify(conn, None if patience is None else conn.loop.time() + patience)
+    elif patience is not None:
         give_time(conn, patience)
 
 
@@ -208,6 +214,34 @@ def give_time(conn: Link, patience: float) -> None:
         conn._timeouts.taken_mark = acknowledged(conn)
     timer = conn.loop.call_later(patience, check_closing, conn, patience, context=conn._context)
     conn._timeouts.timer = timer
+
+
+def await_close_notify(conn: Link, due: float | None) -> None:
+    """Give a TLS client until `due` to take the output, then `linger_timeout` for close_notify."""
+    if conn._life.phase >= LOST:
+        return
+    wait = conn._limits.linger_timeout
+    taken = not is_sending(conn.transport)
+    if not taken:
+        wait = max(wait, LOOK)
+        if due is not None:
+            wait = min(wait, max(due - conn.loop.time(), 0.0))
+    timer = conn.loop.call_later(wait, check_close_notify, conn, due, taken, context=conn._context)
+    conn._timeouts.timer = timer
+
+
+def check_close_notify(conn: Link, due: float | None, taken: bool) -> None:
+    """Abort the connection if its client had all output at the last look, or at `due`."""
+    conn._timeouts.timer = None
+    if conn._life.phase >= LOST:
+        return
+    if taken:
+        conn._life.fire(ABORT)
+        truncation.cut_off(conn)
+    elif due is not None and conn.loop.time() >= due:
+        check_closing(conn, conn._limits.shutdown_timeout or 0.0)
+    else:
+        await_close_notify(conn, due)
 
 
 def check_closing(conn: Link, patience: float) -> None:

@@ -114,6 +114,8 @@ def close_tunnel(conn: ServerLink, request: RequestState) -> None:
         return
     if request._end_output():
         send_queue.post(conn, PendingWrite(request.stream, b"", True))
+    elif not conn._http2 and conn._life.phase < FLUSHING:
+        conn.write_data(request.stream, b"", True)  # after write_eof(): closes the connection
     if not request._ended:
         leftover.drain_stream(conn, request)
 
