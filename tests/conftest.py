@@ -80,6 +80,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="leave out the slow tests, as pytest does here without a path, -k or -m",
     )
+    parser.addoption(
+        "--share",
+        action="store_true",
+        help="with -n: each process collects only the files whose tests it runs",
+    )
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -92,14 +97,24 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     if config.args_source is pytest.Config.ArgsSource.TESTPATHS:
         option.quick |= not (option.keyword or option.markexpr)
     if option.quick and getattr(option, "numprocesses", 0) is None and not option.usepdb:
-        # Tests of a file share servers and what else takes long to set up.
         # Half of the time they wait.
         option.numprocesses = min(2 * (os.cpu_count() or 1), 8)
-        option.dist = "loadfile"
+        option.share = True
+    option.share = option.share and bool(getattr(option, "numprocesses", 0))
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Try fewer examples, and fewer ways to cut the input, in a quick run."""
+    """Divide the files; try fewer examples, and fewer ways to cut the input, in a quick run."""
+    # Tests of a file share servers and what else takes long to set up.
+    share = getattr(config, "workerinput", {}).get("share")
+    if share is not None:
+        from tests import shares
+
+        config.pluginmanager.register(shares.Share(config, share))
+    elif config.option.share and not hasattr(config, "workerinput"):
+        from tests import shares
+
+        config.pluginmanager.register(shares.Divider(config, files_to_run(config)))
     if config.option.quick:
         support.quick = True
         support.cut_step = 13
@@ -114,9 +129,30 @@ def pytest_configure_node(node: Any) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    if not config.option.quick or not collection_path.is_relative_to(HERE):
-        return None
-    return collection_path.relative_to(HERE).as_posix() in SLOW or None
+    return (config.option.quick and is_slow(collection_path)) or None
+
+
+def is_slow(path: Path) -> bool:
+    """Whether the file, or a folder that it is in, is listed in SLOW."""
+    if not path.is_relative_to(HERE):
+        return False
+    below = path.relative_to(HERE)
+    return any(each.as_posix() in SLOW for each in (below, *below.parents))
+
+
+def files_to_run(config: pytest.Config) -> list[Path]:
+    """The files of tests at and below the paths that are given, but for those that are left out."""
+    given = {Path(config.invocation_params.dir, arg.split("::")[0]) for arg in config.args}
+    ignored = {Path(config.invocation_params.dir, path) for path in config.option.ignore or ()}
+    found: set[Path] = set()
+    for path in given:
+        found.update([path] if path.is_file() else path.rglob("test_*.py"))
+    return sorted(
+        path
+        for path in found
+        if not ignored.intersection((path, *path.parents))
+        and not (config.option.quick and is_slow(path))
+    )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

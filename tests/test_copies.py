@@ -16,6 +16,7 @@ from cno import aio, hpack, raw
 from cno.examples import grpc
 from cno.limits import Limits
 from cno.websocket import HandshakeError
+from tests.rows import each_row
 
 
 def pickled(value: Any) -> Any:
@@ -60,8 +61,8 @@ def test_no_public_error_is_left_out() -> None:
     assert public(cno) | public(raw) | public(hpack) | public(aio) == known
 
 
-@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
-@pytest.mark.parametrize("way", WAYS)
+@each_row("error", ERRORS, ids=lambda error: type(error).__name__)
+@each_row("way", WAYS)
 def test_errors_keep_all_they_say(error: Any, way: Callable[[Any], Any]) -> None:
     again = way(error)
     assert type(again) is type(error)
@@ -101,6 +102,7 @@ def fail() -> None:
     raise cno.StreamError("reset", stream=1, code=2)
 
 
+@pytest.mark.slow
 def test_an_error_raised_in_another_process_arrives() -> None:
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as executor:
         for _ in range(2):
@@ -137,10 +139,8 @@ def test_a_refused_upgrade(way: Callable[[Any], Any]) -> None:
         assert again.response is error.response
 
 
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize(
-    "limits", [Limits(), Limits(max_pushes=None, header_timeout=2.5, allow_bare_lf=True)]
-)
+@each_row("way", WAYS)
+@each_row("limits", [Limits(), Limits(max_pushes=None, header_timeout=2.5, allow_bare_lf=True)])
 def test_limits(limits: Limits, way: Callable[[Any], Any]) -> None:
     again = way(limits)
     assert type(again) is Limits

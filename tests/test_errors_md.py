@@ -12,6 +12,7 @@ import pytest
 
 import cno
 from cno.errors import ConnectionError, DisconnectError
+from tests.rows import each_row
 from tests.tree import ROOT
 
 TEXT = ROOT.joinpath("docs", "errors.md").read_text("utf-8")
@@ -75,7 +76,7 @@ def test_nothing_public_is_missing() -> None:
     assert public <= set(drawn(TREE)) | set(drawn(CONTENT))
 
 
-@pytest.mark.parametrize("name", [name for name in drawn(TREE) if name.endswith("TimeoutError")])
+@each_row("name", [name for name in drawn(TREE) if name.endswith("TimeoutError")])
 def test_errors_of_time_are_timeout_errors(name: str) -> None:
     assert issubclass(defined()[name], TimeoutError)
 

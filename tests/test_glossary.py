@@ -3,8 +3,7 @@ CONTRIBUTING.md gives as places to start from."""
 
 import re
 
-import pytest
-
+from tests.rows import each_row
 from tests.tree import PACKAGE, ROOT
 
 TEXT = ROOT.joinpath("docs", "glossary.md").read_text("utf-8")
@@ -41,7 +40,7 @@ def places_to_start_from() -> list[tuple[str, str]]:
     return found
 
 
-@pytest.mark.parametrize(("path", "name"), [*(row[2:] for row in ROWS), *places_to_start_from()])
+@each_row(("path", "name"), [*(row[2:] for row in ROWS), *places_to_start_from()])
 def test_a_term_is_defined_there(path: str, name: str) -> None:
     folder = PACKAGE.parent if path.startswith("cno/") else ROOT
     source = folder.joinpath(path).read_text("utf-8")

@@ -18,6 +18,7 @@ import pytest
 
 import cno
 from cno import hpack, raw
+from tests.rows import each_row
 from tests.tree import ROOT
 
 #: What belongs to Python, or is other than itself in the other build by nature.
@@ -92,6 +93,7 @@ def here() -> dict[str, dict[str, Any]]:
     return everything()
 
 
+@pytest.mark.slow
 def test_the_same_is_told_of_both_builds(
     here: dict[str, dict[str, Any]], sources: dict[str, dict[str, Any]]
 ) -> None:
@@ -100,7 +102,7 @@ def test_the_same_is_told_of_both_builds(
     assert [name for name in here if here[name] != sources[name]] == []
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("name", "lines"),
     [
         ("cno.Pool", ["method: str", "data: bytes |", "Sends requests to any number of servers"]),
@@ -170,6 +172,7 @@ def test_a_subclass_has_the_signature_of_its_own_constructor() -> None:
     assert Same.__doc__ == "Has none."
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("use", "name"),
     [

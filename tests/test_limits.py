@@ -12,6 +12,7 @@ from cno import raw
 from cno.limits import Limits, bound
 from tests import frames as f
 from tests.limits_table import rows
+from tests.rows import each_row
 from tests.tree import PACKAGE
 
 NAMES = [field.name for field in dataclasses.fields(Limits)]
@@ -38,7 +39,7 @@ def test_it_is_frozen() -> None:
         changed.max_pushes = 7
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("name", "value"),
     [
         ("max_pushes", -1),
@@ -60,7 +61,7 @@ def test_values_that_no_bound_has(name: str, value: float) -> None:
         Limits(**given)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("name", "value"),
     [
         ("max_pushes", "7"),

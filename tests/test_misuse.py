@@ -6,6 +6,7 @@ import pytest
 
 from cno import raw
 from cno.limits import Limits
+from tests.rows import each_row
 from tests.support import (
     CANCEL,
     LOCAL,
@@ -46,7 +47,7 @@ def test_nothing_happens_before_the_beginning() -> None:
     assert conn.events == []
 
 
-@pytest.mark.parametrize(
+@each_row(
     "setting",
     [
         {"initial_window_size": 1 << 31},
@@ -137,7 +138,7 @@ def test_text_that_is_no_octets(bad: str) -> None:
         conn.write_head(1, 0, "POST", "/", list(REQUEST_HEADERS), False)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("headers", "text"),
     [
         ([("content-length", "1"), ("content-length", "1")], "content-length"),

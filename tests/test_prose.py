@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.prose import found, measure, of_markdown, of_python
+from tests.rows import each_row
 from tests.tree import PACKAGE, ROOT
 
 #: Hits in 1,000 lines of prose.
@@ -19,7 +20,8 @@ PARTS = {
 }
 
 
-@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.slow
+@each_row("part", PARTS)
 def test_prose(part: str) -> None:
     result = measure(PARTS[part])
     listed = "\n".join(f"{hit.place}: {hit.text}\n    {hit.rule}" for hit in result.hits)
@@ -30,7 +32,7 @@ def test_prose(part: str) -> None:
 # -- the measure -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each_row(
     "text",
     [
         "It waits for so many seconds.",
@@ -52,7 +54,7 @@ def test_what_is_found(text: str) -> None:
     assert len(list(found(text))) == 1
 
 
-@pytest.mark.parametrize(
+@each_row(
     "text",
     [
         "There are so many that the rest is dropped.",

@@ -14,6 +14,7 @@ import pytest
 
 import cno
 from cno import raw
+from tests.rows import each_row
 
 Headers = list[tuple[str, str]]
 
@@ -91,7 +92,7 @@ def spelled(name: str) -> str:
     return " ".join(words)
 
 
-@pytest.mark.parametrize("group", CONSTANTS)
+@each_row("group", CONSTANTS)
 def test_constants(group: str) -> None:
     for word in CONSTANTS[group].split():
         name, _, value = word.partition("=")
@@ -100,7 +101,7 @@ def test_constants(group: str) -> None:
         assert f"{group}_{name}" in raw.__all__
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("face", "group"),
     [
         (raw.FrameType, "CNO_FRAME"),
@@ -119,7 +120,7 @@ def test_enums_are_faces_of_the_constants(face: type[enum.IntEnum], group: str) 
             assert getattr(raw, f"{group}_{name}") == member.value
 
 
-@pytest.mark.parametrize("name", [*METHODS, *EVENTS])
+@each_row("name", [*METHODS, *EVENTS])
 def test_signatures(name: str) -> None:
     assert spelled(name) == {**METHODS, **EVENTS}[name]
 
@@ -176,7 +177,7 @@ def test_settings_of_a_connection_are_its_own(server: bool) -> None:
     assert other.local_settings.initial_window_size == 88_888
 
 
-@pytest.mark.parametrize("name", SETTINGS)
+@each_row("name", SETTINGS)
 def test_configure_names_every_setting(name: str) -> None:
     connection = raw.Connection(False)
     before = connection.local_settings

@@ -8,6 +8,7 @@ import pytest
 
 from cno import raw
 from cno.limits import Limits
+from tests.rows import each_row
 from tests.support import (
     POST,
     REQUEST_HEADERS,
@@ -104,7 +105,7 @@ EACH = pytest.mark.parametrize("kind", CONNECTIONS)
 
 
 @EACH
-@pytest.mark.parametrize("name", CALLS)
+@each_row("name", CALLS)
 def test_arguments_of_wrong_types(kind: str, name: str) -> None:
     for at, (_, wanted) in enumerate(CALLS[name]):
         if wanted == "bytes" and "HTTP/1.1" in kind and name in ("write_ping", "write_frame"):
@@ -140,7 +141,7 @@ BAD_HEADERS: list[Any] = [
 
 
 @EACH
-@pytest.mark.parametrize("headers", BAD_HEADERS, ids=range(len(BAD_HEADERS)))
+@each_row("headers", BAD_HEADERS, ids=range(len(BAD_HEADERS)))
 def test_headers_of_wrong_types(kind: str, headers: Any) -> None:
     conn = CONNECTIONS[kind]()
     conn.take()
@@ -182,7 +183,7 @@ BAD_IDS = [-1, 1 << 31, 1 << 62, 1 << 63, (1 << 63) - 1, 1 << 64, -(1 << 63), -(
 
 
 @EACH
-@pytest.mark.parametrize("id", BAD_IDS)
+@each_row("id", BAD_IDS)
 def test_ids_that_no_stream_has(kind: str, id: int) -> None:
     conn = CONNECTIONS[kind]()
     conn.take()
@@ -246,14 +247,14 @@ def test_limits_of_wrong_types() -> None:
     assert repr(Limits(read_chunk=True)) == repr(Limits(read_chunk=1))
 
 
-@pytest.mark.parametrize("value", [None, "1", 1.0, b"1", 1 << 63, 1 << 64, -(1 << 70)])
+@each_row("value", [None, "1", 1.0, b"1", 1 << 63, 1 << 64, -(1 << 70)])
 def test_settings_are_asked_for_by_number(value: Any) -> None:
     with pytest.raises(TypeError):
         raw.Settings().get(value)
 
 
 @EACH
-@pytest.mark.parametrize("value", [1.0, "1", b"1", [], float("inf")])
+@each_row("value", [1.0, "1", b"1", [], float("inf")])
 def test_settings_are_numbers(kind: str, value: Any) -> None:
     conn = CONNECTIONS[kind]()
     conn.take()

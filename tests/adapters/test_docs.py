@@ -4,12 +4,15 @@ import re
 import subprocess
 import sys
 
+import pytest
+
 from tests.aio.lab import HTTP1, Lab, hello
 from tests.tree import ROOT
 
 TEXT = ROOT.joinpath("docs/httpx.md").read_text("utf-8")
 
 
+@pytest.mark.slow
 def test_example(lab: Lab) -> None:
     (example,) = re.findall(r"^```python\n(.+?)^```", TEXT, re.DOTALL | re.MULTILINE)
 

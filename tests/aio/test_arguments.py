@@ -14,6 +14,7 @@ import pytest
 import cno
 from cno import raw
 from tests.aio.lab import HOST, HTTP1, Lab, Wire, place
+from tests.rows import each_row
 
 NOWHERE = "http://127.0.0.1:1"
 
@@ -45,8 +46,8 @@ async def made(how: str, **arguments: Any) -> None:
 HOWS = ["serve", "Server", "Client", "Pool", "connect", "request"]
 
 
-@pytest.mark.parametrize("how", HOWS)
-@pytest.mark.parametrize(
+@each_row("how", HOWS)
+@each_row(
     "settings",
     [
         {"enable_conect_protocol": 1},
@@ -63,8 +64,8 @@ def test_settings_of_other_names_and_types(how: str, settings: Any) -> None:
         asyncio.run(made(how, settings=settings))
 
 
-@pytest.mark.parametrize("how", HOWS)
-@pytest.mark.parametrize(
+@each_row("how", HOWS)
+@each_row(
     "settings",
     [
         {"max_frame_size": 16_383},
@@ -86,7 +87,7 @@ def test_a_server_cannot_take_pushes(how: str) -> None:
         asyncio.run(made(how, settings={"enable_push": 1}))
 
 
-@pytest.mark.parametrize("how", HOWS)
+@each_row("how", HOWS)
 def test_limits_of_another_type(how: str) -> None:
     with pytest.raises(TypeError):
         asyncio.run(made(how, limits={"max_body_size": 1}))
@@ -162,8 +163,8 @@ NEVER = {
 }
 
 
-@pytest.mark.parametrize("name", NEVER)
-@pytest.mark.parametrize("how", ["serve", "Server"])
+@each_row("name", NEVER)
+@each_row("how", ["serve", "Server"])
 def test_handlers_that_never_return_an_awaitable(name: str, how: str) -> None:
     async def main() -> None:
         handler: Any = NEVER[name]

@@ -15,6 +15,7 @@ from cno.aio.connection.body import BodyBuffer, Payload
 from cno.limits import Limits
 from cno.raw import Connection
 from tests.aio.lab import Lab, settle
+from tests.rows import each_row
 
 
 class Ledger(Connection):
@@ -176,8 +177,8 @@ def test_large_pieces_arrive_in_order(sizes: list[int], calls: list[tuple[str, i
     run(main)
 
 
-@pytest.mark.parametrize("size", [1, 100, 5_000])
-@pytest.mark.parametrize("first", [0, 1, 77, 70_000])
+@each_row("size", [1, 100, 5_000])
+@each_row("first", [0, 1, 77, 70_000])
 def test_many_pieces(size: int, first: int) -> None:
     """Small ones and large ones, read in part at first, with more behind what is left."""
 

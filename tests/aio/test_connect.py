@@ -10,9 +10,10 @@ from cno import aio
 from cno.aio.client.urls import Target
 from cno.settings import SettingsDict
 from tests.aio.lab import HOST, HTTP1, HTTP2, HTTP2_TLS, Lab, Wire
+from tests.rows import each_row
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("url", "scheme", "host", "port", "authority", "path", "forced"),
     [
         ("http://h.test", "http", "h.test", 80, "h.test", "/", False),
@@ -41,7 +42,7 @@ def test_what_a_url_says(
     assert target.address == f"{authority.removesuffix(f':{port}')}:{port}"
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("userinfo", "credentials"),
     [
         ("", None),
@@ -66,7 +67,7 @@ def test_origins() -> None:
     assert len({Target(url).origin for url in [*same, *others]}) == 5
 
 
-@pytest.mark.parametrize(
+@each_row(
     "url",
     [
         *("", "/path", "h.test", "ftp://h.test/", "http://", "http:///x", "http://h.test:x/"),

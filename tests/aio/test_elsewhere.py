@@ -213,6 +213,7 @@ def test_requests_without_a_pool(lab: Lab, data: bytes) -> None:
     lab.run(main())
 
 
+@pytest.mark.slow
 def test_cno_get(lab: Lab) -> None:
     async def main() -> None:
         server = Old(RESET)

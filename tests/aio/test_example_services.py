@@ -80,6 +80,7 @@ def test_events(tmp_path: Path, wire: Wire) -> None:
     asyncio.run(main())
 
 
+@pytest.mark.slow
 def test_the_end_of_the_service(tmp_path: Path) -> None:
     """SIGTERM ends the event streams, and then the process."""
 

@@ -41,6 +41,7 @@ async def hello(request: cno.Request) -> None:
     await request.respond(200, [], b"hello " + await request.payload.read())
 
 
+@pytest.mark.slow
 @program_is("proxy")
 @pytest.mark.parametrize("version", ["--http1.1", "--http2-prior-knowledge"])
 def test_curl_through_the_proxy(lab: Lab, program: str, version: str) -> None:
@@ -260,6 +261,7 @@ def test_what_is_tunnelled_before_the_proxy_agrees_is_no_request(lab: Lab, refus
 # -- uploads ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @program_is("upload", "--limit=30000000")
 def test_curl_uploads(program: str, tmp_path: Path) -> None:
     curl = require("curl")

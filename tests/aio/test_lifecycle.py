@@ -18,6 +18,7 @@ from tests.aio.lab import Certificates
 from tests.aio.phases import CLIENT, EVENTS, SERVER, Phase
 from tests.aio.simulation import VirtualLoop
 from tests.aio.world import Contexts, Work, World
+from tests.rows import each_row
 
 TABLE = Path(__file__).with_name("lifecycle.txt")
 
@@ -110,7 +111,7 @@ def test_the_table_is_whole() -> None:
     assert len(set(map(str, PAIRS))) == len(PAIRS) > 900
 
 
-@pytest.mark.parametrize("pair", PAIRS, ids=str)
+@each_row("pair", PAIRS, ids=str)
 def test_an_event_in_a_phase(pair: Pair, contexts: dict[tuple[str, str], Contexts]) -> None:
     async def script(world: World) -> None:
         start = world.loop.time()
@@ -136,8 +137,8 @@ ENDS = [
 ]
 
 
-@pytest.mark.parametrize("protocol", ["http/1.1", "http/2"])
-@pytest.mark.parametrize(("tls", "event", "text"), ENDS)
+@each_row("protocol", ["http/1.1", "http/2"])
+@each_row(("tls", "event", "text"), ENDS)
 def test_what_an_error_says_of_the_end(
     protocol: str,
     tls: bool,
@@ -158,7 +159,7 @@ def test_what_an_error_says_of_the_end(
 ANYTIME = [event for event in EVENTS if event not in ("made", "notify")]
 
 
-@pytest.mark.parametrize("seed", range(150))
+@each_row("seed", range(150))
 def test_events_one_after_the_other(seed: int) -> None:
     """Whatever happens in whatever order: the connection ends, everybody is told, nothing stays."""
     dice = random.Random(seed)

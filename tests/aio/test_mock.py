@@ -7,6 +7,7 @@ from unittest import mock
 import pytest
 
 import cno
+from tests.rows import each_row
 
 
 async def fetch(url: str) -> bytes:
@@ -48,8 +49,8 @@ def test_methods_of_a_class() -> None:
     assert cno.Pool.request is original
 
 
-@pytest.mark.parametrize("kind", [mock.Mock, mock.MagicMock, mock.AsyncMock])
-@pytest.mark.parametrize("spec", [cno.Pool, cno.Client])
+@each_row("kind", [mock.Mock, mock.MagicMock, mock.AsyncMock])
+@each_row("spec", [cno.Pool, cno.Client])
 def test_an_object_in_place_of_one(kind: Callable[..., mock.Mock], spec: type) -> None:
     pool = kind(spec=spec)
     assert isinstance(pool, spec)

@@ -12,6 +12,7 @@ import pytest
 import cno
 from cno import aio
 from tests.aio.lab import HTTP1, HTTP2, Lab, Wire
+from tests.rows import each_row
 
 both = pytest.mark.parametrize("wire", [HTTP1, HTTP2], ids=str)
 
@@ -186,7 +187,7 @@ def test_a_task_shows_where_it_is() -> None:
     asyncio.run(main())
 
 
-@pytest.mark.parametrize(
+@each_row(
     "function",
     [cno.Pool.request, cno.Client.request, cno.Pool().request, cno.request, cno.connect],
     ids=["Pool", "Client", "pool", "request", "connect"],

@@ -1,10 +1,9 @@
 """The table of a connection's phases: it can be drawn, each phase is reached, and each is left."""
 
-import pytest
-
 from cno.aio.connection import lifecycle
 from cno.aio.connection.lifecycle import EVENTS, PHASES, TRANSITIONS, after
 from tests.lifecycle_table import document, meanings, wanted
+from tests.rows import each_row
 
 EVERY_PHASE = range(len(PHASES))
 EVERY_EVENT = range(len(EVENTS))
@@ -21,8 +20,8 @@ def test_phases_and_events_are_numbered_as_they_are_named() -> None:
     assert all(meanings()[name] for name in PHASES + EVENTS)
 
 
-@pytest.mark.parametrize("phase", EVERY_PHASE, ids=PHASES.__getitem__)
-@pytest.mark.parametrize("event", EVERY_EVENT, ids=EVENTS.__getitem__)
+@each_row("phase", EVERY_PHASE, ids=PHASES.__getitem__)
+@each_row("event", EVERY_EVENT, ids=EVENTS.__getitem__)
 def test_a_pair(phase: int, event: int) -> None:
     """It has one entry at most, and the entry is what counts."""
     entries = [new for old, which, new, _ in TRANSITIONS if phase in old and which == event]

@@ -6,6 +6,7 @@ import pytest
 
 from cno import aio
 from tests.aio.lab import Lab, Peer, by_hand
+from tests.rows import each_row
 
 NAMES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "REQUEST_METHOD")
 
@@ -195,7 +196,7 @@ PROXIED = [
 ]
 
 
-@pytest.mark.parametrize(("value", "host"), DIRECT + PROXIED)
+@each_row(("value", "host"), DIRECT + PROXIED)
 def test_no_proxy(value: str, host: str) -> None:
     """The proxy refuses each tunnel, and what is direct is not connected to at all."""
     from cno.aio.client.proxy_environment import ProxyEnvironment

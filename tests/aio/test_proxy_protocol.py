@@ -22,6 +22,7 @@ from cno.limits import Limits
 from tests.aio.lab import HOST, HTTP2, WIRES, Lab, Wire, until
 from tests.peers import free_port, require
 from tests.processes import Running
+from tests.rows import each_row
 
 SIGNATURE = b"\r\n\r\n\x00\r\nQUIT\n"
 LOOPBACK = ["127.0.0.0/8"]
@@ -355,7 +356,7 @@ def test_one_address_may_be_given_as_text(lab: Lab) -> None:
     lab.run(main())
 
 
-@pytest.mark.parametrize("trusted", [["cno.test"], ["127.0.0.1/33"], ["10.0.0.1/8"], [""], "x"])
+@each_row("trusted", [["cno.test"], ["127.0.0.1/33"], ["10.0.0.1/8"], [""], "x"])
 def test_networks_that_are_none(trusted: Any) -> None:
     with pytest.raises(ValueError, match=r"network|bits|address"):
         aio.serve(tell, HOST, 0, proxy_protocol=trusted)
@@ -474,6 +475,7 @@ def front(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[tuple[int,
         yield ports
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "front",
     ["send-proxy", "send-proxy-v2", "send-proxy-v2 proxy-v2-options crc32c,unique-id"],

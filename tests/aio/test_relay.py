@@ -68,6 +68,7 @@ def lab(certificates: Certificates) -> Lab:
     return Lab(None, certificates)
 
 
+@pytest.mark.slow
 def test_transfers_come_near_to_what_tcp_reaches(lab: Lab) -> None:
     async def main() -> None:
         best = await plain_seconds()

@@ -14,6 +14,7 @@ import pytest
 import cno
 from cno import aio
 from tests.aio.lab import HOST, HTTP1, HTTP2, Lab, Wire
+from tests.rows import each_row
 
 both = pytest.mark.parametrize("wire", [HTTP1, HTTP2], ids=str)
 #: Seconds: how long tests wait for what does not come.
@@ -351,7 +352,7 @@ def test_a_hook_that_fails(lab: Lab) -> None:
     lab.run(main(), failures=1)
 
 
-@pytest.mark.parametrize("wrong", [0, -1, float("nan"), cno.Limits(), "1", True])
+@each_row("wrong", [0, -1, float("nan"), cno.Limits(), "1", True])
 def test_what_is_no_timeout(wrong: Any) -> None:
     kind = ValueError if isinstance(wrong, int | float) and wrong is not True else TypeError
     with pytest.raises(kind):

@@ -18,6 +18,7 @@ from cno.aio.client.connect import Route
 from cno.aio.client.urls import Target, resolve
 from cno.aio.hosts import ascii_name, parse_host
 from tests.aio.lab import HTTP1, Lab
+from tests.rows import each_row
 
 JOINER = "\N{ZERO WIDTH JOINER}"
 SHARP = "fa\N{LATIN SMALL LETTER SHARP S}.test"
@@ -32,7 +33,7 @@ def no_package(monkeypatch: pytest.MonkeyPatch) -> None:
 # -- names outside ASCII ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("name", "encoded"),
     [
         (SHARP, "xn--fa-hia.test"),
@@ -53,7 +54,7 @@ def test_idna_2008(name: str, encoded: str) -> None:
     assert target.server_name == encoded.removesuffix(".")
 
 
-@pytest.mark.parametrize(
+@each_row(
     "name",
     [
         f"a{JOINER}b.test",
@@ -145,7 +146,7 @@ def test_names_are_bounded() -> None:
 # -- authorities -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("authority", "host", "named", "port"),
     [
         ("127.0.0.1", "127.0.0.1", "127.0.0.1", 80),
@@ -228,7 +229,7 @@ def test_hosts_that_others_read_in_another_way(lab: Lab, authority: str) -> None
         lab.run(main())
 
 
-@pytest.mark.parametrize(
+@each_row(
     "url",
     [
         *("http:/h.test/", "http:h.test", "http:\\\\h.test", "//h.test/", " http://h.test/"),
@@ -278,7 +279,7 @@ def test_zones_tell_origins_apart() -> None:
 # -- what is asked for -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("rest", "path"),
     [
         ("", "/"),
@@ -370,7 +371,7 @@ def test_names_of_servers(
     lab.run(main())
 
 
-@pytest.mark.parametrize("name", ["a b", "h..test", "0x7f.1", "::g", f"a{JOINER}b"])
+@each_row("name", ["a b", "h..test", "0x7f.1", "::g", f"a{JOINER}b"])
 def test_names_that_no_certificate_has(name: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011  # each has a text of its own
         Route(None, name, None, None)

@@ -5,6 +5,8 @@ In a separate process, since this once corrupted the interpreter's memory in com
 
 import sys
 
+import pytest
+
 from tests.processes import run
 
 SCRIPT = """
@@ -53,6 +55,7 @@ print("well")
 """
 
 
+@pytest.mark.slow
 def test_weak_references_to_connections() -> None:
     result = run(sys.executable, "-X", "faulthandler", "-c", SCRIPT)
     assert (result.status, result.text) == (0, "well\n"), result.stderr

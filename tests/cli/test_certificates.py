@@ -89,6 +89,7 @@ def test_what_it_issues(home: Path) -> None:
     assert (made.not_valid_after_utc - made.not_valid_before_utc).days <= VALID + 1 <= 825
 
 
+@pytest.mark.slow
 def test_a_client_that_trusts_it(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"):
         monkeypatch.setitem(ENVIRONMENT, name, str(home))
@@ -108,6 +109,7 @@ def test_a_client_that_trusts_it(home: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert len(seen) == 3  # two certificates, one authority
 
 
+@pytest.mark.slow
 def test_an_application_on_a_phone(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The server prints how to install the certificate, and where to look."""
     for name in ("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"):

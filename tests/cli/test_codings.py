@@ -13,6 +13,7 @@ from cno.cli.file_store import SMALL_FILE
 from cno.cli.files import Files
 from cno.cli.site import Site
 from tests.cli.test_files import OLD, Answer, Fake, ask
+from tests.rows import each_row
 
 TEXT = b"function f() { return 'a text that can be compressed' }\n" * 40
 LARGE = TEXT * (SMALL_FILE // len(TEXT) + 1)
@@ -37,7 +38,7 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("field", "available", "chosen"),
     [
         (None, "br gzip", ""),

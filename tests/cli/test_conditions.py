@@ -19,6 +19,7 @@ from cno.cli.conditions import (
     validators,
 )
 from cno.date import http_date
+from tests.rows import each_row
 
 MODIFIED = 784111777
 DATE = "Sun, 06 Nov 1994 08:49:37 GMT"
@@ -34,7 +35,7 @@ def test_the_three_forms_of_a_date(text: str) -> None:
     assert parse_date(text) == MODIFIED
 
 
-@pytest.mark.parametrize(
+@each_row(
     "text",
     [
         "",
@@ -73,7 +74,7 @@ def test_a_date_survives(seconds: int) -> None:
     assert parse_date(http_date(seconds)) == seconds
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("field", "found"),
     [
         ('"a"', [(False, '"a"')]),
@@ -112,7 +113,7 @@ def test_comparison() -> None:
     assert not matches_weakly('"1" "1"', '"1"')
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("headers", "code"),
     [
         ([], 200),
@@ -162,7 +163,7 @@ def test_other_methods_know_no_304() -> None:
     assert precondition("PUT", [("if-modified-since", AFTER)], NOW) == 200
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("condition", "age", "applies"),
     [
         (None, 10, True),

@@ -25,6 +25,7 @@ from cno.cli.file_store import SMALL_FILE
 from cno.cli.files import MAX_SKIMMED, SKIM_TIME, Files
 from cno.cli.ranges import Span
 from cno.cli.reserve import Reserve
+from tests.rows import each_row
 
 Headers = list[tuple[str, str]]
 OLD = 784111777  # Sun, 06 Nov 1994 08:49:37 GMT
@@ -819,7 +820,7 @@ def test_large_files_are_whole(root: Path) -> None:
     assert hashlib.sha256(body).digest() == hashlib.sha256(data).digest()
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("name", "kind"),
     [
         ("a.html", "text/html; charset=utf-8"),

@@ -10,6 +10,7 @@ from cno.cli.fetch import Fetch, GetOptions, first_fetch, redirected
 from cno.cli.problems import Problem
 from cno.cli.request_data import FORM, of_bytes
 from cno.cli.saved_file import SavedFile, remote_name, remote_names
+from tests.rows import each_row
 
 PERSONAL = [("authorization", "a"), ("cookie", "c"), ("host", "h"), ("proxy-authorization", "p")]
 FIELDS = [("accept", "*/*"), ("content-type", "t"), *PERSONAL, ("x-mine", "m")]
@@ -40,7 +41,7 @@ def test_the_first_request() -> None:
     assert first_fetch(GetOptions(("u",), data=of_bytes(b"x"), method="PUT"), "u").method == "PUT"
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("url", "path"),
     [
         ("http://a/x/../b?c/../d#e", "/b?c/../d"),
@@ -54,7 +55,7 @@ def test_dot_segments_are_not_sent(url: str, path: str) -> None:
     assert target_of(first_fetch(GetOptions((url,)), url).url).path == path
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("url", "location", "path"),
     [
         ("http://a/x/y", "/\udce9", "/%E9"),  # a byte that is not UTF-8
@@ -72,13 +73,13 @@ def test_the_place_after_a_redirect(url: str, location: str, path: str) -> None:
     assert (after.origin, after.path) == (before.origin, path)
 
 
-@pytest.mark.parametrize("location", ["//a@b@c/", "//a[::1]/", "//127.1/", "//a:+80/", "//a\\@b/"])
+@each_row("location", ["//a@b@c/", "//a[::1]/", "//127.1/", "//a:+80/", "//a\\@b/"])
 def test_places_that_lead_elsewhere(location: str) -> None:
     with pytest.raises(Problem):
         redirected(Fetch("http://a/", "GET", [], of_bytes(b"")), 302, location)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("method", "code", "then"),
     [
         ("GET", 301, "GET"),
@@ -102,7 +103,7 @@ def test_the_method_after_a_redirect(method: str, code: int, then: str) -> None:
         assert names(ask) == [name for name in NAMES if name != "content-type"]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("location", "same"),
     [
         ("/z", True),
@@ -123,7 +124,7 @@ def test_what_is_personal_stays_with_its_origin(location: str, same: bool) -> No
     assert "x-mine" in names(ask)
 
 
-@pytest.mark.parametrize(
+@each_row(
     "location",
     [
         "file:///etc/passwd",
@@ -139,13 +140,13 @@ def test_what_is_personal_stays_with_its_origin(location: str, same: bool) -> No
         "//[::1/",
     ],
 )
-@pytest.mark.parametrize("url", ["http://a/", "h2c://a/", "h2://a/"])
+@each_row("url", ["http://a/", "h2c://a/", "h2://a/"])
 def test_where_nobody_should_be_sent(location: str, url: str) -> None:
     with pytest.raises(Problem):
         redirected(Fetch(url, "GET", [], of_bytes(b"")), 302, location)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("url", "location", "then"),
     [
         ("h2c://a/x/y", "z", "h2c://a/x/z"),
@@ -169,7 +170,7 @@ def test_targets_are_encoded() -> None:
     assert target_of("http://bücher.example/").host == "xn--bcher-kva.example"
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("url", "name"),
     [
         ("http://a/x/file.txt?q=1#f", "file.txt"),

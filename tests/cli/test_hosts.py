@@ -3,9 +3,10 @@
 import pytest
 
 from cno.cli.hosts import Hosts, are_loopback
+from tests.rows import each_row
 
 
-@pytest.mark.parametrize(
+@each_row(
     "authority",
     [
         *("", "localhost", "localhost:8000", "LocalHost.", "a.b.localhost", "127.0.0.1:1", "::1"),
@@ -19,7 +20,7 @@ def test_allowed(authority: str) -> None:
         assert hosts.allow(authority)
 
 
-@pytest.mark.parametrize(
+@each_row(
     "authority",
     [
         *("evil.example", "localhost.evil.example", "evillocalhost", "127.0.0.1.evil.example"),
@@ -51,7 +52,7 @@ def test_a_flood_of_names_is_not_remembered() -> None:
     assert not hosts.allow("2000.example")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("addresses", "verdict"),
     [
         (["127.0.0.1"], True),

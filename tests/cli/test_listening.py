@@ -37,6 +37,7 @@ def test_names_that_dns_cannot_hold(monkeypatch: pytest.MonkeyPatch) -> None:
         assert local_names() == names
 
 
+@pytest.mark.slow
 def test_the_local_network(tmp_path: Path) -> None:
     with serving(tmp_path, "--lan") as served:
         line = served.running.wait_for("On the local network: |No address")[0]
@@ -48,6 +49,7 @@ def test_the_local_network(tmp_path: Path) -> None:
         assert "█" not in "".join(served.running.out)
 
 
+@pytest.mark.slow
 @POSIX
 def test_a_browser_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = tmp_path / "seen"
@@ -65,6 +67,7 @@ def test_a_browser_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
             seen.unlink()
 
 
+@pytest.mark.slow
 @POSIX
 def test_a_qr_code_on_a_terminal(tmp_path: Path) -> None:
     pytest.importorskip("segno")
@@ -96,6 +99,7 @@ def answer(sock: socket.socket) -> bytes:
         return found
 
 
+@pytest.mark.slow
 @POSIX
 def test_a_unix_socket(tmp_path: Path) -> None:
     path = tmp_path / "s"
@@ -110,6 +114,7 @@ def test_a_unix_socket(tmp_path: Path) -> None:
     assert not path.exists()
 
 
+@pytest.mark.slow
 @POSIX
 def test_a_socket_of_the_parent(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:

@@ -19,6 +19,7 @@ from cno.cli.files import Files
 from cno.cli.listing_page import SortOrder, parse_order, size_in_kib
 from cno.cli.readme import MAX_RENDERED, MAX_SHOWN, find_readme, render
 from tests.cli.test_files import OLD, Answer, Fake, Headers, ask
+from tests.rows import each_row
 
 
 @pytest.fixture
@@ -125,7 +126,7 @@ def test_the_best_readme() -> None:
     assert find_readme(["readme.html", "x"]) is None
 
 
-@pytest.mark.parametrize(
+@each_row(
     "text",
     [
         "[x](javascript:alert(1))",

@@ -111,6 +111,7 @@ def test_listeners_are_bounded(root: Path) -> None:
             asyncio.run(handler(Gone("GET", "/.cno/events", [])))
 
 
+@pytest.mark.slow
 def test_a_change_reaches_a_page(root: Path) -> None:
     """And the server ends although a page listens."""
     pytest.importorskip("watchfiles")

@@ -61,6 +61,7 @@ def test_escapes() -> None:
     assert len(line_of("/" + "x" * 100_000, True, user_agent="y" * 100_000)) < 3_000
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="there is no such signal")
 def test_a_file_that_is_moved_away(tmp_path: Path) -> None:
     log = tmp_path / "access.log"
@@ -88,6 +89,7 @@ def wait_for(path: Path, text: str) -> None:
     raise AssertionError(f"no {text!r} in {path}")
 
 
+@pytest.mark.slow
 def test_a_format_on_standard_output(tmp_path: Path) -> None:
     with serving(tmp_path, "--log-format", "common") as served:
         fetch(served.port)

@@ -215,6 +215,7 @@ def test_the_null_device_needs_no_thread(
 # -- views -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_views_in_the_output(tmp_path: Path, echo: Echo) -> None:
     views = ("--trace=-", "--har=-", "--waterfall=-")
     args = ("get", "--http2", "-o", "f", *views, f"{echo.url}/text")
@@ -228,6 +229,7 @@ def test_views_in_the_output(tmp_path: Path, echo: Echo) -> None:
     assert archive["log"]["version"] == "1.2" and result.stderr == ""
 
 
+@pytest.mark.slow
 @POSIX
 def test_views_have_no_colours_where_none_are_wanted(tmp_path: Path, echo: Echo) -> None:
     from tests.cli.test_terminal import on_terminal

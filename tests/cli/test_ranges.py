@@ -3,14 +3,14 @@
 import re
 from email import message_from_bytes
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cno.cli.ranges import MAX_RANGES, Span, content_range, multipart, parse_range
+from tests.rows import each_row
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("field", "size", "spans"),
     [
         # The examples of 14.1.2, of a representation of 10000 octets.
@@ -45,7 +45,7 @@ def test_spans(field: str, size: int, spans: list[tuple[int, int]]) -> None:
     assert parse_range(field, size) == spans
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("field", "size"),
     [("bytes=5-", 5), ("bytes=5-9", 5), ("bytes=-0", 5), ("bytes=0-0", 0), ("bytes=9-,8-", 5)],
 )
@@ -53,7 +53,7 @@ def test_unsatisfiable(field: str, size: int) -> None:
     assert parse_range(field, size) == []
 
 
-@pytest.mark.parametrize(
+@each_row(
     "field",
     [
         "",

@@ -24,6 +24,7 @@ def exchange(sock: socket.socket, request: bytes) -> bytes:
     return received
 
 
+@pytest.mark.slow
 def test_plain_http_on_a_tls_port(tmp_path: Path, pair: Pair) -> None:
     (tmp_path / "a.txt").write_text("hello")
     with serving(tmp_path, "--cert", str(pair.cert), "--key", str(pair.key)) as served:
@@ -55,6 +56,7 @@ def test_the_answer_in_clear_text_is_made_once() -> None:
     assert outgoing.read() == b""
 
 
+@pytest.mark.slow
 def test_all_interfaces_are_of_both_versions(tmp_path: Path) -> None:
     with serving(tmp_path, "--host", "::") as served:
         assert fetch(served.port).startswith(b"HTTP/1.1 200 ")

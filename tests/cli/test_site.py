@@ -147,6 +147,7 @@ def test_the_short_name_of_the_port(here: Here) -> None:
         assert f"127.0.0.1:{port}" in here("serve", "-p", str(port)).stderr
 
 
+@pytest.mark.slow
 def test_options_reach_the_files(root: Path) -> None:
     options = (
         "--add-header",

@@ -43,6 +43,7 @@ print(json.dumps([status, found, gc.isenabled()]), file=sys.stderr)
 """
 
 
+@pytest.mark.slow
 def test_a_fetch_loads_nothing_that_it_does_not_need() -> None:
     with answering(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi") as url:
         out = subprocess.run(

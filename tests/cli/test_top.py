@@ -137,6 +137,7 @@ def test_a_terminal_that_takes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 1 < looks < 2000  # as many as the pipe holds, and then no more
 
 
+@pytest.mark.slow
 def test_in_a_pipe(tmp_path: Path) -> None:
     with serving(tmp_path, "--top") as served:
         fetch(served.port)
@@ -144,6 +145,7 @@ def test_in_a_pipe(tmp_path: Path) -> None:
         assert "\x1b" not in "".join(served.running.out)
 
 
+@pytest.mark.slow
 @POSIX
 def test_on_a_terminal(tmp_path: Path) -> None:
     seen = on_terminal(
@@ -153,6 +155,7 @@ def test_on_a_terminal(tmp_path: Path) -> None:
     assert seen.rindex(LEAVE) > seen.rindex("near a limit")
 
 
+@pytest.mark.slow
 def test_a_reader_that_goes(tmp_path: Path) -> None:
     port = free_port()
     args = [sys.executable, "-m", "cno", "serve", "--top", "-q", "--port", str(port)]

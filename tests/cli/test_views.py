@@ -370,6 +370,7 @@ def test_sections() -> None:
 # -- keys ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_keys_for_wireshark(tmp_path: Path, pair: Pair) -> None:
     with echoing(pair) as echo:
         args = ["get", "-s", "--cacert", str(pair.authority), f"{echo.url}/echo"]

@@ -20,6 +20,7 @@ from tests.hpack.wire import (
     size_update,
     string,
 )
+from tests.rows import each_row
 
 SECRETS = [
     ("authorization", "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="),
@@ -43,8 +44,8 @@ def test_HP2_index_beyond_the_static_table() -> None:
         Decoder().decode(indexed(62))
 
 
-@pytest.mark.parametrize("form", [(0x80, 7), (0x40, 6), NEVER_INDEXED, WITHOUT_INDEXING])
-@pytest.mark.parametrize("index", [64, 127, 1 << 20, (1 << 32) - 1])
+@each_row("form", [(0x80, 7), (0x40, 6), NEVER_INDEXED, WITHOUT_INDEXING])
+@each_row("index", [64, 127, 1 << 20, (1 << 32) - 1])
 def test_HP2_index_beyond_both_tables(form: tuple[int, int], index: int) -> None:
     decoder = Decoder()
     decoder.decode(literal(b"a", b"1") + literal(b"b", b"2"))
@@ -234,15 +235,15 @@ def test_HP8_a_cap_below_the_initial_size_is_told_first() -> None:
 # -- integers and strings --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("zeros", range(5))
+@each_row("zeros", range(5))
 def test_HP9_zero_octets_up_to_the_cap(zeros: int) -> None:
     # 31 in a prefix of five bits, and nothing added to it.
     more = b"\x80" * zeros + b"\x00"
     assert Decoder().decode(b"\x3f" + more + b"\x82") == [(":method", "GET")]
 
 
-@pytest.mark.parametrize("first", [0xFF, 0x7F, 0x3F, 0x1F, 0x0F])
-@pytest.mark.parametrize(
+@each_row("first", [0xFF, 0x7F, 0x3F, 0x1F, 0x0F])
+@each_row(
     "more", [b"\x80" * 5 + b"\x00", b"\xff" * 5 + b"\x00", b"\xff\xff\xff\xff\x7f", b"\x80" * 1000]
 )
 def test_HP9_too_large_or_too_long(first: int, more: bytes) -> None:
@@ -250,8 +251,8 @@ def test_HP9_too_large_or_too_long(first: int, more: bytes) -> None:
         Decoder().decode(bytes([first]) + more + b"\x00\x00")
 
 
-@pytest.mark.parametrize("first", [0xFF, 0x7F, 0x3F, 0x1F, 0x0F])
-@pytest.mark.parametrize("more", [b"", b"\x80", b"\xff\xff\xff\xff"])
+@each_row("first", [0xFF, 0x7F, 0x3F, 0x1F, 0x0F])
+@each_row("more", [b"", b"\x80", b"\xff\xff\xff\xff"])
 def test_HP9_cut_short(first: int, more: bytes) -> None:
     with pytest.raises(HPACKError, match=r"ends within an integer \(RFC 7541 5\.1\)"):
         Decoder().decode(bytes([first]) + more)
@@ -265,7 +266,7 @@ def test_HP9_the_greatest_integer() -> None:
         decoder.decode(size_update(1 << 32))
 
 
-@pytest.mark.parametrize(
+@each_row(
     "block",
     [
         b"\x40\x02a",
@@ -281,7 +282,7 @@ def test_HP10_string_longer_than_the_rest(block: bytes) -> None:
         Decoder().decode(block)
 
 
-@pytest.mark.parametrize("block", [b"\x40", b"\x40\x01a", b"\x44", b"\x04", b"\x10\x00"])
+@each_row("block", [b"\x40", b"\x40\x01a", b"\x44", b"\x04", b"\x10\x00"])
 def test_HP10_no_string_at_all(block: bytes) -> None:
     with pytest.raises(HPACKError, match=r"ends before a string \(RFC 7541 5\.2\)"):
         Decoder().decode(block)
@@ -295,7 +296,7 @@ def test_HP11_end_of_string_symbol(before: str) -> None:
         Decoder().decode(b"\x04" + huffman(coded))
 
 
-@pytest.mark.parametrize(
+@each_row(
     "coded",
     [
         bits("11111111"),
@@ -310,7 +311,7 @@ def test_HP11_more_than_seven_bits_of_padding(coded: bytes) -> None:
         Decoder().decode(b"\x04" + huffman(coded))
 
 
-@pytest.mark.parametrize(
+@each_row(
     "coded",
     [
         bits("00011 000"),
@@ -325,7 +326,7 @@ def test_HP11_padding_that_is_not_ones(coded: bytes) -> None:
         Decoder().decode(b"\x04" + huffman(coded))
 
 
-@pytest.mark.parametrize("count", range(1, 9))
+@each_row("count", range(1, 9))
 def test_HP11_up_to_seven_ones_are_padding(count: int) -> None:
     # `a` takes five bits: eight of them leave none, others leave one to seven.
     coded = bits("00011" * count + "1" * (-5 * count % 8))

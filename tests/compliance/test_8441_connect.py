@@ -6,6 +6,7 @@ Each test's name begins with its row of the checklist.
 import pytest
 
 from cno import raw
+from tests.rows import each_row
 from tests.states import Started, State, forget
 from tests.support import (
     ACK,
@@ -79,7 +80,7 @@ def connect(conn: Recorder) -> None:
     conn.write_head(conn.next_stream, 0, "CONNECT", "/chat", fields, False)
 
 
-TUNNELS = pytest.mark.parametrize("make", [server_tunnel, client_tunnel], ids=["server", "client"])
+TUNNELS = each_row("make", [server_tunnel, client_tunnel], ids=["server", "client"])
 
 
 def test_X1_server_announces_it_when_enabled() -> None:

@@ -21,6 +21,7 @@ from tests.h1.wire import (
     response,
     responses,
 )
+from tests.rows import each_row
 from tests.support import Event, Headers, feed, h1_server
 
 CHUNKED = b"Transfer-Encoding: chunked"
@@ -57,7 +58,7 @@ def good(body: bytes, data: bytes, trailers: Headers | None = None) -> None:
 # -- K1, K2 ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("size", "length"),
     [
         (b"5", 5),
@@ -75,7 +76,7 @@ def test_K1_sizes(size: bytes, length: int) -> None:
     good(size + b"\r\n" + body + b"\r\n" + END, body)
 
 
-@pytest.mark.parametrize(
+@each_row(
     "size",
     [
         b"0x5",
@@ -120,12 +121,12 @@ def test_K1_malformed_size(size: bytes) -> None:
     bad(size + b"\r\nhello\r\n" + END)
 
 
-@pytest.mark.parametrize("size", [b"0x0", b"00x", b"-0", b"+0", b" 0", b"0_0", b"", b"0g"])
+@each_row("size", [b"0x0", b"00x", b"-0", b"+0", b" 0", b"0_0", b"", b"0g"])
 def test_K1_malformed_last_size(size: bytes) -> None:
     bad(b"5\r\nhello\r\n" + size + b"\r\n\r\n")
 
 
-@pytest.mark.parametrize(
+@each_row(
     "size",
     [
         b"8000000000000000",
@@ -158,7 +159,7 @@ def test_K2_largest_size() -> None:
 # -- K3 --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each_row(
     "ext",
     [
         b";a",
@@ -182,7 +183,7 @@ def test_K3_extensions_are_ignored(ext: bytes) -> None:
     good(b"5\r\nhello\r\n0" + ext + b"\r\n\r\n", b"hello")
 
 
-@pytest.mark.parametrize(
+@each_row(
     "ext",
     [
         b";a\n",
@@ -210,7 +211,7 @@ def test_K3_cr_or_lf_in_an_extension(ext: bytes) -> None:
     bad(b"5\r\nhello\r\n0" + ext + b"\r\n\r\n")
 
 
-@pytest.mark.parametrize(
+@each_row(
     "ext",
     [
         b";",
@@ -249,7 +250,7 @@ def test_K3_malformed_extensions(ext: bytes) -> None:
 # -- K4 --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each_row(
     "body",
     [
         b"5\nhello\r\n0\r\n\r\n",
@@ -363,7 +364,7 @@ def test_K6_framing_and_routing_fields_in_trailers(wire: bytes) -> None:
     good(b"5\r\nhello\r\n0\r\nX: y\r\n" + wire + b"\r\n\r\n", b"hello", [("x", "y")])
 
 
-@pytest.mark.parametrize(
+@each_row(
     "name",
     [
         "connection",

@@ -5,6 +5,7 @@ import pytest
 from cno import raw
 from cno.limits import Limits
 from tests.h1.wire import FIELDS, OK, asked, client_fails, received, response
+from tests.rows import each_row
 from tests.support import REMOTE, Recorder, feed, h1_client, play
 
 NOT_HERE = {
@@ -16,7 +17,7 @@ NOT_HERE = {
 # -- C1 --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each_row(
     "line",
     [
         b"HTTP/1.1 200 OK",
@@ -54,8 +55,8 @@ REASONS = {
 }
 
 
-@pytest.mark.parametrize("version", [b"HTTP/1.1", b"HTTP/1.0"])
-@pytest.mark.parametrize("phrase", REASONS)
+@each_row("version", [b"HTTP/1.1", b"HTTP/1.0"])
+@each_row("phrase", REASONS)
 def test_C1_reason_phrases_are_delivered(phrase: bytes, version: bytes) -> None:
     line = version + b" 200" + phrase
     conn = play(asked, response(b"Content-Length: 0", line=line))
@@ -65,14 +66,14 @@ def test_C1_reason_phrases_are_delivered(phrase: bytes, version: bytes) -> None:
     assert conn.reasons == ["Early Hints", ""]
 
 
-@pytest.mark.parametrize("code", [200, 201, 204, 299, 300, 304, 404, 418, 499, 500, 599])
+@each_row("code", [200, 201, 204, 299, 300, 304, 404, 418, 499, 500, 599])
 def test_C1_codes(code: int) -> None:
     events = received(asked, response(b"Content-Length: 0", line=b"HTTP/1.1 %d X" % code))
     assert events[0][2] == code
     assert events[1:] == [("tail", 1, None)]
 
 
-@pytest.mark.parametrize(
+@each_row(
     "line",
     [
         b"HTTP/1.1 20 OK",
@@ -223,7 +224,7 @@ def test_C2_an_informational_response_before_any_request() -> None:
 # -- C3, C4 ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each_row(
     "lines",
     [
         (b"gzip",),

@@ -24,6 +24,7 @@ from tests.h1.wire import (
     response,
     responses,
 )
+from tests.rows import each_row
 from tests.support import LOCAL, REMOTE, Event, Headers, Recorder, feed, h1_client, h1_server, play
 
 HOST = b"Host: a"
@@ -48,7 +49,7 @@ def two(first: bytes) -> list[Event]:
 # -- B1 --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each_row(
     "fields",
     [
         (LENGTH, CHUNKED),
@@ -64,7 +65,7 @@ def two(first: bytes) -> list[Event]:
         (LENGTH, b"Transfer-Encoding: chunked, identity"),
     ],
 )
-@pytest.mark.parametrize("body", [HELLO, b"0\r\n\r\n", b"hello"])
+@each_row("body", [HELLO, b"0\r\n\r\n", b"hello"])
 def test_B1_both_ways_of_framing(fields: tuple[bytes, ...], body: bytes) -> None:
     refused(post(*fields, body=body) + SMUGGLED)
 
@@ -81,7 +82,7 @@ def test_B1_both_in_a_response(fields: tuple[bytes, ...]) -> None:
 # -- B2 --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each_row(
     "field",
     [
         b"Transfer-Encoding: chunked",
@@ -99,7 +100,7 @@ def test_B2_chunked(field: bytes) -> None:
     ]
 
 
-@pytest.mark.parametrize(
+@each_row(
     "value",
     [
         b"xchunked",
@@ -155,7 +156,7 @@ def test_B2_not_chunked_at_the_end(value: bytes) -> None:
     refused(post(b"Transfer-Encoding: " + value, body=HELLO) + SMUGGLED)
 
 
-@pytest.mark.parametrize(
+@each_row(
     "value",
     [
         b"gzip, chunked",
@@ -177,7 +178,7 @@ def test_B2_refused_either_way(value: bytes) -> None:
     refused(post(b"Transfer-Encoding: " + value, body=HELLO) + SMUGGLED, (400, 501))
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("lines", "status"),
     [
         ((b"chunked", b"chunked"), 400),
@@ -195,7 +196,7 @@ def test_B2_a_list_over_several_lines(lines: tuple[bytes, ...], status: int) -> 
     refused(post(apart[0], b"X: y", *apart[1:], body=HELLO) + SMUGGLED, status)
 
 
-@pytest.mark.parametrize(
+@each_row(
     "field",
     [
         b"Transfer_Encoding: chunked",
@@ -227,7 +228,7 @@ def test_B3_transfer_encoding_and_keep_alive_in_1_0() -> None:
 # -- B4 --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each_row(
     "value",
     [
         b"+5",
@@ -276,12 +277,12 @@ def test_B4_malformed_length(value: bytes) -> None:
     refused(post(b"Content-Length: " + value, body=b"hello") + SMUGGLED)
 
 
-@pytest.mark.parametrize("value", [b"+5", b"-1", b"", b"0x5", b"5_0", b"9223372036854775808", b"x"])
+@each_row("value", [b"+5", b"-1", b"", b"0x5", b"5_0", b"9223372036854775808", b"x"])
 def test_B4_malformed_length_in_a_response(value: bytes) -> None:
     client_fails(asked, response(b"Content-Length: " + value, body=b"hello"))
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("value", "body"),
     [(b"5", b"hello"), (b"\t5 ", b"hello"), (b"005", b"hello"), (b"1", b"\n"), (b"2", b"\r\n")],
 )
@@ -345,7 +346,7 @@ def test_B4_chunked_body_larger_than_allowed() -> None:
 # -- B5 --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each_row(
     "fields",
     [
         (LENGTH, LENGTH),
@@ -378,7 +379,7 @@ def test_B5_more_than_one_length_in_a_response(fields: tuple[bytes, ...]) -> Non
 # -- B6 --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "PATCH", "FOO", "OPTIONS"])
+@each_row("method", ["GET", "POST", "PUT", "DELETE", "PATCH", "FOO", "OPTIONS"])
 def test_B6_a_request_without_framing_has_no_body(method: str) -> None:
     events = two(post(line=method.encode() + b" / HTTP/1.1"))
     assert events == [("head", 1, 0, method, "/", FIELDS), ("tail", 1, None)]
@@ -391,8 +392,8 @@ def ended(conn: Recorder) -> list[Event]:
     return conn.events[before:]
 
 
-@pytest.mark.parametrize("line", [b"HTTP/1.1 200 OK", b"HTTP/1.0 200 OK", b"HTTP/1.1 404 No"])
-@pytest.mark.parametrize("fields", [(), (b"Connection: close",), (b"Connection: keep-alive",)])
+@each_row("line", [b"HTTP/1.1 200 OK", b"HTTP/1.0 200 OK", b"HTTP/1.1 404 No"])
+@each_row("fields", [(), (b"Connection: close",), (b"Connection: keep-alive",)])
 def test_B6_a_response_without_framing_ends_with_the_connection(
     line: bytes, fields: tuple[bytes, ...]
 ) -> None:
@@ -413,8 +414,8 @@ def test_B6_an_empty_close_delimited_body() -> None:
 # -- B7 --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("fields", [(), (LENGTH,), (CHUNKED,)])
-@pytest.mark.parametrize("code", [204, 304])
+@each_row("fields", [(), (LENGTH,), (CHUNKED,)])
+@each_row("code", [204, 304])
 def test_B7_responses_that_have_no_body(code: int, fields: tuple[bytes, ...]) -> None:
     def make() -> Recorder:
         conn = asked()
@@ -428,8 +429,8 @@ def test_B7_responses_that_have_no_body(code: int, fields: tuple[bytes, ...]) ->
     assert conn.of("data", "tail") == [("tail", 1, None), ("data", 3, b"ok"), ("tail", 3, None)]
 
 
-@pytest.mark.parametrize("fields", [(), (LENGTH,), (CHUNKED,)])
-@pytest.mark.parametrize("code", [200, 404, 301])
+@each_row("fields", [(), (LENGTH,), (CHUNKED,)])
+@each_row("code", [200, 404, 301])
 def test_B7_replies_to_head_have_no_body(code: int, fields: tuple[bytes, ...]) -> None:
     def make() -> Recorder:
         conn = asked("HEAD")
@@ -443,18 +444,16 @@ def test_B7_replies_to_head_have_no_body(code: int, fields: tuple[bytes, ...]) -
     assert conn.of("data", "tail") == [("tail", 1, None), ("data", 3, b"ok"), ("tail", 3, None)]
 
 
-@pytest.mark.parametrize("fields", [(), (b"Content-Length: 0",), (LENGTH,), (CHUNKED,)])
-@pytest.mark.parametrize("code", [100, 102, 103, 199])
+@each_row("fields", [(), (b"Content-Length: 0",), (LENGTH,), (CHUNKED,)])
+@each_row("code", [100, 102, 103, 199])
 def test_B7_informational_responses_have_no_body(code: int, fields: tuple[bytes, ...]) -> None:
     events = received(asked, response(*fields, line=b"HTTP/1.1 %d X" % code) + OK)
     assert [e[2] for e in events if e[0] == "head"] == [code, 200]
     assert events[2:] == [("data", 1, b"ok"), ("tail", 1, None)]
 
 
-@pytest.mark.parametrize(
-    "fields", [(), (LENGTH,), (CHUNKED,), (LENGTH, CHUNKED), (b"Content-Length: 0",)]
-)
-@pytest.mark.parametrize("code", [200, 201, 299])
+@each_row("fields", [(), (LENGTH,), (CHUNKED,), (LENGTH, CHUNKED), (b"Content-Length: 0",)])
+@each_row("code", [200, 201, 299])
 def test_B7_a_2xx_to_connect_opens_a_tunnel(code: int, fields: tuple[bytes, ...]) -> None:
     tunnel = b"\0\xff\r\nHTTP/1.1 200 OK\r\n\r\n0\r\n\r\nhello"
     conn = play(
@@ -491,7 +490,7 @@ CUT_SHORT = [
 ]
 
 
-@pytest.mark.parametrize(
+@each_row(
     "data", [b"", b"H", b"HTTP/1.1 200 OK", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nX: y\r\n"]
 )
 def test_B8_no_whole_response_head(data: bytes) -> None:
@@ -502,7 +501,7 @@ def test_B8_no_whole_response_head(data: bytes) -> None:
     assert conn.events == [("end", 1, raw.CNO_RST_CANCEL, LOCAL)]
 
 
-@pytest.mark.parametrize("data", CUT_SHORT)
+@each_row("data", CUT_SHORT)
 def test_B8_a_response_cut_short(data: bytes) -> None:
     conn = play(asked, data)
     assert conn.error is None
@@ -523,7 +522,7 @@ def test_B8_an_informational_response_is_not_the_answer(data: bytes) -> None:
     assert conn.of("tail") == [("tail", 1, None)]
 
 
-@pytest.mark.parametrize(
+@each_row(
     "data",
     [
         post(LENGTH),
@@ -578,7 +577,7 @@ def test_B8_a_whole_request_whose_answer_is_under_way() -> None:
 # -- B9 --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("extra", [OK, b"x", b"HTTP/1.1 ", b"HTTP/1.1 408 Timeout\r\n\r\n", b"\0"])
+@each_row("extra", [OK, b"x", b"HTTP/1.1 ", b"HTTP/1.1 408 Timeout\r\n\r\n", b"\0"])
 def test_B9_bytes_behind_the_last_response(extra: bytes) -> None:
     conn = play(asked, OK + extra)
     assert isinstance(conn.error, raw.ProtocolError)

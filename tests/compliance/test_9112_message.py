@@ -24,6 +24,7 @@ from tests.h1.wire import (
     response,
     responses,
 )
+from tests.rows import each_row
 from tests.support import REMOTE, Headers, feed, h1_server, play
 
 HOST = b"Host: a"
@@ -64,7 +65,7 @@ def test_M1_empty_line_after_a_body_is_ignored() -> None:
     assert [e[4] for e in events if e[0] == "head"] == ["/", "/2"]
 
 
-@pytest.mark.parametrize(
+@each_row(
     "before", [b"\n", b"\r", b"\n\r\n", b"\r\r\n", b" \r\n", b"\t\r\n", b"\0", b"\r\n\n", b"\r\n\r"]
 )
 def test_M1_other_things_before_a_request(before: bytes) -> None:
@@ -83,7 +84,7 @@ def test_M1_empty_lines_are_bounded() -> None:
 # -- M2 --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each_row(
     "first",
     [
         b"GET  / HTTP/1.1",
@@ -143,12 +144,12 @@ def test_M3_1_2_is_answered_as_1_1() -> None:
     assert ("close",) not in conn.events
 
 
-@pytest.mark.parametrize("version", [b"2.0", b"0.9", b"3.0", b"9.9", b"2.1", b"0.0"])
+@each_row("version", [b"2.0", b"0.9", b"3.0", b"9.9", b"2.1", b"0.0"])
 def test_M3_other_major_version(version: bytes) -> None:
     refused(line(b"GET / HTTP/" + version), 505)
 
 
-@pytest.mark.parametrize(
+@each_row(
     "version",
     [
         b"http/1.1",
@@ -183,7 +184,7 @@ def test_M3_malformed_version(version: bytes) -> None:
 # -- M4 --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each_row(
     "data",
     [
         b"GET / HTTP/1.1\nHost: a\r\n\r\n",
@@ -199,7 +200,7 @@ def test_M4_bare_lf(data: bytes) -> None:
     refused(data + SMUGGLED)
 
 
-@pytest.mark.parametrize(
+@each_row(
     "data",
     [
         b"GET / HTTP/1.1\rHost: a\r\n\r\n",
@@ -221,7 +222,7 @@ def test_M4_bare_cr(data: bytes) -> None:
     refused(data + SMUGGLED)
 
 
-@pytest.mark.parametrize(
+@each_row(
     "data",
     [
         b"HTTP/1.1 200 OK\nContent-Length: 0\r\n\r\n",
@@ -239,7 +240,7 @@ def test_M4_bare_cr_or_lf_in_a_response(data: bytes) -> None:
 # -- M5 - M9 ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each_row(
     "field",
     [
         b"Host : a",
@@ -263,7 +264,7 @@ def test_M5_blank_before_colon_in_a_response(field: bytes) -> None:
     client_fails(asked, response(field, b"Content-Length: 0"))
 
 
-@pytest.mark.parametrize(
+@each_row(
     "fields",
     [
         (b"Host: a\r\n b",),
@@ -302,7 +303,7 @@ NOT_TCHAR = sorted(
 )
 
 
-@pytest.mark.parametrize("name", [b"X%cY", b"%cXY", b"XY%c"])
+@each_row("name", [b"X%cY", b"%cXY", b"XY%c"])
 def test_M8_name_is_a_token(name: bytes) -> None:
     for octet in NOT_TCHAR:
         conn = answering()
@@ -317,13 +318,13 @@ def test_M8_every_tchar_in_a_name() -> None:
     assert delivered(request(HOST, name + b": b")) == [(name.decode().lower(), "b")]
 
 
-@pytest.mark.parametrize("field", [b": b", b":", b"X", b"Xb", b"X b", b"::", b"\0", b"=b"])
+@each_row("field", [b": b", b":", b"X", b"Xb", b"X b", b"::", b"\0", b"=b"])
 def test_M8_empty_name_or_no_colon(field: bytes) -> None:
     refused(request(HOST, field) + SMUGGLED)
     refused(request(field, HOST) + SMUGGLED)
 
 
-@pytest.mark.parametrize("field", [b": b", b"X", b"X(: b", b"\xffX: b", b"X\0: b"])
+@each_row("field", [b": b", b"X", b"X(: b", b"\xffX: b", b"X\0: b"])
 def test_M8_names_of_a_response(field: bytes) -> None:
     client_fails(asked, response(field, b"Content-Length: 0"))
 
@@ -331,7 +332,7 @@ def test_M8_names_of_a_response(field: bytes) -> None:
 CTL = [o for o in range(0x20) if o not in (0x09, 0x0A, 0x0D)] + [0x7F]
 
 
-@pytest.mark.parametrize("value", [b"a%cb", b"%c", b"%ca", b"a%c", b" %c "])
+@each_row("value", [b"a%cb", b"%c", b"%ca", b"a%c", b" %c "])
 def test_M9_control_octets_in_a_value(value: bytes) -> None:
     for octet in CTL:
         refused(request(HOST, b"X: " + value % octet) + SMUGGLED)
@@ -350,7 +351,7 @@ def test_M9_control_octets_in_a_value_of_a_response() -> None:
         client_fails(asked, response(b"Content-Length: 0%c" % octet))
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("wire", "value"),
     [
         (b"X: b", "b"),
@@ -404,8 +405,8 @@ def test_M10_no_host_in_absolute_form() -> None:
     refused(request(line=b"GET http://a/ HTTP/1.1") + SMUGGLED)
 
 
-@pytest.mark.parametrize("version", [b"1.0", b"1.1"])
-@pytest.mark.parametrize("second", [b"Host: a", b"Host: b", b"host: a", b"HOST:", b"Host: a:80"])
+@each_row("version", [b"1.0", b"1.1"])
+@each_row("second", [b"Host: a", b"Host: b", b"host: a", b"HOST:", b"Host: a:80"])
 def test_M10_two_hosts(second: bytes, version: bytes) -> None:
     first = b"GET / HTTP/" + version
     refused(request(HOST, second, line=first) + SMUGGLED)
@@ -413,7 +414,7 @@ def test_M10_two_hosts(second: bytes, version: bytes) -> None:
     refused(request(second, HOST, line=first) + SMUGGLED)
 
 
-@pytest.mark.parametrize(
+@each_row(
     "host",
     [
         b"a b",
@@ -463,7 +464,7 @@ def test_M10_invalid_host(host: bytes) -> None:
     refused(request(b"Host: " + host) + SMUGGLED)
 
 
-@pytest.mark.parametrize(
+@each_row(
     "host",
     [
         "a",
@@ -511,7 +512,7 @@ def test_M10_scheme_is_that_of_the_connection() -> None:
 # -- M11, M12 --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("target", "scheme", "authority", "path"),
     [
         (b"http://b/", "http", "b", "/"),
@@ -544,7 +545,7 @@ def test_M11_absolute_form_in_1_0_without_host() -> None:
     assert events[0] == ("head", 1, 0, "GET", "/x", fields)
 
 
-@pytest.mark.parametrize(
+@each_row(
     "target",
     [
         b"/",
@@ -580,7 +581,7 @@ def test_M11_authority_form(target: bytes) -> None:
     assert conn.of("head") == [("head", 1, 0, "CONNECT", "", fields)]
 
 
-@pytest.mark.parametrize(
+@each_row(
     "first",
     [
         b"GET /#f HTTP/1.1",
@@ -628,7 +629,7 @@ def test_M11_wrong_target(first: bytes) -> None:
     refused(line(first))
 
 
-@pytest.mark.parametrize(
+@each_row(
     "method",
     ["get", "Get", "FOO", "M-SEARCH", "PATCH", "X", "!#$%&'*+-.^_`|~09aZ", "PRI", "CONNECTED"],
 )
@@ -768,7 +769,7 @@ def test_M13_unknown_expectation(field: bytes) -> None:
 # -- M14, M15 --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each_row(
     "fields",
     [
         (b"Connection: close",),
@@ -813,7 +814,7 @@ def test_M14_the_body_of_the_last_request_is_read() -> None:
     assert len(conn.of("head")) == 1
 
 
-@pytest.mark.parametrize(
+@each_row(
     "value", [b"closed", b"xclose", b'"close"', b"close=1", b"close;q=1", b"keep-alive", b"", b"x"]
 )
 def test_M14_only_the_token_close_closes(value: bytes) -> None:

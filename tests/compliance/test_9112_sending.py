@@ -21,6 +21,7 @@ from tests.h1.wire import (
     response,
     responses,
 )
+from tests.rows import each_row
 from tests.support import REMOTE, Headers, Recorder, feed, h1_client, h1_server, play
 
 NOT_HERE: dict[str, str] = {}
@@ -77,16 +78,14 @@ SPLITTERS = [
 ]
 
 
-@pytest.mark.parametrize("bad", SPLITTERS)
+@each_row("bad", SPLITTERS)
 def test_W1_control_characters_in_a_value(bad: str) -> None:
     for value in ("a" + bad, bad + "a", "a" + bad + "b", bad):
         wrong_response([("x", value)])
         wrong_request("GET", "/", [*FIELDS, ("x", value)])
 
 
-@pytest.mark.parametrize(
-    "bad", [*SPLITTERS, " ", "\t", ":", "(", '"', "\xe9", "\udcff", "/", "@", ","]
-)
+@each_row("bad", [*SPLITTERS, " ", "\t", ":", "(", '"', "\xe9", "\udcff", "/", "@", ","])
 def test_W1_names_are_tokens(bad: str) -> None:
     for name in ("a" + bad, bad + "a", "a" + bad + "b", bad):
         wrong_response([(name, "y")])
@@ -98,7 +97,7 @@ def test_W1_empty_name() -> None:
     wrong_request("GET", "/", [*FIELDS, ("", "y")])
 
 
-@pytest.mark.parametrize("name", [":status", ":method", ":path", ":x", ":", ":scheme"])
+@each_row("name", [":status", ":method", ":path", ":x", ":", ":scheme"])
 def test_W1_pseudo_headers_never_reach_the_wire(name: str) -> None:
     conn = served()
     try:
@@ -111,7 +110,7 @@ def test_W1_pseudo_headers_never_reach_the_wire(name: str) -> None:
         wrong_request("GET", "/", [*FIELDS, (name, "y")])
 
 
-@pytest.mark.parametrize("bad", [*SPLITTERS, " ", "\t", "(", "/", ":", "\xe9", ",", '"'])
+@each_row("bad", [*SPLITTERS, " ", "\t", "(", "/", ":", "\xe9", ",", '"'])
 def test_W1_methods_are_tokens(bad: str) -> None:
     for method in ("GE" + bad + "T", "GET" + bad, bad + "GET", bad):
         wrong_request(method, "/", FIELDS)
@@ -121,20 +120,18 @@ def test_W1_empty_method() -> None:
     wrong_request("", "/", FIELDS)
 
 
-@pytest.mark.parametrize("bad", [*SPLITTERS, " ", "\t", "#", "\xe9", "\udcff", " HTTP/1.1\r\nX: y"])
+@each_row("bad", [*SPLITTERS, " ", "\t", "#", "\xe9", "\udcff", " HTTP/1.1\r\nX: y"])
 def test_W1_targets(bad: str) -> None:
     for path in ("/a" + bad, "/" + bad + "a"):
         wrong_request("GET", path, FIELDS)
 
 
-@pytest.mark.parametrize("path", ["x", "?q", "*", "a:80", "#"])
+@each_row("path", ["x", "?q", "*", "a:80", "#"])
 def test_W1_targets_of_the_wrong_form(path: str) -> None:
     wrong_request("GET", path, FIELDS)
 
 
-@pytest.mark.parametrize(
-    "bad", [*SPLITTERS, " ", "\t", "/", "@", "\xe9", "a b", "u@a", "a/b", "a?b", "a#b"]
-)
+@each_row("bad", [*SPLITTERS, " ", "\t", "/", "@", "\xe9", "a b", "u@a", "a/b", "a?b", "a#b"])
 def test_W1_authorities(bad: str) -> None:
     wrong_request("GET", "/", [(":authority", "a" + bad)])
     wrong_request("GET", "/", [(":authority", bad + "a")])
@@ -165,9 +162,7 @@ def test_W1_trailers_are_checked(value: str) -> None:
     assert conn.take() == b"0\r\nx: y\r\n\r\n"
 
 
-@pytest.mark.parametrize(
-    "name", ["content-length", "Transfer-Encoding", "host", "connection", "te", "trailer"]
-)
+@each_row("name", ["content-length", "Transfer-Encoding", "host", "connection", "te", "trailer"])
 def test_W1_fields_that_may_not_be_trailers(name: str) -> None:
     conn = served()
     conn.write_head(1, 200, "", "", [], False)
@@ -185,7 +180,7 @@ def test_W1_a_request_has_no_code() -> None:
     wrong_use(conn, 1, 200, "GET", "/", FIELDS)
 
 
-@pytest.mark.parametrize("code", [-1, 0, 1, 99, 1000, 2000])
+@each_row("code", [-1, 0, 1, 99, 1000, 2000])
 def test_W1_status_codes_have_three_digits(code: int) -> None:
     wrong_response([], code=code)
 
@@ -218,7 +213,7 @@ def sent(method: str, path: str, fields: Headers, final: bool = True) -> Written
     return written
 
 
-@pytest.mark.parametrize("authority", ["a", "a:80", "[::1]:8080", "A.b", "", "127.0.0.1"])
+@each_row("authority", ["a", "a:80", "[::1]:8080", "A.b", "", "127.0.0.1"])
 def test_W2_host_is_first_and_only(authority: str) -> None:
     pseudo = [(":scheme", "http"), (":authority", authority)]
     written = sent("GET", "/x?y", [*pseudo, ("X-B", "1"), ("a", "2")])
@@ -282,7 +277,7 @@ def test_W2_absolute_form_for_a_proxy() -> None:
     assert written.fields == [("host", "a")]
 
 
-@pytest.mark.parametrize(
+@each_row(
     "target",
     ["http://b/", "http://a:80/", "http:///x", "http://", "http://u@a/", "http://a#b", "a", "a/b"],
 )
@@ -350,9 +345,7 @@ def test_W3_each_write_is_a_chunk_and_an_empty_one_is_none() -> None:
     assert conn.take() == b"0\r\n\r\n"
 
 
-@pytest.mark.parametrize(
-    "size", [1, 9, 10, 15, 16, 17, 255, 256, 257, 4095, 4096, 4097, 65535, 65536, 1 << 20]
-)
+@each_row("size", [1, 9, 10, 15, 16, 17, 255, 256, 257, 4095, 4096, 4097, 65535, 65536, 1 << 20])
 def test_W3_sizes_of_chunks(size: int) -> None:
     conn = served()
     conn.write_head(1, 200, "", "", [], False)
@@ -366,7 +359,7 @@ def test_W3_length_is_left_as_it_is() -> None:
     assert out == b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\nx: y\r\n\r\nabc"
 
 
-@pytest.mark.parametrize("code", [200, 201, 302, 404, 500])
+@each_row("code", [200, 201, 302, 404, 500])
 def test_W3_final_heads_say_that_nothing_follows(code: int) -> None:
     conn, out = answer(code, [], final=True)
     (written,) = responses(out)
@@ -544,7 +537,7 @@ def test_W3_never_both(fields: Headers) -> None:
     responses(conn.take())  # asserts that it is framed in one way
 
 
-@pytest.mark.parametrize("value", ["", "x", "-1", "+3", "3, 3", "0x3", "9223372036854775808"])
+@each_row("value", ["", "x", "-1", "+3", "3, 3", "0x3", "9223372036854775808"])
 def test_W3_malformed_length_of_the_caller(value: str) -> None:
     wrong_response([("content-length", value)])
     wrong_request("POST", "/", [*FIELDS, ("content-length", value)])
@@ -565,7 +558,7 @@ def test_W3_two_lengths_of_the_caller() -> None:
         responses(conn.take())
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("method", "fields"),
     [
         ("POST", [("content-length", "0")]),
@@ -1012,7 +1005,7 @@ def test_W10_an_answer_written_inside_the_head_event() -> None:
 # -- W11 -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("reason", ["Fine", "Not Fine", "a\tb", "\xe9t\xe9", "\udcff", "!", "(x)"])
+@each_row("reason", ["Fine", "Not Fine", "a\tb", "\xe9t\xe9", "\udcff", "!", "(x)"])
 def test_W11_reason_phrases(reason: str) -> None:
     conn = served()
     conn.write_head(1, 200, reason, "", [("content-length", "0")], True)
@@ -1020,7 +1013,7 @@ def test_W11_reason_phrases(reason: str) -> None:
     assert line == b"HTTP/1.1 200 " + reason.encode("utf-8", "surrogateescape")
 
 
-@pytest.mark.parametrize("bad", SPLITTERS)
+@each_row("bad", SPLITTERS)
 def test_W11_control_characters_in_a_reason_phrase(bad: str) -> None:
     wrong_response([], "Fine" + bad)
     wrong_response([], bad + "Fine")
@@ -1042,7 +1035,7 @@ def test_W11_reason_phrases_by_default(code: int, reason: str) -> None:
     assert written.start == f"HTTP/1.1 {code} {reason}"
 
 
-@pytest.mark.parametrize("code", [299, 499, 599, 600, 999])
+@each_row("code", [299, 499, 599, 600, 999])
 def test_W11_a_code_without_a_phrase_keeps_its_blank(code: int) -> None:
     conn = served()
     try:

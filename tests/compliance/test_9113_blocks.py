@@ -6,6 +6,7 @@ Each test's name begins with its row of the checklist.
 import pytest
 
 from cno.limits import Limits
+from tests.rows import each_row
 from tests.states import (
     CLOSED,
     IDLE,
@@ -53,15 +54,15 @@ from tests.support import (
 
 R = 0x80000000
 
-BOTH_OPEN = pytest.mark.parametrize("make", OPEN.values(), ids=OPEN)
-BOTH_IDLE = pytest.mark.parametrize("make", IDLE.values(), ids=IDLE)
+BOTH_OPEN = each_row("make", OPEN.values(), ids=OPEN)
+BOTH_IDLE = each_row("make", IDLE.values(), ids=IDLE)
 
 # A server receives a request, a client the response to its request on stream 1.
 RECEIVING: dict[str, tuple[State, Headers]] = {
     "server": (server, REQUEST),
     "client": (client_half_closed_local, RESPONSE),
 }
-BOTH_RECEIVING = pytest.mark.parametrize(("make", "message"), RECEIVING.values(), ids=RECEIVING)
+BOTH_RECEIVING = each_row(("make", "message"), RECEIVING.values(), ids=RECEIVING)
 
 
 def expect_in_step(conn: Recorder, fields: Headers) -> None:
@@ -127,7 +128,7 @@ BAD_BLOCKS = {
     "size update beyond the limit": b"\x3f\xff\xff\x03",
     "size update behind a field": b"\x88\x20",
 }
-BAD_BLOCK = pytest.mark.parametrize("block", BAD_BLOCKS.values(), ids=BAD_BLOCKS)
+BAD_BLOCK = each_row("block", BAD_BLOCKS.values(), ids=BAD_BLOCKS)
 
 
 @BAD_BLOCK
@@ -137,7 +138,7 @@ def test_FR9_undecodable_head(make: Make, message: Headers, block: bytes) -> Non
 
 
 @BAD_BLOCK
-@pytest.mark.parametrize(
+@each_row(
     "state",
     [
         server_open,
@@ -185,18 +186,18 @@ def test_FR10_padding_belongs_to_the_headers_frame(make: Make, message: Headers,
 # -- FR11, FR12: padding ---------------------------------------------------------------------------
 
 PADDED_OPEN: dict[str, State] = {"server": server_open, "client": client_open_answered}
-BOTH_PADDED = pytest.mark.parametrize("make", PADDED_OPEN.values(), ids=PADDED_OPEN)
+BOTH_PADDED = each_row("make", PADDED_OPEN.values(), ids=PADDED_OPEN)
 
 
 @BOTH_PADDED
-@pytest.mark.parametrize("payload", [b"\x01", b"\x05abcd", b"\x06abcd", b"\xffabcd"])
+@each_row("payload", [b"\x01", b"\x05abcd", b"\x06abcd", b"\xffabcd"])
 def test_FR11_padding_longer_than_the_data_frame(make: Make, payload: bytes) -> None:
     conn = expect_connection_error(make, frame(DATA, PADDED, 1, payload), PROTOCOL_ERROR)
     assert conn.of("data") == []
 
 
 @BOTH_PADDED
-@pytest.mark.parametrize("payload", [b"\x00", b"\x04\0\0\0\0", b"\xff" + bytes(255)])
+@each_row("payload", [b"\x00", b"\x04\0\0\0\0", b"\xff" + bytes(255)])
 def test_FR11_a_data_frame_of_padding_only(make: Make, payload: bytes) -> None:
     expect_nothing(make, frame(DATA, PADDED, 1, payload))
 
@@ -251,7 +252,7 @@ def test_FR11_headers_too_short_for_their_flags(
     expect_connection_error(make, frame(HEADERS, END_HEADERS | flags, 1, payload), FRAME_SIZE_ERROR)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("flags", "payload", "code"),
     [
         (0, b"", FRAME_SIZE_ERROR),

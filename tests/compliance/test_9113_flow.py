@@ -6,6 +6,7 @@ Each test's name begins with its row of the checklist.
 import pytest
 
 from cno import raw
+from tests.rows import each_row
 from tests.states import (
     CLOSED,
     IDLE,
@@ -50,12 +51,12 @@ from tests.support import (
     request,
 )
 
-BOTH_OPEN = pytest.mark.parametrize("make", OPEN.values(), ids=OPEN)
-BOTH_IDLE = pytest.mark.parametrize("make", IDLE.values(), ids=IDLE)
+BOTH_OPEN = each_row("make", OPEN.values(), ids=OPEN)
+BOTH_IDLE = each_row("make", IDLE.values(), ids=IDLE)
 
 #: Stream 1 is open both ways and both heads have been sent.
 TALKING: dict[str, State] = {"server": server_open_answering, "client": client_open_answered}
-BOTH_TALKING = pytest.mark.parametrize("make", TALKING.values(), ids=TALKING)
+BOTH_TALKING = each_row("make", TALKING.values(), ids=TALKING)
 
 SETTINGS_ACK = Frame(SETTINGS, ACK, 0, b"")
 
@@ -100,9 +101,9 @@ def test_F20_reserved_bit_does_not_make_zero_valid(make: Make) -> None:
     expect_connection_error(make, lambda f: f.window_update(0, 0x80000000), PROTOCOL_ERROR)
 
 
-@pytest.mark.parametrize("make", [*OPEN.values(), *CLOSED.values()])
-@pytest.mark.parametrize("stream", [0, 1])
-@pytest.mark.parametrize("size", [0, 3, 5])
+@each_row("make", [*OPEN.values(), *CLOSED.values()])
+@each_row("stream", [0, 1])
+@each_row("size", [0, 3, 5])
 def test_F21_window_update_of_a_wrong_length(make: Make, stream: int, size: int) -> None:
     expect_connection_error(make, frame(WINDOW_UPDATE, 0, stream, bytes(size)), FRAME_SIZE_ERROR)
 
@@ -379,7 +380,7 @@ def test_F27_padding_is_credited_like_data(make: State) -> None:
     assert max(granted.values()) <= total + 65_535, "more granted than received"
 
 
-@pytest.mark.parametrize("make", [*CLOSED.values(), server_reset_by_us, server_reset_by_peer])
+@each_row("make", [*CLOSED.values(), server_reset_by_us, server_reset_by_peer])
 def test_F27_late_data_is_credited_to_the_connection(make: State) -> None:
     conn, peer = make()
     conn.data_received(peer.data(1, b"x" * 16_384) * 3)

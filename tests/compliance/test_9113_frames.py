@@ -7,6 +7,7 @@ Each test's name begins with its row of the checklist.
 import pytest
 
 from cno import raw
+from tests.rows import each_row
 from tests.states import (
     CLOSED,
     HALF_CLOSED_REMOTE,
@@ -65,9 +66,9 @@ NOT_HERE = {
     "F11": "the engine reads no clock: Limits.settings_timeout is kept in tests/aio",
 }
 
-BOTH_OPEN = pytest.mark.parametrize("make", OPEN.values(), ids=OPEN)
-BOTH_IDLE = pytest.mark.parametrize("make", IDLE.values(), ids=IDLE)
-ALL_CLOSED = pytest.mark.parametrize("make", CLOSED.values(), ids=CLOSED)
+BOTH_OPEN = each_row("make", OPEN.values(), ids=OPEN)
+BOTH_IDLE = each_row("make", IDLE.values(), ids=IDLE)
+ALL_CLOSED = each_row("make", CLOSED.values(), ids=CLOSED)
 
 SETTINGS_ACK = Frame(SETTINGS, ACK, 0, b"")
 
@@ -75,22 +76,22 @@ SETTINGS_ACK = Frame(SETTINGS, ACK, 0, b"")
 # -- F1 to F3: PRIORITY, RST_STREAM ----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("make", [*OPEN.values(), *HALF_CLOSED_REMOTE.values()])
-@pytest.mark.parametrize("size", [0, 4, 6])
+@each_row("make", [*OPEN.values(), *HALF_CLOSED_REMOTE.values()])
+@each_row("size", [0, 4, 6])
 def test_F1_priority_of_a_wrong_length_on_an_open_stream(make: State, size: int) -> None:
     stream = 2 if make is server_pushed else 1
     expect_stream_error(make, frame(PRIORITY, 0, stream, bytes(size)), stream, FRAME_SIZE_ERROR)
 
 
 @ALL_CLOSED
-@pytest.mark.parametrize("size", [0, 4, 6])
+@each_row("size", [0, 4, 6])
 def test_F1_priority_of_a_wrong_length_on_a_closed_stream(make: State, size: int) -> None:
     conn = expect_stream_error(make, frame(PRIORITY, 0, 1, bytes(size)), 1, FRAME_SIZE_ERROR)
     assert conn.events == []
 
 
 @BOTH_IDLE
-@pytest.mark.parametrize("size", [0, 4, 6])
+@each_row("size", [0, 4, 6])
 def test_F1_priority_of_a_wrong_length_on_an_idle_stream(make: State, size: int) -> None:
     expect_connection_error(make, frame(PRIORITY, 0, 1, bytes(size)), FRAME_SIZE_ERROR)
 
@@ -152,8 +153,8 @@ def test_F2_the_stream_that_depended_on_itself_counts_as_opened() -> None:
     )
 
 
-@pytest.mark.parametrize("make", [*OPEN.values(), *IDLE.values(), *CLOSED.values()])
-@pytest.mark.parametrize("size", [0, 3, 5])
+@each_row("make", [*OPEN.values(), *IDLE.values(), *CLOSED.values()])
+@each_row("size", [0, 3, 5])
 def test_F3_rst_stream_of_a_wrong_length(make: Make, size: int) -> None:
     expect_connection_error(make, frame(RST_STREAM, 0, 1, bytes(size)), FRAME_SIZE_ERROR)
 
@@ -168,13 +169,13 @@ def test_F4_settings_ack_with_a_payload(make: Make, size: int) -> None:
 
 
 @BOTH_IDLE
-@pytest.mark.parametrize("size", [1, 5, 7, 11])
+@each_row("size", [1, 5, 7, 11])
 def test_F4_settings_of_a_broken_length(make: Make, size: int) -> None:
     expect_connection_error(make, frame(SETTINGS, 0, 0, bytes(size)), FRAME_SIZE_ERROR)
 
 
 @BOTH_IDLE
-@pytest.mark.parametrize("value", [2, 3, 0xFFFFFFFF])
+@each_row("value", [2, 3, 0xFFFFFFFF])
 def test_F5_enable_push_is_neither_0_nor_1(make: Make, value: int) -> None:
     expect_connection_error(make, lambda f: f.settings({ENABLE_PUSH: value}), PROTOCOL_ERROR)
 
@@ -231,7 +232,7 @@ def test_F6_the_largest_initial_window_size(make: Make) -> None:
 
 
 @BOTH_IDLE
-@pytest.mark.parametrize("value", [0, 16_383, 1 << 24, 0xFFFFFFFF])
+@each_row("value", [0, 16_383, 1 << 24, 0xFFFFFFFF])
 def test_F7_max_frame_size_out_of_range(make: Make, value: int) -> None:
     expect_connection_error(make, lambda f: f.settings({MAX_FRAME_SIZE: value}), PROTOCOL_ERROR)
 
@@ -433,8 +434,8 @@ def test_F13_ping_acknowledgement_is_not_answered(make: Make) -> None:
 
 
 @BOTH_IDLE
-@pytest.mark.parametrize("flags", [0, ACK])
-@pytest.mark.parametrize("size", [0, 7, 9])
+@each_row("flags", [0, ACK])
+@each_row("size", [0, 7, 9])
 def test_F14_ping_of_a_wrong_length(make: Make, flags: int, size: int) -> None:
     expect_connection_error(make, frame(PING, flags, 0, bytes(size)), FRAME_SIZE_ERROR)
 
@@ -450,8 +451,8 @@ def test_F14_ping_of_ours_has_eight_octets(data: bytes) -> None:
 # -- F29, F30 --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("make", [*IDLE.values(), *OPEN.values(), *CLOSED.values()])
-@pytest.mark.parametrize("flags", [0, END_HEADERS])
+@each_row("make", [*IDLE.values(), *OPEN.values(), *CLOSED.values()])
+@each_row("flags", [0, END_HEADERS])
 def test_F29_continuation_without_an_open_block(make: Make, flags: int) -> None:
     expect_connection_error(make, frame(CONTINUATION, flags, 1, b""), PROTOCOL_ERROR)
 
@@ -475,7 +476,7 @@ def test_F29_continuation_behind_the_last_continuation() -> None:
 
 
 @BOTH_OPEN
-@pytest.mark.parametrize("code", [14, 0xDEADBEEF, 0xFFFFFFFF])
+@each_row("code", [14, 0xDEADBEEF, 0xFFFFFFFF])
 def test_F30_unknown_error_code_of_a_reset(make: Make, code: int) -> None:
     conn = each_way(make, lambda f: f.rst(1, code))
     # > Unknown or unsupported error codes MUST NOT trigger any special behavior. These MAY be

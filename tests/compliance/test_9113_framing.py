@@ -5,6 +5,7 @@ Each test's name begins with its row of the checklist. FR8 to FR12 are in test_9
 
 import pytest
 
+from tests.rows import each_row
 from tests.states import (
     CLOSED,
     IDLE,
@@ -58,23 +59,23 @@ from tests.support import (
 
 R = 0x80000000
 
-BOTH_OPEN = pytest.mark.parametrize("make", OPEN.values(), ids=OPEN)
-BOTH_IDLE = pytest.mark.parametrize("make", IDLE.values(), ids=IDLE)
+BOTH_OPEN = each_row("make", OPEN.values(), ids=OPEN)
+BOTH_IDLE = each_row("make", IDLE.values(), ids=IDLE)
 
 # A server receives a request, a client the response to its request on stream 1.
 RECEIVING: dict[str, tuple[State, Headers]] = {
     "server": (server, REQUEST),
     "client": (client_half_closed_local, RESPONSE),
 }
-BOTH_RECEIVING = pytest.mark.parametrize(("make", "message"), RECEIVING.values(), ids=RECEIVING)
+BOTH_RECEIVING = each_row(("make", "message"), RECEIVING.values(), ids=RECEIVING)
 
 
 # -- FR1, FR2: frames of unknown type --------------------------------------------------------------
 
 
-@pytest.mark.parametrize("state", [*IDLE.values(), *OPEN.values(), *CLOSED.values()])
-@pytest.mark.parametrize("type", [0x0A, 0x42, 0xFF])
-@pytest.mark.parametrize("stream", [0, 1, 2, 7])
+@each_row("state", [*IDLE.values(), *OPEN.values(), *CLOSED.values()])
+@each_row("type", [0x0A, 0x42, 0xFF])
+@each_row("stream", [0, 1, 2, 7])
 def test_FR1_unknown_frames_are_ignored(state: State, type: int, stream: int) -> None:
     conn, _ = state()
     expect_nothing(conn, frame(type, 0xFF, stream) + frame(type, 0, stream, b"payload" * 9))
@@ -224,9 +225,9 @@ def test_FR4_reserved_bits_of_promised_and_last_stream_ids() -> None:
 ANY_TYPE = [*range(10), 0x42]
 
 
-@pytest.mark.parametrize("state", [*IDLE.values(), *OPEN.values()])
-@pytest.mark.parametrize("type", ANY_TYPE)
-@pytest.mark.parametrize("size", [16_385, 0xFFFFFF])
+@each_row("state", [*IDLE.values(), *OPEN.values()])
+@each_row("type", ANY_TYPE)
+@each_row("size", [16_385, 0xFFFFFF])
 def test_FR5_oversized_frame_is_found_by_its_header(state: State, type: int, size: int) -> None:
     stream = 0 if type in (SETTINGS, PING, GOAWAY) else 1
     header = size.to_bytes(3, "big") + bytes((type, 0)) + u32(stream)
@@ -317,7 +318,7 @@ INTRUDERS: dict[str, bytes] = {
     "continuation of another stream": FrameFactory().continuation(3, b""),
     "continuation of stream 0": FrameFactory().continuation(0, b""),
 }
-INTRUDER = pytest.mark.parametrize("intruder", INTRUDERS.values(), ids=INTRUDERS)
+INTRUDER = each_row("intruder", INTRUDERS.values(), ids=INTRUDERS)
 
 
 @BOTH_RECEIVING

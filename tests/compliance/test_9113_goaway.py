@@ -6,6 +6,7 @@ Each test's name begins with its row of the checklist.
 import pytest
 
 from cno import raw
+from tests.rows import each_row
 from tests.states import (
     IDLE,
     OPEN,
@@ -47,8 +48,8 @@ from tests.support import (
     server,
 )
 
-BOTH_OPEN = pytest.mark.parametrize("make", OPEN.values(), ids=OPEN)
-BOTH_IDLE = pytest.mark.parametrize("make", IDLE.values(), ids=IDLE)
+BOTH_OPEN = each_row("make", OPEN.values(), ids=OPEN)
+BOTH_IDLE = each_row("make", IDLE.values(), ids=IDLE)
 
 
 # -- F15 to F18: GOAWAY ----------------------------------------------------------------------------
@@ -151,9 +152,9 @@ def test_F15_goaway_from_a_client_ends_pushes_only() -> None:
     assert [(f.type, f.stream) for f in conn.frames()] == [(HEADERS, 1)]
 
 
-@pytest.mark.parametrize("last", [0, 1, 2, 7, MAX_ID])
-@pytest.mark.parametrize("code", [NO_ERROR, PROTOCOL_ERROR, 0xFFFFFFFF])
-@pytest.mark.parametrize("start", [server_open, client_open], ids=["server", "client"])
+@each_row("last", [0, 1, 2, 7, MAX_ID])
+@each_row("code", [NO_ERROR, PROTOCOL_ERROR, 0xFFFFFFFF])
+@each_row("start", [server_open, client_open], ids=["server", "client"])
 def test_F16_any_goaway_is_accepted(start: State, last: int, code: int) -> None:
     conn, peer = start()
     conn.data_received(peer.goaway(last, code, b"\x00\xffdebug"))
@@ -176,7 +177,7 @@ def test_F16_requests_go_on_after_the_goaway_of_a_client() -> None:
 
 
 @BOTH_OPEN
-@pytest.mark.parametrize("size", [0, 4, 7])
+@each_row("size", [0, 4, 7])
 def test_F17_short_goaway(make: Make, size: int) -> None:
     expect_connection_error(make, frame(GOAWAY, 0, 0, bytes(size)), FRAME_SIZE_ERROR)
 

@@ -8,6 +8,7 @@ import pytest
 
 from cno import raw
 from cno.limits import Limits
+from tests.rows import each_row
 from tests.states import (
     State,
     client_half_closed_local,
@@ -126,11 +127,11 @@ def begun(size: str, make: State = server) -> Make:
     return start
 
 
-BOTH = pytest.mark.parametrize("make", [server, client_half_closed_local], ids=["server", "client"])
+BOTH = each_row("make", [server, client_half_closed_local], ids=["server", "client"])
 
 
 @BOTH
-@pytest.mark.parametrize(
+@each_row(
     "body",
     [
         lambda f: f.data(1, b"12345", True),
@@ -149,7 +150,7 @@ def test_H12_a_body_of_the_length_declared(make: State, body: Input) -> None:
 
 
 @BOTH
-@pytest.mark.parametrize(
+@each_row(
     "body",
     [
         lambda f: f.data(1, b"1234", True),
@@ -209,7 +210,7 @@ BAD_LENGTHS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("value", BAD_LENGTHS)
+@each_row("value", BAD_LENGTHS)
 def test_H13_length_is_a_number(value: str) -> None:
     conn = expect_stream_error(
         server, lambda f: f.headers(1, [*POST, length(value), *NEW]), 1, PROTOCOL_ERROR

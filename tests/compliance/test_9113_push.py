@@ -7,6 +7,7 @@ import pytest
 
 from cno import raw
 from cno.limits import Limits
+from tests.rows import each_row
 from tests.states import (
     IDLE,
     State,
@@ -222,7 +223,7 @@ BAD_PROMISES: dict[str, Headers] = {
 }
 
 
-@pytest.mark.parametrize("promise", BAD_PROMISES.values(), ids=BAD_PROMISES)
+@each_row("promise", BAD_PROMISES.values(), ids=BAD_PROMISES)
 def test_H20_what_may_not_be_promised(promise: Headers) -> None:
     conn = expect_stream_error(
         client_half_closed_local,

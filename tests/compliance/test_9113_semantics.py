@@ -6,6 +6,7 @@ H12 to H21) are in test_9113_messages.py.
 
 import pytest
 
+from tests.rows import each_row
 from tests.states import client_half_closed_local, client_open_answered, server_open
 from tests.support import (
     NO_ERROR,
@@ -111,7 +112,7 @@ BAD_NAMES: dict[str, bytes] = {
     "less": b"<a",
     "question": b"a?b",
 }
-BAD_NAME = pytest.mark.parametrize("name", BAD_NAMES.values(), ids=BAD_NAMES)
+BAD_NAME = each_row("name", BAD_NAMES.values(), ids=BAD_NAMES)
 
 
 @BAD_NAME
@@ -148,7 +149,7 @@ BAD_VALUES: dict[str, bytes] = {
     "crlf and space behind": b"a\r\n ",
     "space and nul": b" \0",
 }
-BAD_VALUE = pytest.mark.parametrize("value", BAD_VALUES.values(), ids=BAD_VALUES)
+BAD_VALUE = each_row("value", BAD_VALUES.values(), ids=BAD_VALUES)
 
 
 @BAD_VALUE
@@ -161,7 +162,7 @@ def test_H2_bad_value_in_a_response(value: bytes) -> None:
     refused_response([*RESPONSE, ("x-a", value)])
 
 
-@pytest.mark.parametrize("value", [b" a", b"a ", b"\ta", b"a\t", b" \ta\t "])
+@each_row("value", [b" a", b"a ", b"\ta", b"a\t", b" \ta\t "])
 def test_H2_blanks_are_no_part_of_a_value(value: bytes) -> None:
     # > A field value does not include leading or trailing whitespace. ... a field parsing
     # > implementation MUST exclude such whitespace prior to evaluating the field value.
@@ -183,7 +184,7 @@ def test_H2_octets_that_are_not_utf8_survive() -> None:
 
 
 @BAD_VALUE
-@pytest.mark.parametrize("name", [":path", ":authority", ":scheme", ":method"])
+@each_row("name", [":path", ":authority", ":scheme", ":method"])
 def test_H3_bad_value_of_a_pseudo_field(name: str, value: bytes) -> None:
     base = {**dict(REQUEST)}[name].encode()
     bad: Fields = [(n, base + value + base if n == name else v) for n, v in REQUEST]
@@ -192,8 +193,8 @@ def test_H3_bad_value_of_a_pseudo_field(name: str, value: bytes) -> None:
     refused([(n, value if n == name else v) for n, v in REQUEST])
 
 
-@pytest.mark.parametrize("name", [":path", ":authority", ":scheme", ":method"])
-@pytest.mark.parametrize("edge", ["%s ", " %s", "%s\t", "\t%s"])
+@each_row("name", [":path", ":authority", ":scheme", ":method"])
+@each_row("edge", ["%s ", " %s", "%s\t", "\t%s"])
 def test_H3_space_at_the_edge_of_a_pseudo_field(name: str, edge: str) -> None:
     refused([(n, edge % v if n == name else v) for n, v in REQUEST])
 
@@ -203,12 +204,12 @@ def test_H3_space_or_control_in_the_path(path: str) -> None:
     refused([*REQUEST[:3], (":path", path)])
 
 
-@pytest.mark.parametrize("method", ["GE T", "GET\x7f", "G,T", "", "GÉT", "G(T)"])
+@each_row("method", ["GE T", "GET\x7f", "G,T", "", "GÉT", "G(T)"])
 def test_H3_method_is_a_token(method: str) -> None:
     refused([(":method", method), *REQUEST[1:]])
 
 
-@pytest.mark.parametrize("scheme", ["", "ht tp", "1http", "http:", "http/"])
+@each_row("scheme", ["", "ht tp", "1http", "http:", "http/"])
 def test_H3_scheme_is_a_scheme(scheme: str) -> None:
     refused([REQUEST[0], (":scheme", scheme), *REQUEST[2:]])
 
@@ -243,18 +244,18 @@ HOP_BY_HOP: Headers = [
 BAD_TE = ["gzip", "trailers, gzip", "trailers;q=0.5", "chunked", "Trailers ,"]
 
 
-@pytest.mark.parametrize("field", HOP_BY_HOP, ids=str)
+@each_row("field", HOP_BY_HOP, ids=str)
 def test_H4_fields_of_the_connection(field: tuple[str, str]) -> None:
     refused([*REQUEST, field])
     refused_response([*RESPONSE, field])
 
 
-@pytest.mark.parametrize("field", HOP_BY_HOP, ids=str)
+@each_row("field", HOP_BY_HOP, ids=str)
 def test_H4_fields_of_the_connection_in_trailers(field: tuple[str, str]) -> None:
     refused_trailers([field])
 
 
-@pytest.mark.parametrize("value", BAD_TE)
+@each_row("value", BAD_TE)
 def test_H4_te_other_than_trailers(value: str) -> None:
     refused([*REQUEST, ("te", value)])
 
@@ -277,18 +278,18 @@ def test_H5_duplicate_pseudo_field(field: tuple[str, str]) -> None:
     refused([field, *REQUEST])
 
 
-@pytest.mark.parametrize("name", [":", ":foo", ":Path", ":status", ":protocol", "::path", ":host"])
+@each_row("name", [":", ":foo", ":Path", ":status", ":protocol", "::path", ":host"])
 def test_H5_pseudo_field_that_requests_do_not_have(name: str) -> None:
     refused([*REQUEST, (name, "200")])
 
 
-@pytest.mark.parametrize("field", [*REQUEST, (":foo", "x"), (":", ""), (":protocol", "x")], ids=str)
+@each_row("field", [*REQUEST, (":foo", "x"), (":", ""), (":protocol", "x")], ids=str)
 def test_H5_pseudo_field_that_responses_do_not_have(field: tuple[str, str]) -> None:
     refused_response([*RESPONSE, field])
     refused_response([field, *RESPONSE])
 
 
-@pytest.mark.parametrize("field", [*REQUEST, *RESPONSE, (":foo", "x")], ids=str)
+@each_row("field", [*REQUEST, *RESPONSE, (":foo", "x")], ids=str)
 def test_H5_pseudo_field_in_trailers(field: tuple[str, str]) -> None:
     refused_trailers([field])
     refused_trailers([("x-a", "b"), field])
@@ -308,7 +309,7 @@ def test_H6_empty_pseudo_field(name: str) -> None:
     refused([(n, "" if n == name else v) for n, v in REQUEST])
 
 
-@pytest.mark.parametrize("path", ["foo", "*", "http://example.com/", "?query", "//ok?no", "/#frag"])
+@each_row("path", ["foo", "*", "http://example.com/", "?query", "//ok?no", "/#frag"])
 def test_H6_path_is_a_path(path: str) -> None:
     message = [*REQUEST[:3], (":path", path)]
     if path == "//ok?no":
@@ -335,7 +336,7 @@ def test_H6_any_method_and_order() -> None:
 # -- H7, H8: authority and CONNECT -----------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each_row(
     "authority", ["user@example.com", "user:secret@example.com", "a b", "a/b", "a?b", "a#b", "a\\b"]
 )
 def test_H7_authority_that_is_none(authority: str) -> None:
@@ -376,7 +377,7 @@ def test_H8_connect() -> None:
     ]
 
 
-@pytest.mark.parametrize(
+@each_row(
     "message",
     [
         [CONNECT[0]],
@@ -395,7 +396,7 @@ def test_H8_connect_that_is_malformed(message: Headers) -> None:
 # -- H9: status ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each_row(
     "status",
     [
         "",
@@ -434,7 +435,7 @@ def test_H9_informational_response_does_not_end_the_stream(status: str) -> None:
     refused_response([(":status", status)])
 
 
-@pytest.mark.parametrize("status", [200, 204, 304, 404, 599, 600, 999])
+@each_row("status", [200, 204, 304, 404, 599, 600, 999])
 def test_H9_any_final_status(status: int) -> None:
     assert accepted_response([(":status", str(status))]) == ("head", 1, status, "", "", [])
 

@@ -6,6 +6,7 @@ Each test's name begins with its row of the checklist.
 import pytest
 
 from cno import raw
+from tests.rows import each_row
 from tests.states import server_half_closed_remote, server_open_answering
 from tests.support import (
     DATA,
@@ -51,7 +52,7 @@ def test_H19_pseudo_fields_go_first() -> None:
     assert fields[4:] == [("x", "y")]
 
 
-@pytest.mark.parametrize("field", [
+@each_row("field", [
     ("Connection", "close"), ("keep-alive", "timeout=5"), ("Proxy-Connection", "close"),
     ("transfer-encoding", "chunked"), ("Upgrade", "h2c"), ("te", "gzip"),
 ], ids=str)  # fmt: skip
@@ -84,7 +85,7 @@ BAD_WRITES: Headers = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("field", BAD_WRITES, ids=repr)
+@each_row("field", BAD_WRITES, ids=repr)
 def test_H19_what_must_not_be_sent_is_refused(field: tuple[str, str]) -> None:
     conn, _ = client()
     request(conn)
@@ -96,7 +97,7 @@ def test_H19_what_must_not_be_sent_is_refused(field: tuple[str, str]) -> None:
     assert read_blocks(conn) == [(3, [*REQUEST, *NEW])], "HPACK is still in step"
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("method", "path"),
     [("", "/"), ("G T", "/"), ("GET\n", "/"), ("GET", "/ HTTP"), ("GET", "/\r\n")],
 )
@@ -132,7 +133,7 @@ def test_H19_response_with_trailers() -> None:
 # -- bodies of ours
 
 
-@pytest.mark.parametrize("value", ["", "-1", "+1", "5,5", "five", "9" * 40])
+@each_row("value", ["", "-1", "+1", "5,5", "five", "9" * 40])
 def test_H13_length_of_ours_is_a_number(value: str) -> None:
     conn, _ = server_half_closed_remote()
     with pytest.raises(raw.UsageError):

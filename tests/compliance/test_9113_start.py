@@ -8,6 +8,7 @@ import base64
 import pytest
 
 from cno import raw
+from tests.rows import each_row
 from tests.support import (
     ACK,
     ENABLE_PUSH,
@@ -56,7 +57,7 @@ def bare_client() -> Recorder:
     return conn
 
 
-ROLES = pytest.mark.parametrize(
+ROLES = each_row(
     ("make", "preface"), [(bare_server, PREFACE), (bare_client, b"")], ids=["server", "client"]
 )
 
@@ -74,7 +75,7 @@ def test_ST1_preface_with_a_request_behind_it() -> None:
     assert conn.of("head") == [("head", 1, 0, "GET", "/", REQUEST_HEADERS)]
 
 
-@pytest.mark.parametrize("at", range(len(PREFACE)))
+@each_row("at", range(len(PREFACE)))
 def test_ST1_a_wrong_byte_is_an_error_at_that_byte(at: int) -> None:
     conn = bare_server()
     conn.take()
@@ -146,7 +147,7 @@ FIRST_FRAMES = {
 
 
 @ROLES
-@pytest.mark.parametrize("first", FIRST_FRAMES.values(), ids=FIRST_FRAMES)
+@each_row("first", FIRST_FRAMES.values(), ids=FIRST_FRAMES)
 def test_ST3_first_frame_is_not_settings(make: Make, preface: bytes, first: bytes) -> None:
     expect_connection_error(make, preface + first, PROTOCOL_ERROR, last=0)
 
@@ -161,7 +162,7 @@ def test_ST3_client_is_answered_in_http1() -> None:
 
 
 @ROLES
-@pytest.mark.parametrize("flags", [0x80, 0x02, 0xFE])
+@each_row("flags", [0x80, 0x02, 0xFE])
 def test_ST4_undefined_flags_on_the_first_settings(make: Make, preface: bytes, flags: int) -> None:
     conn = each_way(make, preface + frame(SETTINGS, flags))
     assert conn.frames()[-1] == Frame(SETTINGS, ACK, 0, b"")
@@ -272,7 +273,7 @@ def test_ST8_upgraded_stream_is_answered_in_http2() -> None:
     assert conn.frames()[-1] == Frame(PING, ACK, 0, b"12345678")
 
 
-@pytest.mark.parametrize(
+@each_row(
     "bad",
     [
         H2C.replace(b"Connection: upgrade, http2-settings\r\n", b""),

@@ -7,6 +7,7 @@ whole table of (state, frame) is in tests/h2/test_state_machine.py.
 import pytest
 
 from cno import raw
+from tests.rows import each_row
 from tests.states import (
     CLOSED,
     HALF_CLOSED_REMOTE,
@@ -71,14 +72,12 @@ from tests.support import (
     u32,
 )
 
-BOTH_OPEN = pytest.mark.parametrize("make", OPEN.values(), ids=OPEN)
-BOTH_IDLE = pytest.mark.parametrize("make", IDLE.values(), ids=IDLE)
-ALL_HALF_CLOSED = pytest.mark.parametrize(
-    "make", HALF_CLOSED_REMOTE.values(), ids=HALF_CLOSED_REMOTE
-)
-ALL_CLOSED = pytest.mark.parametrize("make", CLOSED.values(), ids=CLOSED)
-BOTH_RESET_BY_US = pytest.mark.parametrize("make", RESET_BY_US.values(), ids=RESET_BY_US)
-BOTH_RESET_BY_PEER = pytest.mark.parametrize("make", RESET_BY_PEER.values(), ids=RESET_BY_PEER)
+BOTH_OPEN = each_row("make", OPEN.values(), ids=OPEN)
+BOTH_IDLE = each_row("make", IDLE.values(), ids=IDLE)
+ALL_HALF_CLOSED = each_row("make", HALF_CLOSED_REMOTE.values(), ids=HALF_CLOSED_REMOTE)
+ALL_CLOSED = each_row("make", CLOSED.values(), ids=CLOSED)
+BOTH_RESET_BY_US = each_row("make", RESET_BY_US.values(), ids=RESET_BY_US)
+BOTH_RESET_BY_PEER = each_row("make", RESET_BY_PEER.values(), ids=RESET_BY_PEER)
 
 
 def the_stream(make: State) -> int:
@@ -99,8 +98,8 @@ def late_headers(stream: int) -> Input:
 
 
 @BOTH_IDLE
-@pytest.mark.parametrize("stream", [1, 2, 7, MAX_ID])
-@pytest.mark.parametrize(
+@each_row("stream", [1, 2, 7, MAX_ID])
+@each_row(
     "type", [DATA, RST_STREAM, WINDOW_UPDATE, CONTINUATION], ids=["data", "rst", "wu", "cont"]
 )
 def test_S1_idle_takes_nothing_but_headers_and_priority(make: Make, stream: int, type: int) -> None:
@@ -118,14 +117,14 @@ def test_S1_client_idle_headers(stream: int) -> None:
 
 
 @BOTH_OPEN
-@pytest.mark.parametrize("type", [DATA, RST_STREAM, WINDOW_UPDATE])
+@each_row("type", [DATA, RST_STREAM, WINDOW_UPDATE])
 def test_S1_idle_beside_an_open_stream(make: Make, type: int) -> None:
     conn = expect_connection_error(make, frame(type, 0, 3, u32(1)), PROTOCOL_ERROR)
     assert conn.of("end") == [("end", 1, PROTOCOL_ERROR, LOCAL)]
 
 
 @BOTH_IDLE
-@pytest.mark.parametrize("stream", [1, 2, 999, MAX_ID])
+@each_row("stream", [1, 2, 999, MAX_ID])
 def test_S2_priority_on_an_idle_stream(make: Make, stream: int) -> None:
     expect_nothing(make, lambda f: f.priority(stream, 0, 255))
 
@@ -142,7 +141,7 @@ def test_S2_priority_changes_no_state() -> None:
 
 
 @ALL_HALF_CLOSED
-@pytest.mark.parametrize("end", [False, True])
+@each_row("end", [False, True])
 def test_S3_half_closed_remote_data(make: State, end: bool) -> None:
     stream = the_stream(make)
     conn = expect_stream_error(make, lambda f: f.data(stream, b"late", end), stream, STREAM_CLOSED)
@@ -185,7 +184,7 @@ def test_S5_half_closed_remote_rst_stream(make: State) -> None:
 
 
 @ALL_CLOSED
-@pytest.mark.parametrize("end", [False, True])
+@each_row("end", [False, True])
 def test_S6_closed_data(make: State, end: bool) -> None:
     conn = expect_stream_error(make, lambda f: f.data(1, b"late", end), 1, STREAM_CLOSED)
     assert conn.events == []
@@ -197,7 +196,7 @@ def test_S6_closed_headers(make: State) -> None:
 
 
 @ALL_CLOSED
-@pytest.mark.parametrize("message", [REQUEST, RESPONSE], ids=["request", "response"])
+@each_row("message", [REQUEST, RESPONSE], ids=["request", "response"])
 def test_S6_closed_another_message(make: State, message: Headers) -> None:
     expect_connection_error(make, lambda f: f.headers(1, message), STREAM_CLOSED)
 
@@ -258,7 +257,7 @@ def test_S8_after_our_reset_all_is_ignored(make: State) -> None:
 
 
 @BOTH_RESET_BY_US
-@pytest.mark.parametrize("stream_frame", ["data", "headers", "window_update", "rst", "priority"])
+@each_row("stream_frame", ["data", "headers", "window_update", "rst", "priority"])
 def test_S8_after_our_reset_each_is_ignored(make: State, stream_frame: str) -> None:
     def late(f: FrameFactory) -> bytes:
         return {
@@ -424,14 +423,14 @@ NOT_ON_ZERO: dict[str, bytes] = {
 }
 
 
-@pytest.mark.parametrize("make", [*IDLE.values(), *OPEN.values()])
-@pytest.mark.parametrize("bad", ON_ZERO.values(), ids=ON_ZERO)
+@each_row("make", [*IDLE.values(), *OPEN.values()])
+@each_row("bad", ON_ZERO.values(), ids=ON_ZERO)
 def test_S15_frames_that_need_a_stream(make: Make, bad: Input) -> None:
     expect_connection_error(make, bad, PROTOCOL_ERROR)
 
 
-@pytest.mark.parametrize("make", [*IDLE.values(), *OPEN.values()])
-@pytest.mark.parametrize("bad", NOT_ON_ZERO.values(), ids=NOT_ON_ZERO)
+@each_row("make", [*IDLE.values(), *OPEN.values()])
+@each_row("bad", NOT_ON_ZERO.values(), ids=NOT_ON_ZERO)
 def test_S15_frames_of_the_connection(make: Make, bad: bytes) -> None:
     expect_connection_error(make, bad, PROTOCOL_ERROR)
 
@@ -466,7 +465,7 @@ def test_S16_an_error_on_one_stream_leaves_the_others() -> None:
 
 
 @BOTH_IDLE
-@pytest.mark.parametrize(
+@each_row(
     ("bad", "code"),
     [
         (frame(WINDOW_UPDATE, 0, 5, u32(0)), PROTOCOL_ERROR),

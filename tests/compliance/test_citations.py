@@ -8,6 +8,7 @@ import pytest
 from cno import raw
 from tests import frames as f
 from tests.h1.wire import FIELDS, asked
+from tests.rows import each_row
 from tests.support import (
     Recorder,
     client,
@@ -71,7 +72,7 @@ def rule(call: Call, conn: raw.Connection) -> str:
     return caught.value.rule
 
 
-@pytest.mark.parametrize("name", RESPONSES)
+@each_row("name", RESPONSES)
 def test_of_a_response(name: str) -> None:
     call, http1, http2 = RESPONSES[name]
     conn = h1_server()
@@ -111,7 +112,7 @@ def broken(conn: Recorder, data: bytes) -> str:
     return caught.value.rule
 
 
-@pytest.mark.parametrize("name", FRAMES)
+@each_row("name", FRAMES)
 def test_of_a_frame(name: str) -> None:
     data, want = FRAMES[name]
     conn, _ = client_with_request(configure={"enable_push": 1})

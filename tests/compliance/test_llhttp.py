@@ -7,10 +7,9 @@ each request here has one but where that is the case.
 
 from typing import NamedTuple
 
-import pytest
-
 from cno import raw
 from tests.h1.wire import asked
+from tests.rows import each_row
 from tests.support import Headers, Recorder, h1_client, h1_server, play
 
 Message = tuple[str, str, bytes, Headers | None]  # method, path, body, trailers
@@ -225,7 +224,7 @@ REQUESTS: dict[str, Vector] = {
 }
 
 
-@pytest.mark.parametrize("name", REQUESTS)
+@each_row("name", REQUESTS)
 def test_requests(name: str) -> None:
     vector = REQUESTS[name]
     conn = play(h1_server, vector.data)
@@ -368,7 +367,7 @@ RESPONSES: dict[str, Vector] = {
 }
 
 
-@pytest.mark.parametrize("name", RESPONSES)
+@each_row("name", RESPONSES)
 def test_responses(name: str) -> None:
     vector = RESPONSES[name]
     conn = play(asked, vector.data)

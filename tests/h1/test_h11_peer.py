@@ -7,6 +7,7 @@ import pytest
 
 from cno import raw
 from tests.h1.wire import FIELDS, answering, respond
+from tests.rows import each_row
 from tests.support import LOCAL, REMOTE, Event, Headers, Recorder, h1_client, h1_server
 
 HOST = [("host", "a")]
@@ -228,7 +229,7 @@ def test_a_client_pipelines(packet: int) -> None:
 
 
 @packets
-@pytest.mark.parametrize("code", [204, 304])
+@each_row("code", [204, 304])
 def test_answers_without_a_body(packet: int, code: int) -> None:
     peer = Peer(h1_server(), packet)
     for stream in (1, 3):
@@ -240,7 +241,7 @@ def test_answers_without_a_body(packet: int, code: int) -> None:
 
 
 @packets
-@pytest.mark.parametrize(
+@each_row(
     "junk", [b"GET  / HTTP/1.1\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n", b"GET / HTTP/3.0\r\n\r\n"]
 )
 def test_error_responses_are_responses(packet: int, junk: bytes) -> None:
@@ -383,7 +384,7 @@ def test_a_server_says_continue(packet: int) -> None:
 
 
 @packets
-@pytest.mark.parametrize("keep", [b"", b"Connection: keep-alive\r\n"])
+@each_row("keep", [b"", b"Connection: keep-alive\r\n"])
 def test_a_server_of_1_0(packet: int, keep: bytes) -> None:
     conn = h1_client()
     peer = Peer(conn, packet)
@@ -459,7 +460,7 @@ def test_a_server_gets_pipelined_requests(packet: int) -> None:
 
 
 @packets
-@pytest.mark.parametrize("code", [204, 304])
+@each_row("code", [204, 304])
 def test_a_server_answers_without_a_body(packet: int, code: int) -> None:
     conn = h1_client()
     peer = Peer(conn, packet)

@@ -8,10 +8,11 @@ import pytest
 from cno import raw
 from tests.h1.wire import FIELDS, GET, OK
 from tests.processes import run
+from tests.rows import each_row
 from tests.support import client, h1_client, h1_server
 
 
-@pytest.mark.parametrize("stream", [0, 2, 3, 4, 5])
+@each_row("stream", [0, 2, 3, 4, 5])
 def test_the_first_request_goes_on_stream_1(stream: int) -> None:
     conn = h1_client()
     with pytest.raises(raw.InvalidStreamError, match="stream 1"):
@@ -22,7 +23,7 @@ def test_the_first_request_goes_on_stream_1(stream: int) -> None:
     assert conn.seen() == [("start", 1)]
 
 
-@pytest.mark.parametrize("stream", [0, 2, 4, 5, 7])
+@each_row("stream", [0, 2, 4, 5, 7])
 def test_the_next_request_goes_on_the_next_stream(stream: int) -> None:
     conn = h1_client()
     conn.write_head(1, 0, "GET", "/", list(FIELDS), True)

@@ -4,6 +4,7 @@ import pytest
 
 from cno import raw
 from tests.h1.wire import GET
+from tests.rows import each_row
 from tests.support import Headers, Recorder, h1_client, h1_server
 
 BAD = ["x y", "x:y", "x\r\ny", "", "ünder", "x\0"]
@@ -36,7 +37,7 @@ def test_the_value_of_a_known_name_is_checked_each_time() -> None:
             respond(conn, [("x-known", "a\r\nb: c")])
 
 
-@pytest.mark.parametrize("name", BAD)
+@each_row("name", BAD)
 def test_bad_names_stay_bad(name: str) -> None:
     conn = h1_server()
     for _ in range(3):
@@ -70,7 +71,7 @@ def test_thousands_of_names() -> None:
             assert lines == [f"{name.lower()}: 1".encode() for name in names]
 
 
-@pytest.mark.parametrize("bad", ["a b", "user@a", "a/", "a:port", "\r\n"])
+@each_row("bad", ["a b", "user@a", "a/", "a:port", "\r\n"])
 def test_authorities_are_checked_when_they_change(bad: str) -> None:
     conn = h1_client()
     for _ in range(2):

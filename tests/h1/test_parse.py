@@ -8,6 +8,7 @@ import pytest
 
 from cno.errors import ConnectionFault
 from cno.h1 import body, parse, target
+from tests.rows import each_row
 
 ROOMY = (1 << 20, 1 << 20, 1 << 20, 32, 431)
 
@@ -26,7 +27,7 @@ def request_line(data: bytes, limit: parse.Bounds | None = None) -> tuple[int, p
     return parse.request_line(head, data, 0, len(data), limit or bounds()), head
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("line", "method", "path", "minor"),
     [
         (b"GET / HTTP/1.1\r\n", "GET", "/", 1),
@@ -59,7 +60,7 @@ def test_request_line_that_has_not_come(line: bytes) -> None:
         assert (head.method, head.target) == ("", "")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("line", "status"),
     [
         (b"GET  / HTTP/1.1\r\n", 400),
@@ -105,7 +106,7 @@ def status_line(data: bytes, limit: parse.Bounds | None = None) -> tuple[int, pa
     return parse.status_line(head, data, 0, len(data), limit or bounds()), head
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("line", "code", "minor"),
     [
         (b"HTTP/1.1 200 OK\r\n", 200, 1),
@@ -122,7 +123,7 @@ def test_status_line(line: bytes, code: int, minor: int) -> None:
         assert status_line(line[:size])[0] == parse.INCOMPLETE
 
 
-@pytest.mark.parametrize(
+@each_row(
     "line",
     [
         b"HTTP/1.1 20 OK\r\n",
@@ -210,7 +211,7 @@ def test_fields_in_the_middle_of_their_octets() -> None:
     assert (end, fields(head)) == (12, [("a", "b")])
 
 
-@pytest.mark.parametrize(
+@each_row(
     "line",
     [
         b"A\r\n",
@@ -285,7 +286,7 @@ def test_trailers_are_fields_like_others() -> None:
     assert head.length == parse.NO_LENGTH
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("value", "close", "keep", "upgrading", "named"),
     [
         (b"close", True, False, False, None),
@@ -326,7 +327,7 @@ def test_an_upgrade_is_asked_for_by_two_fields() -> None:
     assert not parse.asks_upgrade(head)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("lines", "outcome"),
     [
         ((b"chunked",), True),
@@ -361,7 +362,7 @@ def test_codings(lines: tuple[bytes, ...], outcome: bool | int) -> None:
 # -- targets ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("method", "text", "scheme", "authority", "path"),
     [
         ("GET", "/x?y", None, None, "/x?y"),
@@ -383,7 +384,7 @@ def test_targets(
     assert (it.scheme, it.authority, it.path) == (scheme, authority, path)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("method", "text"),
     [
         ("GET", "*"),
@@ -421,7 +422,7 @@ def sized(data: bytes, start: int, lf: int) -> int:
     return body.size_line(data, start, body.digits(data, start, lf), lf)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("line", "size"),
     [
         (b"0", 0),
@@ -438,7 +439,7 @@ def test_size_line(line: bytes, size: int) -> None:
     assert size_line(line) == size
 
 
-@pytest.mark.parametrize(
+@each_row(
     "line",
     [
         b"",
@@ -476,7 +477,7 @@ def test_size_line_that_ends_with_lf_alone() -> None:
             sized(data, 0, lf)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("data", "count"),
     [(b"", 0), (b"g", 0), (b"12g", 2), (b"aFz", 2), (b"09AFaf", 6), (b"@G`/:", 0)],
 )

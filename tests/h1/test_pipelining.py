@@ -19,6 +19,7 @@ from tests.h1.wire import (
     response,
     responses,
 )
+from tests.rows import each_row
 from tests.support import LOCAL, REMOTE, Headers, Recorder, feed, h1_client, h1_server, play
 
 
@@ -182,8 +183,8 @@ def eager(when: str) -> Callable[[], Recorder]:
     return make
 
 
-@pytest.mark.parametrize("when", ["head", "data", "tail"])
-@pytest.mark.parametrize(
+@each_row("when", ["head", "data", "tail"])
+@each_row(
     "body",
     [(b"Content-Length: 5", b"hello"), (b"Transfer-Encoding: chunked", b"5\r\nhello\r\n0\r\n\r\n")],
 )
@@ -654,8 +655,8 @@ class Raising(Recorder):
         self.boom("end", stream)
 
 
-@pytest.mark.parametrize("where", ["start", "head", "data", "tail"])
-@pytest.mark.parametrize("chunked", [True, False])
+@each_row("where", ["start", "head", "data", "tail"])
+@each_row("chunked", [True, False])
 def test_a_server_is_sound_behind_an_exception(where: str, chunked: bool) -> None:
     framing = b"Transfer-Encoding: chunked" if chunked else b"Content-Length: 5"
     body = b"5\r\nhello\r\n0\r\n\r\n" if chunked else b"hello"
@@ -672,8 +673,8 @@ def test_a_server_is_sound_behind_an_exception(where: str, chunked: bool) -> Non
     assert bodies(conn) == [b"one", b"two"]
 
 
-@pytest.mark.parametrize("where", ["head", "data", "tail", "end"])
-@pytest.mark.parametrize("chunked", [True, False])
+@each_row("where", ["head", "data", "tail", "end"])
+@each_row("chunked", [True, False])
 def test_a_client_is_sound_behind_an_exception(where: str, chunked: bool) -> None:
     framing = b"Transfer-Encoding: chunked" if chunked else b"Content-Length: 5"
     body = b"5\r\nhello\r\n0\r\n\r\n" if chunked else b"hello"

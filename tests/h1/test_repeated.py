@@ -4,13 +4,13 @@ The meaning of a message must not depend on an earlier one with the same fields.
 received after messages with the same field section, and after others, with the same result.
 """
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cno import raw
 from cno.limits import Limits
 from tests.h1.wire import FIELDS, respond, responses
+from tests.rows import each_row
 from tests.support import Event, Headers, Recorder, h1_client, h1_server
 
 HOST = b"Host: a\r\n"
@@ -74,8 +74,8 @@ OTHER = b"X-Other: z\r\n"
 TIMES = 5
 
 
-@pytest.mark.parametrize("cut", [1, 1 << 20])
-@pytest.mark.parametrize("line", LINES)
+@each_row("cut", [1, 1 << 20])
+@each_row("line", LINES)
 def test_requests(line: bytes, cut: int) -> None:
     for section, body in SECTIONS:
         compare_requests(section, body, line, cut)
@@ -106,11 +106,9 @@ RESPONSES: list[tuple[bytes, bytes]] = [
 ]
 
 
-@pytest.mark.parametrize("cut", [1, 1 << 20])
-@pytest.mark.parametrize("method", ["GET", "HEAD"])
-@pytest.mark.parametrize(
-    "line", [b"1.1 200 OK", b"1.1 204 No", b"1.0 200 OK", b"1.1 304 No", b"1.1 103 X"]
-)
+@each_row("cut", [1, 1 << 20])
+@each_row("method", ["GET", "HEAD"])
+@each_row("line", [b"1.1 200 OK", b"1.1 204 No", b"1.0 200 OK", b"1.1 304 No", b"1.1 103 X"])
 def test_responses(line: bytes, method: str, cut: int) -> None:
     for section, body in RESPONSES:
         compare_responses(section, body, line, method, cut)
@@ -206,7 +204,7 @@ def test_a_fault_is_not_remembered_as_fine() -> None:
             assert (status, [e for e in events if e[0] == "head"]) == (400, [])
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("before", "then", "status"),
     [
         (b"X: y\r\nHost: a\r\n", b"Host: a\r\nHost: a\r\n", 400),

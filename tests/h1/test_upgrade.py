@@ -24,6 +24,7 @@ from tests.h1.wire import (
     response,
     responses,
 )
+from tests.rows import each_row
 from tests.support import (
     ACK,
     END_STREAM,
@@ -69,7 +70,7 @@ def switching() -> Recorder:
 # -- 101 -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each_row(
     "fields",
     [
         (b"Connection: upgrade", b"Upgrade: websocket"),
@@ -389,8 +390,8 @@ class Refusing(Recorder):
         self.refuse("head", stream)
 
 
-@pytest.mark.parametrize("event", ["start", "head", "later"])
-@pytest.mark.parametrize("answer", ["300", "304", "403", "407", "502", "100", "reset"])
+@each_row("event", ["start", "head", "later"])
+@each_row("answer", ["300", "304", "403", "407", "502", "100", "reset"])
 def test_a_refused_connect_is_the_last_request(answer: str, event: str) -> None:
     """What a client sends behind it, for somebody else, is never a request."""
 
@@ -580,7 +581,7 @@ def test_ST8_the_preface_must_follow() -> None:
     assert conn.open_streams == []
 
 
-@pytest.mark.parametrize(
+@each_row(
     "data",
     [
         h2c(None),
@@ -813,7 +814,7 @@ def test_the_preface_comes_first_or_not_at_all() -> None:
     assert not conn.is_http2
 
 
-@pytest.mark.parametrize(
+@each_row(
     "data",
     [
         b"PRI * HTTP/1.1\r\nHost: a\r\n\r\n",

@@ -2,10 +2,9 @@
 
 from typing import Any
 
-import pytest
-
 from cno import raw
 from tests.frames import parse_frames
+from tests.rows import each_row
 from tests.support import (
     DATA,
     GOAWAY,
@@ -48,7 +47,7 @@ def frames(f: FrameFactory) -> dict[int, bytes]:
     }
 
 
-@pytest.mark.parametrize("kind", frames(FrameFactory()))
+@each_row("kind", frames(FrameFactory()))
 def test_a_server_that_leaves(kind: int) -> None:
     def make() -> tuple[Recorder, FrameFactory]:
         conn, peer = server_with_request(recorder=Leaving)

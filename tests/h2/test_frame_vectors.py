@@ -13,6 +13,7 @@ from librt.strings import BytesWriter
 
 from cno import raw
 from cno.h2.frames import patch_header, write_header
+from tests.rows import each_row
 from tests.states import client_open, server_open
 from tests.support import feed
 from tests.tree import ROOT
@@ -53,7 +54,7 @@ def test_headers_are_written_alike() -> None:
         assert out.getvalue() == patched.getvalue() == bytes.fromhex(vector["wire"])[:9], path.name
 
 
-@pytest.mark.parametrize("path", vectors(True), ids=lambda path: path.stem)
+@each_row("path", vectors(True), ids=lambda path: path.stem)
 def test_faulty_frames_are_refused(path: Path) -> None:
     vector = read(path)
     wire = bytes.fromhex(vector["wire"])

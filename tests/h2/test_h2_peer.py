@@ -15,6 +15,7 @@ import pytest
 
 from cno import raw
 from cno.limits import Limits
+from tests.rows import each_row
 from tests.support import (
     CANCEL,
     FRAME_SIZE_ERROR,
@@ -293,7 +294,7 @@ def test_server_pings_settings_and_unknown_frames(packet: int) -> None:
     assert p.conn.remote_settings.max_frame_size == 100_000
 
 
-@pytest.mark.parametrize("sizes", [[0], [0, 4096], [64, 0, 100], [8192], [1 << 20]])
+@each_row("sizes", [[0], [0, 4096], [64, 0, 100], [8192], [1 << 20]])
 def test_server_header_table_sizes_of_the_client(sizes: list[int]) -> None:
     p = server_of_cno()
     answer = [("x-field", "value" * 5), ("server", "cno")]

@@ -9,6 +9,7 @@ import weakref
 import pytest
 
 from cno import raw
+from tests.rows import each_row
 from tests.states import (
     IDLE,
     OPEN,
@@ -98,7 +99,7 @@ def test_the_end_of_input_ends_streams(make: State) -> None:
     assert sorted(conn.events) == [("end", s, CANCEL, LOCAL) for s in sorted(streams)]
 
 
-@pytest.mark.parametrize(
+@each_row(
     "make",
     [
         server_open,
@@ -269,8 +270,8 @@ class Resetting(Recorder):
             self.write_reset(stream, CANCEL)
 
 
-@pytest.mark.parametrize("during", ["start", "head", "data", "tail"])
-@pytest.mark.parametrize("size", [1, 1 << 20])
+@each_row("during", ["start", "head", "data", "tail"])
+@each_row("size", [1, 1 << 20])
 def test_a_stream_reset_from_inside_its_events(during: str, size: int) -> None:
     conn, peer = server(recorder=Resetting)
     assert isinstance(conn, Resetting)
@@ -312,10 +313,8 @@ class Closing(Resetting):
             self.write_reset(0, CANCEL)
 
 
-@pytest.mark.parametrize(
-    "during", ["frame", "settings", "pong", "start", "head", "data", "tail", "end"]
-)
-@pytest.mark.parametrize("size", [1, 1 << 20])
+@each_row("during", ["frame", "settings", "pong", "start", "head", "data", "tail", "end"])
+@each_row("size", [1, 1 << 20])
 def test_a_connection_closed_from_inside_its_events(during: str, size: int) -> None:
     conn, peer = server(recorder=Closing)
     assert isinstance(conn, Closing)
@@ -439,7 +438,7 @@ def test_configure_before_the_start_is_announced() -> None:
     assert conn.remote_settings.initial_window_size == 65_535
 
 
-@pytest.mark.parametrize(
+@each_row(
     "bad",
     [
         {"initial_window_size": 1 << 31},

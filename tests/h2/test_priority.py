@@ -18,6 +18,7 @@ from tests.frames import (
     parse_frames,
     u32,
 )
+from tests.rows import each_row
 from tests.support import (
     FrameRecorder,
     Recorder,
@@ -91,14 +92,14 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize(("text", "urgency", "incremental"), GOOD)
+@each_row(("text", "urgency", "incremental"), GOOD)
 def test_values(text: str, urgency: int, incremental: int) -> None:
     said = parse(text)
     assert said is not None
     assert (said.urgency, said.incremental) == (urgency, incremental)
 
 
-@pytest.mark.parametrize("text", BAD)
+@each_row("text", BAD)
 def test_values_that_are_no_dictionary(text: str) -> None:
     assert parse(text) is None
 

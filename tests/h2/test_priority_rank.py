@@ -1,15 +1,14 @@
 """Which of two responses is sent first (RFC 9218 8, 10): the signals of client and server."""
 
-import pytest
-
 from cno.priority import Priority, parse, parse_fields, rank
+from tests.rows import each_row
 
 
 def said(text: str | None) -> Priority | None:
     return None if text is None else parse(text)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("client", "server", "expected", "result"),
     [
         (None, None, True, 6),

@@ -11,6 +11,7 @@ import pytest
 
 from cno import raw
 from cno.limits import Limits
+from tests.rows import each_row
 from tests.support import (
     CANCEL,
     CONTINUATION,
@@ -434,8 +435,8 @@ def test_an_extension_frame_as_large_as_the_peer_takes() -> None:
 HUGE = 1 << 80
 
 
-@pytest.mark.parametrize("number", [HUGE, -HUGE, -1])
-@pytest.mark.parametrize("place", [0, 1, 2])
+@each_row("number", [HUGE, -HUGE, -1])
+@each_row("place", [0, 1, 2])
 def test_numbers_that_no_frame_can_have_are_wrong_use(number: int, place: int) -> None:
     conn, _ = server()
     type, flags, stream = (number if place == i else 0x42 for i in range(3))
@@ -444,8 +445,8 @@ def test_numbers_that_no_frame_can_have_are_wrong_use(number: int, place: int) -
     assert conn.take() == b""
 
 
-@pytest.mark.parametrize("number", [HUGE, -HUGE, -1, 0, MAX_WINDOW + 1])
-@pytest.mark.parametrize("stream", [0, 1])
+@each_row("number", [HUGE, -HUGE, -1, 0, MAX_WINDOW + 1])
+@each_row("stream", [0, 1])
 def test_numbers_that_no_window_can_grow_by_are_wrong_use(number: int, stream: int) -> None:
     conn, peer = server()
     conn.data_received(peer.headers(1, POST))
@@ -454,7 +455,7 @@ def test_numbers_that_no_window_can_grow_by_are_wrong_use(number: int, stream: i
     assert conn.take() == b""
 
 
-@pytest.mark.parametrize("data", [8, True, [1, 2, 3], "text", None], ids=repr)
+@each_row("data", [8, True, [1, 2, 3], "text", None], ids=repr)
 def test_only_octets_are_octets(data: Any) -> None:
     conn, peer = server()
     conn.data_received(peer.headers(1, POST))

@@ -16,6 +16,7 @@ from tests.hpack.wire import (
     literal,
     size_update,
 )
+from tests.rows import each_row
 
 # -- text ------------------------------------------------------------------------------------------
 
@@ -38,8 +39,8 @@ def text(octets: bytes) -> str:
     return octets.decode("utf-8", "surrogateescape")
 
 
-@pytest.mark.parametrize("octets", TEXTS)
-@pytest.mark.parametrize("is_coded", [False, True])
+@each_row("octets", TEXTS)
+@each_row("is_coded", [False, True])
 def test_text_of_any_octets(octets: bytes, is_coded: bool) -> None:
     """UTF-8, and other octets by way of surrogateescape; its size is that of the octets."""
     decoder = Decoder()
@@ -228,8 +229,8 @@ def test_nothing_after_the_field_that_is_too_large() -> None:
     assert decoder.decode_fields(block, 0, len(block))[0] == [("a", "1")]
 
 
-@pytest.mark.parametrize("is_coded", [False, True])
-@pytest.mark.parametrize("form", [(0x40, 6), WITHOUT_INDEXING, NEVER_INDEXED])
+@each_row("is_coded", [False, True])
+@each_row("form", [(0x40, 6), WITHOUT_INDEXING, NEVER_INDEXED])
 def test_tables_in_step_behind_a_huge_literal(form: tuple[int, int], is_coded: bool) -> None:
     decoder = Decoder(max_list_size=1000)
     decoder.decode(literal(b"kept", b"1"))

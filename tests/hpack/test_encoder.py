@@ -10,11 +10,12 @@ from librt.strings import BytesWriter
 
 from cno.hpack import Decoder, Encoder, NeverIndexed
 from tests.hpack.wire import Pairs, forms, in_step, peer_decoder, text_of
+from tests.rows import each_row
 
 # -- forms -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("pair", "block"),
     [
         ((":method", "GET"), b"\x82"),
@@ -46,7 +47,7 @@ def test_indices_of_two_octets() -> None:
     in_step(encoder, decoder, pairs)
 
 
-@pytest.mark.parametrize(
+@each_row(
     "name",
     [":path", "content-length", "etag", "if-none-match", "last-modified", "location", "range"],
 )
@@ -60,7 +61,7 @@ def test_what_differs_every_time_is_indexed_once_it_does_not(name: str) -> None:
     assert forms(encoder.encode([(name, "1"), (name, "2")])) == ["indexed", "without"]
 
 
-@pytest.mark.parametrize("name", [":authority", "user-agent", "date", "server", "x-anything"])
+@each_row("name", [":authority", "user-agent", "date", "server", "x-anything"])
 def test_what_stays_is_indexed_at_once(name: str) -> None:
     encoder = Encoder()
     assert forms(encoder.encode([(name, "value")])) == ["with"]
@@ -90,8 +91,8 @@ def test_the_same_pair_many_times_in_a_block() -> None:
     assert decoder.table_size == 6 + 5 + 32
 
 
-@pytest.mark.parametrize("length", [0, 1, 126, 127, 128, 200, 254, 255, 300, 5000, 40_000])
-@pytest.mark.parametrize("character", ["a", "~", "\x00", "ä"])
+@each_row("length", [0, 1, 126, 127, 128, 200, 254, 255, 300, 5000, 40_000])
+@each_row("character", ["a", "~", "\x00", "ä"])
 def test_strings_of_all_lengths(length: int, character: str) -> None:
     """Huffman-coded where that is shorter, with lengths of one octet and more."""
     encoder, decoder = Encoder(), Decoder(max_list_size=None)
@@ -157,8 +158,8 @@ def test_octets_that_are_no_utf8(octets: bytes) -> None:
 UNSENDABLE = ["\ud800", "ok \udfff", "\udc7f"]
 
 
-@pytest.mark.parametrize("text", UNSENDABLE)
-@pytest.mark.parametrize("is_name", [False, True])
+@each_row("text", UNSENDABLE)
+@each_row("is_name", [False, True])
 def test_text_without_octets_changes_nothing(text: str, is_name: bool) -> None:
     encoder, twin, decoder = Encoder(), Encoder(), Decoder()
     in_step(encoder, decoder, [("x-name", "value")])

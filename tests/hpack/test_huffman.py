@@ -12,6 +12,7 @@ from librt.strings import BytesWriter
 from cno.hpack import Decoder, HPACKError
 from cno.hpack.huffman import huffman_decode, huffman_encode
 from tests.hpack.wire import bits, huffman
+from tests.rows import each_row
 
 theirs = HuffmanEncoder(REQUEST_CODES, REQUEST_CODES_LENGTH)
 
@@ -95,7 +96,7 @@ def test_two_octets_of_any_kind() -> None:
     assert sound > 500
 
 
-@pytest.mark.parametrize("length", sorted(set(REQUEST_CODES_LENGTH[:256])))
+@each_row("length", sorted(set(REQUEST_CODES_LENGTH[:256])))
 def test_code_of_each_length_cut_short(length: int) -> None:
     """A code that ends before its last octet is no padding, unless it is all ones till there."""
     symbol = REQUEST_CODES_LENGTH.index(length)

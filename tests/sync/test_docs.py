@@ -15,6 +15,7 @@ TEXT = ROOT.joinpath("docs/sync.md").read_text("utf-8")
 EXAMPLES: list[str] = re.findall(r"^```python\n(.+?)^```", TEXT, re.DOTALL | re.MULTILINE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(len(EXAMPLES)))
 def test_example(lab: Lab, tmp_path: Path, number: int) -> None:
     with serving(lab, HTTP1, hello) as url:

@@ -27,6 +27,7 @@ from cno.websocket.frames import (
     is_code,
 )
 from cno.websocket.wire import Deflate
+from tests.rows import each_row
 
 MESSAGES: list[str | bytes] = ["", b"", "text", "é\N{SNOWMAN}\N{GRINNING FACE}" * 100]
 MESSAGES += [b"x" * size for size in (1, 3, 4, 5, 125, 126, 65_535, 65_536, 200_001)]
@@ -64,9 +65,9 @@ def events(reader: FrameReader) -> list[tuple[int, str | bytes]]:
     return found
 
 
-@pytest.mark.parametrize("client", SIDES)
-@pytest.mark.parametrize("resets", [False, True])
-@pytest.mark.parametrize("compressed", [False, True])
+@each_row("client", SIDES)
+@each_row("resets", [False, True])
+@each_row("compressed", [False, True])
 def test_what_we_make_is_read(client: bool, compressed: bool, resets: bool) -> None:
     maker = FrameMaker(client, deflate(compressed, resets))
     peer = other(client, compressed, resets)
@@ -83,10 +84,10 @@ def test_what_we_make_is_read(client: bool, compressed: bool, resets: bool) -> N
     assert (peer.close_rcvd.code, peer.close_rcvd.reason) == (4000, "reason")
 
 
-@pytest.mark.parametrize("client", SIDES)
-@pytest.mark.parametrize("resets", [False, True])
-@pytest.mark.parametrize("compressed", [False, True])
-@pytest.mark.parametrize("seed", range(4))
+@each_row("client", SIDES)
+@each_row("resets", [False, True])
+@each_row("compressed", [False, True])
+@each_row("seed", range(4))
 def test_what_others_make_is_read(client: bool, compressed: bool, resets: bool, seed: int) -> None:
     reader = FrameReader(client, Options(), deflate(compressed, resets))
     peer = other(client, compressed, resets)
@@ -120,7 +121,7 @@ def masked(first: int, data: bytes) -> bytes:
     return bytes((first, 0x80 | len(data))) + bytes(4) + data
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("data", "code"),
     [
         (b"\x81\x85\0\0\0\0\xff", 1007),  # text is refused before its frame is complete

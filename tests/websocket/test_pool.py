@@ -10,6 +10,7 @@ import cno
 from cno.websocket import HandshakeError, Options, WebSocket, WebSocketClosed
 from tests import frames as f
 from tests.aio.lab import HTTP1, HTTP1_TLS, HTTP2, HTTP2_TLS, Handler, Lab, Peer, Wire, until
+from tests.rows import each_row
 from tests.tunnel_proxy import tunnel_proxy
 
 SETTINGS: cno.SettingsDict = {"enable_connect_protocol": 1}
@@ -210,7 +211,7 @@ def test_what_is_sent(lab: Lab) -> None:
     lab.run(main())
 
 
-@pytest.mark.parametrize("url", ["", "ftp://x/", "ws:/x", "ws://", "wss://a b/", "//x/"])
+@each_row("url", ["", "ftp://x/", "ws:/x", "ws://", "wss://a b/", "//x/"])
 def test_malformed_urls(url: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         cno.Pool().websocket(url)

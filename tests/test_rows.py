@@ -1,0 +1,74 @@
+"""A test of many rows tries all, and names those that fail; files are divided by their weights."""
+
+import inspect
+
+import pytest
+
+from tests.rows import each_row
+from tests.shares import divide
+
+
+@each_row("number", [1, 2, 3, 4])
+def even(number: int) -> None:
+    assert number % 2 == 0
+
+
+@each_row("left, right", [("a", "a"), ("a", "b")], ids=["same", "other"])
+@each_row("upper", [False, True], ids=str)
+def equal(fixture: str, left: str, right: str, upper: bool) -> None:
+    assert not upper or (left + fixture).upper() == (right + fixture).upper()
+
+
+@each_row("value", [1])
+def not_raised(value: int) -> None:
+    with pytest.raises(ValueError, match="no"):
+        int(value)
+
+
+def test_each_row_that_fails_is_named() -> None:
+    with pytest.raises(BaseExceptionGroup, match="2 of 4 rows failed:\n1\n3") as raised:
+        even()  # type: ignore[call-arg]  # the rows give the rest
+    assert [error.__notes__ for error in raised.value.exceptions] == [["row: 1"], ["row: 3"]]
+
+
+def test_one_failure_is_raised_as_it_is() -> None:
+    with pytest.raises(AssertionError) as raised:
+        equal(fixture="c")  # type: ignore[call-arg]  # the rows give the rest
+    assert raised.value.__notes__ == ["row: True", "row: other"]
+    with pytest.raises(pytest.fail.Exception, match="DID NOT RAISE"):
+        not_raised()  # type: ignore[call-arg]  # the rows give the rest
+
+
+def test_rows_are_no_fixtures() -> None:
+    assert list(inspect.signature(equal).parameters) == ["fixture"]
+
+
+def test_rows_and_names_fit() -> None:
+    with pytest.raises(AssertionError, match="not 2 values"):
+        each_row("a, b", [(1, 2, 3)])
+    with pytest.raises(AssertionError, match="no such arguments"):
+        each_row("other", [1])(lambda value: None)
+    with pytest.raises(ValueError, match="shorter"):
+        each_row("value", [1, 2], ids=["one"])
+    with pytest.raises(AssertionError, match="no rows"):
+        each_row("value", [])(lambda value: None)()  # type: ignore[call-arg]  # the rows give the rest
+
+
+def test_a_timeout_ends_all_rows() -> None:
+    tried = []
+
+    def slow(value: int) -> None:
+        tried.append(value)
+        pytest.fail("Timeout (>120.0s) from pytest-timeout.")
+
+    with pytest.raises(pytest.fail.Exception):
+        each_row("value", [1, 2])(slow)()  # type: ignore[call-arg]  # the rows give the rest
+    assert tried == [1]
+
+
+def test_shares_are_about_the_same() -> None:
+    weights = {"a": 5.0, "b": 4.0, "c": 3.0, "d": 3.0, "e": 1.0}
+    shares = divide(weights, 2)
+    assert sorted(name for share in shares for name in share) == sorted(weights)
+    assert [sum(weights[name] for name in share) for share in shares] == [8.0, 8.0]
+    assert divide({"a": 1.0}, 2) == [["a"], []]
