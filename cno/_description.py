@@ -13,7 +13,7 @@ from collections.abc import Collection, Coroutine
 from types import MethodDescriptorType
 from typing import TYPE_CHECKING, Any, Final
 
-from cno.compiled_function import COMPILED_FUNCTION
+from cno.compiled_function import COMPILED_FUNCTION, COROUTINE_METHODS
 
 if TYPE_CHECKING:
     from inspect import Signature  # slow to import
@@ -25,9 +25,6 @@ CONSTRUCTORS: Final = ("__new__", "__init__")
 
 #: The flag of a coroutine function, `inspect.CO_COROUTINE`.
 COROUTINE: Final = 0x80
-
-#: Names of methods that return a coroutine, and count as coroutine functions.
-coroutines: set[str] = set()
 
 #: Whether the process began in asyncio's debug mode (`python -X dev`, PYTHONASYNCIODEBUG=1).
 DEBUG: Final = sys.flags.dev_mode or (
@@ -69,7 +66,7 @@ def describe(module: str, others: Collection[str] = ()) -> None:
     `module`: where they are public. `others`: the names of methods that return a coroutine, but are
     no coroutine functions: they are to count as such.
     """
-    coroutines.update(others)
+    COROUTINE_METHODS.update(others)
     classes: set[type] = set()
     for name in sys.modules[module].__all__:
         each = getattr(sys.modules[module], name)
@@ -103,7 +100,7 @@ def described(name: str, member: Any) -> Any:
     """Return what stands for a public method in the place of Python's descriptor, or None."""
     if name.startswith("_") or not isinstance(member, MethodDescriptorType):
         return None
-    flags = COROUTINE if member.__qualname__ in coroutines else 0
+    flags = COROUTINE if member.__qualname__ in COROUTINE_METHODS else 0
     return COMPILED_FUNCTION.of_method(member, flags)
 
 

@@ -16,8 +16,8 @@ from types import FunctionType
 from typing import Any, TypeAlias
 
 from cno._build import SourceFinder
-from cno._description import coroutines
 from cno.aio.coroutine_functions import coroutine_function
+from cno.compiled_function import COROUTINE_METHODS
 
 Definition: TypeAlias = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -56,7 +56,7 @@ def made(module: str, qualname: str) -> Any:
     result = names[definition.name]
     if isinstance(result, FunctionType):
         result.__qualname__ = qualname
-        if qualname in coroutines:
+        if qualname in COROUTINE_METHODS:
             coroutine_function(result)  # `unittest.mock` looks at `__wrapped__`
     return result
 

@@ -11,3 +11,6 @@ async def nothing() -> None:
 
 
 COMPILED_FUNCTION: Final[Any] = type(nothing)
+
+#: Names of compiled methods that return a coroutine, and count as coroutine functions.
+COROUTINE_METHODS: Final[set[str]] = set()
