@@ -161,7 +161,9 @@ def response_of(
     made = package.response(
         status_code=head.code, headers=package.no_headers, stream=stream, extensions=extensions
     )
-    made.headers = package.headers(fields)
+    headers = package.headers.__new__(package.headers)
+    headers._cno_fields = fields
+    made.headers = headers
     return made
 
 

@@ -25,9 +25,9 @@ class LazyHeaders:
     _list: list[tuple[bytes, bytes, bytes]]
     _encoding: str | None = None
 
-    def __init__(self, fields: list[tuple[str, str]]) -> None:
-        #: All ASCII, with names in lower case. None once there is httpx's list.
-        self._cno_fields: list[tuple[str, str]] | None = fields
+    #: All ASCII, with names in lower case. None once there is httpx's list, as in headers that are
+    #: made by httpx's constructor: only `__new__` without it makes others.
+    _cno_fields: list[tuple[str, str]] | None = None
 
     def __getattr__(self, name: str) -> Any:
         if name != "_list":

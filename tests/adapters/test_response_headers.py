@@ -132,6 +132,34 @@ def test_copies_are_of_httpx(kit: Kit, lab: Lab) -> None:
     lab.run(main())
 
 
+def test_the_class_makes_headers_as_httpx_does(kit: Kit, lab: Lab) -> None:
+    async def serve(request: aio.Request) -> None:
+        await request.respond(200, FIELDS, b"")
+
+    async def main() -> None:
+        async with lab.serving(HTTP2, serve) as url, kit.client(lab, HTTP2) as client:
+            headers = (await client.get(url)).headers
+            made, own = type(headers), kit.httpx.Headers
+            given: list[Any] = [
+                {"X-A": "b"},
+                [("X-A", "b")],
+                [(b"X-A", b"b")],
+                [],
+                None,
+                own(FIELDS),
+            ]
+            for each in given:
+                for name, question in QUESTIONS.items():
+                    assert asked(question, made(each)) == asked(question, own(each)), (each, name)
+            assert made().raw == []
+            assert made({"a": "λ"}, encoding="utf-8")["a"] == "λ"
+            again = made(headers)
+            assert again == headers
+            assert again["date"] == FIELDS[0][1]
+
+    lab.run(main())
+
+
 def test_unknown_attributes() -> None:
     """A version of httpx with other private attributes keeps its own class of headers."""
 
