@@ -7,6 +7,9 @@ from typing import Any, TypeVar
 
 import pytest
 
+#: The type of `pytest.param`, which has no public name.
+ParameterSet = type(pytest.param())
+
 Test = TypeVar("Test", bound=Callable[..., None])
 Ids = Iterable[object] | Callable[[Any], object] | None
 
@@ -62,7 +65,13 @@ class Row:
     """The values of a row, and how a failure names it."""
 
     def __init__(self, value: Any, size: int) -> None:
-        self.values: tuple[Any, ...] = tuple(value) if size > 1 else (value,)
+        name = None
+        if isinstance(value, ParameterSet):  # `pytest.param`
+            assert not value.marks, f"a row has no marks: {value!r}"
+            name, values = value.id, value.values
+        else:
+            values = tuple(value) if size > 1 else (value,)
+        self.values: tuple[Any, ...] = tuple(values)
         assert len(self.values) == size, f"not {size} values: {value!r}"
-        text = ", ".join(map(repr, self.values))
+        text = str(name) if name is not None else ", ".join(map(repr, self.values))
         self.name = text if len(text) <= 200 else f"{text[:200]}..."

@@ -66,6 +66,27 @@ def test_a_timeout_ends_all_rows() -> None:
     assert tried == [1]
 
 
+def test_a_row_may_be_a_pytest_param() -> None:
+    seen: list[tuple[object, ...]] = []
+    rows = [pytest.param(True, 1, id="yes"), (False, 2)]
+
+    def see(value: object, number: int = 0) -> None:
+        seen.append((value, number))
+
+    each_row(("value", "number"), rows)(see)()  # type: ignore[call-arg]  # as above
+    each_row("value", [pytest.param(3, id="three")])(see)()  # type: ignore[call-arg]  # as above
+    assert seen == [(True, 1), (False, 2), (3, 0)]
+
+    def fail(value: object) -> None:
+        raise ValueError
+
+    with pytest.raises(ValueError) as caught:  # noqa: PT011  # it has no text
+        each_row("value", [pytest.param(3, id="three")])(fail)()  # type: ignore[call-arg]  # as above
+    assert caught.value.__notes__ == ["row: three"]
+    with pytest.raises(AssertionError, match="no marks"):
+        each_row("value", [pytest.param(3, marks=pytest.mark.slow)])
+
+
 def test_shares_are_about_the_same() -> None:
     weights = {"a": 5.0, "b": 4.0, "c": 3.0, "d": 3.0, "e": 1.0}
     shares = divide(weights, 2)
