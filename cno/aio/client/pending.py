@@ -88,5 +88,4 @@ class Pending(Coroutine[Any, Any, T]):
 
     @property
     def cr_running(self) -> Any:
-        inner: Any = self._coroutine
-        return inner.cr_running
+        return getattr(self._coroutine, "cr_running", False)  # compiled ones have none
