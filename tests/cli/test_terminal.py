@@ -111,7 +111,8 @@ def test_the_handler_needs_no_other_package() -> None:
 
 def test_no_such_folder(here: Here) -> None:
     line = one_line(here("serve", "none"))
-    assert line == "cno: cannot serve none: No such file or directory"
+    hint = "(an application is MODULE:NAME)"
+    assert line == f"cno: cannot serve none: No such file or directory {hint}"
 
 
 def test_a_port_in_use(here: Here) -> None:
