@@ -4,6 +4,7 @@ Knows `ssl` and the RFC's requirements. Must never know a connection.
 """
 
 import asyncio.sslproto
+import errno
 import os
 import ssl
 import sys
@@ -46,15 +47,17 @@ def server_context(
 
 def named(error: OSError, certfile: Path, keyfile: Path | None) -> OSError:
     """Return what to raise where `ssl` has not loaded a file, whose name it does not say."""
-    paths = [certfile] if keyfile is None else [certfile, keyfile]
+    paths = [os.fsdecode(path) for path in (certfile, keyfile) if path is not None]
     if not isinstance(error, ssl.SSLError):
         for path in paths:
             try:
                 os.close(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)))
             except OSError as with_name:
                 return with_name
+            if os.path.isdir(path):  # which can be opened, but not read
+                return IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
         return error
-    files = " and ".join(dict.fromkeys(str(path) for path in paths))
+    files = " and ".join(dict.fromkeys(paths))
     text = f"cannot use {files}: {error.strerror or error}"
     if keyfile is None and lacks_key(certfile):
         text = f"{files} has no private key: name the key's file (keyfile)"

@@ -1,6 +1,7 @@
 """The texts of errors that users cause: they name what is wrong, alike in both protocols."""
 
 import asyncio
+import re
 import ssl
 from pathlib import Path
 from typing import Any
@@ -118,11 +119,17 @@ def test_files_of_certificates(tmp_path: Path) -> None:
             tls.server_context(*files)
     with pytest.raises(FileNotFoundError, match=r"missing\.pem"):
         tls.client_context(missing)
-    with pytest.raises(IsADirectoryError):
-        tls.server_context(tmp_path)
+    for files in ((tmp_path, None), (certificate, tmp_path)):
+        with pytest.raises(IsADirectoryError, match=re.escape(f"directory: '{tmp_path}'")):
+            tls.server_context(*files)
+    with pytest.raises(IsADirectoryError, match=re.escape(f"directory: '{tmp_path}'")):
+        tls.client_context(tmp_path)
     with pytest.raises(ssl.SSLError, match=r"own\.pem has no private key.*\(keyfile\)"):
         cno.serve(handle, "127.0.0.1", 0, certfile=certificate)
     with pytest.raises(ssl.SSLError, match=r"cannot use .*own\.pem and .*other\.txt: "):
         tls.server_context(certificate, other)
     with pytest.raises(ssl.SSLError, match=r"cannot use .*other\.txt: "):
         tls.client_context(other)
+    as_bytes: Any = bytes(certificate)
+    with pytest.raises(ssl.SSLError, match=f"^{re.escape(str(certificate))} has no"):
+        tls.server_context(as_bytes)
