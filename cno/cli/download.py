@@ -24,8 +24,9 @@ MIN_AGE: Final = 60.0
 class Download:
     """The file for one URL, over all attempts to fetch it.
 
-    `is_part`: continue a `.part` of it, and leave one if the body is cut short. Use it as a context
-    manager. Raises OSError and Problem.
+    `is_part`: continue a `.part` of it, and leave one if the body is cut short. Then only a 200
+    replaces a file that is there: the user asked to continue it. Use it as a context manager.
+    Raises OSError and Problem.
     """
 
     def __init__(self, path: str, url: str, *, is_remote: bool, is_part: bool) -> None:
@@ -69,7 +70,11 @@ class Download:
         if code == 206 and asked and range_start(headers) != asked:
             text = f"{self._url}: the server sent another part than the one asked for"
             raise Problem(text, exit_codes.NO_RANGE)
-        if asked and code != 206 and code >= 300:
+        if asked:
+            refused = code != 206 and code >= 300
+        else:
+            refused = code != 200 and self._replaces()
+        if refused:
             text = f"{self._url}: status {code}: {self.kept or self.path} cannot be continued"
             raise Problem(text, exit_codes.NO_RANGE)
         self.before = asked if code == 206 else 0
@@ -87,6 +92,11 @@ class Download:
         if self.file.is_part and not self._open:
             return part_size(self.path) if self._validator else 0
         return self.file.size if self._validator else 0
+
+    def _replaces(self) -> bool:
+        """Return whether the body would replace what the user asked to continue."""
+        has_part = self.file.size > 0 or part_size(self.path) > 0
+        return self.file.is_part and (has_part or os.path.lexists(self.path))
 
     def write(self, data: bytes) -> None:
         """Write a piece of the body."""
