@@ -15,6 +15,7 @@ from cno.cli.download import (
     complete_size,
     http_time,
     range_start,
+    require_all,
     strong_validator,
     value_of,
 )
@@ -54,6 +55,7 @@ class Continued:
         self._url = url
         self._validator = ""  # of the responses so far
         self._open = False
+        self._total: int | None = None  # bytes of the whole, as the last response has it
         self.compares = offset is None
         self._end = bytearray()  # bytes of the file that the next ones of the body should equal
         self._modified = os.path.getmtime(path) if self.compares else 0.0
@@ -92,6 +94,7 @@ class Continued:
         if self.compares:
             self._compare(headers, decoded)
         self._validator = "" if decoded else strong_validator(headers)
+        self._total = None if decoded else complete_size(headers)
         self.before = self._start()
         if not self._open:
             self.file.__enter__()
@@ -132,9 +135,11 @@ class Continued:
         self._size += len(data)
 
     def done(self, modified: float | None) -> None:
-        """The file is complete. Raises ChangedError if the body ended in what was compared."""
+        """The body is complete. Raises ChangedError if it ended in what was compared, and Problem
+        if it was a shorter part than the one asked for."""
         if self._end:
             raise ChangedError
+        require_all(self._url, self._size, self._total)
         self.file.done(modified)
 
     @property

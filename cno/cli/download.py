@@ -34,6 +34,7 @@ class Download:
         self._url = url
         self._validator = ""
         self._open = False
+        self._total: int | None = None  # bytes of the whole, as a 206 has it
         #: Bytes that the file had before the body of the last response, which continues it.
         self.before = 0
         self.file = SavedFile(path, is_remote, is_part)
@@ -77,6 +78,7 @@ class Download:
         if refused:
             text = f"{self._url}: status {code}: {self.kept or self.path} cannot be continued"
             raise Problem(text, exit_codes.NO_RANGE)
+        self._total = complete_size(headers) if code == 206 and asked and not decoded else None
         self.before = asked if code == 206 else 0
         if not self._open:
             self.file.__enter__()
@@ -103,7 +105,8 @@ class Download:
         self.file.write(data)
 
     def done(self, modified: float | None) -> None:
-        """The file is complete."""
+        """The body is complete. Raises Problem if it was a shorter part than the one asked for."""
+        require_all(self._url, self.file.size, self._total)
         self.file.done(modified)
         self._remove_note()
 
@@ -186,6 +189,17 @@ def complete_size(headers: Headers) -> int | None:
     """Return the size of the whole, which a 206 or a 416 names."""
     size = value_of(headers, "content-range").rpartition("/")[2]
     return int(size) if size.isdecimal() else None
+
+
+def require_all(url: str, size: int, total: int | None) -> None:
+    """Raise Problem if a file has not all bytes that the last 206 named; None: it named no number.
+
+    > A client MUST inspect a 206 response's Content-Type and Content-Range field(s) to determine
+    > what parts are enclosed and whether additional requests are needed.   (RFC 9110 15.3.7)
+    """
+    if total is not None and size < total:
+        text = f"{url}: the server sent less than was asked for: {size:,} of {total:,} bytes came"
+        raise Problem(text, exit_codes.PARTIAL)
 
 
 def strong_validator(headers: Headers) -> str:

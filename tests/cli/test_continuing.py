@@ -40,3 +40,43 @@ def test_an_error_does_not_replace_a_part_without_validator(here: Here) -> None:
         assert "cannot be continued" in one_line(here("get", "-C", "-", "-o", "f", url), 33)
     assert (here.folder / "f.part").read_bytes() == b"so far"
     assert not (here.folder / "f").exists()
+
+
+# -- less than the rest (RFC 9110 15.3.7) ----------------------------------------------------------
+
+TAGGED = b'etag: "tag"\r\n'
+OLDER = b"last-modified: Tue, 01 Jul 2025 10:00:00 GMT\r\n"
+
+
+@pytest.mark.parametrize("offset", ["-", str(HAS)])
+def test_less_than_the_rest_of_a_file(here: Here, offset: str) -> None:
+    file = here.folder / "f"
+    file.write_bytes(LARGE[:HAS])
+    with answering(partly(FROM if offset == "-" else HAS, 60_000, OLDER)) as url:
+        line = one_line(here("get", "-C", offset, "-o", "f", url), 18)
+    assert f"60,000 of {len(LARGE):,} bytes came (in f; -C - continues)" in line
+    assert file.read_bytes() == LARGE[:60_000]
+    with answering(partly(60_000 - (HAS - FROM), len(LARGE), OLDER)) as url:
+        assert here("get", "-C", "-", "-o", "f", url).status == 0
+    assert file.read_bytes() == LARGE and os.listdir(here.folder) == ["f"]
+
+
+def test_less_than_the_rest_of_a_part(here: Here) -> None:
+    """A retry asks for what is missing."""
+    retry = ("get", "-sS", "--retry", "1", "--retry-delay", "0", "-C", "-", "-o", "f")
+    ends = (20_000, 30_000, 40_000, len(LARGE))
+    parts = [partly(*pair, TAGGED) for pair in zip((10_000, *ends), ends, strict=False)]
+    with answering(*parts) as url:
+        (here.folder / "f.part").write_bytes(LARGE[:10_000])
+        (here.folder / "f.part.json").write_text(json.dumps({"url": url, "validator": '"tag"'}))
+        line = one_line(here(*retry, url), 18)
+        assert f"30,000 of {len(LARGE):,} bytes came (in f.part; -C - continues)" in line
+        assert (here.folder / "f.part").read_bytes() == LARGE[:30_000]
+        assert here(*retry, url).status == 0
+    assert (here.folder / "f").read_bytes() == LARGE and os.listdir(here.folder) == ["f"]
+
+
+def test_a_part_that_the_user_asked_for_is_complete(here: Here) -> None:
+    with answering(partly(10, 20, TAGGED)) as url:
+        assert here("get", "-r", "10-19", "-o", "f", url).status == 0
+    assert (here.folder / "f").read_bytes() == LARGE[10:20]
