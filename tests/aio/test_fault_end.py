@@ -18,7 +18,7 @@ import pytest
 from cno import aio
 from cno.limits import Limits
 from tests import frames as f
-from tests.aio.lab import HOST, HTTP2, HTTP2_TLS, Lab, Wire, hello, until
+from tests.aio.lab import HOST, HTTP1, HTTP2, HTTP2_TLS, Lab, Wire, hello, until
 
 BOTH = pytest.mark.parametrize("both", [HTTP2, HTTP2_TLS], ids=str)
 #: Nothing is closed because a time is up.
@@ -237,5 +237,36 @@ def test_ssl_tells_an_end_without_close_notify(lab: Lab) -> None:
             transport.abort()  # type: ignore[attr-defined]  # it is one of a socket
         server.close()
         await server.wait_closed()
+
+    lab.run(main())
+
+
+def test_a_client_that_reads_slowly_gets_all(lab: Lab) -> None:
+    """The kernel has all output, and the client sends: an abort would discard what it has not read.
+
+    As long as it acknowledges some within `linger_timeout`, there is no abort.
+    """
+
+    size = 1_000_000
+
+    async def main() -> None:
+        async def handle(request: aio.Request) -> None:
+            tunnel = await request.upgrade()
+            await tunnel.write(b"x" * size)
+            await tunnel.write_eof()
+
+        async with lab.serving(HTTP1, handle, limits=Limits(linger_timeout=0.25)) as url:
+            loop = asyncio.get_running_loop()
+            with socket.socket() as sock:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size // 40)
+                sock.setblocking(False)
+                await loop.sock_connect(sock, (HOST, int(url.rpartition(":")[2])))
+                await loop.sock_sendall(sock, b"CONNECT a:1 HTTP/1.1\r\nhost: a:1\r\n\r\n")
+                received = 0
+                while data := await loop.sock_recv(sock, size // 20):
+                    received += len(data)
+                    await loop.sock_sendall(sock, b"y")
+                    await asyncio.sleep(0.03)
+                assert received > size
 
     lab.run(main())

@@ -182,7 +182,7 @@ def close_transport(conn: Link) -> None:
     patient = conn._server and mode == ORDERLY
     patience = limits.shutdown_timeout if patient else limits.linger_timeout
     if patient and secure:
-        if conn.transport.get_write_buffer_size() != 0:
+        if is_sending(conn.transport):
             conn._timeouts.taken_mark = acknowledged(conn)
         await_close_notify(conn, None if patience is None else conn.loop.time() + patience)
     elif patience is not None:
@@ -210,7 +210,7 @@ def give_time(conn: Link, patience: float) -> None:
     """Give the transport `patience` seconds to write the rest, and more while the peer takes it."""
     if conn._life.phase >= LOST:
         return
-    if conn.transport.get_write_buffer_size() != 0:
+    if is_sending(conn.transport):
         conn._timeouts.taken_mark = acknowledged(conn)
     timer = conn.loop.call_later(patience, check_closing, conn, patience, context=conn._context)
     conn._timeouts.timer = timer
@@ -250,7 +250,7 @@ def check_closing(conn: Link, patience: float) -> None:
     most = conn._limits.shutdown_timeout
     late = conn._life.drain_since != 0.0 and most is not None
     expired = late and conn.loop.time() - conn._life.drain_since >= (most or 0.0)
-    if not expired and conn.transport.get_write_buffer_size() != 0 and is_taking(conn):
+    if not expired and is_taking(conn):
         timer = conn.loop.call_later(patience, check_closing, conn, patience, context=conn._context)
         conn._timeouts.timer = timer
     else:
