@@ -45,6 +45,9 @@ AUTHORITY: Final[bytes] = _table(b"-._~!$&'()*+,;=:[]%" + _DIGIT + _ALPHA + _ALP
 #: Most digits of a content-length: 2^63-1 has 19. Parsers differ in longer numbers.
 MAX_LENGTH_DIGITS: Final = 19
 
+#: Fields whose values no table keeps, and no error shows.
+SECRET_NAMES: Final = frozenset(("authorization", "proxy-authorization", "cookie", "set-cookie"))
+
 _BLANKS: Final = 0x2020202020202020
 _ONES: Final = 0x0101010101010101
 _TENTH: Final = MAX_CONTENT_LENGTH // 10  # the last digit of MAX_CONTENT_LENGTH is 7
@@ -62,8 +65,10 @@ def encode(text: str) -> bytes:
     return text.encode() if text.isascii() else text.encode("utf-8", "surrogateescape")
 
 
-def shown(value: str) -> str:
-    """Return a value for the text of an error: escaped, and not more than its beginning."""
+def shown(name: str, value: str) -> str:
+    """Return a field's value for the text of an error: escaped, its beginning, and no secret."""
+    if name.lower() in SECRET_NAMES:
+        return "the value (not shown)"
     return repr(value) if len(value) <= MOST_SHOWN else f"{value[:MOST_SHOWN]!r}..."
 
 

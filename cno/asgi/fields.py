@@ -10,7 +10,7 @@ from typing import Any, Final, TypeAlias
 from mypy_extensions import i64
 
 from cno.aio.fields import Headers
-from cno.headers import CONNECTION_SPECIFIC, content_length, encode
+from cno.headers import CONNECTION_SPECIFIC, SECRET_NAMES, content_length, encode
 
 RawHeaders: TypeAlias = list[tuple[bytes, bytes]]
 
@@ -30,9 +30,6 @@ OMITTED: Final[Any] = object()
 
 #: The field of a response that the server writes itself, whatever the application sends.
 FRAMING: Final = "transfer-encoding"
-
-#: Fields that no table keeps: they are secrets, and each client has its own.
-SECRET: Final = ("authorization", "cookie", "proxy-authorization", "set-cookie")
 
 # Pairs are objects here, not tuples of two types: compiled code would take such tuples apart, and
 # put them together again.
@@ -106,7 +103,7 @@ def _encode(pair: Any, found: list[Any]) -> Any:
         raw = (encode(name), encode(value))
     elif name == ":authority":
         raw = (b"host", encode(value))
-    if len(value) <= MAX_VALUE and len(name) <= MAX_VALUE and name not in SECRET:
+    if len(value) <= MAX_VALUE and len(name) <= MAX_VALUE and name not in SECRET_NAMES:
         if len(_encoded) >= MAX_ENTRIES:
             _encoded.clear()
         _encoded[pair] = raw
@@ -215,7 +212,7 @@ def _decode(raw: Any, http2: bool) -> Any:
         return OMITTED
     if name in CONNECTION_SPECIFIC:
         return pair  # whether it is left out depends on the protocol
-    if len(raw[1]) <= MAX_VALUE and len(raw[0]) <= MAX_VALUE and name not in SECRET:
+    if len(raw[1]) <= MAX_VALUE and len(raw[0]) <= MAX_VALUE and name not in SECRET_NAMES:
         if len(_decoded) >= MAX_ENTRIES:
             _decoded.clear()
         _decoded[raw] = pair

@@ -288,7 +288,7 @@ def _encode(text: str) -> bytes:
 
 def _check_value(name: str, text: bytes) -> None:
     if not is_value_bytes(text):
-        value = shown(text.decode("utf-8", "surrogateescape"))
+        value = shown(name, text.decode("utf-8", "surrogateescape"))
         raise UsageError(f"{name}: {value} is no field value", rule="RFC 9110 5.5")
 
 

@@ -12,6 +12,7 @@ from cno.core import UNKNOWN_LENGTH
 from cno.errors import UsageError
 from cno.headers import (
     CONNECTION_SPECIFIC,
+    SECRET_NAMES,
     content_length,
     encode,
     is_authority,
@@ -25,8 +26,7 @@ from cno.headers import (
 from cno.hpack import Encoder, Field, NeverIndexed
 from cno.hpack.fields import DATE, LENGTH, PSEUDO
 
-# Names whose values are not stored below, and the bounds of the stores.
-_SECRETS: Final = frozenset(("authorization", "proxy-authorization", "cookie", "set-cookie"))
+# The bounds of the stores below.
 _MAX_KNOWN: Final = 2_048
 _MAX_KNOWN_TEXT: Final = 160
 
@@ -71,7 +71,7 @@ def _check(item: object, trailer: bool) -> object | None:
     if not name.isascii() or not is_lower_name(lowered):
         raise UsageError(f"invalid field name {name!r}", rule="RFC 9113 8.2.1")
     if not is_value(value):
-        raise UsageError(f"{name}: {shown(value)} is no field value", rule="RFC 9113 8.2.1")
+        raise UsageError(f"{name}: {shown(name, value)} is no field value", rule="RFC 9113 8.2.1")
     # > An intermediary transforming an HTTP/1.x message to HTTP/2 MUST remove connection-specific
     # > header fields.   (RFC 9113 8.2.2)
     if lowered in CONNECTION_SPECIFIC:
@@ -84,7 +84,7 @@ def _check(item: object, trailer: bool) -> object | None:
         if content_length(value) < 0:
             raise UsageError(f"invalid content-length {value!r}", rule="RFC 9110 8.6")
     if type(item) is tuple and lowered == name:
-        if lowered not in _SECRETS and len(name) + len(value) <= _MAX_KNOWN_TEXT:
+        if lowered not in SECRET_NAMES and len(name) + len(value) <= _MAX_KNOWN_TEXT:
             if len(_known) >= _MAX_KNOWN:
                 _known.clear()
             _known[item] = True

@@ -51,6 +51,19 @@ def test_a_value_is_shown(http2: bool, length: int) -> None:
 
 
 @both
+@pytest.mark.parametrize("name", ["authorization", "Cookie", "set-cookie"])
+def test_a_secret_is_not_shown(http2: bool, name: str) -> None:
+    async def main() -> None:
+        async with connected(handle, http2=http2) as client:
+            with pytest.raises(cno.raw.UsageError) as caught:
+                await client.request("GET", "/", [(name, "Bearer s3cret\n")])
+        text = str(caught.value)
+        assert text.startswith(f"{name}: the value (not shown) is no field value [")
+
+    asyncio.run(main())
+
+
+@both
 def test_pieces_of_a_body(http2: bool) -> None:
     async def echo(request: cno.Request) -> None:
         assert request.is_http2 == http2
