@@ -177,8 +177,9 @@ def held_heads(loop: asyncio.AbstractEventLoop) -> HeldHeads:
     """Return the held heads of an event loop."""
     found = _held.get(loop)
     if found is None:
-        for each in list(_held):
-            if each.is_closed():
-                del _held[each]  # it may hold heads, and these their loop, for ever
+        for reference in _held.keyrefs():  # other threads have loops, too
+            each = reference()
+            if each is not None and each.is_closed():
+                _held.pop(each, None)  # it may hold heads, and these their loop, for ever
         found = _held[loop] = HeldHeads()
     return found
