@@ -78,6 +78,22 @@ class Continued:
     def begin(self, code: int, headers: Headers, decoded: bool) -> bool:
         """Prepare for the body of a response. Return False if the file is complete already.
 
+        Raises Problem and ChangedError as `has_rest`.
+        """
+        if not self.has_rest(code, headers, decoded):
+            return False
+        if self.compares:
+            self._compare(headers, decoded)
+        self._validator = "" if decoded else strong_validator(headers)
+        self.before = self._start()
+        if not self._open:
+            self.file.__enter__()
+            self._open = True
+        return True
+
+    def has_rest(self, code: int, headers: Headers, decoded: bool) -> bool:
+        """Return whether a response has what was asked for; False: the file is complete already.
+
         Raises Problem if it is an error, or another part than the one that was asked for, and
         ChangedError if the whole has to be fetched.
         """
@@ -91,14 +107,7 @@ class Continued:
         if code != 206 or (self._open and not (self.compares or self._validator)):
             text = f"{self._url}: status {code}: {self.path} cannot be continued"
             raise Problem(text, exit_codes.NO_RANGE)
-        if self.compares:
-            self._compare(headers, decoded)
-        self._validator = "" if decoded else strong_validator(headers)
         self._total = None if decoded else complete_size(headers)
-        self.before = self._start()
-        if not self._open:
-            self.file.__enter__()
-            self._open = True
         return True
 
     def _compare(self, headers: Headers, decoded: bool) -> None:
@@ -139,8 +148,12 @@ class Continued:
         if it was a shorter part than the one asked for."""
         if self._end:
             raise ChangedError
-        require_all(self._url, self._size, self._total)
+        self.require_rest()
         self.file.done(modified)
+
+    def require_rest(self, written: int = 0) -> None:
+        """Raise Problem if the body was shorter than the rest. `written`: past this object."""
+        require_all(self._url, self._size + written, self._total)
 
     @property
     def kept(self) -> str:

@@ -20,7 +20,7 @@ from cno.cli.output import CommandOutput, value_of
 from cno.cli.problems import Problem
 from cno.cli.progress import Bar, Bars
 from cno.cli.rate_limit import RateLimit
-from cno.cli.saved_file import SavedFile, cannot_write, safe_name
+from cno.cli.saved_file import SavedFile, cannot_write, is_special, safe_name
 from cno.cli.transfer import Hop, Transfer
 from cno.cli.worker import Worker
 from cno.errors import ConnectionError
@@ -133,7 +133,7 @@ class FileDestination(Destination):
         resume = self._options.resume
         if resume is not None and resume > 0:
             return Continued(path, self._url, resume)
-        if resume == AUTOMATIC and is_whole(path):
+        if resume == AUTOMATIC and is_whole(path) and not is_special(path):
             return Continued(path, self._url)
         return self._anew(path)
 
@@ -167,11 +167,8 @@ class FileDestination(Destination):
         try:
             if self._options.make_folders and os.path.dirname(path):
                 os.makedirs(os.path.dirname(path), exist_ok=True)
-            if download.file.is_null:
-                await self._write_null(download.file, reader, bar)
-                return False
             if download.file.is_special:
-                await self._write_special(download.file, reader, bar)
+                await self._write_directly(download, response, reader, bar)
                 return False
             compares = isinstance(download, Continued) and download.compares
             if compares and response.code == 200:
@@ -229,6 +226,21 @@ class FileDestination(Destination):
             text = f"cannot write {path}: there is one, and -J replaces none"
             raise Problem(text, exit_codes.NOT_WRITTEN)
         return path
+
+    async def _write_directly(
+        self, download: Download | Continued, response: Response, reader: BodyReader, bar: Bar
+    ) -> None:
+        """Write to a device, a pipe or a descriptor. With `-C OFFSET`: nothing but the rest."""
+        rest = download if isinstance(download, Continued) else None
+        headers = response.headers
+        if rest is not None and not rest.has_rest(response.code, headers, reader.is_decoded):
+            return
+        if download.file.is_null:
+            await self._write_null(download.file, reader, bar)
+        else:
+            await self._write_special(download.file, reader, bar)
+        if rest is not None:
+            rest.require_rest(download.file.size)
 
     async def _write_null(self, null: SavedFile, reader: BodyReader, bar: Bar) -> None:
         """Write to the null device, as measurements do, without the thread that others need."""

@@ -90,7 +90,8 @@ class SavedFile:
     folder of `path`, has a random name and is created exclusively, so no other file is written or
     lost. A link at `path` is replaced, not followed. The new file has the permissions of the one
     that it replaces. A device, a pipe or an open descriptor (`/dev/stdout`) is written to directly,
-    unless a URL chose the name (`is_remote`). Raises OSError.
+    unless a URL chose the name (`is_remote`); what a file behind a descriptor has stays. Raises
+    OSError.
 
     `is_part`: the temporary name is `path` with `.part` at its end, and the file stays there, to be
     continued, unless it is complete.
@@ -98,7 +99,7 @@ class SavedFile:
 
     def __init__(self, path: str, is_remote: bool = False, is_part: bool = False) -> None:
         self.path = path
-        self.is_special = not is_remote and _is_special(path)
+        self.is_special = not is_remote and is_special(path)
         self.is_part = is_part and not self.is_special
         #: Bytes that the file has.
         self.size = 0
@@ -107,7 +108,8 @@ class SavedFile:
 
     def __enter__(self) -> "SavedFile":
         if self.is_special:
-            self._file = FileIO(self.path, "w")
+            # `/dev/stdout` may lead to a file that the shell has opened by ">>".
+            self._file = FileIO(self.path, "a" if os.path.isfile(self.path) else "w")
         elif os.path.isdir(self.path) and not os.path.islink(self.path):
             raise IsADirectoryError(EISDIR, os.strerror(EISDIR))
         elif self.is_part:
@@ -223,7 +225,7 @@ def cannot_write(path: str, error: OSError) -> Problem:
     return Problem(f"cannot write {path}: {reason(error)}", NOT_WRITTEN)
 
 
-def _is_special(path: str) -> bool:
+def is_special(path: str) -> bool:
     """Return whether `path` is a device, a pipe, a folder or a descriptor of this process."""
     if not os.path.exists(path):
         return False

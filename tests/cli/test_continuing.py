@@ -2,10 +2,12 @@
 
 import json
 import os
+from pathlib import Path
 
 import pytest
 
-from tests.cli.commands import Here, answering, one_line
+from tests.cli.commands import POSIX, Here, answering, one_line
+from tests.cli.echo import TEXT, echoing
 
 LARGE = b"".join(b"%d of a file\n" % number for number in range(6_000))
 #: What `-C -` asks for, if the file has 50,000 bytes: the last 16 KiB of it, and the rest.
@@ -80,3 +82,51 @@ def test_a_part_that_the_user_asked_for_is_complete(here: Here) -> None:
     with answering(partly(10, 20, TAGGED)) as url:
         assert here("get", "-r", "10-19", "-o", "f", url).status == 0
     assert (here.folder / "f").read_bytes() == LARGE[10:20]
+
+
+# -- descriptors and devices -----------------------------------------------------------------------
+
+
+def appending(file: Path) -> int:
+    """Open a file as the shell does for ">>"."""
+    return os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+
+
+@POSIX
+def test_what_a_descriptor_leads_to_stays(here: Here) -> None:
+    """The whole is asked for, and what the file has stays before it."""
+    file = here.folder / "f"
+    file.write_bytes(TEXT[:30_000])
+    descriptor = appending(file)
+    with echoing() as echo:
+        url = f"{echo.url}/file"
+        for args in (("-C", "-"), ()):
+            assert here("get", *args, "-o", f"/dev/fd/{descriptor}", url).status == 0
+    os.close(descriptor)
+    assert file.read_bytes() == TEXT[:30_000] + TEXT + TEXT
+    assert [seen.header("range") for seen in echo.seen] == [None, None]
+
+
+@POSIX
+@pytest.mark.parametrize("place", ["pipe", os.devnull])
+def test_an_offset_of_what_goes_to_a_pipe(here: Here, place: str) -> None:
+    """Nothing but the rest goes there."""
+    start = len(LARGE) - 1_000
+    pipe, end = os.pipe()
+    path = f"/dev/fd/{end}" if place == "pipe" else place
+    args = ("get", "-C", str(start), "-o", path)
+    for wrong in (
+        b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nwhole",
+        b"HTTP/1.1 404 None\r\ncontent-length: 5\r\n\r\nerror",
+        partly(start - 10, len(LARGE)),
+    ):
+        with answering(wrong) as url:
+            one_line(here(*args, url), 33)
+    with answering(partly(start, len(LARGE))) as url:
+        assert here(*args, url).status == 0
+    with answering(partly(start, len(LARGE) - 10)) as url:
+        assert "bytes came" in one_line(here(*args, url), 18)
+    os.close(end)
+    expected = LARGE[start:] + LARGE[start:-10] if place == "pipe" else b""
+    with open(pipe, "rb") as file:
+        assert file.read() == expected
