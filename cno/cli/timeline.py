@@ -140,9 +140,9 @@ class Timeline:
                 found = [value for name, value in record.fields if name == "priority"]
                 row.priority = priority_text(found[0]) if found else row.priority
         elif row.answered is None:
-            row.answered = record.time
-            fields = dict(record.fields or [])
-            row.status = fields.get(":status", "")
+            status = dict(record.fields or []).get(":status", "")
+            if not status.startswith("1"):  # an interim response (RFC 9110 15.2) is no answer
+                row.answered, row.status = record.time, status
 
     def _upload(self, row: Row, record: Record) -> None:
         """Take DATA of ours: the window that it leaves may hold up the rest."""

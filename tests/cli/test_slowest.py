@@ -63,6 +63,18 @@ def test_a_server_that_thinks() -> None:
     assert "1220.0 ms until the answer began: for 1200.0 ms the server sent nothing" in second
 
 
+def test_an_interim_response_is_no_answer() -> None:
+    wire = Wire({}, {})
+    wire.ask(1)
+    for status in ("100", "103"):
+        wire.now += 0.05
+        wire.received(wire.server.headers(1, [(":status", status)]))
+    wire.now = 2.0
+    wire.answer(1)
+    (row,) = wire.rows()
+    assert (row.status, row.answered) == ("200", 2.0)
+
+
 def test_a_server_that_pauses() -> None:
     wire = Wire({4: 3_000}, {})
     wire.ask(1, 3)
