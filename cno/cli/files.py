@@ -23,7 +23,7 @@ from cno.cli.live_reload import LiveReload
 from cno.cli.paths import Folder, Opened, Refused
 from cno.cli.reserve import Reserve
 from cno.cli.responses import VARY, Reply, error_reply, page_reply, select
-from cno.cli.site import CHALLENGE, Site, is_navigation
+from cno.cli.site import CHALLENGE, Site, is_navigation, navigation_vary
 from cno.cli.uploads import Receiver, UploadRules, receiver
 
 ALLOW: Final = ("allow", "GET, HEAD, OPTIONS")
@@ -157,7 +157,11 @@ class Files:
         except OSError as error:
             code = _status(error)
         if code == 404:
-            return await self._missing(request)
+            reply = await self._missing(request)
+            if self._site.single_page:
+                vary = navigation_vary(request.path)
+                reply = reply._replace(headers=[*reply.headers, vary])
+            return reply
         return self._error(method, code, _MORE.get(code))
 
     def _allow(self) -> tuple[str, str]:

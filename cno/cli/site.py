@@ -109,6 +109,12 @@ def credentials(field: str) -> bytes:
         return b""
 
 
+def navigation_vary(path: str) -> tuple[str, str]:
+    """Return the Vary field of what `is_navigation` decides for a path: caches keep it apart."""
+    has_dot = "." in path.partition("?")[0].rpartition("/")[2]
+    return ("vary", "sec-fetch-mode, accept" if has_dot else "accept")
+
+
 def is_navigation(path: str, headers: Headers) -> bool:
     """Return whether a request may be for a page of a single-page application, not for a file.
 

@@ -69,6 +69,30 @@ def test_a_single_page_application(root: Path) -> None:
     assert ask(handler, "/route").body == b"newer"
 
 
+def varied(answer: Answer) -> set[str]:
+    """Return the fields that Vary names."""
+    lines = [value for name, value in answer.headers if name == "vary"]
+    return {name.strip() for line in lines for name in line.split(",")}
+
+
+def test_caches_keep_pages_and_missing_files_apart(root: Path) -> None:
+    """The same path has a page or none, by fields of the request (RFC 9110 12.5.5)."""
+    handler = Files(root, site=Site(single_page=True))
+    page = ask(handler, "/logo.png", accept="text/html")
+    same = ask(handler, "/logo.png", accept="text/html", if_none_match=page.get("etag") or "")
+    none = ask(handler, "/logo.png", **{"sec-fetch-mode": "no-cors"})
+    assert [answer.code for answer in (page, same, none)] == [200, 304, 404]
+    (root / "404.html").write_text("lost")
+    own = ask(handler, "/logo.png", "HEAD", accept="image/*")
+    for answer in (page, same, none, own):
+        assert {"sec-fetch-mode", "accept"} <= varied(answer)
+    for accept in ("text/html", "application/json"):
+        assert "accept" in varied(ask(handler, "/route", accept=accept))
+    # What is there is the same for all, and so is what another site lacks.
+    for answer in (ask(handler, "/"), ask(handler, "/index.html"), ask(Files(root), "/a.png")):
+        assert not {"sec-fetch-mode", "accept"} & varied(answer)
+
+
 def fields_of(answer: Answer) -> dict[str, str]:
     return dict(answer.headers)
 
