@@ -12,6 +12,7 @@ from mypy_extensions import i64
 from cno.aio.connection.exchange import Exchange
 from cno.aio.errors import BodyTooLargeError
 from cno.aio.fields import Headers
+from cno.errors import UsageError
 from cno.headers import content_length
 
 if TYPE_CHECKING:
@@ -22,6 +23,12 @@ PIECE: Final = 131_072
 #: Encodings of Python that are no charsets of the web. Decoding `idna` takes quadratic time.
 NO_CHARSETS: Final = frozenset(
     ("idna", "punycode", "raw-unicode-escape", "undefined", "unicode-escape", "utf-7")
+)
+
+#: Why `read` does not return the rest of a body, which would look like the whole.
+ITERATED: Final = (
+    "an iteration has returned a part of the body, which is not kept: call read(), text() or "
+    "json() before it or instead of it; payload.read() returns the rest"
 )
 
 
@@ -69,11 +76,15 @@ class IncomingMessage(Exchange):
         """Wait for the whole body, and return it; later calls return the same bytes.
 
         `limit` is the largest size, in bytes, that is accepted. Raises BodyTooLargeError for a
-        larger body, without waiting for the rest of it. Raises the errors of `payload.read()` too.
-        Bytes that you have read from `payload` before are not part of the result.
+        larger body, without waiting for the rest of it; UsageError if an iteration has returned a
+        part of the body. Raises the errors of `payload.read()` too. Bytes that you have read from
+        `payload` before are not part of the result.
         """
         content = self._content
         if content is None:
+            buffer = self._buffer
+            if buffer is not None and buffer.iterated != 0:
+                raise UsageError(ITERATED, stream=self.stream)
             if limit is None:
                 content = await self.payload.read()
             else:
@@ -84,13 +95,24 @@ class IncomingMessage(Exchange):
         return content
 
     def __aiter__(self) -> "IncomingMessage":
-        """Iterate over the pieces of the body as they arrive. They end anywhere, not at lines."""
+        """Iterate over the pieces of the body as they arrive. They end anywhere, not at lines.
+
+        After `read`, each iteration returns the whole body.
+        """
+        if self._content is not None:
+            self._get_buffer().note_iterated(0)
         return self
 
     async def __anext__(self) -> bytes:
-        piece = await self._get_buffer().read(PIECE)
+        buffer = self._get_buffer()
+        content = self._content
+        if content is None:
+            piece = await buffer.read(PIECE)
+        else:
+            piece = content[buffer.iterated : buffer.iterated + PIECE]
         if not piece:
             raise StopAsyncIteration
+        buffer.note_iterated(buffer.iterated + len(piece))
         return piece
 
     async def text(self, limit: int | None = None, errors: str = "replace") -> str:

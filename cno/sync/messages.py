@@ -11,8 +11,9 @@ from typing import Any, Final, cast, overload
 
 from cno.aio.errors import BodyTooLargeError, StatusError
 from cno.aio.fields import Headers
-from cno.aio.incoming import charset_of
+from cno.aio.incoming import ITERATED, charset_of
 from cno.const import CNO_RST_CANCEL
+from cno.errors import UsageError
 from cno.headers import content_length
 from cno.sync.connection_io import begin, flush
 from cno.sync.exchange import (
@@ -62,6 +63,7 @@ class Response(StreamState):
         self._deadlines = deadlines
         self._upload: Upload | None = None
         self._content: bytes | None = None
+        self._iterated = 0  # the bytes that the iteration has returned
         self._payload: Payload | None = None
 
     def __repr__(self) -> str:
@@ -113,11 +115,13 @@ class Response(StreamState):
         """Return the whole body; later calls return the same bytes.
 
         `limit` is the largest size, in bytes, that is accepted. Raises BodyTooLargeError for a
-        larger body, without waiting for the rest of it; StreamError and ConnectionLostError if
-        there is no more.
+        larger body, without waiting for the rest of it; UsageError if an iteration has returned a
+        part of the body; StreamError and ConnectionLostError if there is no more.
         """
         content = self._content
         if content is None:
+            if self._iterated != 0:
+                raise UsageError(ITERATED, stream=self.stream)
             if limit is not None:
                 self._check_limit(limit)
             content = self._content = self._read_all(limit)
@@ -147,13 +151,23 @@ class Response(StreamState):
         raise ValueError("the JSON is nested too deeply")
 
     def __iter__(self) -> Iterator[bytes]:
-        """Iterate over the pieces of the body as they arrive."""
+        """Iterate over the pieces of the body as they arrive.
+
+        After `read`, each iteration returns the whole body.
+        """
+        if self._content is not None:
+            self._iterated = 0
         return self
 
     def __next__(self) -> bytes:
-        data = self._read_some(PIECE)
+        content = self._content
+        if content is None:
+            data = self._read_some(PIECE)
+        else:
+            data = content[self._iterated : self._iterated + PIECE]
         if not data:
             raise StopIteration
+        self._iterated += len(data)
         return data
 
     def _read_some(self, most: int) -> bytes:

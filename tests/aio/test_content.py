@@ -10,6 +10,7 @@ import pytest
 
 import cno
 from cno import aio
+from cno.errors import UsageError
 from tests.aio.lab import HTTP1, HTTP2, HTTP2_TLS, WIRES, Lab, Wire
 
 both = pytest.mark.parametrize("wire", [HTTP1, HTTP2], ids=str)
@@ -308,5 +309,63 @@ def test_messages_are_recognizable_in_a_debugger(lab: Lab, wire: Wire) -> None:
             seen.append(repr(response))
         assert seen[0].startswith("<Request GET '/a")
         assert seen[1] == f"<Response 204 stream={response.stream}>"
+
+    lab.run(main())
+
+
+@both
+def test_iteration_and_read(lab: Lab, wire: Wire) -> None:
+    """A body that was read can be iterated; the rest of an iteration is not returned as a whole."""
+    body = bytes(range(250)) * 1200  # three pieces
+
+    async def read_errors(message: Any) -> None:
+        for call in (message.read, message.text, message.json):
+            with pytest.raises(UsageError, match=r"an iteration has returned a part.*payload"):
+                await call()
+
+    async def read_then_iterate(message: Any) -> None:
+        assert await message.read() == body
+        for _ in range(2):
+            pieces = [piece async for piece in message]
+            assert b"".join(pieces) == body
+            assert max(map(len, pieces)) <= 131_072
+        async for _ in message:
+            break
+        assert await message.read() == body
+
+    async def iterate_then_read(message: Any) -> None:
+        first = await anext(message)
+        await read_errors(message)
+        assert first + await message.payload.read() == body
+        await read_errors(message)
+
+    async def main() -> None:
+        async def handle(request: aio.Request) -> None:
+            check = read_then_iterate if request.path == "/read" else iterate_then_read
+            if request.path != "/empty":
+                await check(request)
+            await request.respond(200, [], b"" if request.path == "/empty" else body)
+
+        async with lab.pair(wire, handle) as client:
+            await read_then_iterate(await client.request("POST", "/read", [], body))
+            await iterate_then_read(await client.request("POST", "/iterate", [], body))
+            response = await client.request("GET", "/empty")
+            assert [piece async for piece in response] == []
+            assert await response.read() == b""
+            assert [piece async for piece in response] == []
+
+    lab.run(main())
+
+
+def test_forwarding_what_was_read(lab: Lab) -> None:
+    async def main() -> None:
+        async def handle(request: aio.Request) -> None:
+            await request.respond(200, [], await request.read() or b"first")
+
+        async with lab.pair(HTTP2, handle) as client:
+            first = await client.request("GET", "/")
+            assert await first.read() == b"first"
+            second = await client.request("POST", "/", [], first)
+            assert await second.read() == b"first"
 
     lab.run(main())

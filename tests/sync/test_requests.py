@@ -16,6 +16,7 @@ import pytest
 
 import cno
 from cno import sync
+from cno.errors import UsageError
 from cno.limits import Limits
 from tests import frames as f
 from tests.aio.lab import HTTP1, HTTP1_TLS, HTTP2, HTTP2_TLS, Lab, Peer, Wire, by_hand
@@ -151,6 +152,26 @@ def test_a_body_piece_by_piece(pool: sync.Pool, url: str, tmp_path: Path) -> Non
         assert response.payload.read(0) == b""
         assert len(response.payload.read(7)) == 7
         assert len(response.payload.read(-1)) == len(BIG) - 7
+
+
+def test_iteration_and_read(pool: sync.Pool, url: str) -> None:
+    with pool.request("GET", url + "/big") as response:
+        assert response.read() == BIG
+        for _ in range(2):
+            pieces = list(response)
+            assert b"".join(pieces) == BIG
+            assert max(map(len, pieces)) <= 131_072
+        next(response, None)
+        assert response.read() == BIG
+    with pool.request("GET", url + "/big") as response:
+        begin = next(response)
+        for call in (response.read, response.text, response.json):
+            with pytest.raises(UsageError, match=r"an iteration has returned a part.*payload"):
+                call()
+        assert begin + response.payload.read() == BIG
+    with pool.request("HEAD", url) as response:
+        assert list(response) == []
+        assert response.read() == b""
 
 
 def test_limits_of_read(pool: sync.Pool, url: str) -> None:

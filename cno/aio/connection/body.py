@@ -49,6 +49,7 @@ class BodyBuffer:
         self._waiter: asyncio.Future[None] | None = None
         #: The sender waits for a 100 (Continue) before it sends the body.
         self.awaited = False
+        self.iterated: i64 = 0  # bytes that an iteration of the message has returned
         # -- measurements of windows and timeouts ------------------------------------------------
         self.fed_before: i64 = 0  # `_fed` at the time of `mark`
         self.returned_before: i64 = 0  # `_returned` at the time of `mark`
@@ -128,6 +129,10 @@ class BodyBuffer:
 
     def error(self) -> Exception | None:
         return self._error
+
+    def note_iterated(self, size: i64) -> None:
+        """Note how many bytes an iteration of the message has returned."""
+        self.iterated = size
 
     async def read(self, n: int) -> bytes:
         """Return up to `n` bytes, and b"" at the end; with -1, all bytes up to the end."""
