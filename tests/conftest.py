@@ -142,8 +142,10 @@ def is_slow(path: Path) -> bool:
 
 def files_to_run(config: pytest.Config) -> list[Path]:
     """The files of tests at and below the paths that are given, but for those that are left out."""
-    given = {Path(config.invocation_params.dir, arg.split("::")[0]) for arg in config.args}
-    ignored = {Path(config.invocation_params.dir, path) for path in config.option.ignore or ()}
+    here = config.invocation_params.dir
+    # Without "..": pytest asks about files by their paths without it.
+    given = {Path(os.path.normpath(here / arg.split("::")[0])) for arg in config.args}
+    ignored = {Path(os.path.normpath(here / path)) for path in config.option.ignore or ()}
     found: set[Path] = set()
     for path in given:
         found.update([path] if path.is_file() else path.rglob("test_*.py"))

@@ -36,10 +36,15 @@ def each_row(
         @wraps(test)
         def run(**fixtures: Any) -> None:
             assert table, "no rows"
-            failed = []
+            failed: list[tuple[str, BaseException]] = []
             for row in table:
                 try:
                     test(**fixtures, **dict(zip(fields, row.values, strict=True)))
+                except pytest.skip.Exception as skip:
+                    # It would hide the rows that failed before it, and end those after it.
+                    skipped = AssertionError(f"a row was skipped, which needs parametrize: {skip}")
+                    skipped.add_note(f"row: {row.name}")
+                    failed.append((row.name, skipped))
                 except (Exception, pytest.fail.Exception) as error:
                     error.add_note(f"row: {row.name}")
                     if "pytest-timeout" in str(error):

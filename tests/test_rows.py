@@ -1,9 +1,13 @@
 """A test of many rows tries all, and names those that fail; files are divided by their weights."""
 
 import inspect
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from tests.conftest import files_to_run
 from tests.rows import each_row
 from tests.shares import divide
 
@@ -85,6 +89,36 @@ def test_a_row_may_be_a_pytest_param() -> None:
     assert caught.value.__notes__ == ["row: three"]
     with pytest.raises(AssertionError, match="no marks"):
         each_row("value", [pytest.param(3, marks=pytest.mark.slow)])
+
+
+def test_a_row_that_skips_fails() -> None:
+    tried = []
+
+    def skip(value: int) -> None:
+        tried.append(value)
+        assert value != 1
+        if value == 2:
+            pytest.skip("not here")
+
+    with pytest.raises((BaseExceptionGroup, pytest.skip.Exception)) as raised:
+        each_row("value", [1, 2, 3])(skip)()  # type: ignore[call-arg]  # as above
+    assert isinstance(raised.value, BaseExceptionGroup)
+    assert raised.value.message == "2 of 3 rows failed:\n1\n2"
+    assert "needs parametrize: not here" in str(raised.value.exceptions[1])
+    assert tried == [1, 2, 3]
+
+
+def test_shares_of_paths_with_two_dots() -> None:
+    here = Path(__file__).parent
+    config: Any = SimpleNamespace(
+        args=["tests/aio/../compliance", "tests/../tests/test_rows.py::test_a"],
+        invocation_params=SimpleNamespace(dir=here.parent),
+        option=SimpleNamespace(ignore=["tests/aio/../compliance/test_7541.py"], quick=False),
+    )
+    found = files_to_run(config)
+    assert here / "test_rows.py" in found
+    assert here / "compliance" / "test_9113_flow.py" in found
+    assert here / "compliance" / "test_7541.py" not in found
 
 
 def test_shares_are_about_the_same() -> None:
