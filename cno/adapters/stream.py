@@ -75,7 +75,7 @@ class BodyStream:
     def take_whole(self) -> bytes | None:
         """Return the rest of the body if all of it has been received, None otherwise.
 
-        None, too, if somebody traces the response: he is told of the steps of `async for`.
+        Returns None for a response that is traced: a trace has the steps of `async for`.
         """
         buffer = self._buffer
         if not buffer._ended or buffer._error is not None or self._tracer is not None:

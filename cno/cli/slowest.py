@@ -141,21 +141,24 @@ def waited(row: Row, rows: list[Row], span: Span) -> str:
     )
 
 
+def windows(row: Row) -> str:
+    """Return whose windows held up a stream."""
+    return " and ".join(f"the {name}'s" for name in sorted(row.blocked_by)) or "a"
+
+
 def blocked_text(row: Row, time: float) -> str:
     """Return what a window held up, and what can be done."""
-    which = " and ".join(f"the {name}'s" for name in sorted(row.blocked_by)) or "a"
     return (
-        f"for {milliseconds(time)} {which} flow-control window of this client was used up: what "
-        "came was not read faster (output, disk, --limit-rate), or the window is too small "
+        f"for {milliseconds(time)} {windows(row)} flow-control window of this client was used up: "
+        "what came was not read faster (output, disk, --limit-rate), or the window is too small "
         "(--limit initial_window_size=..., connection_window=...)"
     )
 
 
 def far_text(row: Row, time: float) -> str:
     """Return what a window held up because the way to the server is long."""
-    which = " and ".join(f"the {name}'s" for name in sorted(row.blocked_by)) or "a"
     return (
-        f"{bytes_text(row.size)}; for {milliseconds(time)} the server had filled {which} "
+        f"{bytes_text(row.size)}; for {milliseconds(time)} the server had filled {windows(row)} "
         "flow-control window of this client, and waited for a WINDOW_UPDATE that was on its way: "
         "the window is small for the round trip (see `cno ping`; "
         "--limit initial_window_size=..., connection_window=...)"

@@ -204,8 +204,8 @@ def begin_drain(conn: Link) -> None:
 
 
 def awaits_pong_idle(conn: Link, now: float) -> bool:
-    """HTTP/2 server: return whether a connection that accepts no more requests has been idle for
-    `GRACE`, without an answer to the PING that tells whether any are in flight."""
+    """Return whether an HTTP/2 server that accepts no more requests has been idle for `GRACE`,
+    while the PING of its shutdown has no answer."""
     if not conn._server or not conn._http2 or not conn._h2.goaway_ping:
         return False
     since = conn._timeouts.idle_since
