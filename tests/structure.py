@@ -25,7 +25,15 @@ LAYERS = (
     ("engine",),
     # asyncio: what knows no connection; the parts of one, and the connection; those of servers and
     # of clients; what makes and what keeps connections; the public names.
-    ("raw", "aio.errors", "aio.waiters", "aio.hosts", "aio.tls", "aio.arguments"),
+    (
+        "raw",
+        "aio.end_reasons",
+        "aio.errors",
+        "aio.waiters",
+        "aio.hosts",
+        "aio.tls",
+        "aio.arguments",
+    ),
     ("aio.connection.durations", "aio.connection.lifecycle", "aio.connection.transports"),
     ("aio.fields", "aio.log", "aio.server.proxy_header"),
     (

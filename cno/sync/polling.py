@@ -9,6 +9,7 @@ from typing import Final
 
 from mypy_extensions import i64
 
+from cno.aio.end_reasons import NO_ACK, NO_BEGINNING, NO_PONG, NO_PROGRESS
 from cno.aio.errors import ConnectionLostError
 from cno.const import CNO_RST_SETTINGS_TIMEOUT
 from cno.core import CLOSED
@@ -18,13 +19,7 @@ from cno.sync.parker import Parker
 from cno.sync.state import Link
 from cno.sync.waker import IN, OUT
 
-NO_BEGINNING: Final = Reason(
-    "the peer sent no preface, SETTINGS or request in time", "", "handshake_timeout"
-)
-NO_ACK: Final = Reason("the peer does not acknowledge SETTINGS", "", "settings_timeout")
-NO_PROGRESS: Final = Reason("the peer acknowledges no output", "", "write_stall_timeout")
 CANCELLED: Final = Reason("the connection is not needed any more", "", "")
-NO_PONG: Final = Reason("the peer answers no PING", "", "ping_timeout")
 
 #: The payload of PINGs that show whether the peer is there.
 PROBE: Final = b"cno sync"

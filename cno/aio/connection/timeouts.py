@@ -16,6 +16,7 @@ from cno.aio.connection.durations import past, shortest
 from cno.aio.connection.lifecycle import DRAINING, FLUSHING, LINGER, LOST, OPEN
 from cno.aio.connection.progress import acknowledged, is_taking
 from cno.aio.connection.state import Link
+from cno.aio.end_reasons import NO_ACK, NO_BEGINNING, NO_PONG, NO_PROGRESS
 from cno.aio.log import timeout_log
 from cno.const import (
     CNO_RST_ENHANCE_YOUR_CALM,
@@ -46,13 +47,7 @@ POLLRDHUP: Final[int] = getattr(select, "POLLRDHUP", 0)
 
 # The timeouts, with the limit that was exceeded.
 NOT_DONE: Final = Reason("requests were not done in time after a shutdown", "", "shutdown_timeout")
-NO_BEGINNING: Final = Reason(
-    "the peer sent no preface, SETTINGS or request in time", "", "handshake_timeout"
-)
-NO_ACK: Final = Reason("the peer does not acknowledge SETTINGS", "", "settings_timeout")
 SLOW_HEAD: Final = Reason("the head takes too long", "", "header_timeout")
-NO_PROGRESS: Final = Reason("the peer acknowledges no output", "", "write_stall_timeout")
-NO_PONG: Final = Reason("the peer answers no PING", "", "ping_timeout")
 HUNG_UP: Final = Reason("the peer has hung up", "", "")
 
 
